@@ -1,0 +1,77 @@
+"""Label single cells by retrieval: cell vectors from gene texts, searched in versioned reference atlases.
+
+    import scvec as sv
+
+    store = sv.Store("atlas/")
+    texts = sv.ingest.texts(store, taxon="human", gene_info="Homo_sapiens.gene_info.gz", gene_summary="gene_summary.gz")
+    genes = sv.embed.genes(store, texts, encoder="minilm")
+    atlas = sv.atlas.build(store, "pancreas", "reference.h5ad", genes=genes, label_key="cell_type")
+    calls = sv.annotate("query.h5ad", atlas, k=15)
+
+Names are imported when they are first used, so that ``import scvec`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scvec import atlas, embed, errors, index, ingest
+    from scvec.annotation import Annotation
+    from scvec.errors import ScvecError
+    from scvec.evaluation import Evaluation, evaluate
+    from scvec.query import annotate
+    from scvec.spec import RECIPES, IndexSpec, Recipe
+    from scvec.store import Store
+    from scvec.types import UNKNOWN, Coverage, Neighbors
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "RECIPES",
+    "UNKNOWN",
+    "Annotation",
+    "Coverage",
+    "Evaluation",
+    "IndexSpec",
+    "Neighbors",
+    "Recipe",
+    "ScvecError",
+    "Store",
+    "annotate",
+    "atlas",
+    "embed",
+    "errors",
+    "evaluate",
+    "index",
+    "ingest",
+]
+
+_HOME = {
+    "RECIPES": "spec",
+    "UNKNOWN": "types",
+    "Annotation": "annotation",
+    "Coverage": "types",
+    "Evaluation": "evaluation",
+    "IndexSpec": "spec",
+    "Neighbors": "types",
+    "Recipe": "spec",
+    "ScvecError": "errors",
+    "Store": "store",
+    "annotate": "query",
+    "evaluate": "evaluation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'scvec' has no attribute {name!r}")
+    home = _HOME.get(name)
+    value = import_module(f"scvec.{name}") if home is None else getattr(import_module(f"scvec.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,179 @@
+"""The answer to a query: a frozen value that knows how to become a frame or part of an AnnData."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scvec.errors import InputError
+from scvec.types import UNKNOWN, Floats, Ints, Neighbors, Strings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    from anndata import AnnData
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """The calls for the cells of one query, in the order of its file.
+
+    Attributes
+    ----------
+    obs_names
+        (n,) names of the query's cells.
+    label
+        (n,) the label called; `UNKNOWN` where `rejected`.
+    label_id
+        (n,) the label's id in the atlas (a Cell Ontology id, say); "" where there is none.
+    score
+        (n,) the label's share of the votes, 0 to 1.
+    distance
+        (n,) cosine distance to the nearest reference cell; NaN where `rejected`.
+    rejected
+        (n,) True for a cell with no expression on the atlas's genes.
+    labels
+        (L,) all labels of the atlas, sorted.
+    scores
+        (n, L) the share of the votes of every label.
+    neighbors
+        (n, k) ids and distances of the neighbours.
+    neighbor_names
+        (n, k) cell ids of the neighbours; "" where there are fewer than k.
+    vectors
+        (n, d) the cells' vectors, of length one; zeros where `rejected`.
+    provenance
+        The atlas, its recipe and version, the matrix used, the coverage; JSON types.
+    notes
+        What a reader should know of how the answer came about.
+    """
+
+    obs_names: Strings
+    label: Strings
+    label_id: Strings
+    score: Floats
+    distance: Floats
+    rejected: NDArray[np.bool_]
+    labels: tuple[str, ...]
+    scores: Floats
+    neighbors: Neighbors
+    neighbor_names: Strings
+    vectors: Floats
+    provenance: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.obs_names)
+
+    def to_frame(self, n_alternatives: int = 2) -> pl.DataFrame:
+        """Return one row a cell: the call, its runners-up, its neighbours.
+
+        Parameters
+        ----------
+        n_alternatives
+            How many labels beside the call to give, as ``label_2``, ``score_2`` and so on; null where the
+            label got no vote.
+        """
+        import polars as pl
+
+        columns: dict[str, Any] = {
+            "obs_name": self.obs_names.tolist(),
+            "label": self.label.tolist(),
+            "label_id": [one or None for one in self.label_id.tolist()],
+            "score": self.score,
+            "distance": pl.Series(self.distance, nan_to_null=True),
+            "rejected": self.rejected,
+        }
+        order = np.argsort(-self.scores, axis=1, kind="stable")
+        for rank in range(n_alternatives):
+            columns |= self._alternative(order, rank)
+        columns["neighbors"] = [[name for name in row if name] for row in self.neighbor_names.tolist()]
+        columns["neighbor_distances"] = [row[np.isfinite(row)].tolist() for row in self.neighbors.distances]
+        schema: dict[str, pl.DataType | type[pl.DataType]] = {
+            "label_id": pl.String,
+            "neighbors": pl.List(pl.String),
+            "neighbor_distances": pl.List(pl.Float32),
+        }
+        return pl.DataFrame(columns, schema_overrides=schema)
+
+    def _alternative(self, order: Ints, rank: int) -> dict[str, Any]:
+        """Return the columns of the label that came `rank` + 2nd: the call itself left out, ties by name."""
+        import polars as pl
+
+        names = np.array(self.labels, dtype=object)[order]
+        scores = np.take_along_axis(self.scores, order, 1)
+        others = np.argsort(names == self.label[:, None], axis=1, kind="stable")[:, : len(self.labels) - 1]
+        if rank >= others.shape[1]:
+            empty = [None] * len(self)
+            return {
+                f"label_{rank + 2}": pl.Series(empty, dtype=pl.String),
+                f"score_{rank + 2}": pl.Series(empty, dtype=pl.Float32),
+            }
+        rows, pick = np.arange(len(self)), others[:, rank]
+        score = scores[rows, pick]
+        label = [name if one > 0 else None for name, one in zip(names[rows, pick], score, strict=True)]
+        return {
+            f"label_{rank + 2}": pl.Series(label, dtype=pl.String),
+            f"score_{rank + 2}": pl.Series(np.where(score > 0, score, np.nan), nan_to_null=True),
+        }
+
+    def to_adata(self, adata: AnnData) -> AnnData:
+        """Return a copy of `adata` with the calls in ``obs``, ``obsm`` and ``uns``; `adata` is not changed.
+
+        Raises
+        ------
+        InputError
+            If the cells of `adata` are not those that were annotated, in their order.
+        """
+        import pandas as pd
+
+        if adata.obs_names.tolist() != self.obs_names.tolist():
+            raise InputError(
+                "the cells are not those that were annotated", "the same, in the same order", "annotate them"
+            )
+        result = adata.copy()
+        for key, values in self.obs_columns().items():
+            result.obs[key] = pd.Series(values, index=result.obs_names)
+        for key, values in self.obsm_arrays(result.obs_names).items():
+            result.obsm[key] = values
+        result.uns["scvec"] = self.uns()
+        return result
+
+    def obs_columns(self) -> dict[str, Any]:
+        """Return what goes into ``obs``, by column."""
+        import pandas as pd
+
+        return {
+            "scvec_label": pd.Categorical(self.label, categories=sorted({*self.labels, UNKNOWN})),
+            "scvec_label_id": pd.Categorical([one or None for one in self.label_id]),
+            "scvec_score": self.score,
+            "scvec_distance": self.distance,
+            "scvec_rejected": self.rejected,
+        }
+
+    def obsm_arrays(self, index: pd.Index[str]) -> dict[str, Any]:
+        """Return what goes into ``obsm``, by key; frames carry `index`."""
+        import pandas as pd
+
+        return {
+            "X_scvec": self.vectors,
+            "scvec_scores": self.scores,
+            "scvec_neighbors": pd.DataFrame(
+                self.neighbor_names.astype(str),
+                index=index,
+                columns=[str(i + 1) for i in range(self.neighbor_names.shape[1])],
+            ),
+        }
+
+    def uns(self) -> dict[str, Any]:
+        """Return what goes into ``uns["scvec"]``: ``scvec_scores``'s labels, the notes, the provenance as JSON."""
+        return {
+            "labels": np.array(self.labels, dtype=object),
+            "notes": np.array(self.notes, dtype=object),
+            "provenance": json.dumps(self.provenance, sort_keys=True),
+        }

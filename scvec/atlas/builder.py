@@ -1,0 +1,319 @@
+"""Building an atlas: fit on the reference, embed it, index it; visible only when all of it is there.
+
+A build writes its cells as one version of the table ``atlases/<name>/cells``, then the files of that version
+(``atlases/<name>/v<version>/``: projection, index, manifest), and last moves the table's tag ``current``. Readers
+follow the tag, so that a build which did not come to its end was not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import scvec
+from scvec import index as indexes
+from scvec.atlas.reference import (
+    CURRENT,
+    OBS_COLUMNS,
+    Atlas,
+    cells_path,
+    check_name,
+    open_atlas,
+    version_folder,
+)
+from scvec.embed import GeneVectors, open_genes
+from scvec.embed.projection import Projection, expression, fit
+from scvec.errors import ExistsError, InputError, LabelError
+from scvec.files import sha256
+from scvec.ingest import GeneTexts, list_texts, open_h5ad, open_texts
+from scvec.ingest.gene_texts import taxon_name
+from scvec.ingest.h5ad import AskedScale, CellFile, Matrix
+from scvec.ingest.matching import GeneMatch, guard, match_symbols
+from scvec.spec import RECIPES, IndexSpec, Recipe
+from scvec.store import Snapshot, Store, vectors_from_arrow, vectors_to_arrow
+from scvec.types import Floats, Progress, Strings, silent
+
+
+def build(
+    store: Store,
+    name: str,
+    reference: str | Path,
+    *,
+    label_key: str,
+    batch_key: str | None = None,
+    label_id_key: str | None = None,
+    genes: GeneVectors | None = None,
+    recipe: Recipe | None = None,
+    layer: str | None = None,
+    scale: AskedScale = "auto",
+    index: IndexSpec | None = None,
+    taxon: str | None = None,
+    release: str | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> Atlas:
+    """Build an atlas from a labelled h5ad. The store is as before until the last step.
+
+    Parameters
+    ----------
+    store, name
+        Where to, and what it will be called.
+    reference
+        An h5ad file.
+    label_key, batch_key, label_id_key
+        Columns of ``obs``: the label of each cell; its donor or batch; its label's id, such as a Cell Ontology id.
+    genes
+        Gene vectors to use; None: those of the recipe's encoder that are in the store.
+    recipe
+        How a cell becomes a vector; None: ``genept-w`` with the encoder of `genes`, or its own.
+    layer, scale
+        Which matrix, and whether it holds counts or log1p values.
+    index
+        How it is searched; None: FAISS ``Flat``.
+    taxon, release
+        The gene texts; None: of the taxa in the store the one whose symbols cover most expression, at its last release.
+    overwrite
+        Replace an atlas of that name; its old version stays in the table.
+    progress
+        Shows the cells done.
+
+    Raises
+    ------
+    InputError
+        If the file, a column, the matrix, the genes or the index factory are of no use.
+    ExistsError
+        If there is such an atlas and `overwrite` is not set.
+    NotInStoreError
+        If gene texts or vectors are missing.
+    """
+    check_name(name)
+    recipe = _recipe(recipe, genes)
+    table = store.table(cells_path(name))
+    existed = CURRENT in table.tags()
+    if existed and not overwrite:
+        raise ExistsError(f"there is an atlas {name!r}", "a new name", "choose another, or give --overwrite")
+    try:
+        with open_h5ad(reference) as file:
+            columns = _obs_columns(file, label_key, batch_key, label_id_key)
+            with file.matrix(layer, scale) as matrix:
+                texts, match = _match(store, matrix, genes, taxon, release)
+                bound, gene_vectors = _bind(store, texts, recipe, genes, match, progress)
+                cells = _Cells(matrix, match, file.obs_names, columns)
+                projection = fit(
+                    bound,
+                    match,
+                    gene_vectors,
+                    lambda title: matrix.batches(title, progress),
+                    matrix.values,
+                    len(cells),
+                )
+                manifest = {
+                    **_manifest(name, file, matrix, texts, projection),
+                    "keys": {"label": label_key, "batch": batch_key, "label_id": label_id_key},
+                }
+                version = table.write(
+                    cells.embedded(projection, progress), cells.schema(projection.dimension), manifest
+                )
+        summary = {"version": version, "n_labels": len(set(columns["label"].tolist())), **cells.summary()}
+        _finish(
+            store,
+            name,
+            table.at(version),
+            projection,
+            {**manifest, **summary},
+            index or IndexSpec(),
+            progress,
+        )
+        table.tag(CURRENT, version)
+    except BaseException:
+        if not existed:
+            store.remove(f"atlases/{name}")
+        raise
+    return open_atlas(store, name)
+
+
+def _recipe(recipe: Recipe | None, genes: GeneVectors | None) -> Recipe:
+    if recipe is None:
+        return RECIPES["genept-w"].with_encoder(genes.encoder if genes else None)
+    if genes is not None and recipe.encoder not in (None, genes.encoder):
+        raise InputError(
+            f"gene vectors of encoder {genes.encoder!r} for a recipe of encoder {recipe.encoder!r}",
+            "the same encoder",
+            "use recipe.with_encoder(...)",
+        )
+    return recipe
+
+
+def _obs_columns(file: CellFile, label_key: str, batch_key: str | None, label_id_key: str | None) -> dict[str, Strings]:
+    columns = {"label": file.labels(label_key, "--label-key")}
+    columns["batch"] = file.labels(batch_key, "--batch-key") if batch_key else np.full(len(file.obs_names), "", object)
+    columns["label_id"] = (
+        file.labels(label_id_key, "--label-id-key") if label_id_key else np.full(len(file.obs_names), "", object)
+    )
+    ids_of: dict[str, str] = {}
+    for label, label_id in zip(columns["label"].tolist(), columns["label_id"].tolist(), strict=True):
+        if ids_of.setdefault(label, label_id) != label_id:
+            raise LabelError(
+                f"{file.path}: label {label!r} has ids {ids_of[label]!r} and {label_id!r}",
+                "one id for a label",
+                "mend obs",
+            )
+    return columns
+
+
+def _match(
+    store: Store, matrix: Matrix, genes: GeneVectors | None, taxon: str | None, release: str | None
+) -> tuple[GeneTexts, GeneMatch]:
+    """Match the reference's genes to the texts that fit best, judged on a sample of its cells."""
+    if genes is not None:
+        offered = [genes.texts]
+    elif taxon is not None:
+        offered = [open_texts(store, taxon, release)]
+    else:
+        offered = list(
+            {texts.taxon_id: texts for texts in list_texts(store) if release in (None, texts.release)}.values()
+        )
+        offered = offered or [open_texts(store, "human", release)]  # raises, and says how to import
+    totals = expression(matrix.sample(), matrix.values)
+    matches = [(texts, match_symbols(matrix.var_names, texts.frame)) for texts in offered]
+    texts, match = max(matches, key=lambda pair: pair[1].coverage(totals).share)
+    known = f"the {taxon_name(texts.taxon_id)} gene texts {texts.release}"
+    guard(match.coverage(totals), match, known, matrix.where)
+    return texts, match
+
+
+def _bind(
+    store: Store,
+    texts: GeneTexts,
+    recipe: Recipe,
+    genes: GeneVectors | None,
+    match: GeneMatch,
+    progress: Progress,
+) -> tuple[Recipe, Floats | None]:
+    """Tie the recipe to release and encoder, and return the vectors of the matched genes, if it wants any."""
+    if recipe.weights == "svd":
+        return recipe.bind(texts.release, None), None
+    vectors = genes or open_genes(store, texts, encoder=recipe.encoder or "", progress=progress)
+    return recipe.bind(texts.release, vectors.revision), vectors.of(match.gene_ids)
+
+
+def _manifest(name: str, file: CellFile, matrix: Matrix, texts: GeneTexts, projection: Projection) -> dict[str, Any]:
+    return {
+        "kind": "atlas",
+        "name": name,
+        "taxon_id": texts.taxon_id,
+        "gene_texts_digest": texts.manifest["digest"],
+        "recipe": projection.recipe.to_dict(),
+        "recipe_sha256": projection.recipe.sha256(),
+        "dimension": projection.dimension,
+        "source": {"file": file.path.name, "bytes": file.path.stat().st_size},
+        "matrix": matrix.to_dict(),
+        "written_by": f"scvec {scvec.__version__}",
+    }
+
+
+class _Cells:
+    """The rows of an atlas's table, made batch by batch, and counts of what went by."""
+
+    def __init__(self, matrix: Matrix, match: GeneMatch, obs_names: Strings, columns: dict[str, Strings]) -> None:
+        self._matrix, self._match = matrix, match
+        self._columns = {
+            "cell_id": obs_names,
+            "dataset": np.full(len(obs_names), matrix.path.stem, object),
+            **columns,
+        }
+        self._totals = np.zeros(len(matrix.var_names))
+        self._n_empty = 0
+
+    def __len__(self) -> int:
+        return len(self._columns["cell_id"])
+
+    @staticmethod
+    def schema(dimension: int) -> pa.Schema:
+        """Return the table's columns."""
+        vector = pa.list_(pa.float32(), dimension)
+        types = {
+            "row": pa.int64(),
+            **dict.fromkeys(OBS_COLUMNS, pa.string()),
+            "empty": pa.bool_(),
+            "vector": vector,
+        }
+        return pa.schema(list(types.items()))
+
+    def embedded(self, projection: Projection, progress: Progress) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, embedded."""
+        aligner = projection.aligner(self._match)
+        for start, batch in self._matrix.batches("embedding cells", progress):
+            vectors, empty = projection.embed(batch, self._matrix.values, aligner)
+            self._totals += expression(batch, self._matrix.values)
+            self._n_empty += int(empty.sum())
+            yield self._rows(start, vectors, empty)
+
+    def _rows(self, start: int, vectors: Floats, empty: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.RecordBatch:
+        stop = start + len(empty)
+        arrays = {key: values[start:stop] for key, values in self._columns.items()}
+        arrays |= {"row": np.arange(start, stop), "empty": empty}
+        schema = self.schema(vectors.shape[1])
+        columns = [
+            vectors_to_arrow(vectors) if field.name == "vector" else pa.array(arrays[field.name], field.type)
+            for field in schema
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the manifest says of the cells, once all went by."""
+        coverage = self._match.coverage(self._totals).to_dict()
+        return {"n_cells": len(self), "n_empty": self._n_empty, "coverage": coverage}
+
+
+def _finish(
+    store: Store,
+    name: str,
+    cells: Snapshot,
+    projection: Projection,
+    manifest: dict[str, Any],
+    spec: IndexSpec,
+    progress: Progress,
+) -> None:
+    """Write the files of a version: projection, index with its recall, and last the manifest; all of them or none."""
+    folder = version_folder(name, cells.version)
+    rows = cells.read(["row", "empty", "vector"])
+    filled = ~np.asarray(rows["empty"])
+    ids, vectors = np.asarray(rows["row"])[filled], vectors_from_arrow(rows["vector"])[filled]
+    if not len(ids):
+        raise InputError(
+            f"no cell of atlas {name!r} has expression on a known gene",
+            "at least one that has",
+            "check the matrix",
+        )
+    hashes: dict[str, str] = {}
+
+    def put(file: str, key: str, write: Callable[[Path], None]) -> None:
+        def write_and_hash(path: Path) -> None:
+            write(path)
+            hashes[key] = sha256(path)
+
+        store.put_file(f"{folder}/{file}", write_and_hash)
+
+    try:
+        with progress("indexing", 1) as advance:
+            index = indexes.build(spec.factory, ids, vectors)
+            measured = indexes.measure(index, ids, vectors, spec)
+            advance(1)
+        put("projection.safetensors", "projection_sha256", projection.save)
+        put("index", "index_sha256", index.save)
+        made = {
+            "factory": spec.factory,
+            "metric": "cosine",
+            "rows": len(ids),
+            "search": index.parameters,
+            **measured,
+        }
+        store.write_json(f"{folder}/manifest.json", {**manifest, "index": made, **hashes})
+    except BaseException:
+        store.remove(folder)
+        raise

@@ -1,0 +1,141 @@
+"""What all verbs share: options, output, and how an error becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import typer.core
+
+from scvec.errors import ScvecError, as_disk_full
+
+if TYPE_CHECKING:
+    from scvec.store import Store
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+ORDER = ("demo", "genes", "embed", "atlas", "query", "evaluate")
+
+
+class _InOrder(typer.core.TyperGroup):
+    """Lists the verbs in the order one meets them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+
+app = typer.Typer(
+    name="scvec",
+    cls=_InOrder,
+    help="Label single cells by retrieval: cell vectors from gene texts, searched in versioned reference atlases.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+StoreOption = Annotated[
+    str, typer.Option("--store", envvar="SCVEC_STORE", help="The store: a folder or an object-store URI.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Print neither progress nor notes.")]
+DEFAULT_STORE = "scvec-store"
+
+
+@dataclass(frozen=True, slots=True)
+class Ui:
+    """Where a verb's words go: results to standard output, notes and progress to standard error."""
+
+    as_json: bool
+    quiet: bool
+
+    def note(self, text: str) -> None:
+        """Print a note, unless quiet."""
+        if not self.quiet:
+            typer.echo(text, err=True)
+
+    def result(self, values: dict[str, Any] | list[Any], text: str) -> None:
+        """Print the result: `values` as JSON where that was asked for, else `text`."""
+        typer.echo(json.dumps(values, indent=1) if self.as_json else text)
+
+    @contextmanager
+    def progress(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show a bar, on a terminal."""
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda _step: None
+            return
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        parts = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*parts, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda step: bar.advance(task, step)
+
+
+def open_store(uri: str) -> Store:
+    """Open the store a verb was given."""
+    from scvec.store import Store
+
+    return Store(uri)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a plain table, numbers to the right."""
+    shown = [
+        [f"{one:.3f}" if isinstance(one, float) else f"{one:,}" if isinstance(one, int) else str(one) for one in row]
+        for row in rows
+    ]
+    right = [bool(rows) and all(isinstance(row[i], (int, float)) for row in rows) for i in range(len(header))]
+    widths = [max(len(line[i]) for line in [list(header), *shown]) for i in range(len(header))]
+    lines = [list(header), ["-" * width for width in widths], *shown]
+    return "\n".join(
+        "  ".join(
+            one.rjust(width) if to_right else one.ljust(width)
+            for one, width, to_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 2 for bad input, 130 when interrupted."""
+    # The verbs register themselves when imported.
+    from scvec.cli import atlas, genes, query  # noqa: F401
+
+    try:
+        app(args=None if arguments is None else list(arguments))
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            return _fail("interrupted; the store is as it was", INTERRUPTED)
+        return end.code if isinstance(end.code, int) else 1
+    except ScvecError as error:
+        return _fail(str(error))
+    except OSError as error:
+        full = as_disk_full(error, error.filename or "the output")
+        return _fail(str(full or error))
+    return 0
+
+
+def _fail(line: str, code: int = BAD_INPUT) -> int:
+    typer.echo(f"scvec: {line}", err=True)
+    return code

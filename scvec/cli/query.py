@@ -1,0 +1,159 @@
+"""Verbs on queries: ``query``, ``evaluate``, and the ``demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
+from scvec.cli.atlas import AskedScale, LayerOption, ScaleOption
+
+if TYPE_CHECKING:
+    from scvec.annotation import Annotation
+
+QueryArgument = Annotated[Path, typer.Argument(help="An h5ad; it is not changed.", metavar="QUERY.h5ad")]
+AtlasOption = Annotated[str, typer.Option(help="The reference.")]
+KOption = Annotated[int, typer.Option(help="Neighbours that vote.")]
+RecipeOption = Annotated[str | None, typer.Option(help="Refuse an atlas that was not built with this recipe.")]
+EncoderOption = Annotated[str | None, typer.Option(help="Refuse an atlas that was not built with this encoder.")]
+
+
+@app.command(epilog="Example: scvec query query.h5ad --atlas pancreas --out calls.parquet")
+def query(
+    query: QueryArgument,
+    atlas: AtlasOption,
+    out: Annotated[Path, typer.Option(help="Where to: a name that ends in .h5ad, .parquet or .csv.")],
+    k: KOption = 15,
+    layer: LayerOption = None,
+    scale: ScaleOption = "auto",
+    recipe: RecipeOption = None,
+    encoder: EncoderOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Label the cells of an h5ad by their nearest cells in an atlas."""
+    from scvec import output
+
+    ui = Ui(json, quiet)
+    output.check_target(out, query)
+    calls = _calls(ui, query, atlas, k, layer, scale, recipe, encoder, store)
+    output.write(calls, out, query)
+    names, counts = _counts(calls)
+    values = {
+        "out": str(out),
+        "n_cells": len(calls),
+        "calls": dict(zip(names, counts, strict=True)),
+        **calls.provenance,
+    }
+    rows = [(name, count, count / len(calls)) for name, count in zip(names, counts, strict=True)]
+    ui.result(values, f"{table(('label', 'cells', 'share'), rows)}\n\n{len(calls):,} cells written to {out}")
+
+
+@app.command(epilog="Example: scvec evaluate query.h5ad --atlas pancreas --label-key cell_type --out report/")
+def evaluate(
+    query: QueryArgument,
+    atlas: AtlasOption,
+    label_key: Annotated[str, typer.Option(help="Column of obs with the author's labels.")],
+    label_map: Annotated[
+        Path | None,
+        typer.Option(
+            help="The atlas's label by the query's: a JSON object, or CSV or TSV with the columns query and atlas."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder for metrics, tables and the confusion matrix as PNG.")
+    ] = None,
+    k: KOption = 15,
+    layer: LayerOption = None,
+    scale: ScaleOption = "auto",
+    recipe: RecipeOption = None,
+    encoder: EncoderOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Label the cells of an h5ad and compare the calls with the author's labels."""
+    from scvec import evaluation
+    from scvec.report.files import check_folder, write_evaluation
+
+    ui = Ui(json, quiet)
+    mapping = evaluation.read_label_map(label_map) if label_map else evaluation.NO_MAP
+    if out is not None:
+        check_folder(out)
+    calls = _calls(ui, query, atlas, k, layer, scale, recipe, encoder, store)
+    result = evaluation.evaluate(calls, query, label_key=label_key, label_map=mapping)
+    files = write_evaluation(result, out, f"{query.name} by atlas {atlas}") if out else []
+    if result.not_in_atlas:
+        ui.note(f"the atlas has no cell of: {', '.join(result.not_in_atlas)}; they cannot be called right")
+    per_class = [tuple(row.values()) for row in result.per_class().to_dicts()]
+    text = (
+        f"{result.n_cells:,} cells, accuracy {result.accuracy:.3f}, "
+        f"macro-F1 {result.macro_f1:.3f} over {len(result.classes)} classes\n\n"
+        + table(("label", "cells", "precision", "recall", "F1"), per_class)
+    )
+    written = "".join(f"\n{path}" for path in files)
+    ui.result(
+        {**result.to_dict(), "files": [str(path) for path in files], **calls.provenance},
+        text + ("\n" + written if written else ""),
+    )
+
+
+@app.command(epilog="Example: scvec demo --out scvec-demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="A folder for all that the demo makes.")] = Path("scvec-demo"),
+    store: StoreOption = "",
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Label 700 real blood cells, offline, with the controls beside the answer."""
+    from scvec.demo import run
+
+    ui = Ui(json, quiet)
+    made = run.run(out, store=store or None, progress=ui.progress)
+    files = "\n".join(f"  {path}" for path in made.to_dict()["files"])
+    asked = f"{out}/query.h5ad --store {made.store} --atlas {run.SHOWN_ATLAS}"
+    text = f"""
+{table(("method", "accuracy", "macro-F1"), made.rows)}
+
+{made.split}.
+Gene texts: {made.to_dict()["gene_texts"]}.
+{run.READING}
+
+{"Found from an earlier run" if made.reused else "Written"}:
+{files}
+
+Look at {out}/umap.png, then try on the demo's own files:
+  scvec query {asked} --out my_calls.csv
+  scvec evaluate {asked} --label-key {run.LABEL_KEY} --out report
+and on yours: scvec genes import --help, scvec atlas build --help"""
+    ui.result(made.to_dict(), text.strip("\n"))
+
+
+def _calls(
+    ui: Ui,
+    path: Path,
+    atlas_name: str,
+    k: int,
+    layer: str | None,
+    scale: AskedScale,
+    recipe: str | None,
+    encoder: str | None,
+    store: str,
+) -> Annotation:
+    from scvec.atlas import open_atlas
+    from scvec.query import annotate
+
+    atlas = open_atlas(open_store(store), atlas_name)
+    atlas.expect(recipe, encoder)
+    calls = annotate(path, atlas, k=k, layer=layer, scale=scale, progress=ui.progress)
+    for note in calls.notes:
+        ui.note(note)
+    return calls
+
+
+def _counts(calls: Annotation) -> tuple[list[str], list[int]]:
+    counted = calls.to_frame(0)["label"].value_counts(sort=True).sort("count", "label", descending=[True, False])
+    return counted["label"].to_list(), counted["count"].to_list()

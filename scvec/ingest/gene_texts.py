@@ -1,0 +1,166 @@
+"""Gene texts in the store: one table a taxon, one commit and one tag a release."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+import polars as pl
+
+import scvec
+from scvec.errors import ExistsError, NotInStoreError, unknown
+from scvec.files import sha256
+from scvec.ingest.ncbi import TEXT_COLUMNS, read_genes
+from scvec.store import Snapshot, Store
+
+TAXA: MappingProxyType[str, int] = MappingProxyType({"human": 9606, "mouse": 10090})
+"""NCBI taxon id by the name that is used on the command line."""
+
+
+def taxon_id(taxon: str | int) -> int:
+    """Return the NCBI id of a taxon given by name or number; raise `KeyNotFoundError` for another name."""
+    if taxon in TAXA:
+        return TAXA[cast(str, taxon)]
+    if str(taxon).isdigit():
+        return int(taxon)
+    raise unknown("taxon", str(taxon), [*TAXA, "an NCBI taxon id"])
+
+
+def taxon_name(number: int) -> str:
+    """Return the taxon's name where it has one here, else its number."""
+    return next((name for name, one in TAXA.items() if one == number), str(number))
+
+
+@dataclass(frozen=True)
+class GeneTexts:
+    """The gene texts of one taxon at one release.
+
+    Attributes
+    ----------
+    taxon_id
+        NCBI's number of the taxon.
+    release
+        The release's tag.
+    snapshot
+        The version of the table.
+    """
+
+    taxon_id: int
+    release: str
+    snapshot: Snapshot
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the texts were made from."""
+        return self.snapshot.manifest
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """One row a gene, columns `TEXT_COLUMNS`, sorted by gene id."""
+        return cast(pl.DataFrame, pl.from_arrow(self.snapshot.read(list(TEXT_COLUMNS))))
+
+    def __len__(self) -> int:
+        return len(self.snapshot)
+
+
+def texts(
+    store: Store,
+    *,
+    taxon: str | int,
+    gene_info: str | Path,
+    gene_summary: str | Path,
+    release: str | None = None,
+) -> GeneTexts:
+    """Import NCBI's gene texts of one taxon as one release.
+
+    Importing the same texts under the same release again changes nothing.
+
+    Parameters
+    ----------
+    store
+        Where to.
+    taxon
+        ``"human"``, ``"mouse"`` or an NCBI taxon id.
+    gene_info, gene_summary
+        NCBI's files, plain or gzipped, of this taxon or of many.
+    release
+        The release's tag; None: the newest modification date in `gene_info`.
+
+    Raises
+    ------
+    FileError
+        If a file is missing, truncated, of another format, or has no gene of the taxon.
+    ExistsError
+        If the release is there with other texts.
+    """
+    number = taxon_id(taxon)
+    files = (Path(gene_info), Path(gene_summary))
+    genes, newest = read_genes(*files, number)
+    made_from = [{"file": one.name, "bytes": one.stat().st_size, "sha256": sha256(one)} for one in files]
+    return write_texts(store, number, genes, release or newest, {"origin": "NCBI Gene", "files": made_from})
+
+
+def write_texts(store: Store, number: int, genes: pl.DataFrame, release: str, origin: Mapping[str, Any]) -> GeneTexts:
+    """Commit `genes` (columns `TEXT_COLUMNS`) as `release`; `origin` goes into the manifest."""
+    digest = hashlib.sha256()
+    for row in genes.iter_rows():
+        digest.update(repr(row).encode())
+    manifest = {
+        "kind": "gene_texts",
+        "taxon_id": number,
+        "release": release,
+        "digest": digest.hexdigest(),
+        "n_genes": len(genes),
+        "n_by_source": dict(sorted(genes["source"].value_counts().iter_rows())),
+        "written_by": f"scvec {scvec.__version__}",
+        **origin,
+    }
+    table = store.table(f"gene_texts/{number}")
+    if release in table.tags():
+        there = table.at(release)
+        if there.manifest["digest"] == manifest["digest"]:
+            return GeneTexts(number, release, there)
+        raise ExistsError(
+            f"release {release} of {taxon_name(number)} is in the store with other texts",
+            "a tag for each release",
+            "name this one with --release TAG",
+        )
+    rows = genes.to_arrow(compat_level=pl.CompatLevel.oldest())
+    table.tag(release, table.write(rows.to_batches(), rows.schema, manifest))
+    return open_texts(store, number, release)
+
+
+def open_texts(store: Store, taxon: str | int, release: str | None = None) -> GeneTexts:
+    """Return a release of a taxon's texts; None: the one imported last.
+
+    Raises
+    ------
+    NotInStoreError
+        If the store has no such release.
+    """
+    number = taxon_id(taxon)
+    table = store.table(f"gene_texts/{number}")
+    tags = table.tags()
+    if not tags or (release is not None and release not in tags):
+        raise NotInStoreError(
+            f"{store.uri} has no gene texts of {taxon_name(number)}" + (f" tagged {release}" if tags else ""),
+            f"one of the releases {', '.join(tags)}" if tags else "an imported release",
+            f"scvec genes import --taxon {taxon_name(number)} --gene-info FILE --gene-summary FILE",
+        )
+    tag = release or list(tags)[-1]
+    return GeneTexts(number, tag, table.at(tag))
+
+
+def list_texts(store: Store) -> list[GeneTexts]:
+    """Return every release of every taxon, oldest first."""
+    numbers = [int(name) for name in store.children("gene_texts") if name.isdigit()]
+    return [
+        open_texts(store, number, tag)
+        for number in sorted(numbers)
+        for tag in store.table(f"gene_texts/{number}").tags()
+    ]

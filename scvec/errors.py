@@ -102,11 +102,12 @@ def missing(package: str, extra: str, purpose: str) -> MissingDependencyError:
     return MissingDependencyError(f"{package} is not installed", f"it for {purpose}", f"pip install 'scvec[{extra}]'")
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> KeyNotFoundError:
-    """Return the error for a `name` that is not among the `known` ones of its `kind`."""
+def unknown(kind: str, name: str, known: Iterable[str], where: object = None) -> KeyNotFoundError:
+    """Return the error for a `name` that is not among the `known` ones of its `kind` (in the file `where`)."""
     names = list(known)
     shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
-    return KeyNotFoundError(f"no {kind} {name!r}", f"one of: {shown or 'none is there'}", f"name another {kind}")
+    place = "" if where is None else f"{where}: "
+    return KeyNotFoundError(f"{place}no {kind} {name!r}", f"one of: {shown or 'none is there'}", f"name another {kind}")
 
 
 def as_disk_full(error: OSError, where: str) -> DiskFullError | None:

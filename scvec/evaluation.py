@@ -144,10 +144,14 @@ def evaluate(
             f"labels of the atlas: {', '.join(calls.labels)}",
             "mend the map",
         )
-    with open_h5ad(query) as file:
-        given = file.labels(label_key, "--label-key")
-    truth = np.array([label_map.get(one, one) for one in given.tolist()], dtype=object)
+    truth = np.array([label_map.get(one, one) for one in given_labels(query, label_key).tolist()], dtype=object)
     return compare(calls.label, truth, calls.labels)
+
+
+def given_labels(query: str | Path, label_key: str) -> Strings:
+    """Return (n,) the author's labels in a column of a query's ``obs``; raises as `evaluate` does."""
+    with open_h5ad(query) as file:
+        return file.labels(label_key, "--label-key")
 
 
 def read_label_map(path: str | Path) -> dict[str, str]:

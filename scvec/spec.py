@@ -111,7 +111,7 @@ class Recipe:
         known = [field.name for field in fields(cls)]
         for key in values:
             if key not in known:
-                raise unknown(f"recipe key in {where}", key, known)
+                raise unknown("recipe key", key, known, where)
         if not isinstance(values.get("name"), str):
             raise InputError(f"{where} has no name", 'name = "..."', "add it")
         try:

@@ -1,4 +1,4 @@
-"""The store: Lance tables and small files under one folder or object-store URI. The only module that knows Lance.
+"""The store: Lance tables under one folder or object-store URI. The only module that knows Lance.
 
 A table is read at a version or a tag, whole or not at all; a write is one commit. Beside the tables stand small
 files that belong to one version of a table (an index, fitted statistics); a tag is moved only after they are there.
@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import fs
 
 import scvec
-from scvec.errors import MismatchError, NotInStoreError, StoreError, StoreFormatError, as_disk_full
-from scvec.files import placing
+from scvec.errors import MismatchError, NotInStoreError, StoreError, StoreFormatError
+from scvec.folder import Folder
 
 if TYPE_CHECKING:
     import lance
@@ -36,10 +33,10 @@ MANIFEST = b"scvec"
 ROWS_PER_FRAGMENT = 32_768
 
 
-class Store:
-    """A folder or object-store URI of tables.
+class Store(Folder):
+    """A folder or object-store URI of tables, and of the files that belong to them.
 
-    Nothing is made on disk before the first write.
+    Nothing is made before the first write.
 
     Parameters
     ----------
@@ -52,33 +49,15 @@ class Store:
     StoreFormatError
         If a newer scvec wrote it.
     StoreError
-        If it is a file, or a folder of something else.
+        If it is no such URI, or a file.
     """
 
     def __init__(self, uri: str | Path) -> None:
-        self.is_local = "://" not in str(uri)
-        self.uri = str(Path(uri).absolute()) if self.is_local else str(uri).rstrip("/")
-        try:
-            self._fs, self._root = fs.FileSystem.from_uri(self.uri)
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{uri}: {error}", "a folder or an object-store URI", "name another store") from error
-        self._check_marker()
-
-    def __repr__(self) -> str:
-        return f"Store({self.uri!r})"
-
-    def _check_marker(self) -> None:
-        if not self.has_file(MARKER):
-            kind = self._fs.get_file_info(self._root).type
-            if kind == fs.FileType.File:
-                raise StoreError(f"{self.uri} is a file", "a folder for the store", "name a folder with --store")
-            return
-        found = self.read_json(MARKER).get("format")
+        super().__init__(uri)
+        found = self.read_json(MARKER).get("format") if self.exists else FORMAT
         if not isinstance(found, int) or found > FORMAT:
             raise StoreFormatError(
-                f"{self.uri} has store format {found}",
-                f"at most {FORMAT}",
-                "upgrade scvec: pip install -U scvec",
+                f"{self.uri} has store format {found}", f"at most {FORMAT}", "upgrade scvec: pip install -U scvec"
             )
 
     @property
@@ -90,78 +69,8 @@ class Store:
         """Return a handle on the table at `path` (``"gene_texts/9606"``), which may not exist yet."""
         return Table(self, path)
 
-    def children(self, path: str) -> list[str]:
-        """Return the names under `path`, sorted, tables without their ending."""
-        selector = fs.FileSelector(self._at(path), allow_not_found=True)
-        return sorted(info.base_name.removesuffix(".lance") for info in self._fs.get_file_info(selector))
-
-    def has_file(self, path: str) -> bool:
-        """Whether the file is there."""
-        return bool(self._fs.get_file_info(self._at(path)).type == fs.FileType.File)
-
-    def read_json(self, path: str) -> dict[str, Any]:
-        """Return the JSON object in a file; raise `StoreError` if it is missing or no JSON object."""
-        try:
-            with self._fs.open_input_stream(self._at(path)) as stream:
-                values = json.loads(stream.read())
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{self.uri}/{path}: {error}", "a manifest", "build again what it belongs to") from error
-        if not isinstance(values, dict):
-            raise StoreError(f"{self.uri}/{path} holds no JSON object", "a manifest", "build again what it belongs to")
-        return values
-
-    def write_json(self, path: str, values: Mapping[str, Any]) -> None:
-        """Write a JSON object, whole or not at all."""
-        text = json.dumps(values, indent=1, sort_keys=True) + "\n"
-        self.put_file(path, lambda local: local.write_text(text, encoding="utf-8"))
-
-    def put_file(self, path: str, write: Callable[[Path], object]) -> None:
-        """Have `write` fill a file, then place it at `path`, whole or not at all."""
-        target = self._at(path)
-        if self.is_local:
-            with placing(Path(target)) as part:
-                write(part)
-            return
-        with tempfile.TemporaryDirectory() as folder, self._writing():
-            local = Path(folder, "file")
-            write(local)
-            fs.copy_files(str(local), target, source_filesystem=fs.LocalFileSystem(), destination_filesystem=self._fs)
-
-    @contextmanager
-    def local_file(self, path: str) -> Iterator[Path]:
-        """Give the file as a local path: itself, or a copy that goes when the context ends."""
-        if not self.has_file(path):
-            raise StoreError(f"{self.uri}/{path} is missing", "it beside its table", "build again what it belongs to")
-        if self.is_local:
-            yield Path(self._at(path))
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            local = Path(folder, "file")
-            fs.copy_files(
-                self._at(path),
-                str(local),
-                source_filesystem=self._fs,
-                destination_filesystem=fs.LocalFileSystem(),
-            )
-            yield local
-
-    def remove(self, path: str) -> None:
-        """Remove a folder and what is in it, if it is there."""
-        if self._fs.get_file_info(self._at(path)).type == fs.FileType.Directory:
-            self._fs.delete_dir(self._at(path))
-
-    def _at(self, path: str) -> str:
-        return f"{self._root}/{path}" if path else self._root
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Turn a full disk into its own error."""
-        try:
-            yield
-        except OSError as error:
-            raise (as_disk_full(error, self.uri) or error) from error
-
-    def _mark(self) -> None:
+    def mark(self) -> None:
+        """Write the marker, before the first table."""
         if not self.exists:
             self.write_json(MARKER, {"format": FORMAT, "written_by": f"scvec {scvec.__version__}"})
 
@@ -211,7 +120,7 @@ class Table:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise StoreError(f"tag {name!r}", "letters, digits, '.', '-' and '_'", "choose another name")
         tags = self._open().tags
-        with self.store._writing():
+        with self.store.writing():
             (tags.update if name in tags.list() else tags.create)(name, version)
 
     def tags(self) -> dict[str, int]:
@@ -259,14 +168,14 @@ class Table:
 
     def _write_fragments(self, rows: pa.Table, schema: pa.Schema) -> list[Any]:
         write_fragments = _lance().fragment.write_fragments
-        with self.store._writing():
-            self.store._mark()
+        with self.store.writing():
+            self.store.mark()
             written: list[Any] = write_fragments(rows, self._uri, schema=schema)
         return written
 
     def _commit(self, operation: Any, read_version: int | None = None) -> int:
-        with self.store._writing():
-            self.store._mark()
+        with self.store.writing():
+            self.store.mark()
             return int(_lance().LanceDataset.commit(self._uri, operation, read_version=read_version).version)
 
 
@@ -305,22 +214,6 @@ class Snapshot:
     def take(self, rows: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
         """Return the rows at these positions, in the order asked for."""
         return self._dataset.take(np.asarray(rows, np.int64).tolist(), columns=list(columns))
-
-
-def vectors_to_arrow(vectors: np.ndarray[Any, Any]) -> pa.FixedSizeListArray:
-    """Return (n, d) float32 as an Arrow column."""
-    flat = np.ascontiguousarray(vectors, np.float32).reshape(-1)
-    return pa.FixedSizeListArray.from_arrays(pa.array(flat), vectors.shape[1])
-
-
-def vectors_from_arrow(column: pa.ChunkedArray | pa.Array) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return an Arrow column of vectors as (n, d) float32."""
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    width = column.type.list_size
-    parts = [
-        np.asarray(chunk.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, width) for chunk in chunks
-    ]
-    return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
 
 
 def _shards(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from scvec import store as store_module
+from scvec.arrow import vectors_from_arrow, vectors_to_arrow
 from scvec.errors import DiskFullError, MismatchError, NotInStoreError, StoreError, StoreFormatError
-from scvec.store import MARKER, Store, vectors_from_arrow, vectors_to_arrow
+from scvec.store import MARKER, Store
 
 SCHEMA = pa.schema([("n", pa.int64())])
 

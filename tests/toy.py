@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,7 @@ def write_ncbi(folder: Path, taxon: int = 9606) -> tuple[Path, Path]:
 
 
 def cells(n: int = 120, seed: int = 0, *, form: str = "csr", scale: str = "counts") -> AnnData:
-    """Return n cells of the four types in turn, with labels, label ids and donors; `scale` is counts, log1p or scaled."""
+    """Return n cells of the four types in turn, labelled; `scale` is counts, log1p or scaled."""
     rng = np.random.default_rng(seed)
     labels = np.array([LABELS[i % 4] for i in range(n)])
     rates = np.full((n, N_GENES), 0.3)
@@ -73,5 +74,9 @@ def cells(n: int = 120, seed: int = 0, *, form: str = "csr", scale: str = "count
         },
         index=[f"s{seed}c{i}" for i in range(n)],
     )
-    matrix = {"csr": sp.csr_matrix, "csc": sp.csc_matrix, "dense": np.asarray}[form](x)
-    return AnnData(matrix, obs=obs, var=pd.DataFrame(index=list(SYMBOLS)))
+    return AnnData(as_form(x, form), obs=obs, var=pd.DataFrame(index=list(SYMBOLS)))
+
+
+def as_form(x: np.ndarray[Any, Any], form: str) -> Any:
+    """Return a dense matrix as ``"csr"``, ``"csc"`` or ``"dense"``."""
+    return {"csr": sp.csr_matrix, "csc": sp.csc_matrix}[form](x) if form != "dense" else x

@@ -7,18 +7,18 @@ follow the tag, so that a build which did not come to its end was not there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 import scvec
 from scvec import index as indexes
+from scvec.arrow import vectors_from_arrow
+from scvec.atlas.cells import Cells
 from scvec.atlas.reference import (
     CURRENT,
-    OBS_COLUMNS,
     Atlas,
     cells_path,
     check_name,
@@ -34,7 +34,7 @@ from scvec.ingest.gene_texts import taxon_name
 from scvec.ingest.h5ad import AskedScale, CellFile, Matrix
 from scvec.ingest.matching import GeneMatch, guard, match_symbols
 from scvec.spec import RECIPES, IndexSpec, Recipe
-from scvec.store import Snapshot, Store, vectors_from_arrow, vectors_to_arrow
+from scvec.store import Snapshot, Store
 from scvec.types import Floats, Progress, Strings, silent
 
 
@@ -102,7 +102,7 @@ def build(
             with file.matrix(layer, scale) as matrix:
                 texts, match = _match(store, matrix, genes, taxon, release)
                 bound, gene_vectors = _bind(store, texts, recipe, genes, match, progress)
-                cells = _Cells(matrix, match, file.obs_names, columns)
+                cells = Cells(matrix, match, file.obs_names, columns)
                 projection = fit(
                     bound,
                     match,
@@ -214,60 +214,6 @@ def _manifest(name: str, file: CellFile, matrix: Matrix, texts: GeneTexts, proje
         "matrix": matrix.to_dict(),
         "written_by": f"scvec {scvec.__version__}",
     }
-
-
-class _Cells:
-    """The rows of an atlas's table, made batch by batch, and counts of what went by."""
-
-    def __init__(self, matrix: Matrix, match: GeneMatch, obs_names: Strings, columns: dict[str, Strings]) -> None:
-        self._matrix, self._match = matrix, match
-        self._columns = {
-            "cell_id": obs_names,
-            "dataset": np.full(len(obs_names), matrix.path.stem, object),
-            **columns,
-        }
-        self._totals = np.zeros(len(matrix.var_names))
-        self._n_empty = 0
-
-    def __len__(self) -> int:
-        return len(self._columns["cell_id"])
-
-    @staticmethod
-    def schema(dimension: int) -> pa.Schema:
-        """Return the table's columns."""
-        vector = pa.list_(pa.float32(), dimension)
-        types = {
-            "row": pa.int64(),
-            **dict.fromkeys(OBS_COLUMNS, pa.string()),
-            "empty": pa.bool_(),
-            "vector": vector,
-        }
-        return pa.schema(list(types.items()))
-
-    def embedded(self, projection: Projection, progress: Progress) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, embedded."""
-        aligner = projection.aligner(self._match)
-        for start, batch in self._matrix.batches("embedding cells", progress):
-            vectors, empty = projection.embed(batch, self._matrix.values, aligner)
-            self._totals += expression(batch, self._matrix.values)
-            self._n_empty += int(empty.sum())
-            yield self._rows(start, vectors, empty)
-
-    def _rows(self, start: int, vectors: Floats, empty: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.RecordBatch:
-        stop = start + len(empty)
-        arrays = {key: values[start:stop] for key, values in self._columns.items()}
-        arrays |= {"row": np.arange(start, stop), "empty": empty}
-        schema = self.schema(vectors.shape[1])
-        columns = [
-            vectors_to_arrow(vectors) if field.name == "vector" else pa.array(arrays[field.name], field.type)
-            for field in schema
-        ]
-        return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-    def summary(self) -> dict[str, Any]:
-        """Return what the manifest says of the cells, once all went by."""
-        coverage = self._match.coverage(self._totals).to_dict()
-        return {"n_cells": len(self), "n_empty": self._n_empty, "coverage": coverage}
 
 
 def _finish(

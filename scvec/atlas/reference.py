@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from scvec import index as indexes
+from scvec.arrow import vectors_from_arrow
 from scvec.embed.projection import Projection
 from scvec.errors import InputError, MismatchError, NotInStoreError
 from scvec.files import sha256
 from scvec.ingest import GeneTexts, open_texts
 from scvec.spec import Recipe
-from scvec.store import Snapshot, Store, vectors_from_arrow
+from scvec.store import Snapshot, Store
 from scvec.types import Floats, Ints, Neighbors, Strings
 
 CURRENT = "current"

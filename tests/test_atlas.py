@@ -96,6 +96,9 @@ def test_a_name_is_taken_once(store: sv.Store, files: Path) -> None:
     assert (again.manifest["n_cells"], again.manifest["version"]) == (41, 2)
     assert set(again.labels) == {"d0", "d1", "d2"}
     assert len(store.table("atlases/toy/cells").at(1)) == 120
+    small = sv.Recipe(name="small", weights="svd", dimension=5)
+    other = sv.atlas.build(store, "toy", files / "query.h5ad", label_key="donor", recipe=small, overwrite=True)
+    assert other.vectors(np.array([0])).shape == (1, 5)
 
 
 @pytest.mark.parametrize("existing", [False, True])

@@ -17,7 +17,7 @@ import pytest
 import scvec as sv
 from scvec.embed import encoders, gene_vectors
 from scvec.embed.encoders import ENCODERS, Hash, MiniLM, Random, Tfidf, make
-from scvec.errors import KeyNotFoundError, MissingDependencyError, NotInStoreError
+from scvec.errors import InputError, KeyNotFoundError, MissingDependencyError, NotInStoreError
 from scvec.types import Floats
 
 TEXTS = [
@@ -60,8 +60,8 @@ def test_random_knows_nothing() -> None:
 
 def test_tfidf_is_its_corpus() -> None:
     assert Tfidf(TEXTS).revision != Tfidf(TEXTS[:3]).revision
-    with pytest.raises(KeyNotFoundError, match="share no words"):
-        Tfidf(["one", "two"])
+    with pytest.raises(InputError, match="share no words"):
+        Tfidf(["one", "two"]).encode(["one"])
 
 
 def test_unknown_encoder(store: sv.Store) -> None:

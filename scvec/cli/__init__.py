@@ -1,5 +1,9 @@
 """The command line: parse, call one function, print."""
 
+# The verbs register themselves when imported.
+from scvec.cli import atlas as atlas
+from scvec.cli import genes as genes
+from scvec.cli import query as query
 from scvec.cli.app import main
 
 __all__ = ["main"]

@@ -119,9 +119,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for bad input, 130 when interrupted."""
-    # The verbs register themselves when imported.
-    from scvec.cli import atlas, genes, query  # noqa: F401
-
     try:
         app(args=None if arguments is None else list(arguments))
     except SystemExit as end:

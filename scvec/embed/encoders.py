@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from scvec.errors import KeyNotFoundError, missing, unknown
+from scvec.errors import InputError, missing, unknown
 from scvec.types import Floats
 
 WORDS = r"(?u)\b\w+\b"
@@ -20,21 +21,22 @@ DIMENSION = 384
 
 
 class Encoder(Protocol):
-    """Turns texts into vectors.
+    """Turns texts into vectors."""
 
-    Attributes
-    ----------
-    name
-        Its name in the registry.
-    revision
-        Identity of its weights: equal revisions give equal vectors.
-    dimension
-        Length of a vector.
-    """
+    @property
+    def name(self) -> str:
+        """Its name in the registry."""
+        ...
 
-    name: str
-    revision: str
-    dimension: int
+    @property
+    def revision(self) -> str:
+        """Identity of its weights: equal revisions give equal vectors."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """Return (n, dimension) vectors; row i depends on text i alone."""
@@ -86,29 +88,37 @@ class Tfidf:
     name, min_documents = "tfidf", 2
 
     def __init__(self, corpus: Sequence[str]) -> None:
+        self._corpus = sorted(set(corpus))
+        self.revision = f"1-{hashlib.sha256(chr(0).join(self._corpus).encode()).hexdigest()[:16]}"
+
+    @cached_property
+    def _fitted(self) -> tuple[Any, Any]:
+        """The vectorizer and the SVD; fitted when first needed, which is not when all vectors are there."""
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        corpus = sorted(set(corpus))
-        digest = hashlib.sha256("\0".join(corpus).encode())
-        self.revision = f"1-{digest.hexdigest()[:16]}"
-        self._vectorizer = TfidfVectorizer(
+        vectorizer = TfidfVectorizer(
             sublinear_tf=True, stop_words="english", min_df=self.min_documents, dtype=np.float32
         )
         try:
-            weights = self._vectorizer.fit_transform(corpus)
+            weights = vectorizer.fit_transform(self._corpus)
         except ValueError as error:
-            raise KeyNotFoundError(
-                f"{len(corpus)} texts share no words",
+            raise InputError(
+                f"{len(self._corpus)} texts share no words",
                 "gene texts that do, for tfidf",
                 "import more texts, or use --encoder hash",
             ) from error
-        self.dimension = min(DIMENSION, min(weights.shape) - 1)
-        self._svd = TruncatedSVD(self.dimension, random_state=0).fit(weights)
+        return vectorizer, TruncatedSVD(min(DIMENSION, min(weights.shape) - 1), random_state=0).fit(weights)
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector: less than `DIMENSION` where there are fewer texts or words."""
+        return int(self._fitted[1].components_.shape[0])
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """Return (n, dimension) vectors of length one; zeros for a text without a known word."""
-        reduced = self._svd.transform(self._vectorizer.transform(texts))
+        vectorizer, svd = self._fitted
+        reduced = svd.transform(vectorizer.transform(texts))
         lengths = np.linalg.norm(reduced, axis=1, keepdims=True)
         return np.asarray(reduced / np.where(lengths > 0, lengths, 1), np.float32)
 

@@ -97,7 +97,7 @@ def genes(
             part = left.slice(start, COMMIT_TEXTS)
             table.append(_rows(part, model), _manifest(model))
             advance(len(part))
-    return GeneVectors(texts, encoder, model.revision, model.dimension, len(left), table)
+    return GeneVectors(texts, encoder, model.revision, table.latest().manifest["dimension"], len(left), table)
 
 
 def open_genes(store: Store, texts: GeneTexts, *, encoder: str, progress: Progress = silent) -> GeneVectors:

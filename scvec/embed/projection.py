@@ -78,7 +78,7 @@ class Projection:
         known = sp.csr_matrix(normalise(batch, values, self.recipe.target_sum) @ aligner)
         if self.recipe.top_n is not None:
             known = top_genes(known, self.recipe.top_n)
-        vectors: Floats = np.asarray(known @ self.weights, np.float32)
+        vectors = _means(known, self.weights)
         # A cell without expression stays zero: minus the centre it would look like one.
         vectors[np.diff(known.indptr) > 0] -= self.centre
         return _unit(vectors)
@@ -141,7 +141,7 @@ def fit(
     centre = np.zeros(weights.shape[1], np.float32)
     if recipe.centre:
         filled = logged[np.diff(logged.indptr) > 0]
-        centre = np.asarray((filled @ weights).mean(axis=0, dtype=np.float64), np.float32)
+        centre = np.asarray(_means(filled, weights).mean(axis=0, dtype=np.float64), np.float32)
     return Projection(recipe, gene_ids, weights, centre)
 
 
@@ -212,6 +212,16 @@ def _svd(logged: sp.csr_matrix[np.float32], recipe: Recipe) -> Floats:
             "give a larger reference, or a recipe file with a smaller dimension",
         )
     return np.asarray(TruncatedSVD(dimension, random_state=recipe.random_state).fit(logged).components_.T, np.float32)
+
+
+def _means(logged: sp.csr_matrix[np.float32], weights: Floats) -> Floats:
+    """Return each cell's expression-weighted mean of its genes' weights; zeros for a cell without expression.
+
+    A mean and not a sum, for a centre to be subtracted: sums of cells with many genes lie on its one side, sums of
+    those with few on the other.
+    """
+    totals = np.asarray(logged.sum(axis=1, dtype=np.float64)).ravel()
+    return np.asarray((logged @ weights) / np.where(totals > 0, totals, 1.0)[:, None], np.float32)
 
 
 def _unit(vectors: Floats) -> tuple[Floats, np.ndarray[tuple[int], np.dtype[np.bool_]]]:

@@ -1,0 +1,48 @@
+"""What benchmarks share: where data and results are, and what machine this is."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+DATA = Path(os.environ.get("SCVEC_DATA", HERE.parent / ".." / "shared" / "data"))
+WORK = HERE / "work"
+RESULTS = HERE / "results"
+PACKAGES = ("scvec", "numpy", "scipy", "scikit-learn", "pylance", "faiss-cpu", "torch", "sentence-transformers")
+
+
+def machine() -> dict[str, Any]:
+    """Return what a figure depends on beside the code."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table; floats with three digits."""
+    shown = [[f"{one:.3f}" if isinstance(one, float) else str(one) for one in row] for row in rows]
+    lines = [list(header), ["---"] * len(header), *shown]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def save(name: str, command: str, values: dict[str, Any], text: str) -> None:
+    """Write a result as JSON and Markdown, with the command that made it."""
+    RESULTS.mkdir(exist_ok=True)
+    result = {"command": command, "machine": machine(), **values}
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    made = result["machine"]
+    packages = ", ".join(f"{key} {value}" for key, value in made["packages"].items())
+    where = f"{made['cores']} cores, {made['memory_gib']} GiB, {made['platform']}, Python {made['python']}; {packages}."
+    (RESULTS / f"{name}.md").write_text(f"{text}\n\nMade by `{command}` on {where}\n", encoding="utf-8")
+    print(text)

@@ -1,0 +1,109 @@
+"""What the README says, done."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from scvec.spec import Recipe
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted(ROOT.glob("*.md"))
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, ncbi: tuple[Path, Path], files: Path) -> Path:
+    """The folder of a user who followed the README so far: toy files, under the names it gives."""
+    for source, name in zip(ncbi, ("Homo_sapiens.gene_info.gz", "gene_summary.gz"), strict=True):
+        shutil.copy(source, tmp_path / name)
+    for name in ("reference.h5ad", "query.h5ad"):
+        shutil.copy(files / name, tmp_path)
+    return tmp_path
+
+
+def test_the_walk_through(folder: Path) -> None:
+    """Every bash block in one shell, then the Python block, as they stand."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    script = "set -euo pipefail\n" + "\n".join(blocks("bash"))
+    done = run(["bash", "-c", script], folder, environment)
+    assert done.returncode == 0, done.stderr
+    made = {path.name for path in folder.iterdir()}
+    assert {"my-store", "calls.h5ad", "calls.parquet", "report"} <= made
+    python = "\n".join(blocks("python"))
+    done = run([sys.executable, "-c", python], folder, environment)
+    assert done.returncode == 0, done.stderr
+    assert "obs_name" in done.stdout
+
+
+def test_the_recipe_file() -> None:
+    (text,) = blocks("toml")
+    assert Recipe.from_dict(tomllib.loads(text)).centre
+
+
+def test_make_targets_and_extras_exist() -> None:
+    shell = "\n".join(blocks("sh"))
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^make (\w+)", shell, flags=re.MULTILINE)
+    assert targets[:2] == ["demo", "test"]
+    assert all(re.search(rf"^{one}:", makefile, flags=re.MULTILINE) for one in targets)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {one for group in re.findall(r"scvec\[([\w,]+)\]", README) for one in group.split(",")}
+    assert named == {"text", "report"}
+    assert named <= extras.keys()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        assert target[1:] in anchors if target.startswith("#") else (ROOT / target).exists(), target
+
+
+def test_every_module_is_in_the_architecture() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for path in (ROOT / "scvec").iterdir():
+        if path.suffix == ".py" and not path.name.startswith("__"):
+            assert f"`{path.stem}`" in text, path.name
+        if (path / "__init__.py").is_file():
+            assert f"`{path.name}/`" in text, path.name
+
+
+def test_one_version() -> None:
+    import scvec
+
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert scvec.__version__ == version
+    assert f"version: {version}" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_public_face() -> None:
+    """All names are there, and importing the package alone imports next to nothing."""
+    code = (
+        "import sys, scvec; assert not {'numpy', 'pyarrow', 'polars'} & set(sys.modules); "
+        "[getattr(scvec, one) for one in scvec.__all__]; print(len(dir(scvec)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    import scvec
+
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = scvec.nothing

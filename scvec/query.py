@@ -99,9 +99,8 @@ def _calls(file: CellFile, matrix: Matrix, atlas: Atlas, k: int, found: list[_Fo
     )
     rejected = np.concatenate([one.empty for one in found])
     here = neighbors.ids >= 0
-    positions = np.where(
-        here, atlas.positions(np.where(here, neighbors.ids, neighbors.ids[here][0] if here.any() else 0)), 0
-    )
+    positions = np.zeros_like(neighbors.ids)
+    positions[here] = atlas.positions(neighbors.ids[here])
     labels, code_of_cell = np.unique(atlas.labels.astype(str), return_inverse=True)
     votes = vote(neighbors, code_of_cell[positions], len(labels))
     label = np.array([str(one) for one in labels], dtype=object)[votes.winner]

@@ -193,6 +193,22 @@ def test_names_are_there_once(tmp_path: Path) -> None:
         read_all(tmp_path / "genes.h5ad")
 
 
+def test_names_kept_as_nullable_strings(tmp_path: Path, files: Path) -> None:
+    """As anndata 0.13 writes them."""
+    path = tmp_path / "q.h5ad"
+    path.write_bytes((files / "query.h5ad").read_bytes())
+    with h5py.File(path, "r+") as file, ad.settings.override(allow_write_nullable_strings=True):
+        for axis in ("obs", "var"):
+            names = pd.array(ad.io.read_elem(file[axis]).index.tolist(), dtype="string")
+            del file[axis][file[axis].attrs["_index"]]
+            ad.io.write_elem(file[axis], file[axis].attrs["_index"], names)
+    with h5py.File(path) as file:
+        assert isinstance(file["obs"][file["obs"].attrs["_index"]], h5py.Group)
+    with open_h5ad(path) as file, file.matrix() as matrix:
+        assert file.obs_names[:2].tolist() == ["s1c0", "s1c1"]
+        assert matrix.var_names.tolist() == list(toy.SYMBOLS)
+
+
 def test_no_cells(tmp_path: Path) -> None:
     toy.cells(4)[:0].copy().write_h5ad(tmp_path / "none.h5ad")
     with pytest.raises(InputError, match="no cells"):

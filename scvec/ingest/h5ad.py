@@ -190,10 +190,13 @@ class CellFile:
         return True
 
     def _names(self, axis: str) -> Strings:
+        from anndata.io import read_elem
+
         group = self._file[axis]
         with _reading(f"{self.path}: {axis}"):
-            names: Strings = group[group.attrs["_index"]].asstr()[:].astype(object)
-        return names
+            # Not always a plain array of strings: newer writers keep names as a nullable one.
+            names = np.asarray(read_elem(group[group.attrs["_index"]]), dtype=object)
+        return np.array([str(name) for name in names], dtype=object)
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import scvec as sv
+
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("SCVEC_DATA", HERE.parent / ".." / "shared" / "data"))
 WORK = HERE / "work"
@@ -27,6 +29,19 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     }
+
+
+def import_texts(store: sv.Store, taxon: str) -> sv.ingest.GeneTexts:
+    """Import NCBI's gene texts of a taxon, with orthologs."""
+    species = {"human": "Homo_sapiens", "mouse": "Mus_musculus"}[taxon]
+    ncbi = DATA / "ncbi"
+    return sv.ingest.texts(
+        store,
+        taxon=taxon,
+        gene_info=ncbi / f"{species}.gene_info.gz",
+        gene_summary=ncbi / "gene_summary.gz",
+        gene_orthologs=ncbi / "gene_orthologs.gz",
+    )
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 import scvec as sv
-from benchmarks.common import DATA, WORK, markdown, save
+from benchmarks.common import DATA, WORK, import_texts, markdown, save
 from scvec.controls import logistic_regression
 from scvec.evaluation import compare, given_labels
 
@@ -97,13 +97,7 @@ def main() -> None:
     parser.add_argument("--store", default=str(WORK / "store"), help="kept between runs: encoding takes minutes once")
     store = sv.Store(parser.parse_args().store)
     WORK.mkdir(exist_ok=True)
-    ncbi = DATA / "ncbi"
-    texts = sv.ingest.texts(
-        store,
-        taxon="human",
-        gene_info=ncbi / "Homo_sapiens.gene_info.gz",
-        gene_summary=ncbi / "gene_summary.gz",
-    )
+    texts = import_texts(store, "human")
     for encoder in ("minilm", "tfidf"):
         sv.embed.genes(store, texts, encoder=encoder)
     rows = [one for task in tasks() for one in measure(store, task)]

@@ -43,4 +43,4 @@ def logistic_regression(
 def _logged(path: str | Path, layer: str | None, scale: AskedScale) -> tuple[sp.csr_matrix[np.float32], Strings]:
     with open_h5ad(path) as file, file.matrix(layer, scale) as matrix:
         parts = [normalise(batch, matrix.values, TARGET_SUM) for _, batch in matrix.batches("reading")]
-        return sp.csr_matrix(sp.vstack(parts, format="csr")), matrix.var_names
+        return sp.csr_matrix(sp.vstack(parts, format="csr")), matrix.gene_names()

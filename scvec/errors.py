@@ -12,8 +12,9 @@ ScvecError
 │   ├── NotInStoreError     no such atlas, table, version
 │   ├── ExistsError         would overwrite
 │   ├── MismatchError       derived data that was not made from what it is used with
-│   ├── StoreFormatError    written by a newer scvec
+│   ├── StoreFormatError    written by a scvec of another format
 │   └── DiskFullError       nothing was committed
+├── ServiceError            a server did not answer, or not as it should
 └── MissingDependencyError  an extra is not installed
 """
 
@@ -86,11 +87,15 @@ class MismatchError(StoreError):
 
 
 class StoreFormatError(StoreError):
-    """The store was written by a newer scvec."""
+    """The store was written by a scvec of another format."""
 
 
 class DiskFullError(StoreError):
     """No space was left; nothing was committed."""
+
+
+class ServiceError(ScvecError):
+    """A server did not answer, or its answer cannot be used."""
 
 
 class MissingDependencyError(ScvecError):

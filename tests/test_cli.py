@@ -36,8 +36,12 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 VERBS = [
     ("demo",),
     ("genes",),
+    ("genes", "pull"),
     ("genes", "import"),
     ("genes", "list"),
+    ("genes", "diff"),
+    ("genes", "check"),
+    ("models",),
     ("embed",),
     ("atlas",),
     ("atlas", "build"),
@@ -54,7 +58,8 @@ def test_help_of_every_verb(run: Run, verb: tuple[str, ...]) -> None:
     assert code == 0
     if verb not in (("genes",), ("atlas",)):
         assert f"Example: scvec {' '.join(verb)}" in " ".join(out.split())
-        assert all(option in out for option in ("--store", "SCVEC_STORE", "--json", "--quiet"))
+        assert all(option in out for option in ("--json", "--quiet"))
+        assert ("--store" in out and "SCVEC_STORE" in out) or verb == ("models",)
 
 
 def test_help_lists_every_verb_in_order(run: Run) -> None:
@@ -86,7 +91,7 @@ def test_the_whole_contract(run: Run, ncbi: tuple[Path, Path], files: Path) -> N
     code, out, _ = run("embed", "--taxon", "human", "--encoder", "hash", "--release", "2021", "--json")
     assert json.loads(out)["n_encoded"] == 240
     code, out, _ = run("embed", "--taxon", "human", "--encoder", "hash")
-    assert "0 texts encoded" in out
+    assert "0 of 240 texts encoded" in out
     build = ("atlas", "build", "toy", files / "reference.h5ad", "--label-key", "cell_type", "--batch-key", "donor")
     code, out, err = run(
         *build, "--label-id-key", "cl_id", "--encoder", "hash", "--recipe", "topn", "--index", "HNSW16"
@@ -156,9 +161,13 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
     whole = (files / "query.h5ad").read_bytes()
     (folder / "cut.h5ad").write_bytes(whole[: len(whole) // 2])
     (folder / "words.h5ad").write_text("words")
-    ensembl = toy.cells(20)
-    ensembl.var_names = [f"ENSG{i:011d}.3" for i in range(240)]
-    ensembl.write_h5ad(folder / "ensembl.h5ad")
+    others = toy.cells(20)
+    others.var_names = [f"ENSMUSG{i:011d}.3" for i in range(240)]
+    others.write_h5ad(folder / "others.h5ad")
+    twins = toy.cells(20)
+    twins.var_names = ["TOY0", *twins.var_names[:-1]]
+    twins.write_h5ad(folder / "twins.h5ad")
+    (folder / "bad.pickle").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     query, reference = files / "query.h5ad", files / "reference.h5ad"
 
     def ask(path: Path, *more: object) -> tuple[object, ...]:
@@ -175,7 +184,19 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "declared counts": (ask(made("log.h5ad", scale="log1p"), "--scale", "counts"), "fractions"),
         "declared log1p": (build(reference, "--scale", "log1p"), "whole numbers"),
         "no such layer": (ask(query, "--layer", "counts"), "'counts'"),
-        "other genes": (ask(folder / "ensembl.h5ad"), "human Ensembl ids"),
+        "other genes": (ask(folder / "others.h5ad"), "mouse Ensembl ids"),
+        "a gene twice": (ask(folder / "twins.h5ad"), "--gene-key"),
+        "no such gene key": (ask(query, "--gene-key", "symbols"), "var_names"),
+        "no texts of the species": (ask(query, "--taxon", "mouse"), "scvec genes pull --taxon mouse"),
+        "nothing to check": (("genes", "check", folder / "cut.h5ad"), "truncated"),
+        "no such release": (("genes", "diff", "2021-07-01", "2022", "--taxon", "human"), "tagged 2022"),
+        "no server": (("genes", "pull", "--taxon", "human", "--base-url", "ftp://there", "--keep", folder), "http"),
+        "hostile pickle": (
+            ("embed", "--taxon", "human", "--encoder", f"file:{folder / 'bad.pickle'}"),
+            "none of it was run",
+        ),
+        "no model": (("embed", "--taxon", "human", "--encoder", f"bert:{folder}"), "cannot be loaded"),
+        "no key": (("embed", "--taxon", "human", "--encoder", "text-embedding-ada-002"), "export OPENAI_API_KEY"),
         "no such label": (("evaluate", query, "--atlas", "toy", "--label-key", "type"), "cell_type"),
         "bad map": (
             ("evaluate", query, "--atlas", "toy", "--label-key", "cell_type", "--label-map", folder / "none.csv"),
@@ -198,11 +219,16 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
             ("genes", "import", "--taxon", "human", "--gene-info", query, "--gene-summary", query),
             "gene_info",
         ),
-        "no texts": (("embed", "--taxon", "mouse", "--encoder", "hash"), "scvec genes import"),
+        "no texts": (("embed", "--taxon", "mouse", "--encoder", "hash"), "scvec genes pull"),
     }
 
 
-def test_bad_input_is_one_line_and_exit_code_2(run: Run, store: sv.Store, files: Path, tmp_path: Path) -> None:
+def test_bad_input_is_one_line_and_exit_code_2(
+    run: Run, store: sv.Store, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+
     def tree() -> set[tuple[Path, int]]:
         return {(path, path.stat().st_size) for path in Path(store.uri).rglob("*") if path.is_file()}
 
@@ -215,11 +241,58 @@ def test_bad_input_is_one_line_and_exit_code_2(run: Run, store: sv.Store, files:
         assert not (tmp_path / "calls.csv").exists(), name
 
 
-def test_a_store_of_a_newer_format(run: Run, store: sv.Store) -> None:
-    Path(store.uri, MARKER).write_text('{"format": 99}')
+@pytest.mark.parametrize(("number", "cure"), [(99, "pip install -U scvec"), (1, "in a new --store")])
+def test_a_store_of_another_format(run: Run, store: sv.Store, number: int, cure: str) -> None:
+    Path(store.uri, MARKER).write_text(f'{{"format": {number}}}')
     code, _, err = run("atlas", "list", "--store", store.uri)
     assert code == 2
-    assert "pip install -U scvec" in one_line(err)
+    assert cure in one_line(err)
+
+
+def test_models_lists_every_encoder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-to-be-seen")
+    code, out, _ = run("models", "--json")
+    by_name = {one["encoder"]: one for one in json.loads(out)}
+    assert code == 0
+    assert by_name["minilm"] == {
+        "encoder": "minilm",
+        "dimension": 384,
+        "max_tokens": 256,
+        "weights": "a package, scvec[text]",
+        "here": True,
+    }
+    assert by_name["text-embedding-ada-002"]["dimension"] == 1536
+    assert by_name["text-embedding-ada-002"]["here"]
+    assert {"biobert", "scibert", "bert:MODEL", "st:MODEL", "openai:MODEL", "file:PATH"} <= by_name.keys()
+    plain = run("models")[1]
+    assert all(name in plain for name in by_name)
+    assert "sk-not" not in out + plain
+
+
+def test_dry_run_says_texts_tokens_and_cost(run: Run, store: sv.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    embed = ("embed", "--taxon", "human", "--dry-run", "--store", store.uri)
+    code, out, _ = run(*embed, "--encoder", "text-embedding-3-large", "--json")
+    bill = json.loads(out)
+    letters = sum(map(len, sv.ingest.open_texts(store, "human").frame["text"]))
+    assert code == 0
+    assert (bill["n_left"], bill["n_texts"]) == (240, 240)
+    assert letters / 4 <= bill["tokens"] <= letters / 4 + 240
+    assert bill["usd"] == pytest.approx(bill["tokens"] * 0.13e-6)
+    assert "cost: about $0.00" in run(*embed, "--encoder", "text-embedding-3-large")[1]
+    assert "cost: unknown" in run(*embed, "--encoder", "openai:theirs")[1]
+    assert "0 of 240 texts to encode" in run(*embed, "--encoder", "hash")[1]
+    assert store.children("gene_vectors") == ["hash"]
+
+
+def test_check_says_what_a_file_s_genes_are(run: Run, store: sv.Store, files: Path) -> None:
+    code, out, _ = run("genes", "check", files / "query.h5ad", "--store", store.uri)
+    assert code == 0
+    assert "240 of 240 genes matched, 100.0% of the expression: 240 by symbol (100.0%)" in out
+    assert "NCBI Gene summary    160" in out
+    assert "left out: none" in out
+    code, out, _ = run("genes", "check", files / "query.h5ad", "--store", store.uri, "--json")
+    assert json.loads(out)["routes"]["symbol"]["n_genes"] == 240
 
 
 def test_a_full_disk(run: Run, store: sv.Store, small_disk: Path, ncbi: tuple[Path, Path], files: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import anndata as ad
@@ -25,7 +26,8 @@ def real(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for taxon, name in (("human", "Homo_sapiens"), ("mouse", "Mus_musculus")):
         info, summary = data / "ncbi" / f"{name}.gene_info.gz", data / "ncbi" / "gene_summary.gz"
         arguments = ["genes", "import", "--taxon", taxon, "--gene-info", str(info), "--gene-summary", str(summary)]
-        assert main([*arguments, "--store", str(folder / "store")]) == 0
+        orthologs = ["--gene-orthologs", str(data / "ncbi" / "gene_orthologs.gz")]
+        assert main([*arguments, *orthologs, "--store", str(folder / "store")]) == 0
     cells = ad.read_h5ad(data / "cells" / "pancreas_baron_human.h5ad")
     held_out = (cells.obs["donor"] == "human3").to_numpy()
     cells[~held_out].write_h5ad(folder / "reference.h5ad")
@@ -34,16 +36,19 @@ def real(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def built(real: Path, recipe: sv.Recipe, factory: str = "Flat") -> sv.atlas.Atlas:
+    """Build the atlas, or open it where an earlier test did."""
+    store, name = sv.Store(real / "store"), f"{recipe.name}-{factory.replace(',', '-')}"
+    if name in sv.atlas.list_atlases(store):
+        return sv.atlas.open_atlas(store, name)
     return sv.atlas.build(
-        sv.Store(real / "store"),
-        f"{recipe.name}-{factory.replace(',', '-')}",
+        store,
+        name,
         real / "reference.h5ad",
         label_key="cell_type1",
         batch_key="donor",
         label_id_key="cell_ontology_id",
         recipe=recipe,
         index=sv.IndexSpec(factory=factory),
-        overwrite=True,
     )
 
 
@@ -52,7 +57,18 @@ def test_texts_of_the_real_files(real: Path) -> None:
     genes = human.frame
     assert human.release == "2021-07-11"
     assert len(genes) == 57_225
-    assert human.manifest["n_by_source"] == {"NCBI Gene full name": 42_102, "NCBI Gene summary": 15_123}
+    assert human.manifest["n_by_source"] == {
+        "NCBI Gene names": 42_052,
+        "NCBI Gene names, mouse ortholog's summary": 50,
+        "NCBI Gene summary": 15_123,
+    }
+    mouse = sv.ingest.open_texts(sv.Store(real / "store"), "mouse")
+    assert mouse.manifest["n_by_source"] == {
+        "NCBI Gene names": 58_956,
+        "NCBI Gene names, human ortholog's summary": 9_388,
+        "NCBI Gene summary": 3_833,
+    }
+    assert mouse.frame["human_ortholog"].drop_nulls().n_unique() == 16_252
     by_symbol = {row["symbol"]: row for row in genes.filter(genes["symbol"].is_in(["INS", "MT-ND3"])).to_dicts()}
     assert by_symbol["INS"]["gene_id"] == 3630
     assert by_symbol["INS"]["text"].startswith("INS: insulin. This gene encodes insulin, a peptide hormone")
@@ -69,8 +85,11 @@ def test_baron_donors_to_donor(real: Path, recipe: sv.Recipe, accuracy: float, m
     atlas = built(real, recipe)
     coverage = atlas.manifest["coverage"]
     assert (atlas.manifest["n_cells"], atlas.manifest["taxon_id"]) == (1228, 9606)
-    assert coverage["n_matched"] == 18_599
-    assert coverage["share"] == pytest.approx(0.962, abs=0.001)
+    assert coverage["n_matched"] == 20_043
+    assert coverage["routes"]["symbol"]["n_genes"] == 18_599
+    assert coverage["routes"]["symbol"]["share"] == pytest.approx(0.962, abs=0.001)
+    assert coverage["share"] == pytest.approx(0.999, abs=0.001)
+    assert coverage["texts"]["NCBI Gene summary"]["share"] == pytest.approx(0.844, abs=0.005)
     calls = sv.annotate(real / "query.h5ad", atlas)
     result = sv.evaluate(calls, real / "query.h5ad", label_key="cell_type1")
     assert accuracy <= result.accuracy <= accuracy + 0.05
@@ -126,5 +145,51 @@ def test_mouse_cells_find_mouse_texts_and_not_a_human_atlas(real: Path, data: Pa
     atlas = sv.atlas.build(store, "mouse", mouse, label_key="cell_type1", recipe=TFIDF, overwrite=True)
     assert atlas.manifest["taxon_id"] == 10090
     assert atlas.manifest["coverage"]["share"] > 0.9
-    with pytest.raises(GeneMatchError, match="mouse or rat symbols"):
+    assert list(atlas.manifest["coverage"]["texts"]) == [
+        "NCBI Gene names",
+        "NCBI Gene names, human ortholog's summary",
+        "NCBI Gene summary",
+    ]
+    with pytest.raises(GeneMatchError, match=r"look like mouse genes.*--taxon mouse"):
         sv.annotate(mouse, built(real, TFIDF))
+
+
+def test_mouse_cells_on_a_human_atlas_by_one_flag(real: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scored on Cell Ontology ids; the figures are in benchmarks/results/species.md."""
+    human, mouse = (str(data / "cells" / f"pancreas_baron_{one}.h5ad") for one in ("human", "mouse"))
+    store = ["--store", str(real / "store"), "--label-key", "cell_ontology_id"]
+    assert main(["atlas", "build", "ids", human, "--recipe", "expression", *store]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", mouse, "--atlas", "ids", "--taxon", "mouse", "--json", "--quiet", *store]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["query"]["coverage"]["n_matched"] > 12_000
+    assert found["accuracy"] > 0.6
+
+
+@pytest.mark.parametrize("form", ["ensembl", "entrez", "alias", "lower case"])
+def test_baron_is_called_the_same_whatever_its_genes_are_called(real: Path, tmp_path: Path, form: str) -> None:
+    """Every gene that has such a name, and only this one has, is called by it."""
+    atlas = built(real, TFIDF)
+    identifiers, genes = atlas.texts.identifiers, atlas.texts.frame
+    cells = ad.read_h5ad(real / "query.h5ad")
+    names = np.array(cells.var_names, dtype=object)
+    found = identifiers.resolve(names)
+    by_id = {row["gene_id"]: row for row in genes.to_dicts()}
+    renamed, taken = names.copy(), set(names.tolist())
+    for column, gene in zip(found.columns.tolist(), found.gene_ids.tolist(), strict=True):
+        row = by_id[gene]
+        offered = {
+            "ensembl": [f"{one}.{column % 9}" for one in row["ensembl_ids"]],
+            "entrez": [str(gene)],
+            "alias": row["aliases"],
+            "lower case": [names[column].lower()],
+        }[form]
+        leads = [one for one in offered if identifiers.resolve(np.array([one], object)).gene_ids.tolist() == [gene]]
+        renamed[column] = next((one for one in leads if one not in taken), names[column])
+        taken.add(renamed[column])
+    assert (renamed != names).mean() > {"ensembl": 0.9, "entrez": 0.95, "alias": 0.7, "lower case": 0.9}[form]
+    cells.var_names = renamed
+    cells.write_h5ad(tmp_path / "renamed.h5ad")
+    left, right = sv.annotate(tmp_path / "renamed.h5ad", atlas), sv.annotate(real / "query.h5ad", atlas)
+    assert left.to_frame().equals(right.to_frame())
+    np.testing.assert_array_equal(left.vectors, right.vectors)

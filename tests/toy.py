@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from scvec.ingest.ncbi import INFO_COLUMNS, SUMMARY_COLUMNS
+from scvec.ingest.ncbi import INFO_COLUMNS, ORTHOLOG_COLUMNS, SUMMARY_COLUMNS
 
 THEMES = {
     "alpha": "glucagon secretion in pancreatic islet alpha cells",
@@ -23,6 +23,14 @@ LABELS = tuple(THEMES)
 LABEL_IDS = {"alpha": "CL:0000171", "beta": "CL:0000169", "ductal": "CL:0002079", "immune": "CL:0000235"}
 N_GENES = 240
 SYMBOLS = tuple(f"TOY{i}" for i in range(N_GENES))
+HUMAN, MOUSE = 9606, 10090
+FIRST_ID = {HUMAN: 1000, MOUSE: 5000}
+ENSEMBL = {HUMAN: "ENSG", MOUSE: "ENSMUSG"}
+
+
+def symbol_of(gene: int, taxon: int = HUMAN) -> str:
+    """Return a gene's symbol, spelt as that species' are."""
+    return SYMBOLS[gene] if taxon == HUMAN else SYMBOLS[gene].capitalize()
 
 
 def theme_of(gene: int) -> str | None:
@@ -33,13 +41,14 @@ def theme_of(gene: int) -> str | None:
 def write_ncbi(folder: Path, taxon: int = 9606) -> tuple[Path, Path]:
     """Write gene_info and gene_summary of the toy genes, as NCBI does, gzipped."""
     info, summary = ["\t".join(INFO_COLUMNS)], ["\t".join(SUMMARY_COLUMNS)]
-    for i, symbol in enumerate(SYMBOLS):
+    for i in range(N_GENES):
+        gene_id = str(FIRST_ID.get(taxon, 1000) + i)
         row = dict.fromkeys(INFO_COLUMNS, "-") | {
             "#tax_id": str(taxon),
-            "GeneID": str(1000 + i),
-            "Symbol": symbol,
+            "GeneID": gene_id,
+            "Symbol": symbol_of(i, taxon),
             "Synonyms": f"OLD{i}|ANCIENT{i}",
-            "dbXrefs": f"MIM:{i}|Ensembl:ENSG{i:011d}",
+            "dbXrefs": f"MIM:{i}|Ensembl:{ENSEMBL.get(taxon, 'ENSG')}{i:011d}",
             "description": f"toy gene number {i}",
             "type_of_gene": "protein-coding",
             "Modification_date": "20210701",
@@ -47,11 +56,23 @@ def write_ncbi(folder: Path, taxon: int = 9606) -> tuple[Path, Path]:
         info.append("\t".join(row.values()))
         if i % 3:
             text = THEMES.get(theme_of(i) or "", "housekeeping in all cells")
-            summary.append(f"{taxon}\t{1000 + i}\tRefSeq\tThis gene takes part in {text}.")
+            summary.append(f"{taxon}\t{gene_id}\tRefSeq\tThis gene takes part in {text}.")
     paths = folder / "toy.gene_info.gz", folder / "gene_summary.gz"
     for path, lines in zip(paths, (info, summary), strict=True):
-        path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))
+        write_lines(path, lines)
     return paths
+
+
+def write_orthologs(path: Path) -> Path:
+    """Write gene_orthologs: gene i of human and of mouse are one to one, but for genes 0 and 1, which share theirs."""
+    rows = [(HUMAN, FIRST_ID[HUMAN] + i, "Ortholog", MOUSE, FIRST_ID[MOUSE] + max(i, 1)) for i in range(N_GENES)]
+    write_lines(path, ["\t".join(ORTHOLOG_COLUMNS), *("\t".join(map(str, row)) for row in rows)])
+    return path
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    """Write a gzipped table, the same bytes every time."""
+    path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))
 
 
 def cells(n: int = 120, seed: int = 0, *, form: str = "csr", scale: str = "counts") -> AnnData:

@@ -26,13 +26,15 @@ from scvec.atlas.reference import (
     version_folder,
 )
 from scvec.embed import GeneVectors, open_genes
-from scvec.embed.projection import Projection, expression, fit
+from scvec.embed.encoders import Address
+from scvec.embed.projection import Projection, fit
 from scvec.errors import ExistsError, InputError, LabelError
 from scvec.files import sha256
-from scvec.ingest import GeneTexts, list_texts, open_h5ad, open_texts
-from scvec.ingest.gene_texts import taxon_name
+from scvec.ingest import open_h5ad
+from scvec.ingest.gene_texts import offered_texts
+from scvec.ingest.guards import guard, guard_species
 from scvec.ingest.h5ad import AskedScale, CellFile, Matrix
-from scvec.ingest.matching import GeneMatch, guard, match_symbols
+from scvec.ingest.matching import GeneMatch, match_genes
 from scvec.spec import RECIPES, IndexSpec, Recipe
 from scvec.store import Snapshot, Store
 from scvec.types import Floats, Progress, Strings, silent
@@ -51,7 +53,8 @@ def build(
     layer: str | None = None,
     scale: AskedScale = "auto",
     index: IndexSpec | None = None,
-    taxon: str | None = None,
+    gene_key: str | None = None,
+    taxon: str | int | None = None,
     release: str | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
@@ -74,8 +77,11 @@ def build(
         Which matrix, and whether it holds counts or log1p values.
     index
         How it is searched; None: FAISS ``Flat``.
+    gene_key
+        Column of ``var`` that names the genes; None: ``var_names``, or the usual column that covers more where these
+        cover too little.
     taxon, release
-        The gene texts; None: of the taxa in the store the one whose symbols cover most expression, at its last release.
+        The gene texts; None: of the taxa in the store the one whose genes fit best, at its last release.
     overwrite
         Replace an atlas of that name; its old version stays in the table.
     progress
@@ -100,8 +106,8 @@ def build(
         with open_h5ad(reference) as file:
             columns = _obs_columns(file, label_key, batch_key, label_id_key)
             with file.matrix(layer, scale) as matrix:
-                texts, match = _match(store, matrix, genes, taxon, release)
-                bound, gene_vectors = _bind(store, texts, recipe, genes, match, progress)
+                match = _match(store, matrix, genes, gene_key, taxon, release)
+                bound, gene_vectors, match = _bind(store, recipe, genes, match, progress)
                 cells = Cells(matrix, match, file.obs_names, columns)
                 projection = fit(
                     bound,
@@ -112,7 +118,7 @@ def build(
                     len(cells),
                 )
                 manifest = {
-                    **_manifest(name, file, matrix, texts, projection),
+                    **_manifest(name, file, matrix, match, projection),
                     "keys": {"label": label_key, "batch": batch_key, "label_id": label_id_key},
                 }
                 version = table.write(
@@ -139,7 +145,7 @@ def build(
 def _recipe(recipe: Recipe | None, genes: GeneVectors | None) -> Recipe:
     if recipe is None:
         return RECIPES["genept-w"].with_encoder(genes.encoder if genes else None)
-    if genes is not None and recipe.encoder not in (None, genes.encoder):
+    if genes is not None and recipe.encoder and Address.parse(recipe.encoder).canonical() != genes.encoder:
         raise InputError(
             f"gene vectors of encoder {genes.encoder!r} for a recipe of encoder {recipe.encoder!r}",
             "the same encoder",
@@ -166,47 +172,41 @@ def _obs_columns(file: CellFile, label_key: str, batch_key: str | None, label_id
 
 
 def _match(
-    store: Store, matrix: Matrix, genes: GeneVectors | None, taxon: str | None, release: str | None
-) -> tuple[GeneTexts, GeneMatch]:
+    store: Store,
+    matrix: Matrix,
+    genes: GeneVectors | None,
+    gene_key: str | None,
+    taxon: str | int | None,
+    release: str | None,
+) -> GeneMatch:
     """Match the reference's genes to the texts that fit best, judged on a sample of its cells."""
-    if genes is not None:
-        offered = [genes.texts]
-    elif taxon is not None:
-        offered = [open_texts(store, taxon, release)]
-    else:
-        offered = list(
-            {texts.taxon_id: texts for texts in list_texts(store) if release in (None, texts.release)}.values()
-        )
-        offered = offered or [open_texts(store, "human", release)]  # raises, and says how to import
-    totals = expression(matrix.sample(), matrix.values)
-    matches = [(texts, match_symbols(matrix.var_names, texts.frame)) for texts in offered]
-    texts, match = max(matches, key=lambda pair: pair[1].coverage(totals).share)
-    known = f"the {taxon_name(texts.taxon_id)} gene texts {texts.release}"
-    guard(match.coverage(totals), match, known, matrix.where)
-    return texts, match
+    offered = [genes.texts] if genes is not None else offered_texts(store, taxon, release)
+    match = match_genes(matrix, offered, gene_key=gene_key)
+    guard(match, matrix)
+    if genes is None and taxon is None:
+        guard_species(match, [], matrix)
+    return match
 
 
 def _bind(
-    store: Store,
-    texts: GeneTexts,
-    recipe: Recipe,
-    genes: GeneVectors | None,
-    match: GeneMatch,
-    progress: Progress,
-) -> tuple[Recipe, Floats | None]:
-    """Tie the recipe to release and encoder, and return the vectors of the matched genes, if it wants any."""
+    store: Store, recipe: Recipe, genes: GeneVectors | None, match: GeneMatch, progress: Progress
+) -> tuple[Recipe, Floats | None, GeneMatch]:
+    """Tie the recipe to release and encoder; return the vectors of the genes, if it wants any, and those with one."""
+    release = match.texts.release
     if recipe.weights == "svd":
-        return recipe.bind(texts.release, None), None
-    vectors = genes or open_genes(store, texts, encoder=recipe.encoder or "", progress=progress)
-    return recipe.bind(texts.release, vectors.revision), vectors.of(match.gene_ids)
+        return recipe.bind(release, None), None, match
+    vectors = genes or open_genes(store, match.texts, encoder=recipe.encoder or "", progress=progress)
+    match = match.only(vectors.gene_ids)
+    bound = recipe.with_encoder(vectors.encoder).bind(release, vectors.revision)
+    return bound, vectors.of(match.genes), match
 
 
-def _manifest(name: str, file: CellFile, matrix: Matrix, texts: GeneTexts, projection: Projection) -> dict[str, Any]:
+def _manifest(name: str, file: CellFile, matrix: Matrix, match: GeneMatch, projection: Projection) -> dict[str, Any]:
     return {
         "kind": "atlas",
         "name": name,
-        "taxon_id": texts.taxon_id,
-        "gene_texts_digest": texts.manifest["digest"],
+        "taxon_id": match.texts.taxon_id,
+        "gene_texts_digest": match.texts.manifest["digest"],
         "recipe": projection.recipe.to_dict(),
         "recipe_sha256": projection.recipe.sha256(),
         "dimension": projection.dimension,

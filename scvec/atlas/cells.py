@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from scvec.arrow import vectors_to_arrow
 from scvec.atlas.reference import OBS_COLUMNS
-from scvec.embed.projection import Projection, expression
+from scvec.embed.projection import Projection
 from scvec.ingest.h5ad import Matrix
 from scvec.ingest.matching import GeneMatch
+from scvec.ingest.scale import expression
 from scvec.types import Floats, Progress, Strings
 
 
@@ -36,7 +37,7 @@ class Cells:
             "dataset": np.full(len(obs_names), matrix.path.stem, object),
             **columns,
         }
-        self._totals = np.zeros(len(matrix.var_names))
+        self._totals = np.zeros(matrix.n_genes)
         self._n_empty = 0
 
     def __len__(self) -> int:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from scvec import index as indexes
 from scvec.arrow import vectors_from_arrow
+from scvec.embed.encoders import Address
 from scvec.embed.projection import Projection
 from scvec.errors import InputError, MismatchError, NotInStoreError
 from scvec.files import sha256
@@ -90,7 +91,7 @@ class Atlas:
         """Raise `MismatchError` if the atlas was built with another recipe or encoder; None asks for nothing."""
         for what, asked, found in (
             ("recipe", recipe, self.recipe.name),
-            ("encoder", encoder, self.recipe.encoder or "none"),
+            ("encoder", encoder and Address.parse(encoder).canonical(), self.recipe.encoder or "none"),
         ):
             if asked not in (None, found):
                 raise MismatchError(

@@ -2,6 +2,7 @@
 
 # The verbs register themselves when imported.
 from scvec.cli import atlas as atlas
+from scvec.cli import embed as embed
 from scvec.cli import genes as genes
 from scvec.cli import query as query
 from scvec.cli.app import main

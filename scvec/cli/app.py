@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BAD_INPUT = 2
 INTERRUPTED = 130
 
-ORDER = ("demo", "genes", "embed", "atlas", "query", "evaluate")
+ORDER = ("demo", "genes", "models", "embed", "atlas", "query", "evaluate")
 
 
 class _InOrder(typer.core.TyperGroup):

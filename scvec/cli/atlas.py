@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any
 
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
+from scvec.cli.cells import GeneKeyOption, LayerOption, ScaleOption
 
 atlas_app = typer.Typer(help="Reference atlases: build, list, describe.", no_args_is_help=True)
 app.add_typer(atlas_app, name="atlas")
-
-AskedScale: TypeAlias = Literal["auto", "counts", "log1p"]
-LayerOption = Annotated[str | None, typer.Option(help="Which matrix: X (the default), raw, or a layer's name.")]
-ScaleOption = Annotated[
-    AskedScale, typer.Option(help="What the matrix holds; auto looks, says, and refuses what is neither.")
-]
 
 
 @atlas_app.command(epilog="Example: scvec atlas build pancreas reference.h5ad --label-key cell_type --batch-key donor")
@@ -37,9 +32,8 @@ def build(
     layer: LayerOption = None,
     scale: ScaleOption = "auto",
     index: Annotated[str, typer.Option(help="exact, or a FAISS factory string: Flat, HNSW32, IVF64,Flat.")] = "Flat",
-    taxon: Annotated[
-        str | None, typer.Option(help="Whose gene texts; default: those that cover most expression.")
-    ] = None,
+    gene_key: GeneKeyOption = None,
+    taxon: Annotated[str | None, typer.Option(help="Whose genes; default: those in the store that fit best.")] = None,
     release: Annotated[str | None, typer.Option(help="Which gene texts; default: those imported last.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an atlas of that name.")] = False,
     store: StoreOption = DEFAULT_STORE,
@@ -63,6 +57,7 @@ def build(
         layer=layer,
         scale=scale,
         index=IndexSpec(factory=index),
+        gene_key=gene_key,
         taxon=taxon,
         release=release,
         overwrite=overwrite,
@@ -114,6 +109,8 @@ def _describe(manifest: dict[str, Any]) -> str:
         "cells": f"{manifest['n_cells']:,} of {manifest['n_labels']} labels, {manifest['n_empty']:,} empty",
         "source": f"{manifest['source']['file']}, {matrix['key']} taken as {matrix['scale']}",
         "genes": f"{matched}, {coverage['share']:.1%} of the expression",
+        "by": ", ".join(f"{route} {part['share']:.1%}" for route, part in coverage["routes"].items()),
+        "texts of": ", ".join(f"{source} {part['share']:.1%}" for source, part in coverage["texts"].items()),
         "unmatched": unmatched or "none",
         "recipe": f"{_recipe(manifest)}, {manifest['dimension']} dimensions",
         "texts": f"taxon {manifest['taxon_id']}, release {manifest['recipe']['release']}",

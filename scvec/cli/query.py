@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.atlas import AskedScale, LayerOption, ScaleOption
+from scvec.cli.cells import AskedScale, GeneKeyOption, LayerOption, ScaleOption
 
 if TYPE_CHECKING:
     from scvec.annotation import Annotation
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 QueryArgument = Annotated[Path, typer.Argument(help="An h5ad; it is not changed.", metavar="QUERY.h5ad")]
 AtlasOption = Annotated[str, typer.Option(help="The reference.")]
 KOption = Annotated[int, typer.Option(help="Neighbours that vote.")]
+TaxonOption = Annotated[
+    str | None,
+    typer.Option(help="The query's species, where it is another than the atlas's: human, mouse, rat or a taxon id."),
+]
 RecipeOption = Annotated[str | None, typer.Option(help="Refuse an atlas that was not built with this recipe.")]
 EncoderOption = Annotated[str | None, typer.Option(help="Refuse an atlas that was not built with this encoder.")]
 
@@ -28,6 +32,8 @@ def query(
     k: KOption = 15,
     layer: LayerOption = None,
     scale: ScaleOption = "auto",
+    gene_key: GeneKeyOption = None,
+    taxon: TaxonOption = None,
     recipe: RecipeOption = None,
     encoder: EncoderOption = None,
     store: StoreOption = DEFAULT_STORE,
@@ -39,7 +45,7 @@ def query(
 
     ui = Ui(json, quiet)
     output.check_target(out, query)
-    calls = _calls(ui, query, atlas, k, layer, scale, recipe, encoder, store)
+    calls = _calls(ui, query, atlas, k, layer, scale, gene_key, taxon, recipe, encoder, store)
     output.write(calls, out, query)
     names, counts = _counts(calls)
     values = {
@@ -69,6 +75,8 @@ def evaluate(
     k: KOption = 15,
     layer: LayerOption = None,
     scale: ScaleOption = "auto",
+    gene_key: GeneKeyOption = None,
+    taxon: TaxonOption = None,
     recipe: RecipeOption = None,
     encoder: EncoderOption = None,
     store: StoreOption = DEFAULT_STORE,
@@ -84,7 +92,7 @@ def evaluate(
     evaluation.given_labels(query, label_key)  # found wanting before any work is done
     if out is not None:
         check_folder(out)
-    calls = _calls(ui, query, atlas, k, layer, scale, recipe, encoder, store)
+    calls = _calls(ui, query, atlas, k, layer, scale, gene_key, taxon, recipe, encoder, store)
     result = evaluation.evaluate(calls, query, label_key=label_key, label_map=mapping)
     files = write_evaluation(result, out, f"{query.name} by atlas {atlas}") if out else []
     if result.not_in_atlas:
@@ -140,6 +148,8 @@ def _calls(
     k: int,
     layer: str | None,
     scale: AskedScale,
+    gene_key: str | None,
+    taxon: str | None,
     recipe: str | None,
     encoder: str | None,
     store: str,
@@ -149,7 +159,7 @@ def _calls(
 
     atlas = open_atlas(open_store(store), atlas_name)
     atlas.expect(recipe, encoder)
-    calls = annotate(path, atlas, k=k, layer=layer, scale=scale, progress=ui.progress)
+    calls = annotate(path, atlas, k=k, layer=layer, scale=scale, gene_key=gene_key, taxon=taxon, progress=ui.progress)
     for note in calls.notes:
         ui.note(note)
     return calls

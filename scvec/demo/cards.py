@@ -8,14 +8,13 @@ import polars as pl
 
 from scvec.files import sha256
 from scvec.ingest import GeneTexts
-from scvec.ingest.gene_texts import write_texts
-from scvec.ingest.ncbi import with_texts
+from scvec.ingest.gene_texts import HUMAN, write_texts
+from scvec.ingest.template import with_texts
 from scvec.store import Store
 
 CARDS = Path(__file__).with_name("gene_cards.tsv")
 ORIGIN = "scvec gene cards: written for this demo, not NCBI's"
 SOURCE = "scvec gene card"
-HUMAN = 9606
 
 
 def import_cards(store: Store) -> GeneTexts:
@@ -25,15 +24,7 @@ def import_cards(store: Store) -> GeneTexts:
     """
     cards = pl.read_csv(CARDS, separator="\t", quote_char=None, schema_overrides={"gene_id": pl.Int64})
     genes = cards.select(
-        pl.lit(HUMAN).alias("taxon_id"),
-        "gene_id",
-        "symbol",
-        pl.lit([], pl.List(pl.String)).alias("aliases"),
-        pl.lit(None, pl.String).alias("ensembl_id"),
-        "full_name",
-        pl.lit(None, pl.String).alias("other_designations"),
-        "gene_type",
-        pl.col("text").alias("summary"),
+        pl.lit(HUMAN).alias("taxon_id"), "gene_id", "symbol", "full_name", "gene_type", pl.col("text").alias("summary")
     )
     release = f"scvec-cards-{sha256(CARDS)[:8]}"
-    return write_texts(store, HUMAN, with_texts(genes, SOURCE, SOURCE).sort("gene_id"), release, {"origin": ORIGIN})
+    return write_texts(store, HUMAN, with_texts(genes, SOURCE), release, {"origin": ORIGIN})

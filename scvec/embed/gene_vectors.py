@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,14 +12,15 @@ import polars as pl
 import pyarrow as pa
 
 from scvec.arrow import vectors_from_arrow, vectors_to_arrow
-from scvec.embed.encoders import ENCODERS, INSTANT, Encoder, make
-from scvec.errors import NotInStoreError, unknown
+from scvec.embed.encoders import Address, Encoder, Partial, Priced, find, make
+from scvec.embed.encoders.api import estimate_tokens
+from scvec.errors import NotInStoreError, ServiceError
 from scvec.ingest.gene_texts import GeneTexts, taxon_name
 from scvec.store import Store, Table
 from scvec.types import Floats, Ints, Progress, silent
 
 COMMIT_TEXTS = 512
-"""Texts encoded between two commits: what a kill can cost."""
+"""Texts encoded between two commits: the batch that a kill can cost."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class GeneVectors:
         The release.
     encoder, revision, dimension
         The encoder, its weights' identity, and the length of a vector.
-    n_encoded
-        How many texts this call encoded; the others were there.
+    n_encoded, n_texts
+        How many texts this call encoded, of how many different ones that the encoder takes; the others were there.
     table
         Where the vectors are.
     """
@@ -41,15 +44,21 @@ class GeneVectors:
     revision: str
     dimension: int
     n_encoded: int
+    n_texts: int
     table: Table
+
+    @cached_property
+    def gene_ids(self) -> Ints:
+        """(g,) the genes that have a vector: all of the release, unless the encoder is a file that has fewer."""
+        there = pl.col("text_sha256").is_in(list(self._positions))
+        return self.texts.frame.filter(there)["gene_id"].to_numpy()
 
     def of(self, gene_ids: Ints) -> Floats:
         """Return (n, dimension) vectors of genes, in their order; raise `NotInStoreError` if one has none."""
         hash_of = dict(self.texts.frame.select("gene_id", "text_sha256").iter_rows())
-        position = _positions(self.table)
         snapshot = self.table.latest()
         try:
-            rows = np.array([position[hash_of[int(gene)]] for gene in gene_ids], np.int64)
+            rows = np.array([self._positions[hash_of[int(gene)]] for gene in gene_ids], np.int64)
         except KeyError as error:
             raise NotInStoreError(
                 f"{self.table.path} lacks the text {error}",
@@ -58,6 +67,34 @@ class GeneVectors:
             ) from error
         unique, inverse = np.unique(rows, return_inverse=True)
         return vectors_from_arrow(snapshot.take(unique, ["vector"])["vector"])[inverse]
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return _positions(self.table)
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What encoding would take.
+
+    Attributes
+    ----------
+    encoder, revision
+        The encoder.
+    n_left, n_texts
+        Texts without a vector, of how many.
+    tokens
+        Tokens of the former, estimated from their length.
+    usd
+        What they would cost at list price: 0 for an encoder that runs here; None where no price is known.
+    """
+
+    encoder: str
+    revision: str
+    n_left: int
+    n_texts: int
+    tokens: int
+    usd: float | None
 
 
 def genes(
@@ -74,7 +111,7 @@ def genes(
     store, texts
         The store, and the release in it.
     encoder
-        Name in the registry.
+        Name in the registry, with its argument and options: see `scvec.embed.encoders.Address`.
     download
         Whether an encoder may fetch its weights.
     progress
@@ -86,18 +123,32 @@ def genes(
         If there is no such encoder.
     MissingDependencyError
         If it needs a package or weights that are not here.
+    ServiceError
+        If a server, or a plug-in, does not give the vectors it should; those of earlier batches are kept.
     """
-    wanted = texts.frame.select("text_sha256", "text").unique("text_sha256", maintain_order=True)
-    model = make(encoder, wanted["text"].to_list(), download=download)
-    table = store.table(f"gene_vectors/{encoder}/{model.revision}")
-    left = wanted.filter(~pl.col("text_sha256").is_in(list(_positions(table))))
-    left = left.sort(pl.col("text").str.len_chars(), "text_sha256", descending=[True, False])
-    with progress(f"{encoder}: {len(left):,} of {len(wanted):,} texts to encode", len(left)) as advance:
+    model = make(encoder, texts.frame, download=download)
+    table = _table(store, model.name, model.revision)
+    wanted = _wanted(texts, model)
+    left = _left(wanted, table)
+    with progress(f"{model.name}: {len(left):,} of {len(wanted):,} texts to encode", len(left)) as advance:
         for start in range(0, len(left), COMMIT_TEXTS):
             part = left.slice(start, COMMIT_TEXTS)
-            table.append(_rows(part, model), _manifest(model))
+            rows = _rows(part, model)
+            table.append(rows, _manifest(model))
             advance(len(part))
-    return GeneVectors(texts, encoder, model.revision, table.latest().manifest["dimension"], len(left), table)
+    dimension = table.latest().manifest["dimension"]
+    return GeneVectors(texts, model.name, model.revision, dimension, len(left), len(wanted), table)
+
+
+def bill(store: Store, texts: GeneTexts, *, encoder: str, download: bool = False) -> Bill:
+    """Return what `genes` would encode and cost, without encoding anything."""
+    model = make(encoder, texts.frame, download=download)
+    wanted = _wanted(texts, model)
+    left = _left(wanted, _table(store, model.name, model.revision))
+    tokens = sum(map(estimate_tokens, left["text"].to_list()))
+    price = model.usd_per_million_tokens if isinstance(model, Priced) else 0.0
+    usd = None if price is None else tokens * price / 1e6
+    return Bill(model.name, model.revision, len(left), len(wanted), tokens, usd)
 
 
 def open_genes(store: Store, texts: GeneTexts, *, encoder: str, progress: Progress = silent) -> GeneVectors:
@@ -110,20 +161,44 @@ def open_genes(store: Store, texts: GeneTexts, *, encoder: str, progress: Progre
     NotInStoreError
         If texts have no vector yet.
     """
-    if encoder not in ENCODERS:
-        raise unknown("encoder", encoder, ENCODERS)
-    if encoder in INSTANT:
+    address = Address.parse(encoder)
+    if find(address.kind).instant:
         return genes(store, texts, encoder=encoder, progress=progress)
-    hashes = set(texts.frame["text_sha256"])
-    for revision in store.children(f"gene_vectors/{encoder}"):
-        table = store.table(f"gene_vectors/{encoder}/{revision}")
-        if hashes <= _positions(table).keys():
-            return GeneVectors(texts, encoder, revision, table.latest().manifest["dimension"], 0, table)
+    name, hashes = address.canonical(), set(texts.frame["text_sha256"])
+    for revision in store.children(_folder(name)):
+        table = _table(store, name, revision)
+        manifest, there = table.latest().manifest, _positions(table).keys()
+        whole = hashes <= there or (manifest["partial"] and not hashes.isdisjoint(there))
+        if manifest["encoder"] == name and whole:
+            n_texts = len(hashes & there)
+            return GeneVectors(texts, name, revision, manifest["dimension"], 0, n_texts, table)
     raise NotInStoreError(
-        f"{store.uri} lacks vectors of encoder {encoder!r} for the {taxon_name(texts.taxon_id)} texts {texts.release}",
+        f"{store.uri} lacks vectors of encoder {name!r} for the {texts}",
         "one for every text",
         _embed_command(texts, encoder),
     )
+
+
+def _wanted(texts: GeneTexts, model: Encoder) -> pl.DataFrame:
+    """Return the different texts that the encoder takes."""
+    wanted = texts.frame.select("text_sha256", "text").unique("text_sha256", maintain_order=True)
+    if isinstance(model, Partial):
+        return wanted.filter(pl.Series([model.knows(text) for text in wanted["text"]], dtype=pl.Boolean))
+    return wanted
+
+
+def _left(wanted: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """Return the texts that have no vector, longest first."""
+    left = wanted.filter(~pl.col("text_sha256").is_in(list(_positions(table))))
+    return left.sort(pl.col("text").str.len_chars(), "text_sha256", descending=[True, False])
+
+
+def _folder(encoder: str) -> str:
+    return f"gene_vectors/{re.sub(r'[^A-Za-z0-9._-]+', '-', encoder)}"
+
+
+def _table(store: Store, encoder: str, revision: str) -> Table:
+    return store.table(f"{_folder(encoder)}/{revision}")
 
 
 def _positions(table: Table) -> dict[str, int]:
@@ -137,8 +212,10 @@ def _positions(table: Table) -> dict[str, int]:
 def _rows(texts: pl.DataFrame, model: Encoder) -> pa.Table:
     vectors = model.encode(texts["text"].to_list())
     if vectors.shape != (len(texts), model.dimension) or not np.isfinite(vectors).all():
-        raise AssertionError(
-            f"encoder {model.name} returned {vectors.shape} for {len(texts)} texts, or values that are not finite"
+        raise ServiceError(
+            f"encoder {model.name} returned {vectors.shape} for {len(texts)} texts, or values that are not finite",
+            f"{(len(texts), model.dimension)} finite values; nothing of this batch was stored",
+            "mend the encoder",
         )
     return pa.table({"text_sha256": pa.array(texts["text_sha256"].to_list()), "vector": vectors_to_arrow(vectors)})
 
@@ -149,6 +226,7 @@ def _manifest(model: Encoder) -> dict[str, Any]:
         "encoder": model.name,
         "revision": model.revision,
         "dimension": model.dimension,
+        "partial": isinstance(model, Partial),
     }
 
 

@@ -51,7 +51,7 @@ class Projection:
         return int(self.weights.shape[1])
 
     def aligner(self, match: GeneMatch) -> sp.csr_matrix[np.float32]:
-        """Return (n_vars, g) 0/1: the columns of a matrix to the genes here; others are dropped."""
+        """Return (n_vars, g) 0/1: the columns of a matrix to the genes here; others have none."""
         return _aligner(match, self.gene_ids)
 
     def embed(
@@ -75,7 +75,7 @@ class Projection:
         empty
             (n,) True for a cell without expression on the genes here, or whose vector is zero.
         """
-        known = sp.csr_matrix(normalise(batch, values, self.recipe.target_sum) @ aligner)
+        known = normalise(batch, values, self.recipe.target_sum, aligner)
         if self.recipe.top_n is not None:
             known = top_genes(known, self.recipe.top_n)
         vectors = _means(known, self.weights)
@@ -120,7 +120,7 @@ def fit(
     match
         The reference's genes.
     gene_vectors
-        (m, d) the texts' vectors of the matched genes, in their order; None for SVD weights.
+        (g, d) the texts' vectors of `match.genes`; None for SVD weights.
     batches
         Goes through the reference, where something is to be fitted; at most `Recipe.fit_cells` cells of it are held.
     values
@@ -133,7 +133,7 @@ def fit(
     InputError
         If the reference is too small for the dimension asked for.
     """
-    gene_ids = match.gene_ids
+    gene_ids = match.genes
     if gene_vectors is not None and not recipe.centre:
         return Projection(recipe, gene_ids, gene_vectors, np.zeros(gene_vectors.shape[1], np.float32))
     logged = _sample_logged(recipe, match, batches, values, n_cells)
@@ -145,26 +145,28 @@ def fit(
     return Projection(recipe, gene_ids, weights, centre)
 
 
-def normalise(batch: sp.csr_matrix[np.float32], values: Values, target_sum: float) -> sp.csr_matrix[np.float32]:
+def normalise(
+    batch: sp.csr_matrix[np.float32],
+    values: Values,
+    target_sum: float,
+    aligner: sp.csr_matrix[np.float32] | None = None,
+) -> sp.csr_matrix[np.float32]:
     """Return log1p of `batch` scaled to `target_sum` a cell, over all of the matrix's genes.
 
+    Columns that `aligner` (n_vars, g) brings to one gene are added up before the logarithm is taken.
     log1p values of one known total are brought to `target_sum`; of unequal totals, they are left as they are.
     """
-    scaled = batch.copy()
+    linear = batch.astype(np.float64)
     if values.scale == "counts":
-        totals = np.asarray(batch.sum(axis=1, dtype=np.float64)).ravel()
-        factors = target_sum / np.where(totals > 0, totals, 1)
-        scaled.data = np.log1p(scaled.data * np.repeat(factors, np.diff(batch.indptr))).astype(np.float32)
-    elif values.log1p_total is not None:
-        factor = target_sum / values.log1p_total
-        scaled.data = np.log1p(np.expm1(scaled.data.astype(np.float64)) * factor).astype(np.float32)
-    return scaled
-
-
-def expression(batch: sp.csr_matrix[np.float32], values: Values) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return (n_vars,) the total of counts, or of expm1 of log1p values: what coverage is a share of."""
-    linear = batch if values.scale == "counts" else batch.expm1()
-    return np.asarray(linear.sum(axis=0, dtype=np.float64)).ravel()
+        totals = np.asarray(linear.sum(axis=1)).ravel()
+        linear.data = linear.data * np.repeat(target_sum / np.where(totals > 0, totals, 1), np.diff(batch.indptr))
+    else:
+        linear.data = np.expm1(linear.data)
+        if values.log1p_total is not None:
+            linear.data = linear.data * (target_sum / values.log1p_total)
+    known = linear if aligner is None else sp.csr_matrix(linear @ aligner)
+    known.data = np.log1p(known.data)
+    return known.astype(np.float32)
 
 
 def top_genes(batch: sp.csr_matrix[np.float32], n: int) -> sp.csr_matrix[np.float32]:
@@ -180,7 +182,7 @@ def _aligner(match: GeneMatch, gene_ids: Ints) -> sp.csr_matrix[np.float32]:
     order = np.argsort(gene_ids)
     known = match.only(gene_ids)
     targets = order[np.searchsorted(gene_ids, known.gene_ids, sorter=order)]
-    shape = (len(match.var_names), len(gene_ids))
+    shape = (len(match.names), len(gene_ids))
     return sp.csr_matrix((np.ones(len(targets), np.float32), (known.columns, targets)), shape=shape)
 
 
@@ -188,7 +190,7 @@ def _sample_logged(
     recipe: Recipe, match: GeneMatch, batches: Batches, values: Values, n_cells: int
 ) -> sp.csr_matrix[np.float32]:
     """Return log-normalised expression on the matched genes of at most `fit_cells` cells, in the reference's order."""
-    aligner = _aligner(match, match.gene_ids)
+    aligner = _aligner(match, match.genes)
     drawn = np.ones(n_cells, bool)
     if n_cells > recipe.fit_cells:
         drawn[:] = False
@@ -196,7 +198,7 @@ def _sample_logged(
     parts = []
     for start, batch in batches("fitting"):
         chosen = drawn[start : start + batch.shape[0]]
-        logged = sp.csr_matrix(normalise(batch[chosen], values, recipe.target_sum) @ aligner)
+        logged = normalise(batch[chosen], values, recipe.target_sum, aligner)
         parts.append(logged if recipe.top_n is None else top_genes(logged, recipe.top_n))
     return sp.csr_matrix(sp.vstack(parts, format="csr"))
 

@@ -15,11 +15,17 @@ import polars as pl
 import scvec
 from scvec.errors import ExistsError, NotInStoreError, unknown
 from scvec.files import sha256
-from scvec.ingest.ncbi import TEXT_COLUMNS, read_genes
+from scvec.ingest.identifiers import Identifiers
+from scvec.ingest.ncbi import read_info, read_orthologs, read_summaries
+from scvec.ingest.template import TEXT_COLUMNS, with_texts
 from scvec.store import Snapshot, Store
 
-TAXA: MappingProxyType[str, int] = MappingProxyType({"human": 9606, "mouse": 10090})
-"""NCBI taxon id by the name that is used on the command line."""
+TAXA: MappingProxyType[str, int] = MappingProxyType({"human": 9606, "mouse": 10090, "rat": 10116})
+"""NCBI taxon id by the name that is used on the command line. Of a gene without a summary, an ortholog in one of
+these species lends its own, the first that has one."""
+
+HUMAN = TAXA["human"]
+GENE_COLUMNS = ("gene_id", "symbol", "aliases", "ensembl_ids", "gene_type", "human_ortholog", "source")
 
 
 def taxon_id(taxon: str | int) -> int:
@@ -64,6 +70,19 @@ class GeneTexts:
         """One row a gene, columns `TEXT_COLUMNS`, sorted by gene id."""
         return cast(pl.DataFrame, pl.from_arrow(self.snapshot.read(list(TEXT_COLUMNS))))
 
+    @cached_property
+    def genes(self) -> pl.DataFrame:
+        """One row a gene, sorted by gene id: what they are called and related to, without the prose."""
+        return cast(pl.DataFrame, pl.from_arrow(self.snapshot.read(GENE_COLUMNS)))
+
+    @cached_property
+    def identifiers(self) -> Identifiers:
+        """What its genes are called."""
+        return Identifiers(self.genes)
+
+    def __str__(self) -> str:
+        return f"{taxon_name(self.taxon_id)} gene texts {self.release}"
+
     def __len__(self) -> int:
         return len(self.snapshot)
 
@@ -74,20 +93,23 @@ def texts(
     taxon: str | int,
     gene_info: str | Path,
     gene_summary: str | Path,
+    gene_orthologs: str | Path | None = None,
     release: str | None = None,
 ) -> GeneTexts:
     """Import NCBI's gene texts of one taxon as one release.
 
-    Importing the same texts under the same release again changes nothing.
+    Importing the same texts under the same release again changes nothing. How a text is made is said in
+    `scvec.ingest.template`.
 
     Parameters
     ----------
     store
         Where to.
     taxon
-        ``"human"``, ``"mouse"`` or an NCBI taxon id.
-    gene_info, gene_summary
-        NCBI's files, plain or gzipped, of this taxon or of many.
+        ``"human"``, ``"mouse"``, ``"rat"`` or an NCBI taxon id.
+    gene_info, gene_summary, gene_orthologs
+        NCBI's files, plain or gzipped, of this taxon or of many. Without orthologs, no gene borrows another's
+        summary, and no query of this taxon meets an atlas of another.
     release
         The release's tag; None: the newest modification date in `gene_info`.
 
@@ -99,14 +121,37 @@ def texts(
         If the release is there with other texts.
     """
     number = taxon_id(taxon)
-    files = (Path(gene_info), Path(gene_summary))
-    genes, newest = read_genes(*files, number)
+    files = [Path(one) for one in (gene_info, gene_summary, gene_orthologs) if one is not None]
+    genes, newest = read_info(files[0], number)
+    lenders = list(TAXA.values())
+    # A taxon that NCBI has written no summary of is no error: its genes have names.
+    summaries = read_summaries(files[1], [number, *lenders], [number] if number in lenders else [number, *lenders])
+    own = summaries.filter(pl.col("taxon_id") == number).select("gene_id", "summary")
+    genes = genes.join(own, on="gene_id", how="left", maintain_order="left")
+    if gene_orthologs is not None:
+        genes = _with_orthologs(genes, number, summaries, files[2])
     made_from = [{"file": one.name, "bytes": one.stat().st_size, "sha256": sha256(one)} for one in files]
-    return write_texts(store, number, genes, release or newest, {"origin": "NCBI Gene", "files": made_from})
+    return write_texts(store, number, with_texts(genes), release or newest, {"origin": "NCBI Gene", "files": made_from})
+
+
+def _with_orthologs(genes: pl.DataFrame, number: int, summaries: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """Add `human_ortholog`, and the summary of the first species of `TAXA` that has one of a gene's ortholog."""
+    lent = []
+    for species, other in TAXA.items():
+        if other == number:
+            continue
+        pairs = read_orthologs(path, number, other)
+        if other == HUMAN:
+            genes = genes.join(pairs.rename({"other_id": "human_ortholog"}), on="gene_id", how="left")
+        its = summaries.filter(pl.col("taxon_id") == other).select(other_id="gene_id", ortholog_summary="summary")
+        lent.append(pairs.join(its, on="other_id").select("gene_id", "ortholog_summary", ortholog=pl.lit(species)))
+    first = pl.concat(lent).unique("gene_id", keep="first", maintain_order=True)
+    return genes.join(first, on="gene_id", how="left")
 
 
 def write_texts(store: Store, number: int, genes: pl.DataFrame, release: str, origin: Mapping[str, Any]) -> GeneTexts:
     """Commit `genes` (columns `TEXT_COLUMNS`) as `release`; `origin` goes into the manifest."""
+    genes = genes.sort("gene_id")
     digest = hashlib.sha256()
     for row in genes.iter_rows():
         digest.update(repr(row).encode())
@@ -150,10 +195,23 @@ def open_texts(store: Store, taxon: str | int, release: str | None = None) -> Ge
         raise NotInStoreError(
             f"{store.uri} has no gene texts of {taxon_name(number)}" + (f" tagged {release}" if tags else ""),
             f"one of the releases {', '.join(tags)}" if tags else "an imported release",
-            f"scvec genes import --taxon {taxon_name(number)} --gene-info FILE --gene-summary FILE",
+            f"scvec genes pull --taxon {taxon_name(number)}, or scvec genes import with files of your own",
         )
     tag = release or list(tags)[-1]
     return GeneTexts(number, tag, table.at(tag))
+
+
+def offered_texts(store: Store, taxon: str | int | None, release: str | None = None) -> list[GeneTexts]:
+    """Return the texts of `taxon`; None: those of every taxon in the store, of which there must be one."""
+    if taxon is not None:
+        return [open_texts(store, taxon, release)]
+    return newest_texts(store, release) or [open_texts(store, "human", release)]  # raises, with the cure
+
+
+def newest_texts(store: Store, release: str | None = None) -> list[GeneTexts]:
+    """Return the texts of every taxon at its last release; with `release`, of those taxa that have it."""
+    offered = (one for one in list_texts(store) if release in (None, one.release))
+    return list({one.taxon_id: one for one in offered}.values())
 
 
 def list_texts(store: Store) -> list[GeneTexts]:

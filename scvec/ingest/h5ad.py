@@ -7,18 +7,26 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import h5py
 import numpy as np
 import scipy.sparse as sp
 
-from scvec.errors import DuplicateNameError, FileError, InputError, LabelError, MatrixError, unknown
+from scvec.errors import FileError, InputError, LabelError, MatrixError, unknown
+from scvec.ingest.elements import read_column, read_names, reading, refuse_duplicates
 from scvec.ingest.matrix import Rows, open_rows
-from scvec.ingest.scale import Scale, Values, check, decide
+from scvec.ingest.scale import Scale, Totals, Values, check, decide, expression
 from scvec.types import Progress, Strings, silent
 
+if TYPE_CHECKING:
+    pass
+
 AskedScale: TypeAlias = Scale | Literal["auto"]
+
+VAR_NAMES = "var_names"
+GENE_KEYS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "gene_ids", "gene_id", "ensembl_id")
+"""Columns of ``var`` in which CELLxGENE, 10x readers and others keep the genes' other names."""
 
 SAMPLE_BLOCKS, SAMPLE_BLOCK_CELLS = 8, 128
 """What a matrix holds is decided on this many evenly spaced blocks, then checked on every cell."""
@@ -36,8 +44,8 @@ class Matrix:
         ``"X"``, ``"raw"`` or the layer's name.
     values
         What it holds.
-    var_names
-        (n_vars,) the names of its genes.
+    var
+        The annotations of its genes.
     rows
         Its cells.
     """
@@ -45,13 +53,43 @@ class Matrix:
     path: Path
     key: str
     values: Values
-    var_names: Strings
+    var: h5py.Group
     rows: Rows
 
     @property
     def where(self) -> str:
         """The file and the matrix, for messages."""
         return f"{self.path}: {self.key}"
+
+    @property
+    def n_genes(self) -> int:
+        """Its columns."""
+        return self.rows.shape[1]
+
+    @property
+    def gene_keys(self) -> list[str]:
+        """Where its genes may be named: ``var_names``, and those columns of ``var`` that are called as is usual."""
+        return [VAR_NAMES, *(key for key in GENE_KEYS if key in self.var)]
+
+    def gene_names(self, key: str = VAR_NAMES) -> Strings:
+        """Return (n_genes,) what its genes are called in ``var_names`` or a column of ``var``; "" where it is missing.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If there is no such column.
+        DuplicateNameError
+            If ``var_names`` has a name twice. In a column a gene may have several rows.
+        """
+        if key == VAR_NAMES:
+            names = read_names(self.var, f"{self.path}: var")
+            cure = "name a column of var with --gene-key, or adata.var_names_make_unique()"
+            refuse_duplicates(names, f"{self.where}: gene", cure)
+            return names
+        columns = [one for one in self.var if one != self.var.attrs.get("_index")]
+        if key not in columns:
+            raise unknown("var column for --gene-key", key, [VAR_NAMES, *columns], self.path)
+        return read_column(self.var[key], f"{self.path}: var[{key!r}]").fillna("").astype(str).to_numpy(object)
 
     def to_dict(self) -> dict[str, Any]:
         """Return which matrix it is and what it holds, as JSON types."""
@@ -60,6 +98,11 @@ class Matrix:
     def sample(self) -> sp.csr_matrix[np.float32]:
         """Return some thousand cells from all over the matrix."""
         return _sample(self.rows)
+
+    @cached_property
+    def sampled_totals(self) -> Totals:
+        """(n_genes,) expression of each gene in the sample: what its genes' names are judged by."""
+        return expression(self.sample(), self.values)
 
     def batches(self, title: str, progress: Progress = silent) -> Iterator[tuple[int, sp.csr_matrix[np.float32]]]:
         """Yield (first cell, values) for all cells in order, each batch checked.
@@ -75,7 +118,7 @@ class Matrix:
         with progress(title, n_cells) as advance:
             for start in range(0, n_cells, step):
                 stop = min(start + step, n_cells)
-                with _reading(self.where):
+                with reading(self.where):
                     batch = self.rows.read(start, stop)
                 check(batch, self.values, self.where)
                 yield start, batch
@@ -91,8 +134,8 @@ class CellFile:
     @cached_property
     def obs_names(self) -> Strings:
         """(n_obs,) the cells' names, each one once."""
-        names = self._names("obs")
-        _refuse_duplicates(names, f"{self.path}: cell", "adata.obs_names_make_unique()")
+        names = read_names(self._file["obs"], f"{self.path}: obs")
+        refuse_duplicates(names, f"{self.path}: cell", "adata.obs_names_make_unique()")
         if not len(names):
             raise InputError(f"{self.path} has no cells", "at least one", "check what wrote it")
         return names
@@ -117,13 +160,9 @@ class CellFile:
         LabelError
             If values are missing.
         """
-        import pandas as pd
-        from anndata.io import read_elem
-
         if key not in self.obs_keys:
             raise unknown(f"obs column for {option}", key, self.obs_keys, self.path)
-        with _reading(f"{self.path}: obs[{key!r}]"):
-            column = pd.Series(read_elem(self._file["obs"][key]), dtype=object)
+        column = read_column(self._file["obs"][key], f"{self.path}: obs[{key!r}]")
         absent = column.isna() | (column.astype(str).str.strip() == "")
         if absent.any():
             first = self.obs_names[int(np.argmax(absent.to_numpy()))]
@@ -162,24 +201,23 @@ class CellFile:
             raise unknown("matrix for --layer", key, self.layers, self.path)
         element = self._file[_element_path(self._file, key)]
         with ExitStack() as stack:
-            with _reading(f"{self.path}: {key}"):
+            with reading(f"{self.path}: {key}"):
                 rows = stack.enter_context(open_rows(element, f"{self.path}: {key}"))
             yield rows
 
     def _decided(self, key: str, rows: Rows, scale: AskedScale) -> Matrix:
         where = f"{self.path}: {key}"
-        var_names = self._names("raw/var" if _element_path(self._file, key) == "raw/X" else "var")
-        wanted = (len(self.obs_names), len(var_names))
+        var = self._file["raw/var" if _element_path(self._file, key) == "raw/X" else "var"]
+        wanted = (len(self.obs_names), len(read_names(var, f"{self.path}: var")))
         if rows.shape != wanted:
             raise FileError(
                 f"{where} has the shape {rows.shape} for {wanted[0]} cells and {wanted[1]} genes",
                 "a matrix that fits its names",
                 "write the file again",
             )
-        _refuse_duplicates(var_names, f"{where}: gene", "adata.var_names_make_unique(), or sum the columns of one gene")
-        with _reading(where):
+        with reading(where):
             sample = _sample(rows)
-        return Matrix(self.path, key, decide(sample, scale, where), var_names, rows)
+        return Matrix(self.path, key, decide(sample, scale, where), var, rows)
 
     def _would_do(self, key: str) -> bool:
         try:
@@ -188,15 +226,6 @@ class CellFile:
         except InputError:
             return False
         return True
-
-    def _names(self, axis: str) -> Strings:
-        from anndata.io import read_elem
-
-        group = self._file[axis]
-        with _reading(f"{self.path}: {axis}"):
-            # Not always a plain array of strings: newer writers keep names as a nullable one.
-            names = np.asarray(read_elem(group[group.attrs["_index"]]), dtype=object)
-        return np.array([str(name) for name in names], dtype=object)
 
 
 @contextmanager
@@ -240,21 +269,3 @@ def _sample(rows: Rows) -> sp.csr_matrix[np.float32]:
     starts = np.unique(np.linspace(0, max(0, n_cells - SAMPLE_BLOCK_CELLS), SAMPLE_BLOCKS, dtype=int))
     blocks = [rows.read(int(start), min(int(start) + SAMPLE_BLOCK_CELLS, n_cells)) for start in starts]
     return sp.csr_matrix(sp.vstack(blocks, format="csr"))
-
-
-@contextmanager
-def _reading(where: str) -> Iterator[None]:
-    """Say which part of a file could not be read: HDF5's own words name neither."""
-    try:
-        yield
-    except (OSError, KeyError, RuntimeError) as error:
-        raise FileError(
-            f"{where} cannot be read ({str(error)[:100]})", "a whole file", "fetch or write it again"
-        ) from error
-
-
-def _refuse_duplicates(names: Strings, what: str, cure: str) -> None:
-    values, counts = np.unique(names.astype(str), return_counts=True)
-    if (counts > 1).any():
-        example = str(values[int(np.argmax(counts > 1))])
-        raise DuplicateNameError(f"{what} name {example!r} occurs {int(counts.max())} times", "each name once", cure)

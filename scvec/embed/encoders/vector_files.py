@@ -1,0 +1,261 @@
+"""Vectors of genes from a file: numpy's, Parquet, safetensors, or a pickle such as GenePT's."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tokenize import TokenError
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from scvec.embed.encoders.unpickle import load_plain
+from scvec.errors import DuplicateNameError, FileError
+from scvec.types import Floats, Strings, freeze
+
+NAME_KEYS = ("gene", "gene_id", "symbol", "name", "names", "genes")
+VECTOR_KEYS = ("vector", "vectors", "embedding", "embeddings")
+"""What an array or a column of names, and one of vectors, may be called; the first that is there counts."""
+
+TENSOR_KINDS = frozenset({"F16", "F32", "F64", *(f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64))})
+"""The safetensors dtypes that numpy has: bfloat16 and the 8-bit floats are not among them."""
+
+DAMAGE = (
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    SafetensorError,
+    TokenError,
+    pa.ArrowException,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What the readers raise over a file that is damaged or of another format."""
+
+Raw: TypeAlias = tuple[Sequence[object], Sequence[object] | NDArray[Any]]
+"""Names, and as many vectors; neither checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedVectors:
+    """Vectors by name, as a file has them.
+
+    Attributes
+    ----------
+    names
+        (n,) names, each once and none empty, in the order of the file.
+    vectors
+        (n, d) finite values.
+    """
+
+    names: Strings
+    vectors: Floats
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", freeze(self.names))
+        object.__setattr__(self, "vectors", freeze(self.vectors))
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    read: Callable[[Path], Raw]
+    layout: str
+
+
+def read_vectors(path: Path) -> NamedVectors:
+    """Read named vectors; the file's ending says its format.
+
+    ``.npz``
+        Arrays ``names`` and ``vectors``, or one 1-D array a gene under its name.
+    ``.parquet``
+        A column of names and one of lists, or beside the names one column of numbers for each dimension.
+    ``.safetensors``
+        A 2-D tensor ``vectors`` with the names as a JSON list under ``genes`` in the metadata, or one 1-D tensor a
+        gene under its name. No bfloat16, which numpy does not have.
+    ``.pickle``, ``.pkl``
+        A dict from name to a list of floats or a 1-D array, as GenePT's are; see `load_plain` for what is refused.
+
+    Numbers of any kind become float32; names that are whole numbers become their digits.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, truncated or not of its format, has no vectors, vectors of different dimensions, or
+        values that are not finite numbers in float32.
+    DuplicateNameError
+        If a name is there twice.
+    """
+    form = FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise FileError(f"{path} ends in {path.suffix!r}", f"one of: {', '.join(FORMATS)}", "convert the file")
+    if not path.is_file():
+        raise FileError(f"{path} is not there", "a file of gene vectors", "check the path")
+    try:
+        names, rows = form.read(path)
+    except DAMAGE as error:
+        reason = f"{type(error).__name__}: {error}"[:120]
+        raise FileError(
+            f"{path} cannot be read ({reason})", form.layout, "check the file, or fetch it again"
+        ) from error
+    except _LayoutError as error:
+        raise FileError(f"{path} {error}", form.layout, "mend the file, or convert it") from error
+    if len(names) != len(rows):
+        raise FileError(f"{path} has {len(names)} names and {len(rows)} vectors", "a name for each", "mend the file")
+    if not names:
+        raise FileError(f"{path} has no vectors", form.layout, "check that it is the right file")
+    texts = _checked_names(path, names)
+    return NamedVectors(np.array(texts, object), _checked_vectors(path, texts, rows))
+
+
+class _LayoutError(Exception):
+    """A sound file of another layout; completes "the file ..."."""
+
+
+def _first(wanted: Iterable[str], there: Iterable[str]) -> str | None:
+    found = set(there)
+    return next((key for key in wanted if key in found), None)
+
+
+def _read_npz(path: Path) -> Raw:
+    with path.open("rb") as handle:
+        arrays = np.load(handle, allow_pickle=False)
+        if not isinstance(arrays, np.lib.npyio.NpzFile):
+            raise _LayoutError("is a single array")
+        vectors, names = _first(VECTOR_KEYS, arrays.files), _first(NAME_KEYS, arrays.files)
+        if vectors is None:
+            return arrays.files, [arrays[name] for name in arrays.files]
+        if names is None:
+            raise _LayoutError(f"has an array {vectors!r} and none of names")
+        found = arrays[names]
+        # Fixed-width bytes are how an older numpy, or h5py, writes names.
+        found = found.astype(str) if found.dtype.kind == "S" else found
+        return found.ravel().tolist(), np.atleast_1d(arrays[vectors])
+
+
+def _read_parquet(path: Path) -> Raw:
+    with pq.ParquetFile(path) as file:
+        table = file.read()
+    names = _first(NAME_KEYS, table.column_names)
+    if names is None:
+        raise _LayoutError(f"has no column of names, only: {', '.join(table.column_names[:10]) or 'none at all'}")
+    is_list = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    lists = [one.name for one in table.schema if any(check(one.type) for check in is_list)]
+    vectors = _first(VECTOR_KEYS, lists)
+    if vectors is not None:
+        lengths = pc.list_value_length(table[vectors]).fill_null(0).to_numpy()
+        values = pc.list_flatten(table[vectors]).to_numpy()
+        return table[names].to_pylist(), np.split(values, np.cumsum(lengths)[:-1]) if len(lengths) else []
+    # An index that pandas wrote along is no dimension.
+    others = [one for one in table.column_names if one not in NAME_KEYS and not one.startswith("__index_level_")]
+    for one in others:
+        if not (pa.types.is_integer(table[one].type) or pa.types.is_floating(table[one].type)):
+            raise _LayoutError(f"has a column {one!r} of {table[one].type}, not of numbers")
+    if not others:
+        raise _LayoutError("has no column of vectors")
+    return table[names].to_pylist(), np.column_stack([table[one].to_numpy() for one in others])
+
+
+def _read_safetensors(path: Path) -> Raw:
+    with safe_open(path, framework="numpy") as file:
+        tensors = list(file.keys())
+        for key in tensors:
+            kind = file.get_slice(key).get_dtype()
+            if kind not in TENSOR_KINDS:
+                raise _LayoutError(f"has a tensor {key!r} of {kind}, which numpy does not have")
+        vectors, metadata = _first(VECTOR_KEYS, tensors), file.metadata() or {}
+        if vectors is None:
+            return tensors, [file.get_tensor(key) for key in tensors]
+        key = _first(("genes", "names"), metadata)
+        names = json.loads(metadata[key]) if key else None
+        if not isinstance(names, list):
+            raise _LayoutError(f"has a tensor {vectors!r} and no list of names in its metadata")
+        return names, np.atleast_1d(file.get_tensor(vectors))
+
+
+def _read_pickle(path: Path) -> Raw:
+    content = load_plain(path)
+    if not isinstance(content, dict):
+        raise _LayoutError(f"holds a {type(content).__name__}")
+    return list(content), list(content.values())
+
+
+_PICKLE = _Format(_read_pickle, "a pickled dict from gene name to a list of numbers")
+
+FORMATS: Mapping[str, _Format] = MappingProxyType(
+    {
+        ".npz": _Format(_read_npz, "a numpy archive of arrays names and vectors, or of one 1-D array a gene"),
+        ".parquet": _Format(
+            _read_parquet, "a Parquet table with a column gene and a column vector of lists of numbers"
+        ),
+        ".safetensors": _Format(
+            _read_safetensors,
+            "safetensors with a 2-D vectors and a JSON list of genes in the metadata, or one 1-D tensor a gene",
+        ),
+        ".pickle": _PICKLE,
+        ".pkl": _PICKLE,
+    }
+)
+
+
+def _checked_names(path: Path, names: Sequence[object]) -> list[str]:
+    texts: dict[str, int] = {}
+    for place, name in enumerate(names):
+        if type(name) not in (str, int) or not str(name).strip():
+            raise FileError(f"{path} has the name {name!r} (entry {place})", "a gene's name", "mend or leave it out")
+        first = texts.setdefault(str(name), place)
+        if first != place:
+            raise DuplicateNameError(
+                f"{path} has {str(name)!r} twice (entries {first} and {place})", "each gene once", "leave one out"
+            )
+    return list(texts)
+
+
+def _checked_vectors(path: Path, names: Sequence[str], rows: Sequence[object] | NDArray[Any]) -> Floats:
+    """Return the rows as one (n, d) array, or raise `FileError` naming the first gene whose row is at fault."""
+    vectors = np.empty((0, 0), np.float32)
+    for place, (name, row) in enumerate(zip(names, rows, strict=True)):
+        values, fault = _as_numbers(row)
+        if place == 0:
+            vectors = np.empty((len(names), len(values)), np.float32)
+        if not fault and len(values) != vectors.shape[1]:
+            fault = f"has {len(values)} dimensions, that of {names[0]!r} {vectors.shape[1]}"
+        if not fault:
+            with np.errstate(over="ignore", invalid="ignore"):
+                vectors[place] = values
+            if not np.isfinite(vectors[place]).all():
+                fault = "has values that are not finite in float32"
+        if fault:
+            raise FileError(
+                f"{path}: the vector of {name!r} {fault}",
+                "finite numbers, as many for each gene",
+                "mend or leave it out",
+            )
+    return vectors
+
+
+def _as_numbers(row: object) -> tuple[NDArray[Any], str]:
+    """Return a row as a 1-D array of numbers and "", or an empty array and what is wrong with it."""
+    try:
+        values = np.asarray(row)
+    except (ValueError, OverflowError):
+        return np.empty(0), "is not a list of numbers"
+    if values.dtype.kind not in "fiu":
+        return np.empty(0), "is not a list of numbers"
+    if values.ndim != 1 or not len(values):
+        return np.empty(0), f"has the shape {values.shape}"
+    return values, ""

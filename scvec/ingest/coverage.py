@@ -1,0 +1,45 @@
+"""How much of a file's expression is on known genes, without building or querying anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from scvec.ingest.gene_texts import offered_texts
+from scvec.ingest.h5ad import AskedScale, open_h5ad
+from scvec.ingest.matching import match_genes
+from scvec.ingest.scale import expression
+from scvec.store import Store
+from scvec.types import Coverage, Progress, silent
+
+
+def coverage(
+    store: Store,
+    cells: str | Path,
+    *,
+    taxon: str | int | None = None,
+    release: str | None = None,
+    layer: str | None = None,
+    scale: AskedScale = "auto",
+    gene_key: str | None = None,
+    progress: Progress = silent,
+) -> Coverage:
+    """Report which genes of an h5ad are known, by which route, and what their texts are made of.
+
+    Nothing is refused for having too few known genes. Parameters are those of `scvec.atlas.build`.
+
+    Raises
+    ------
+    InputError
+        If the file, the matrix or a column is of no use.
+    NotInStoreError
+        If there are no gene texts.
+    """
+    offered = offered_texts(store, taxon, release)
+    with open_h5ad(cells) as file, file.matrix(layer, scale) as matrix:
+        match = match_genes(matrix, offered, gene_key=gene_key)
+        totals = np.zeros(matrix.n_genes)
+        for _, batch in matrix.batches("reading", progress):
+            totals += expression(batch, matrix.values)
+        return match.coverage(totals)

@@ -1,0 +1,112 @@
+"""Refusing a matrix whose genes are not known, or are of another species than was thought."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from scvec.errors import GeneMatchError
+from scvec.ingest.gene_texts import GeneTexts, taxon_name
+from scvec.ingest.h5ad import Matrix
+from scvec.ingest.identifiers import EXACT, are_row_numbers
+from scvec.ingest.matching import MIN_COVERAGE, GeneMatch
+
+OTHER_SPECIES_MARGIN = 0.05
+"""Genes are of another species where its symbols and ids cover so much more of the expression, letter for letter."""
+
+
+SPECIES_OF: Mapping[str, tuple[str, ...]] = {"mouse or rat symbols": ("mouse", "rat"), "human symbols": ("human",)}
+"""What names of a shape are a sign of."""
+
+
+def guard(match: GeneMatch, matrix: Matrix) -> None:
+    """Refuse a matrix of which too little is known.
+
+    Raises
+    ------
+    GeneMatchError
+        If less than `MIN_COVERAGE` of the expression is on known genes.
+    """
+    totals = matrix.sampled_totals
+    if match.share(totals) >= MIN_COVERAGE and len(match.columns):
+        return
+    species = f"symbols, Ensembl or Entrez ids of {taxon_name(match.of_taxon or match.texts.taxon_id)}"
+    raise GeneMatchError(
+        f"{matrix.where}: {match.coverage(totals)} with the {match.texts}; {_looks(match)}",
+        f"{species} with at least {MIN_COVERAGE:.0%} of the expression",
+        "name the column of var that has them with --gene-key, or the right species with --taxon",
+    )
+
+
+def guard_species(match: GeneMatch, others: Sequence[GeneTexts], matrix: Matrix) -> None:
+    """Refuse a matrix whose genes look like those of another species, unless its species was said.
+
+    Parameters
+    ----------
+    match
+        To the genes that were expected.
+    others
+        Texts of other taxa.
+    matrix
+        Whose columns were matched.
+
+    Raises
+    ------
+    GeneMatchError
+        If another taxon's symbols or ids fit letter for letter where the expected ones do not, or the genes match
+        but for case, and are spelt as those of another species.
+    """
+    totals = matrix.sampled_totals
+    expected, own = match.share(totals, EXACT), match.texts.taxon_id
+    for texts in others:
+        share = 0.0
+        if texts.taxon_id != own:
+            found = texts.identifiers.resolve(match.names, exact=True).columns
+            share = float(totals[found].sum()) / (float(totals.sum()) or 1.0)
+        if share > expected + OTHER_SPECIES_MARGIN:
+            fit = f"{share:.0%} of the expression by the letter, {expected:.0%} with {taxon_name(own)} genes"
+            raise _of_species(
+                match, matrix.where, f"{taxon_name(texts.taxon_id)} genes ({fit})", taxon_name(texts.taxon_id)
+            )
+    shape = suspect(match.names.tolist())
+    named = SPECIES_OF.get(shape, ())
+    if match.share(totals, ["spelling"]) > match.share(totals) / 2 and named and taxon_name(own) not in named:
+        raise _of_species(match, matrix.where, shape, named[0])
+
+
+def _of_species(match: GeneMatch, where: str, looks: str, species: str) -> GeneMatchError:
+    own = taxon_name(match.texts.taxon_id)
+    return GeneMatchError(
+        f"{where}: its genes ({_examples(match)}) look like {looks}",
+        f"{own} genes",
+        f"give --taxon {species} to meet {own} genes through orthologs, or --taxon {own} if that is what they are",
+    )
+
+
+def _looks(match: GeneMatch) -> str:
+    return f"its genes ({_examples(match)}) look like {suspect(match.names.tolist())}"
+
+
+def _examples(match: GeneMatch) -> str:
+    return ", ".join([*match.names[:3].tolist(), "..."])
+
+
+def suspect(names: Sequence[str]) -> str:
+    """Say what kind of identifier most of `names` are, and of what species they look."""
+    if are_row_numbers(names):
+        return "row numbers"
+    shapes = (
+        (r"ENSG\d{11}(\.\d+)?", "human Ensembl ids"),
+        (r"ENSMUSG\d{11}(\.\d+)?", "mouse Ensembl ids"),
+        (r"ENSRNOG\d{11}(\.\d+)?", "rat Ensembl ids"),
+        (r"ENS[A-Z]+G\d{11}(\.\d+)?", "Ensembl ids of another species"),
+        (r"\d+", "Entrez ids"),
+        (r"[A-Z][a-z0-9]+[A-Za-z0-9.-]*", "mouse or rat symbols"),
+        (r"[A-Z0-9][A-Z0-9orf.-]*", "human symbols"),
+        (r"[a-z0-9][a-z0-9.-]*", "symbols in lower case"),
+    )
+    counts = dict.fromkeys((what for _, what in shapes), 0)
+    for name in names:
+        counts[next((what for shape, what in shapes if re.fullmatch(shape, name)), "symbols in lower case")] += 1
+    best = max(counts, key=lambda what: counts[what])
+    return best if counts[best] * 2 > len(names) else "a mixture of kinds"

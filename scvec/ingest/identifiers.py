@@ -1,0 +1,168 @@
+"""From what a gene is called to the gene: every name has one route, tried in order, or none.
+
+| route | a name | example |
+| --- | --- | --- |
+| ensembl | is an Ensembl gene id, its version cut off | ENSG00000254647.7 |
+| entrez | is a number: an Entrez id | 3630 |
+| symbol | is a symbol, letter for letter | INS |
+| spelling | is a symbol but for case, and for what R and Seurat make of ``-`` and ``_`` | ins, HLA.A |
+| alias | is an alias or a previous symbol of one gene only, spelt so or else as in "spelling" | H3F3A |
+
+A name that its route finds in several genes is ambiguous: it goes to the only protein-coding gene among them where
+they share a symbol or an id, and to none where they share an alias or a spelling.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import polars as pl
+
+from scvec.types import Ints, Strings, freeze
+
+Route: TypeAlias = Literal["ensembl", "entrez", "symbol", "spelling", "alias"]
+ROUTES: tuple[Route, ...] = get_args(Route)
+EXACT: frozenset[Route] = frozenset({"ensembl", "entrez", "symbol"})
+"""Routes that say of which species a gene is."""
+
+Names: TypeAlias = Mapping[str, int | None]
+"""Gene by name; None for a name that could be several genes."""
+
+ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{11})(?:\.\d+)?(?:_PAR_Y)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Where names lead.
+
+    Attributes
+    ----------
+    columns
+        (m,) positions of the names that lead to a gene, ascending.
+    gene_ids
+        (m,) the gene of each.
+    routes
+        (m,) the `Route` of each.
+    ambiguous
+        Positions of the names that could be several genes, ascending.
+    """
+
+    columns: Ints
+    gene_ids: Ints
+    routes: Strings
+    ambiguous: Ints
+
+    def __post_init__(self) -> None:
+        for name in ("columns", "gene_ids", "routes", "ambiguous"):
+            object.__setattr__(self, name, freeze(getattr(self, name)))
+
+
+class Identifiers:
+    """What the genes of a release are called.
+
+    Parameters
+    ----------
+    genes
+        Frame with `gene_id`, `symbol`, `aliases`, `ensembl_ids` and `gene_type`.
+    """
+
+    def __init__(self, genes: pl.DataFrame) -> None:
+        self._genes = genes
+
+    def resolve(self, names: Strings, *, exact: bool = False) -> Resolved:
+        """Resolve (n,) names; see the table at the top of this file. `exact` asks the routes of `EXACT` only."""
+        found: list[tuple[int, int, Route]] = []
+        ambiguous = []
+        for column, name in enumerate(names.tolist()):
+            gene, route = self._resolve(name, exact)
+            if route is None:
+                continue
+            if gene is None:
+                ambiguous.append(column)
+            else:
+                found.append((column, gene, route))
+        columns, gene_ids, routes = zip(*found, strict=True) if found else ((), (), ())
+        return Resolved(
+            np.array(columns, np.int64),
+            np.array(gene_ids, np.int64),
+            np.array(routes, dtype=object),
+            np.array(ambiguous, np.int64),
+        )
+
+    def _resolve(self, name: str, exact: bool) -> tuple[int | None, Route | None]:
+        """Return gene and route; no gene and a route for an ambiguous name; neither for an unknown one."""
+        if name.isascii() and name.isdigit():
+            return (int(name), "entrez") if int(name) in self._ids else (None, None)
+        if name[:3] in ("ENS", "ens"):
+            ensembl = ENSEMBL.fullmatch(name.upper())
+            if ensembl:
+                return self._by_ensembl.get(ensembl[1]), "ensembl" if ensembl[1] in self._by_ensembl else None
+        if name in self._by_symbol:
+            return self._by_symbol[name], "symbol"
+        if exact:
+            return None, None
+        bare = spelt(name)
+        if bare in self._by_spelling:
+            return self._by_spelling[bare], "spelling"
+        if name in self._by_alias:
+            return self._by_alias[name], "alias"
+        if bare in self._by_alias_spelling:
+            return self._by_alias_spelling[bare], "alias"
+        return None, None
+
+    @cached_property
+    def _ids(self) -> frozenset[int]:
+        return frozenset(self._genes["gene_id"].to_list())
+
+    @cached_property
+    def _by_symbol(self) -> Names:
+        return self._index("symbol", prefer_coding=True)
+
+    @cached_property
+    def _by_ensembl(self) -> Names:
+        return self._index("ensembl_ids", prefer_coding=True)
+
+    @cached_property
+    def _by_spelling(self) -> Names:
+        return self._index("symbol", as_spelt=True)
+
+    @cached_property
+    def _by_alias(self) -> Names:
+        return self._index("aliases")
+
+    @cached_property
+    def _by_alias_spelling(self) -> Names:
+        return self._index("aliases", as_spelt=True)
+
+    def _index(self, column: str, *, as_spelt: bool = False, prefer_coding: bool = False) -> Names:
+        """Return gene by name; None for a name of several genes, of which not exactly one is the preferred."""
+        coding = pl.col("gene_type") == "protein-coding"
+        pairs = self._genes.select(pl.col(column).alias("name"), "gene_id", coding=coding)
+        if pairs.schema["name"] == pl.List:
+            pairs = pairs.explode("name")
+        if as_spelt:
+            pairs = pairs.with_columns(SPELT)
+        first = pl.when(pl.len() == 1).then(pl.col("gene_id").first())
+        only = first.when(pl.lit(prefer_coding) & (pl.col("coding").sum() == 1)).then(
+            pl.col("gene_id").filter("coding").first()
+        )
+        return dict(pairs.drop_nulls("name").unique(["name", "gene_id"]).group_by("name").agg(only).iter_rows())
+
+
+def are_row_numbers(names: Sequence[str]) -> bool:
+    """Whether the names only count the rows, from 0 or from 1, as pandas does where there are none."""
+    return names[0] in ("0", "1") and all(name == str(i) for i, name in enumerate(names, int(names[0])))
+
+
+def spelt(name: str) -> str:
+    """Return the name as symbols are compared when they are not the same letter for letter."""
+    return name.lower().replace(".", "-").replace("_", "-")
+
+
+SPELT = pl.col("name").str.to_lowercase().str.replace_all(r"[._]", "-")
+"""`spelt`, of a column."""

@@ -1,0 +1,35 @@
+"""Genes of one species to those of another, by one-to-one orthologs; all of them meet at the human gene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from scvec.errors import GeneMatchError
+from scvec.ingest.gene_texts import HUMAN, GeneTexts, taxon_name
+
+
+def orthologs(own: GeneTexts, other: GeneTexts) -> Mapping[int, int]:
+    """Return the gene of `other` by the gene of `own`; the gene itself where both are of one taxon.
+
+    Raises
+    ------
+    GeneMatchError
+        If the texts were imported without orthologs.
+    """
+    if own.taxon_id == other.taxon_id:
+        return {gene: gene for gene in own.genes["gene_id"].to_list()}
+    to_human, from_human = _to_human(own), {human: gene for gene, human in _to_human(other).items()}
+    return {gene: from_human[human] for gene, human in to_human.items() if human in from_human}
+
+
+def _to_human(texts: GeneTexts) -> Mapping[int, int]:
+    if texts.taxon_id == HUMAN:
+        return {gene: gene for gene in texts.genes["gene_id"].to_list()}
+    pairs = dict(texts.genes.select("gene_id", "human_ortholog").drop_nulls().iter_rows())
+    if not pairs:
+        raise GeneMatchError(
+            f"the {texts} have no orthologs",
+            "the human ortholog of each gene",
+            f"scvec genes pull --taxon {taxon_name(texts.taxon_id)}, or import with --gene-orthologs",
+        )
+    return pairs

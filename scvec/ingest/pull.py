@@ -1,0 +1,119 @@
+"""NCBI's gene files of one taxon, from NCBI or a mirror, kept in a folder and brought up to date there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from scvec.errors import ServiceError
+from scvec.ingest.download import POLITE, Fetched, Politeness, check_gzip, fetch, host_of
+from scvec.types import Progress, silent
+
+BASE_URL = "https://ftp.ncbi.nlm.nih.gov/gene/DATA"
+"""Where NCBI keeps its gene files."""
+
+GENE_INFO = MappingProxyType(
+    {
+        9606: "GENE_INFO/Mammalia/Homo_sapiens.gene_info.gz",
+        10090: "GENE_INFO/Mammalia/Mus_musculus.gene_info.gz",
+        10116: "GENE_INFO/Mammalia/Rattus_norvegicus.gene_info.gz",
+    }
+)
+"""The taxa that NCBI has a ``gene_info`` of their own for, and where it is."""
+
+ALL_TAXA_INFO = "gene_info.gz"
+"""The ``gene_info`` of every taxon, more than a gigabyte."""
+
+SUMMARY = "gene_summary.gz"
+ORTHOLOGS = "gene_orthologs.gz"
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """NCBI's files for one taxon.
+
+    Attributes
+    ----------
+    gene_info, gene_summary, gene_orthologs
+        Where the files are.
+    release
+        The day of the newest of them, ``YYYY-MM-DD`` in UTC, or the name the caller gave.
+    changed
+        Whether any of them is not as it was here before.
+    fetched
+        What the server said of each, in this order.
+    """
+
+    gene_info: Path
+    gene_summary: Path
+    gene_orthologs: Path
+    release: str
+    changed: bool
+    fetched: tuple[Fetched, ...]
+
+
+def default_folder() -> Path:
+    """Return where NCBI's files are kept: ``ncbi`` in $SCVEC_CACHE, or in the user's cache folder of scvec."""
+    from platformdirs import user_cache_path
+
+    own = os.environ.get("SCVEC_CACHE")
+    return (Path(own) if own else user_cache_path("scvec")) / "ncbi"
+
+
+def files_of(taxon_id: int) -> tuple[str, str, str]:
+    """Return the paths of a taxon's gene_info, gene_summary and gene_orthologs under the base URL."""
+    return GENE_INFO.get(taxon_id, ALL_TAXA_INFO), SUMMARY, ORTHOLOGS
+
+
+def pull(
+    taxon_id: int,
+    folder: Path,
+    *,
+    base_url: str = BASE_URL,
+    release: str | None = None,
+    politeness: Politeness = POLITE,
+    progress: Progress = silent,
+) -> Pulled:
+    """Bring NCBI's files for one taxon into a folder; what is there and has not changed is not fetched again.
+
+    Parameters
+    ----------
+    taxon_id
+        NCBI's number of the taxon.
+    folder
+        Where to keep the files: at ``HOST/path``, so that mirrors do not mix.
+    base_url
+        NCBI's ``gene/DATA``, or a mirror of it.
+    release
+        The release's name, in place of the day of the newest file.
+    politeness, progress
+        As in `scvec.ingest.download.fetch`.
+
+    Raises
+    ------
+    InputError
+        If `base_url` is not one of http or https.
+    ServiceError
+        If a file cannot be had or is no gzipped table of NCBI's, or nothing tells the release. Files that were here
+        stay as they were.
+    DiskFullError
+        If no space was left.
+    """
+    base, home = base_url.rstrip("/"), folder / host_of(base_url)
+    fetched = tuple(
+        fetch(f"{base}/{one}", home / one, check=check_gzip, politeness=politeness, progress=progress)
+        for one in files_of(taxon_id)
+    )
+    info, summary, orthologs = (one.path for one in fetched)
+    changed = any(one.changed for one in fetched)
+    return Pulled(info, summary, orthologs, release or _newest(fetched, base), changed, fetched)
+
+
+def _newest(fetched: tuple[Fetched, ...], base: str) -> str:
+    dates = [one.last_modified for one in fetched if one.last_modified is not None]
+    if not dates:
+        seen = f"{base} does not say when its files were last modified"
+        raise ServiceError(seen, "a date that names the release", "name it with --release TAG")
+    return max(dates).strftime("%Y-%m-%d")

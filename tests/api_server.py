@@ -1,0 +1,225 @@
+"""A real server on the loopback that speaks OpenAI's embeddings interface, and misbehaves as it is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from scvec.types import Floats
+
+Answer = dict[str, Any]
+HANG_SECONDS = 5.0
+
+
+def vectors_of(texts: list[str], dimension: int) -> Floats:
+    """Return what a server of that dimension says to `texts`."""
+    seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts]
+    return np.array([np.random.default_rng(seed).standard_normal(dimension) for seed in seeds], np.float32)
+
+
+def _set(answer: Answer, value: object) -> None:
+    answer["data"][-1]["embedding"][-1] = value
+
+
+LIES: Mapping[str, Callable[[Answer], object]] = {
+    "short": lambda answer: answer["data"].pop(),
+    "long": lambda answer: answer["data"].append(answer["data"][-1] | {"index": len(answer["data"])}),
+    "reordered": lambda answer: answer["data"].reverse(),
+    "duplicate": lambda answer: answer["data"][-1].update(index=0),
+    "no index": lambda answer: answer["data"][-1].pop("index"),
+    "index as text": lambda answer: answer["data"][-1].update(index=str(len(answer["data"]) - 1)),
+    "one longer": lambda answer: answer["data"][-1]["embedding"].append(1.0),
+    "all longer": lambda answer: [item["embedding"].append(1.0) for item in answer["data"]],
+    "NaN": lambda answer: _set(answer, float("nan")),
+    "infinity": lambda answer: _set(answer, float("inf")),
+    "beyond float32": lambda answer: _set(answer, 1e39),
+    "beyond all": lambda answer: _set(answer, 10**400),
+    "null": lambda answer: _set(answer, None),
+    "string": lambda answer: _set(answer, "0.5"),
+    "true": lambda answer: _set(answer, True),
+    "zeros": lambda answer: answer["data"][-1].update(embedding=[0.0] * len(answer["data"][-1]["embedding"])),
+    "empty vectors": lambda answer: [item.update(embedding=[]) for item in answer["data"]],
+    "base64": lambda answer: answer["data"][-1].update(embedding="AACAPwAAgD8="),
+    "no data": lambda answer: answer.pop("data"),
+    "no objects": lambda answer: answer.update(data=[item["embedding"] for item in answer["data"]]),
+}
+"""By name, what is done to an answer that was right."""
+
+
+@dataclass
+class ApiServer:
+    """Serves ``POST url/embeddings`` while its context is open; what it counts is right once the client has answers.
+
+    Attributes
+    ----------
+    dimension
+        Length of a vector where the request does not ask for another.
+    lie
+        How its answers are wrong: one of `LIES`, or "half" (of the JSON), "list" (JSON, but no object), "html", "deep"
+        (JSON nested without end), "hang", "drop" (the connection, in the middle), "echo" (status 401, and the request's
+        Authorization in the message), "echo half" (half a JSON with it), "echo page" (status 502, and it in a page).
+    at
+        The number, from one, of the request that is answered wrongly; None for all.
+    limited, limited_status, retry_after
+        So many first requests are answered with that status and Retry-After.
+    pause
+        Seconds that each answer takes.
+    usage
+        Whether it counts tokens: one for each word.
+    bodies, authorizations
+        Of the requests, in the order in which they came.
+    most_at_once
+        Requests that were under way together.
+    """
+
+    dimension: int = 8
+    lie: str | None = None
+    at: int | None = None
+    limited: int = 0
+    limited_status: int = 429
+    retry_after: str | None = "0.02"
+    pause: float = 0.0
+    usage: bool = True
+    bodies: list[Answer] = field(default_factory=list)
+    authorizations: list[str] = field(default_factory=list)
+    most_at_once: int = 0
+
+    def __enter__(self) -> ApiServer:
+        self.ending = threading.Event()
+        self.lock = threading.Lock()
+        self.at_once = 0
+        self.failed = False
+        self._http = _Http(self)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.ending.set()
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+        assert not self.failed, "the server itself failed"
+
+    @property
+    def port(self) -> int:
+        return int(self._http.server_address[1])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def inputs(self) -> list[list[str]]:
+        """The texts of the requests."""
+        return [body["input"] for body in self.bodies]
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = False
+
+    def __init__(self, owner: ApiServer) -> None:
+        self.owner = owner
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Be silent about a client that did not wait, and about nothing else."""
+        if not isinstance(sys.exception(), ConnectionError):
+            self.owner.failed = True
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Http
+    protocol_version = "HTTP/1.1"
+    timeout = 10
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Be silent."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        owner = self.server.owner
+        with owner.lock:
+            owner.bodies.append(body)
+            owner.authorizations.append(self.headers.get("Authorization", ""))
+            number = len(owner.bodies)
+            owner.at_once += 1
+            owner.most_at_once = max(owner.most_at_once, owner.at_once)
+        owner.ending.wait(owner.pause)
+        with owner.lock:
+            # Before the answer goes out, or the client's next request could be here first.
+            owner.at_once -= 1
+        if self.path != "/v1/embeddings":
+            self._send(404, {"error": {"message": f"no such path: {self.path}"}})
+        elif number <= owner.limited:
+            self._send(owner.limited_status, {"error": {"message": "Slow down", "code": "rate_limit_exceeded"}})
+        else:
+            self._answer(body, owner.lie if owner.at in (None, number) else None)
+
+    def _answer(self, body: Answer, lie: str | None) -> None:
+        owner = self.server.owner
+        answer = _truth(body, owner)
+        if lie is not None and lie in LIES:
+            LIES[lie](answer)
+            lie = None
+        text, echoed = json.dumps(answer), self.headers.get("Authorization", "")
+        match lie:
+            case None:
+                self._send(200, text)
+            case "half":
+                self._send(200, text[: len(text) // 2])
+            case "list":
+                self._send(200, "[1, 2]")
+            case "deep":
+                self._send(200, "[" * 200_000)
+            case "html":
+                self._send(200, "<html><body>Please log in</body></html>", "text/html")
+            case "hang":
+                owner.ending.wait(HANG_SECONDS)
+                self.close_connection = True
+            case "drop":
+                self._send(200, text, length=len(text) + 100)
+                self.close_connection = True
+            case "echo":
+                self._send(401, {"error": {"message": f"Incorrect key in {echoed!r}", "code": "invalid_api_key"}})
+            case "echo half":
+                self._send(200, f'{{"you sent": "{"x" * 150}{echoed}')
+            case "echo page":
+                self._send(502, f"<html>Bad gateway. {echoed}</html>", "text/html")
+            case _:
+                raise AssertionError(f"no such lie: {lie}")
+
+    def _send(
+        self, status: int, body: str | Answer, kind: str = "application/json", *, length: int | None = None
+    ) -> None:
+        content = (body if isinstance(body, str) else json.dumps(body)).encode()
+        self.send_response(status)
+        if status == self.server.owner.limited_status and self.server.owner.retry_after is not None:
+            self.send_header("Retry-After", self.server.owner.retry_after)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content) if length is None else length))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def _truth(body: Answer, owner: ApiServer) -> Answer:
+    texts: list[str] = body["input"]
+    rows = vectors_of(texts, body.get("dimensions", owner.dimension)).astype(float).tolist()
+    items = [{"object": "embedding", "index": i, "embedding": row} for i, row in enumerate(rows)]
+    answer: Answer = {"object": "list", "model": "its own name", "data": items}
+    if owner.usage:
+        words = sum(len(text.split()) for text in texts)
+        answer["usage"] = {"prompt_tokens": words, "total_tokens": words}
+    return answer

@@ -1,0 +1,367 @@
+"""Encoders of gene texts: the contract all keep, the registry, and BERTs against a direct computation."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import scvec as sv
+from scvec.embed import encoders
+from scvec.embed.encoders import Address, Partial, make, text_models
+from scvec.embed.encoders.registry import BUILT_IN
+from scvec.embed.encoders.simple import Random, Tfidf
+from scvec.errors import FileError, GeneMatchError, InputError, KeyNotFoundError, MissingDependencyError
+from scvec.ingest.template import with_texts
+
+SYMBOLS = ["INS", "GCG", "KRT19", "VIM"]
+TEXTS = [
+    "INS: insulin. A hormone that lowers blood glucose.",
+    "GCG: glucagon. A hormone that raises blood glucose.",
+    "KRT19: keratin 19. An intermediate filament of epithelial ducts.",
+    "VIM: vimentin. An intermediate filament of mesenchymal cells.",
+]
+
+
+def genes_of(texts: list[str]) -> pl.DataFrame:
+    """Return rows of gene_texts with these texts."""
+    ids = [SYMBOLS.index(text.split(":")[0]) + 1 for text in texts]
+    rows = {
+        "taxon_id": [9606] * len(texts),
+        "gene_id": ids,
+        "symbol": [text.split(":")[0] for text in texts],
+        "aliases": [[f"OLD{i}"] for i in ids],
+        "ensembl_ids": [[f"ENSG{i:011d}"] for i in ids],
+        "gene_type": ["protein-coding"] * len(texts),
+        "full_name": ["some gene"] * len(texts),
+    }
+    return with_texts(pl.DataFrame(rows)).with_columns(pl.Series("text", texts))
+
+
+GENES = genes_of(TEXTS)
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real BERT, small and untrained, saved as the large ones are."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
+    letters = [chr(one) for one in range(ord("a"), ord("z") + 1)] + list("0123456789:.,")
+    words = sorted({word.strip(".:,").lower() for text in TEXTS for word in text.split()} - set(letters))
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{one}" for one in letters), *words]
+    folder.mkdir()
+    BertTokenizer(vocab={word: i for i, word in enumerate(vocabulary)}).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=40,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hub(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face cache that has the small BERT under the names of BioBERT and SciBERT."""
+    folder = tmp_path_factory.mktemp("hub")
+    for name in (text_models.BIOBERT, text_models.SCIBERT):
+        model = folder / f"models--{name.replace('/', '--')}"
+        (model / "refs").mkdir(parents=True)
+        (model / "refs" / "main").write_text("abc")
+        shutil.copytree(bert, model / "snapshots" / "abc")
+    return folder
+
+
+@pytest.fixture
+def vectors_file(tmp_path: Path) -> Path:
+    vectors = np.random.default_rng(0).standard_normal((4, 16))
+    np.savez(tmp_path / "given.npz", names=np.array(["INS", "OLD2", "ENSG00000000003.5", "4"]), vectors=vectors)
+    return tmp_path / "given.npz"
+
+
+@pytest.fixture
+def names(bert: Path, vectors_file: Path) -> dict[str, str]:
+    return {
+        "tfidf": "tfidf",
+        "hash": "hash",
+        "random": "random",
+        "minilm": "minilm",
+        "bert": f"bert:{bert}",
+        "bert cls": f"bert:{bert}?pooling=cls",
+        "st": f"st:{bert}",
+        "file": f"file:{vectors_file}",
+    }
+
+
+@pytest.mark.parametrize("which", ["tfidf", "hash", "random", "minilm", "bert", "bert cls", "st", "file"])
+def test_every_encoder_keeps_the_contract(which: str, names: dict[str, str]) -> None:
+    encoder = make(names[which], GENES)
+    again = make(names[which], GENES.reverse())
+    vectors = encoder.encode(TEXTS)
+    assert vectors.shape == (4, encoder.dimension)
+    assert vectors.dtype == np.float32
+    assert np.isfinite(vectors).all()
+    assert again.revision == encoder.revision
+    assert again.name == encoder.name == Address.parse(names[which]).canonical()
+    # A text's vector is its own: neither its neighbours nor the order matter.
+    np.testing.assert_allclose(again.encode(TEXTS[::-1])[::-1], vectors, atol=2e-6)
+    np.testing.assert_allclose(encoder.encode(TEXTS[:1]), vectors[:1], atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["hash", "tfidf", "minilm"])
+def test_like_texts_are_near(name: str) -> None:
+    vectors = make(name, GENES).encode(TEXTS)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    assert cosines[0, 1] > max(cosines[0, 2], cosines[0, 3])
+    assert cosines[2, 3] > max(cosines[2, 0], cosines[2, 1])
+
+
+def test_random_knows_nothing() -> None:
+    vectors = Random().encode([f"text {i}" for i in range(400)])
+    cosines = vectors @ vectors.T
+    assert np.abs(cosines - np.diag(np.diag(cosines))).mean() == pytest.approx(np.sqrt(2 / np.pi / 384), rel=0.05)
+    assert np.diag(cosines).mean() == pytest.approx(1, abs=0.02)
+
+
+def test_tfidf_is_its_corpus() -> None:
+    assert Tfidf(TEXTS).revision != Tfidf(TEXTS[:3]).revision
+    with pytest.raises(InputError, match="share no words"):
+        Tfidf(["one", "two"]).encode(["one"])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_bert_s_pooling_is_its_definition(bert: Path, pooling: str) -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(bert), AutoModel.from_pretrained(bert).eval()
+    long = TEXTS[0] + " glucose" * 60
+    expected = []
+    for text in [*TEXTS, long]:
+        tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=40)
+        with torch.no_grad():
+            states = model(**tokens).last_hidden_state[0]
+        one = states.mean(0) if pooling == "mean" else states[0]
+        expected.append((one / one.norm()).numpy())
+    encoder = make(f"bert:{bert}?pooling={pooling}", GENES)
+    # All in one batch, so that the padding of the short ones is seen not to count.
+    np.testing.assert_allclose(encoder.encode([*TEXTS, long]), expected, atol=1e-6)
+
+
+def test_the_pooling_is_part_of_the_revision(bert: Path) -> None:
+    mean, cls = (make(f"bert:{bert}?pooling={one}", GENES) for one in ("mean", "cls"))
+    assert mean.revision != cls.revision
+    assert make(f"bert:{bert}", GENES).revision == mean.revision
+    assert mean.name == "bert:tiny-bert?pooling=mean"
+
+
+def in_hub(hub: Path, code: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["biobert", "scibert"])
+def test_presets_load_from_the_hub_s_cache_by_the_same_code(hub: Path, bert: Path, tmp_path: Path, name: str) -> None:
+    code = (
+        "from scvec.embed.encoders import make, find; from tests.test_encoders import GENES, TEXTS; "
+        f"m = make('{name}?pooling=cls', GENES); "
+        f"print(find('{name}').is_here(), m.name, m.revision, *m.encode(TEXTS)[2][:3])"
+    )
+    found = in_hub(hub, code)
+    assert found.returncode == 0, found.stderr
+    here, called, revision, *values = found.stdout.split()
+    direct = make(f"bert:{bert}?pooling=cls", GENES)
+    assert (here, called, revision) == ("True", f"{name}?pooling=cls", direct.revision)
+    np.testing.assert_allclose([float(one) for one in values], direct.encode(TEXTS)[2][:3], atol=1e-6)
+    lost = in_hub(tmp_path / "nothing", code)
+    assert "FileError: the weights of" in lost.stderr
+    assert "name --download" in lost.stderr
+
+
+def test_minilm_from_a_hub_s_cache(tmp_path: Path) -> None:
+    """Without its package the model loads by the hub's name, from the cache, and is the same model."""
+    packaged = make("minilm", GENES)
+    folder = tmp_path / "hub" / "models--sentence-transformers--all-MiniLM-L6-v2"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("abc")
+    source = text_models._packaged_minilm()
+    assert source is not None
+    shutil.copytree(source, folder / "snapshots" / "abc")
+    code = (
+        "from scvec.embed.encoders import make, text_models as t; from tests.test_encoders import GENES; "
+        "t._packaged_minilm = lambda: None; m = make('minilm', GENES); print(m.revision, *m.encode(['insulin'])[0][:3])"
+    )
+    found = in_hub(tmp_path / "hub", code)
+    assert found.returncode == 0, found.stderr
+    revision, *values = found.stdout.split()
+    assert revision == packaged.revision
+    np.testing.assert_allclose([float(one) for one in values], packaged.encode(["insulin"])[0][:3], atol=1e-6)
+    lost = in_hub(tmp_path / "nothing", code)
+    assert "MissingDependencyError: the weights of sentence-transformers/all-MiniLM-L6-v2 are not here" in lost.stderr
+
+
+def test_without_the_extra_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_models, "find_spec", lambda _name: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'scvec\[text\]'"):
+        make("minilm", GENES)
+    assert not BUILT_IN["minilm"].is_here()
+
+
+def test_threads_are_those_of_the_process_while_it_encodes(monkeypatch: pytest.MonkeyPatch, bert: Path) -> None:
+    import torch
+
+    seen: list[int] = []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return whole(*arguments, **options)
+
+    encoder: Any = make(f"bert:{bert}", GENES)
+    whole = encoder._model.encode
+    monkeypatch.setattr(encoder._model, "encode", counted)
+    before = torch.get_num_threads()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0})
+    encoder.encode(TEXTS)
+    assert seen == [1]
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ada", "no encoder 'ada'"),
+        ("tfidf?dimensions=3", "option 'dimensions'"),
+        ("hash:thing", "leave out the rest"),
+        ("minilm?pooling=cls", "no options"),
+        ("biobert:thing", "leave out the rest"),
+        ("bert", "without a model"),
+        ("st:", "without a model"),
+        ("bert:x?pooling=max", "mean or cls"),
+        ("bert:x?pooling", "option=value"),
+        ("bert:./nowhere", "are not here"),
+        ("st:./nowhere", "are not here"),
+        ("file:", "without a path"),
+        ("file:nowhere.npz", "not there"),
+    ],
+)
+def test_a_wrong_name_is_one_clear_line(name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        make(name, GENES)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(FileError, match="cannot be loaded"):
+        make(f"bert:{tmp_path}", GENES)
+
+
+PARTS = st.text(st.characters(codec="ascii", exclude_characters="?&=:#/\\~.", categories=["L", "N"]), min_size=1)
+
+
+@given(PARTS, PARTS, st.dictionaries(PARTS, PARTS, max_size=3))
+def test_addresses_round_trip(kind: str, argument: str, options: dict[str, str]) -> None:
+    text = f"{kind}:{argument}" + ("?" + "&".join(f"{k}={v}" for k, v in options.items()) if options else "")
+    address = Address.parse(text)
+    assert (address.kind, address.argument, dict(address.options)) == (kind, argument, options)
+    assert Address.parse(address.canonical()).canonical() == address.canonical()
+
+
+def test_a_path_is_kept_by_its_last_part() -> None:
+    assert Address.parse("bert:/home/me/models/biobert?pooling=cls").canonical() == "bert:biobert?pooling=cls"
+    assert Address.parse("file:deep/down/GenePT.pickle").canonical() == "file:GenePT.pickle"
+    assert Address.parse("st:sentence-transformers/all-mpnet-base-v2").canonical().endswith("s/all-mpnet-base-v2")
+
+
+def test_vectors_of_a_file_go_to_the_genes_of_its_names(vectors_file: Path) -> None:
+    encoder = make(f"file:{vectors_file}", GENES)
+    with np.load(vectors_file) as file:
+        np.testing.assert_array_equal(encoder.encode(TEXTS), file["vectors"].astype(np.float32))
+    few = make(f"file:{vectors_file}", GENES.head(2))
+    assert isinstance(few, Partial)
+    assert [few.knows(text) for text in TEXTS] == [True, True, False, False]
+    with pytest.raises(GeneMatchError, match="none of its 4 names"):
+        make(f"file:{vectors_file}", GENES.head(0))
+
+
+def test_of_two_names_of_a_gene_the_symbol_s_vector_counts(tmp_path: Path) -> None:
+    np.savez(tmp_path / "v.npz", names=np.array(["OLD1", "INS"]), vectors=np.array([[1.0, 0], [0, 2.0]]))
+    np.testing.assert_array_equal(make(f"file:{tmp_path / 'v.npz'}", GENES).encode(TEXTS[:1]), [[0, 2]])
+
+
+PLUG_IN = """
+import numpy as np
+from scvec.embed.encoders import Model
+
+class Length:
+    name, revision, dimension = "length", "7", 2
+    def encode(self, texts):
+        return np.array([[len(one), 1] for one in texts], np.float32).reshape(-1, 2)
+
+MODEL = Model("length", lambda request: Length(), "a plug-in of the tests", lambda: True, dimension=2)
+"""
+
+
+@pytest.fixture
+def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Install a package with an entry point, as pip leaves it."""
+
+    def install(entry: str, code: str = PLUG_IN) -> None:
+        (tmp_path / "their_encoders.py").write_text(code)
+        info = tmp_path / "their_encoders-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-encoders\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[scvec.encoders]\n{entry}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "their_encoders", raising=False)
+
+    return install
+
+
+def test_an_encoder_of_another_package_plugs_in(plug_in: Any, store: sv.Store, files: Path) -> None:
+    plug_in("length = their_encoders:MODEL")
+    assert encoders.models()["length"].weights == "a plug-in of the tests"
+    genes = sv.embed.genes(store, sv.ingest.open_texts(store, "human"), encoder="length")
+    assert (genes.encoder, genes.dimension, genes.n_encoded) == ("length", 2, 240)
+    recipe = sv.RECIPES["genept-w"].with_encoder("length")
+    atlas = sv.atlas.build(store, "theirs", files / "reference.h5ad", label_key="cell_type", recipe=recipe)
+    assert atlas.manifest["dimension"] == 2
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("length = their_encoders:MISSING", "no attribute"),
+        ("length = not_there:MODEL", "not_there"),
+        ("other = their_encoders:MODEL", "a Model of that name"),
+        ("minilm = their_encoders:MODEL", "not built in"),
+    ],
+)
+def test_a_broken_plug_in_is_named(plug_in: Any, entry: str, said: str) -> None:
+    plug_in(entry)
+    with pytest.raises(InputError, match=f"their-encoders.*{said}"):
+        encoders.models()
+    assert make("hash", GENES).name == "hash"
+
+
+def test_unknown_encoder(store: sv.Store) -> None:
+    texts = sv.ingest.open_texts(store, "human")
+    for function in (sv.embed.genes, sv.embed.open_genes):
+        with pytest.raises(KeyNotFoundError, match="tfidf, hash, random, minilm"):
+            function(store, texts, encoder="ada")

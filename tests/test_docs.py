@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from scvec.spec import Recipe
+from tests import toy
+from tests.server import Server
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,23 +32,43 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> subpro
 
 
 @pytest.fixture
-def folder(tmp_path: Path, ncbi: tuple[Path, Path], files: Path) -> Path:
+def folder(tmp_path: Path, files: Path) -> Path:
     """The folder of a user who followed the README so far: toy files, under the names it gives."""
-    for source, name in zip(ncbi, ("Homo_sapiens.gene_info.gz", "gene_summary.gz"), strict=True):
-        shutil.copy(source, tmp_path / name)
+    mouse = toy.cells(20, seed=1)
+    mouse.var_names = [toy.symbol_of(i, toy.MOUSE) for i in range(toy.N_GENES)]
+    mouse.write_h5ad(tmp_path / "mouse.h5ad")
     for name in ("reference.h5ad", "query.h5ad"):
         shutil.copy(files / name, tmp_path)
     return tmp_path
 
 
-def test_the_walk_through(folder: Path) -> None:
-    """Every bash block in one shell, then the Python block, as they stand."""
+@pytest.fixture
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A mirror of NCBI's gene files, of the toy world."""
+    root = tmp_path_factory.mktemp("mirror")
+    place = root / "GENE_INFO" / "Mammalia"
+    place.mkdir(parents=True)
+    summaries = []
+    for taxon, name in ((toy.HUMAN, "Homo_sapiens"), (toy.MOUSE, "Mus_musculus")):
+        info, summary = toy.write_ncbi(place, taxon)
+        info.rename(place / f"{name}.gene_info.gz")
+        summaries += gzip.decompress(summary.read_bytes()).decode().splitlines()[bool(summaries) :]
+        summary.unlink()
+    toy.write_lines(root / "gene_summary.gz", summaries)
+    toy.write_orthologs(root / "gene_orthologs.gz")
+    with Server(root) as server:
+        yield server.url
+
+
+def test_the_walk_through(folder: Path, mirror: str) -> None:
+    """Every bash block in one shell, then the Python block, as they stand, with NCBI's files from a mirror."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment |= {"SCVEC_NCBI": mirror, "SCVEC_CACHE": str(folder / "cache"), "NO_PROXY": "127.0.0.1"}
     script = "set -euo pipefail\n" + "\n".join(blocks("bash"))
     done = run(["bash", "-c", script], folder, environment)
     assert done.returncode == 0, done.stderr
     made = {path.name for path in folder.iterdir()}
-    assert {"my-store", "calls.h5ad", "calls.parquet", "report"} <= made
+    assert {"my-store", "calls.h5ad", "calls.parquet", "report", "mouse.csv"} <= made
     python = "\n".join(blocks("python"))
     done = run([sys.executable, "-c", python], folder, environment)
     assert done.returncode == 0, done.stderr
@@ -64,7 +88,7 @@ def test_make_targets_and_extras_exist() -> None:
     assert all(re.search(rf"^{one}:", makefile, flags=re.MULTILINE) for one in targets)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = {one for group in re.findall(r"scvec\[([\w,]+)\]", README) for one in group.split(",")}
-    assert named == {"text", "report"}
+    assert named == {"text", "report", "openai"}
     assert named <= extras.keys()
 
 

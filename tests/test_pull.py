@@ -7,7 +7,10 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +20,7 @@ from pathlib import Path
 import pytest
 
 import scvec
+from scvec.cli import main
 from scvec.errors import DiskFullError, FileError, InputError, ServiceError
 from scvec.files import sha256
 from scvec.ingest.download import Fetched, Politeness, check_gzip, fetch
@@ -577,3 +581,56 @@ def test_the_real_files_with_a_cut_in_the_middle(data: Path, tmp_path: Path) -> 
         assert ranges(server, f"/{human}") == [None, "bytes=1500000-"]
     for one, fetched in zip((human, summary, orthologs), pulled.fetched, strict=True):
         assert sha256(fetched.path) == fetched.sha256 == sha256(data / "ncbi" / Path(one).name)
+
+
+def scvec_pull(server: Server, folder: Path, *more: str) -> list[str]:
+    where = ["--base-url", server.url, "--keep", str(folder / "kept"), "--store", str(folder / "store")]
+    return ["genes", "pull", "--taxon", "human", *where, *more]
+
+
+def test_the_verb_pulls_imports_and_tags_by_the_server_s_date(
+    mirror: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mirror.quirks[AT] = Quirks(failures=1, retry_after=0, cuts=[700])
+    assert main(scvec_pull(mirror, tmp_path)) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("human gene texts 2026-03-14: 240 genes")
+    assert "NCBI's files are new" in said.err
+    asked = len(mirror.asked)
+    assert main(scvec_pull(mirror, tmp_path)) == 0
+    assert "NCBI's files are as they were" in capsys.readouterr().err
+    assert [one.status for one in mirror.asked[asked:]] == [304, 304, 304]
+    # A month later the server has other texts.
+    info = mirror.folder / GENE_INFO[9606]
+    later = gzip.decompress(info.read_bytes()).replace(b"toy gene number 5\t", b"toy gene number five\t")
+    info.write_bytes(gzip.compress(later))
+    os.utime(info, (DAY + 31 * 86400, DAY + 31 * 86400))
+    assert main(scvec_pull(mirror, tmp_path)) == 0
+    assert capsys.readouterr().out.startswith("human gene texts 2026-04-14")
+    diff = ["genes", "diff", "2026-03-14", "2026-04-14", "--taxon", "human", "--store", str(tmp_path / "store")]
+    assert main([*diff, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["counts"] == {"text changed": 1}
+    assert (
+        found["changes"][0]["after"] == "TOY5: toy gene number five. This gene takes part in housekeeping in all cells."
+    )
+
+
+def test_ctrl_c_in_a_download_leaves_what_came_for_the_next_run(mirror: Server, tmp_path: Path) -> None:
+    mirror.quirks[f"/{GENE_INFO[9606]}"] = Quirks(stalls=[3000])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scvec", *scvec_pull(mirror, tmp_path)], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 30
+    while not list((tmp_path / "kept").rglob(".*.part")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors == "scvec: interrupted; the store is as it was\n"
+    assert not (tmp_path / "store").exists()
+    assert main(scvec_pull(mirror, tmp_path, "--quiet")) == 0
+    again = mirror.asked_for(f"/{GENE_INFO[9606]}")[-1]
+    assert again.status == 206
+    assert again.headers["Range"] == "bytes=3000-"

@@ -131,8 +131,8 @@ class OpenAICompatible:
 
     @property
     def usd_per_million_tokens(self) -> float | None:
-        """OpenAI's list price of the model, wherever it is asked; None for a model of another."""
-        return PRICES.get(self.model)
+        """OpenAI's list price of the model; None where another serves it, or it is another's."""
+        return PRICES.get(self.model) if self._server.host.endswith("openai.com") else None
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """Return (n, dimension) vectors as the server gives them.
@@ -233,7 +233,7 @@ def _read(body: str, n_texts: int) -> tuple[Floats, int]:
     if len(items) != n_texts:
         raise ValueError(f"{len(items)} vectors for {n_texts} texts")
     places = [item.get("index") for item in items]
-    if any(type(place) is not int for place in places) or places != list(range(n_texts)):
+    if places != list(range(n_texts)):
         raise ValueError(f"vectors that are not in the order of the texts, but {places[:10]}")
     usage = answer.get("usage")
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else 0

@@ -15,6 +15,16 @@ from tests import toy
 DATA = Path(os.environ.get("SCVEC_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason="there is no CUDA device here"))
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real data, where it is."""

@@ -48,7 +48,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = tmp_path_factory.mktemp("mirror")
     place = root / "GENE_INFO" / "Mammalia"
     place.mkdir(parents=True)
-    summaries = []
+    summaries: list[str] = []
     for taxon, name in ((toy.HUMAN, "Homo_sapiens"), (toy.MOUSE, "Mus_musculus")):
         info, summary = toy.write_ncbi(place, taxon)
         info.rename(place / f"{name}.gene_info.gz")

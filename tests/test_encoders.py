@@ -171,6 +171,23 @@ def test_the_pooling_is_part_of_the_revision(bert: Path) -> None:
     assert mean.name == "bert:tiny-bert?pooling=mean"
 
 
+def test_bfloat16_is_nearly_the_same_and_another_revision() -> None:
+    whole, half = make("minilm", GENES), make("minilm?precision=bfloat16", GENES)
+    assert half.name == "minilm?precision=bfloat16"
+    assert half.revision != whole.revision
+    assert make("minilm?precision=float32", GENES).revision == whole.revision
+    left, right = whole.encode(TEXTS), half.encode(TEXTS)
+    assert 1e-5 < np.abs(left - right).max() < 1e-2
+    assert (left * right).sum(axis=1).min() > 0.999
+
+
+@pytest.mark.gpu
+def test_half_precision_on_a_gpu() -> None:
+    half, whole = make("minilm", GENES), make("minilm?precision=float32", GENES)
+    assert half.revision != whole.revision
+    assert (half.encode(TEXTS) * whole.encode(TEXTS)).sum(axis=1).min() > 0.999
+
+
 def in_hub(hub: Path, code: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1"}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
@@ -248,7 +265,9 @@ def test_threads_are_those_of_the_process_while_it_encodes(monkeypatch: pytest.M
         ("ada", "no encoder 'ada'"),
         ("tfidf?dimensions=3", "option 'dimensions'"),
         ("hash:thing", "leave out the rest"),
-        ("minilm?pooling=cls", "no options"),
+        ("minilm?pooling=cls", "one of: precision"),
+        ("minilm?precision=int8", "auto or float32 or bfloat16"),
+        ("minilm:thing", "leave out the rest"),
         ("biobert:thing", "leave out the rest"),
         ("bert", "without a model"),
         ("st:", "without a model"),

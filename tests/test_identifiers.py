@@ -99,6 +99,7 @@ def test_row_numbers_are_no_entrez_ids() -> None:
     assert are_row_numbers(["1", "2", "3"])
     assert not are_row_numbers(["1", "2", "9"])
     assert not are_row_numbers(["2", "3"])
+    assert not are_row_numbers([])
 
 
 FORMS: dict[str, Callable[[int], str]] = {

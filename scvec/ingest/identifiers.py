@@ -98,7 +98,7 @@ class Identifiers:
         """Return gene and route; no gene and a route for an ambiguous name; neither for an unknown one."""
         if name.isascii() and name.isdigit():
             return (int(name), "entrez") if int(name) in self._ids else (None, None)
-        if name[:3] in ("ENS", "ens"):
+        if name[:3].upper() == "ENS":
             ensembl = ENSEMBL.fullmatch(name.upper())
             if ensembl:
                 return self._by_ensembl.get(ensembl[1]), "ensembl" if ensembl[1] in self._by_ensembl else None
@@ -156,7 +156,7 @@ class Identifiers:
 
 def are_row_numbers(names: Sequence[str]) -> bool:
     """Whether the names only count the rows, from 0 or from 1, as pandas does where there are none."""
-    return names[0] in ("0", "1") and all(name == str(i) for i, name in enumerate(names, int(names[0])))
+    return names[:1] in (["0"], ["1"]) and all(name == str(i) for i, name in enumerate(names, int(names[0])))
 
 
 def spelt(name: str) -> str:

@@ -23,7 +23,9 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 BIOBERT = "dmis-lab/biobert-v1.1"
 SCIBERT = "allenai/scibert_scivocab_uncased"
 POOLINGS = ("mean", "cls")
-BATCH_TEXTS = 32
+PRECISIONS = ("auto", "float32", "bfloat16")
+CPU_BATCH_TEXTS, GPU_BATCH_TEXTS = 8, 128
+"""Texts that go through a model together; on a CPU, small batches stay in its caches."""
 OTHER_FORMATS = ("*.h5", "*.msgpack", "*.onnx", "*.ot", "*.tflite", "onnx/*", "openvino/*")
 """Weights for other frameworks, which are not fetched."""
 
@@ -31,8 +33,8 @@ OTHER_FORMATS = ("*.h5", "*.msgpack", "*.onnx", "*.ot", "*.tflite", "onnx/*", "o
 class TextModel:
     """A text model: its pooled token vectors, scaled to length one.
 
-    Half precision on a CUDA device; as many threads as the process may use on a CPU. The revision is a hash of the
-    loaded weights, in the precision they are used in, and of how they are pooled: the same wherever they came from.
+    On a CPU, as many threads as the process may use. The revision is a hash of the loaded weights, of the precision
+    they are used in, and of how they are pooled: the same wherever they came from.
 
     Parameters
     ----------
@@ -42,13 +44,19 @@ class TextModel:
         The loaded model.
     pooling
         How it pools, for the revision.
+    precision
+        ``"auto"``: float16 on a CUDA device, float32 elsewhere. ``"bfloat16"``: the multiplications in it, which is
+        some times as fast on processors that have it, and slower on others.
     """
 
-    def __init__(self, name: str, model: SentenceTransformer, pooling: str) -> None:
-        self.name, self._model = name, model
-        if model.device.type == "cuda":
+    def __init__(self, name: str, model: SentenceTransformer, pooling: str, precision: str) -> None:
+        self.name, self._model, self._on_gpu = name, model, model.device.type == "cuda"
+        self._precision = precision
+        if precision == "auto":
+            self._precision = "float16" if self._on_gpu else "float32"
+        self.revision = _revision(model, f"{pooling} {model.max_seq_length} {self._precision}")
+        if self._precision == "float16":
             model.half()
-        self.revision = _revision(model, pooling)
 
     @property
     def dimension(self) -> int:
@@ -57,9 +65,13 @@ class TextModel:
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """Return (n, dimension) vectors of length one; of a text beyond the model's limit, its beginning counts."""
-        with _all_threads():
+        import torch
+
+        size = GPU_BATCH_TEXTS if self._on_gpu else CPU_BATCH_TEXTS
+        mixed = torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._precision == "bfloat16")
+        with _all_threads(), mixed:
             vectors = self._model.encode(
-                list(texts), batch_size=BATCH_TEXTS, normalize_embeddings=True, show_progress_bar=False
+                list(texts), batch_size=size, normalize_embeddings=True, show_progress_bar=False
             )
         return np.asarray(vectors, np.float32).reshape(len(texts), self.dimension)
 
@@ -69,17 +81,20 @@ def make_minilm(request: Request) -> TextModel:
 
     Source: Reimers and Gurevych 2019 (arXiv 1908.10084).
     """
-    request.address.only()
-    packaged = _packaged_minilm()
+    _alone(request)
+    request.address.only("precision")
+    precision = request.address.choice("precision", PRECISIONS)
     cure = "pip install 'scvec[text]', or name --download"
-    return TextModel("minilm", _sentence_transformer(request, packaged or MINILM, cure), "mean")
+    model = _sentence_transformer(request, _packaged_minilm() or MINILM, cure)
+    return TextModel(request.address.canonical(), model, "mean", precision)
 
 
 def make_sentence(request: Request) -> TextModel:
     """Make ``st:MODEL``: any sentence-transformers model, by its name on the hub or the path of its folder."""
-    request.address.only()
-    source = _argument(request, "st:sentence-transformers/all-mpnet-base-v2")
-    return TextModel(request.address.canonical(), _sentence_transformer(request, source), "its own")
+    request.address.only("precision")
+    precision = request.address.choice("precision", PRECISIONS)
+    model = _sentence_transformer(request, _argument(request, "st:sentence-transformers/all-mpnet-base-v2"))
+    return TextModel(request.address.canonical(), model, "its own", precision)
 
 
 def make_bert(request: Request) -> TextModel:
@@ -91,23 +106,23 @@ def make_preset(source: str) -> Callable[[Request], Encoder]:
     """Return the maker of a BERT that has a name here."""
 
     def make(request: Request) -> TextModel:
-        if request.address.argument:
-            raise InputError(f"encoder {request.address.canonical()!r}", request.address.kind, "leave out the rest")
+        _alone(request)
         return _pooled(request, source)
 
     return make
 
 
 def _pooled(request: Request, source: str) -> TextModel:
-    request.address.only("pooling")
+    request.address.only("pooling", "precision")
     pooling = request.address.choice("pooling", POOLINGS)
+    precision = request.address.choice("precision", PRECISIONS)
     with _loading(request, source):
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
         tokens = Transformer(_folder(source, request.download))
         modules = [tokens, Pooling(tokens.get_embedding_dimension(), pooling)]
-        return TextModel(request.address.canonical(), SentenceTransformer(modules=modules), pooling)
+        return TextModel(request.address.canonical(), SentenceTransformer(modules=modules), pooling, precision)
 
 
 def _sentence_transformer(request: Request, source: str, cure: str | None = None) -> SentenceTransformer:
@@ -153,16 +168,21 @@ def _loading(request: Request, source: str, cure: str | None = None) -> Iterator
         ) from error
 
 
+def _alone(request: Request) -> None:
+    if request.address.argument:
+        raise InputError(f"encoder {request.address.canonical()!r}", request.address.kind, "leave out the rest")
+
+
 def _argument(request: Request, example: str) -> str:
     if not request.address.argument:
         raise InputError(f"encoder {request.address.kind!r} without a model", f"one, as in {example}", "name it")
     return str(Path(request.address.argument).expanduser())
 
 
-def _revision(model: Any, pooling: str) -> str:
-    digest = hashlib.sha256(f"{pooling} {model.max_seq_length}".encode())
+def _revision(model: Any, use: str) -> str:
+    digest = hashlib.sha256(use.encode())
     for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype}".encode())
+        digest.update(name.encode())
         digest.update(np.ascontiguousarray(tensor.float().cpu().numpy()).tobytes())
     return digest.hexdigest()[:16]
 

@@ -119,8 +119,8 @@ def main() -> None:
     )
     if device == "CPU":
         head += (
-            " ONNX Runtime is not built in: optimum-onnx 0.1, by which sentence-transformers loads it, wants transformers "
-            "below 4.58, and bfloat16 needs no package."
+            " ONNX Runtime is not built in: optimum-onnx 0.1, by which sentence-transformers loads it, wants "
+            "transformers below 4.58, and bfloat16 needs no package."
         )
     table = markdown(("way", "texts a second", "times `model.encode(texts)`", "seconds, min to max"), rows)
     likeness = (scvec.encode(texts[:256]) * mixed.encode(texts[:256])).sum(axis=1)

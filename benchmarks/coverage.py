@@ -13,9 +13,9 @@ import polars as pl
 
 import scvec as sv
 from benchmarks.common import DATA, WORK, import_texts, markdown, save
+from scvec.ingest.cells.scale import expression
+from scvec.ingest.genes.template import NAMES, SUMMARY
 from scvec.ingest.matching import match_genes
-from scvec.ingest.scale import expression
-from scvec.ingest.template import NAMES, SUMMARY
 
 SETS = {
     "pbmc3k": ("pbmc3k.h5ad", "counts"),

@@ -24,7 +24,7 @@ from sentence_transformers import SentenceTransformer
 import scvec as sv
 from benchmarks.common import WORK, import_texts, markdown, save
 from scvec.embed.encoders import Encoder, make
-from scvec.ingest.gene_texts import write_texts
+from scvec.ingest.genes.gene_texts import write_texts
 
 N_TEXTS, N_ROUNDS, COMMIT_TEXTS = 1024, 3, 512
 

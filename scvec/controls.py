@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.embed.projection import normalise
-from scvec.ingest.h5ad import AskedScale, open_h5ad
+from scvec.ingest.cells.h5ad import AskedScale, open_h5ad
 from scvec.types import Strings
 
 TARGET_SUM = 1e4

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scvec.annotation import Annotation
 from scvec.errors import FileError, LabelError
-from scvec.ingest.h5ad import open_h5ad
+from scvec.ingest.cells.h5ad import open_h5ad
 from scvec.types import Strings
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from scvec.annotation import Annotation
 from scvec.atlas import Atlas
 from scvec.errors import InputError
 from scvec.ingest import GeneTexts, newest_texts, open_texts
-from scvec.ingest.gene_texts import taxon_id
+from scvec.ingest.cells.h5ad import AskedScale, CellFile, Matrix, open_h5ad
+from scvec.ingest.cells.scale import expression
+from scvec.ingest.genes.gene_texts import taxon_id
 from scvec.ingest.guards import guard, guard_species
-from scvec.ingest.h5ad import AskedScale, CellFile, Matrix, open_h5ad
 from scvec.ingest.matching import GeneMatch, match_across, match_genes
-from scvec.ingest.scale import expression
 from scvec.types import UNKNOWN, Coverage, Floats, Neighbors, Progress, Strings, silent
 from scvec.vote import vote
 

@@ -79,7 +79,7 @@ class Coverage:
     share
         Share of the expression (of counts, or of expm1 of log1p values) on matched genes, 0 to 1.
     routes
-        The matched genes by `scvec.ingest.identifiers.Route`.
+        The matched genes by `scvec.ingest.genes.identifiers.Route`.
     texts
         The matched genes by what their texts are made of.
     n_merged

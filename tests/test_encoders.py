@@ -21,7 +21,7 @@ from scvec.embed.encoders import Address, Partial, make, text_models
 from scvec.embed.encoders.registry import BUILT_IN
 from scvec.embed.encoders.simple import Random, Tfidf
 from scvec.errors import FileError, GeneMatchError, InputError, KeyNotFoundError, MissingDependencyError
-from scvec.ingest.template import with_texts
+from scvec.ingest.genes.template import with_texts
 
 SYMBOLS = ["INS", "GCG", "KRT19", "VIM"]
 TEXTS = [

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import scvec as sv
 from scvec.cli import main
 from scvec.errors import ExistsError, FileError, InputError, KeyNotFoundError, NotInStoreError
-from scvec.ingest.cleaning import clean, without_repeats
-from scvec.ingest.ncbi import read_info, read_orthologs, read_summaries
-from scvec.ingest.template import NAMES, SUMMARY, ortholog_source, with_texts
+from scvec.ingest.genes.cleaning import clean, without_repeats
+from scvec.ingest.genes.ncbi import read_info, read_orthologs, read_summaries
+from scvec.ingest.genes.template import NAMES, SUMMARY, ortholog_source, with_texts
 from tests import toy
 
 MOUSE_LENDS, HUMAN_LENDS = ortholog_source("mouse"), ortholog_source("human")

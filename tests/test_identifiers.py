@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import scvec as sv
 from scvec.atlas import Atlas
 from scvec.errors import GeneMatchError, KeyNotFoundError
+from scvec.ingest.genes.identifiers import Identifiers, are_row_numbers
 from scvec.ingest.guards import suspect
-from scvec.ingest.identifiers import Identifiers, are_row_numbers
 from tests import toy
 
 CODING, NOT = "protein-coding", "ncRNA"

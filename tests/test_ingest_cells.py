@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from scvec.errors import DuplicateNameError, FileError, InputError, KeyNotFoundError, LabelError, MatrixError
-from scvec.ingest import matrix as matrix_module
 from scvec.ingest import open_h5ad
-from scvec.ingest.scale import Values, decide
+from scvec.ingest.cells import matrix as matrix_module
+from scvec.ingest.cells.scale import Values, decide
 from tests import toy
 
 

@@ -17,8 +17,8 @@ from hypothesis.extra import numpy as hnp
 from scvec.embed.projection import Projection, fit, normalise, top_genes
 from scvec.errors import InputError, MismatchError
 from scvec.ingest import GeneTexts
+from scvec.ingest.cells.scale import Values, expression
 from scvec.ingest.matching import GeneMatch
-from scvec.ingest.scale import Values, expression
 from scvec.spec import RECIPES, Recipe
 from tests import toy
 

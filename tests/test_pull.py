@@ -23,8 +23,8 @@ import scvec
 from scvec.cli import main
 from scvec.errors import DiskFullError, FileError, InputError, ServiceError
 from scvec.files import sha256
-from scvec.ingest.download import Fetched, Politeness, check_gzip, fetch
-from scvec.ingest.pull import GENE_INFO, Pulled, default_folder, files_of, pull
+from scvec.ingest.genes.download import Fetched, Politeness, check_gzip, fetch
+from scvec.ingest.genes.pull import GENE_INFO, Pulled, default_folder, files_of, pull
 from scvec.types import Progress, silent
 from tests import toy
 from tests.server import BEFORE_THE_HEAD, Quirks, Server

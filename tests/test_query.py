@@ -13,7 +13,7 @@ import scvec as sv
 from scvec import output
 from scvec.atlas import Atlas
 from scvec.errors import DiskFullError, InputError
-from scvec.ingest import matrix as matrix_module
+from scvec.ingest.cells import matrix as matrix_module
 from tests import toy
 
 

@@ -14,7 +14,7 @@ from scvec.cli import main
 from scvec.controls import logistic_regression
 from scvec.errors import GeneMatchError
 from scvec.evaluation import compare, given_labels
-from scvec.ingest import matrix as matrix_module
+from scvec.ingest.cells import matrix as matrix_module
 
 TFIDF = sv.RECIPES["genept-w"].with_encoder("tfidf")
 

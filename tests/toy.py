@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from scvec.ingest.ncbi import INFO_COLUMNS, ORTHOLOG_COLUMNS, SUMMARY_COLUMNS
+from scvec.ingest.genes.ncbi import INFO_COLUMNS, ORTHOLOG_COLUMNS, SUMMARY_COLUMNS
 
 THEMES = {
     "alpha": "glucagon secretion in pancreatic islet alpha cells",

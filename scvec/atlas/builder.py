@@ -31,9 +31,9 @@ from scvec.embed.projection import Projection, fit
 from scvec.errors import ExistsError, InputError, LabelError
 from scvec.files import sha256
 from scvec.ingest import open_h5ad
-from scvec.ingest.gene_texts import offered_texts
+from scvec.ingest.cells.h5ad import AskedScale, CellFile, Matrix
+from scvec.ingest.genes.gene_texts import offered_texts
 from scvec.ingest.guards import guard, guard_species
-from scvec.ingest.h5ad import AskedScale, CellFile, Matrix
 from scvec.ingest.matching import GeneMatch, match_genes
 from scvec.spec import RECIPES, IndexSpec, Recipe
 from scvec.store import Snapshot, Store

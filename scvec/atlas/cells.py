@@ -11,9 +11,9 @@ import pyarrow as pa
 from scvec.arrow import vectors_to_arrow
 from scvec.atlas.reference import OBS_COLUMNS
 from scvec.embed.projection import Projection
-from scvec.ingest.h5ad import Matrix
+from scvec.ingest.cells.h5ad import Matrix
+from scvec.ingest.cells.scale import expression
 from scvec.ingest.matching import GeneMatch
-from scvec.ingest.scale import expression
 from scvec.types import Floats, Progress, Strings
 
 

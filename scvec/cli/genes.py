@@ -42,8 +42,8 @@ def pull(
 ) -> None:
     """Fetch NCBI's gene files and import the texts of one taxon; files that did not change are not fetched again."""
     from scvec import ingest
-    from scvec.ingest.gene_texts import taxon_id
-    from scvec.ingest.pull import BASE_URL, default_folder
+    from scvec.ingest.genes.gene_texts import taxon_id
+    from scvec.ingest.genes.pull import BASE_URL, default_folder
 
     ui = Ui(json, quiet)
     opened = open_store(store)
@@ -98,7 +98,7 @@ def import_(
 def list_(store: StoreOption = DEFAULT_STORE, json: JsonOption = False, quiet: QuietOption = False) -> None:
     """List the releases of gene texts in the store."""
     from scvec import ingest
-    from scvec.ingest.gene_texts import taxon_name
+    from scvec.ingest.genes.gene_texts import taxon_name
 
     ui = Ui(json, quiet)
     found = ingest.list_texts(open_store(store))

@@ -8,8 +8,8 @@ import polars as pl
 
 from scvec.files import sha256
 from scvec.ingest import GeneTexts
-from scvec.ingest.gene_texts import HUMAN, write_texts
-from scvec.ingest.template import with_texts
+from scvec.ingest.genes.gene_texts import HUMAN, write_texts
+from scvec.ingest.genes.template import with_texts
 from scvec.store import Store
 
 CARDS = Path(__file__).with_name("gene_cards.tsv")

@@ -15,7 +15,7 @@ from scvec.arrow import vectors_from_arrow, vectors_to_arrow
 from scvec.embed.encoders import Address, Encoder, Partial, Priced, find, make
 from scvec.embed.encoders.api import estimate_tokens
 from scvec.errors import NotInStoreError, ServiceError
-from scvec.ingest.gene_texts import GeneTexts, taxon_name
+from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
 from scvec.store import Store, Table
 from scvec.types import Floats, Ints, Progress, silent
 

@@ -11,8 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.errors import InputError, MismatchError
+from scvec.ingest.cells.scale import Values
 from scvec.ingest.matching import GeneMatch
-from scvec.ingest.scale import Values
 from scvec.spec import Recipe
 from scvec.types import Floats, Ints, freeze
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scvec.ingest.gene_texts import offered_texts
-from scvec.ingest.h5ad import AskedScale, open_h5ad
+from scvec.ingest.cells.h5ad import AskedScale, open_h5ad
+from scvec.ingest.cells.scale import expression
+from scvec.ingest.genes.gene_texts import offered_texts
 from scvec.ingest.matching import match_genes
-from scvec.ingest.scale import expression
 from scvec.store import Store
 from scvec.types import Coverage, Progress, silent
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from scvec.errors import GeneMatchError
-from scvec.ingest.gene_texts import GeneTexts, taxon_name
-from scvec.ingest.h5ad import Matrix
-from scvec.ingest.identifiers import EXACT, are_row_numbers
+from scvec.ingest.cells.h5ad import Matrix
+from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
+from scvec.ingest.genes.identifiers import EXACT, are_row_numbers
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch
 
 OTHER_SPECIES_MARGIN = 0.05

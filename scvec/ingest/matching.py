@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scvec.ingest.gene_texts import GeneTexts, taxon_name
-from scvec.ingest.h5ad import Matrix
-from scvec.ingest.identifiers import EXACT, ROUTES, are_row_numbers
-from scvec.ingest.orthologs import orthologs
-from scvec.ingest.scale import Totals
+from scvec.ingest.cells.h5ad import Matrix
+from scvec.ingest.cells.scale import Totals
+from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
+from scvec.ingest.genes.identifiers import EXACT, ROUTES, are_row_numbers
+from scvec.ingest.genes.orthologs import orthologs
 from scvec.types import Coverage, Ints, Part, Strings, freeze
 
 MIN_COVERAGE = 0.5

@@ -122,8 +122,8 @@ class Request:
     address
         As it was asked for.
     genes
-        The genes of the release, columns `scvec.ingest.ncbi.TEXT_COLUMNS`: for an encoder fitted on texts, or whose
-        vectors are of genes.
+        The genes of the release, columns `TEXT_COLUMNS` of `scvec.ingest.genes.template`: for an encoder that is
+        fitted on texts, or whose vectors are of genes.
     download
         Whether weights may be fetched.
     """

@@ -12,7 +12,7 @@ from scvec.embed.encoders.base import Model, Request
 from scvec.embed.encoders.vector_files import NamedVectors, read_vectors
 from scvec.errors import GeneMatchError, InputError
 from scvec.files import sha256
-from scvec.ingest.identifiers import ROUTES, Identifiers
+from scvec.ingest.genes.identifiers import ROUTES, Identifiers
 from scvec.types import Floats
 
 

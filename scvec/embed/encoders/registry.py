@@ -45,7 +45,7 @@ def find(kind: str) -> Model:
 
 
 def make(name: str, genes: pl.DataFrame, *, download: bool = False) -> Encoder:
-    """Return the encoder at an address, for the genes of a release (columns `scvec.ingest.ncbi.TEXT_COLUMNS`).
+    """Return the encoder at an address, for the genes of a release (the rows of ``gene_texts``).
 
     Raises
     ------

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import scvec
 from scvec.errors import FileError, InputError, ServiceError, as_disk_full
 from scvec.files import sha256
-from scvec.ingest.partial import Answer, Part, read_note, write_note
+from scvec.ingest.genes.partial import Answer, Part, read_note, write_note
 from scvec.types import Progress, silent
 
 if TYPE_CHECKING:

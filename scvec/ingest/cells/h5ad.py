@@ -14,9 +14,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.errors import FileError, InputError, LabelError, MatrixError, unknown
-from scvec.ingest.elements import read_column, read_names, reading, refuse_duplicates
-from scvec.ingest.matrix import Rows, open_rows
-from scvec.ingest.scale import Scale, Totals, Values, check, decide, expression
+from scvec.ingest.cells.elements import read_column, read_names, reading, refuse_duplicates
+from scvec.ingest.cells.matrix import Rows, open_rows
+from scvec.ingest.cells.scale import Scale, Totals, Values, check, decide, expression
 from scvec.types import Progress, Strings, silent
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import polars as pl
 import scvec
 from scvec.errors import ExistsError, NotInStoreError, unknown
 from scvec.files import sha256
-from scvec.ingest.identifiers import Identifiers
-from scvec.ingest.ncbi import read_info, read_orthologs, read_summaries
-from scvec.ingest.template import TEXT_COLUMNS, with_texts
+from scvec.ingest.genes.identifiers import Identifiers
+from scvec.ingest.genes.ncbi import read_info, read_orthologs, read_summaries
+from scvec.ingest.genes.template import TEXT_COLUMNS, with_texts
 from scvec.store import Snapshot, Store
 
 TAXA: MappingProxyType[str, int] = MappingProxyType({"human": 9606, "mouse": 10090, "rat": 10116})
@@ -99,7 +99,7 @@ def texts(
     """Import NCBI's gene texts of one taxon as one release.
 
     Importing the same texts under the same release again changes nothing. How a text is made is said in
-    `scvec.ingest.template`.
+    `scvec.ingest.genes.template`.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from scvec.errors import GeneMatchError
-from scvec.ingest.gene_texts import HUMAN, GeneTexts, taxon_name
+from scvec.ingest.genes.gene_texts import HUMAN, GeneTexts, taxon_name
 
 
 def orthologs(own: GeneTexts, other: GeneTexts) -> Mapping[int, int]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from scvec.ingest.cleaning import clean, without_repeats
+from scvec.ingest.genes.cleaning import clean, without_repeats
 
 TEXT_COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "taxon_id": pl.Int64,

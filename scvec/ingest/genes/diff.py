@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 import polars as pl
 
 from scvec.errors import InputError
-from scvec.ingest.gene_texts import GeneTexts, taxon_name
+from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
 
 Change: TypeAlias = Literal["added", "removed", "renamed", "text changed"]
 CHANGES: tuple[Change, ...] = get_args(Change)

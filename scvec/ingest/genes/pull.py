@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from scvec.errors import ServiceError
-from scvec.ingest.download import POLITE, Fetched, Politeness, check_gzip, fetch, host_of
+from scvec.ingest.genes.download import POLITE, Fetched, Politeness, check_gzip, fetch, host_of
 from scvec.types import Progress, silent
 
 BASE_URL = "https://ftp.ncbi.nlm.nih.gov/gene/DATA"
@@ -89,7 +89,7 @@ def pull(
     release
         The release's name, in place of the day of the newest file.
     politeness, progress
-        As in `scvec.ingest.download.fetch`.
+        As in `scvec.ingest.genes.download.fetch`.
 
     Raises
     ------

@@ -1,0 +1,1 @@
+"""Files of cells: checked batches of one matrix, and the names beside it."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scvec.store import Store
     from scvec.types import UNKNOWN, Coverage, Neighbors
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "RECIPES",

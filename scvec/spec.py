@@ -43,7 +43,8 @@ class Recipe:
     random_state
         Seed of whatever is drawn.
     release, encoder_revision
-        The gene texts and the encoder's weights; filled in by `bind` when an atlas is built.
+        The gene texts and the encoder's weights; filled in by `bind` when an atlas is built. The latter chooses, where
+        the store has vectors of several.
     """
 
     name: str

@@ -270,7 +270,10 @@ def test_mouse_genes_on_a_human_atlas_are_refused_until_it_is_said(
     calls = called(atlas, tmp_path / "q.h5ad", names, taxon="mouse")
     coverage = calls.provenance["query"]["coverage"]
     assert coverage["n_matched"] == 238  # genes 0 and 1 have no ortholog of their own
-    assert coverage["names"].startswith("var_names taken as mouse symbols, and as human genes by one-to-one orthologs")
+    assert coverage["names"] == (
+        "var_names taken as mouse symbols, by the mouse gene texts 2021-07-01, "
+        "and as their one-to-one orthologs, by the human gene texts 2021-07-01"
+    )
     assert calls.label.tolist() == sv.annotate(files / "query.h5ad", atlas).label.tolist()
     # By Ensembl id just so, and one may insist on the other reading.
     ensembl = called(atlas, tmp_path / "q.h5ad", [f"ENSMUSG{i:011d}" for i in range(240)], taxon="mouse")

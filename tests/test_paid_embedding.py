@@ -16,6 +16,7 @@ import pytest
 import scvec as sv
 from scvec.cli import main
 from scvec.embed import gene_vectors
+from scvec.errors import InputError
 from tests.api_server import ApiServer, vectors_of
 
 KEY = "sk-a-key-that-must-be-seen-nowhere"
@@ -76,6 +77,25 @@ def test_an_atlas_is_built_on_vectors_of_a_server(
     assert (
         sv.annotate(files / "query.h5ad", atlas).provenance["atlas"]["recipe"]["encoder"] == "openai:toy?dimensions=5"
     )
+
+
+def test_vectors_of_two_servers_never_mix(
+    store: sv.Store, files: Path, use: Callable[[ApiServer], None], tmp_path: Path
+) -> None:
+    revisions = []
+    for _ in range(2):
+        with ApiServer() as server:
+            use(server)
+            revisions.append(embed(store).revision)
+    assert len(set(revisions)) == 2
+    build = ["atlas", "build", "two", str(files / "reference.h5ad"), "--label-key", "cell_type", "--store", store.uri]
+    with pytest.raises(InputError, match="by the revisions") as caught:
+        sv.embed.open_genes(store, sv.ingest.open_texts(store, "human"), encoder="openai:toy")
+    assert all(one in str(caught.value) for one in revisions)
+    recipe = tmp_path / "second.toml"
+    recipe.write_text(f'name = "second"\nencoder = "openai:toy"\nencoder_revision = "{revisions[1]}"\n')
+    assert main([*build, "--recipe", str(recipe)]) == 0
+    assert sv.atlas.open_atlas(store, "two").recipe.encoder_revision == revisions[1]
 
 
 @pytest.mark.parametrize("lie", ["short", "reordered", "NaN", "one longer", "half", "echo"])

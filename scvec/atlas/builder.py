@@ -28,13 +28,13 @@ from scvec.atlas.reference import (
 from scvec.embed import GeneVectors, open_genes
 from scvec.embed.encoders import Address
 from scvec.embed.projection import Projection, fit
-from scvec.errors import ExistsError, InputError, LabelError
+from scvec.errors import ExistsError, GeneMatchError, InputError, LabelError
 from scvec.files import sha256
 from scvec.ingest import open_h5ad
 from scvec.ingest.cells.h5ad import AskedScale, CellFile, Matrix
 from scvec.ingest.genes.gene_texts import offered_texts
 from scvec.ingest.guards import guard, guard_species
-from scvec.ingest.matching import GeneMatch, match_genes
+from scvec.ingest.matching import MIN_COVERAGE, GeneMatch, match_genes
 from scvec.spec import RECIPES, IndexSpec, Recipe
 from scvec.store import Snapshot, Store
 from scvec.types import Floats, Progress, Strings, silent
@@ -107,7 +107,7 @@ def build(
             columns = _obs_columns(file, label_key, batch_key, label_id_key)
             with file.matrix(layer, scale) as matrix:
                 match = _match(store, matrix, genes, gene_key, taxon, release)
-                bound, gene_vectors, match = _bind(store, recipe, genes, match, progress)
+                bound, gene_vectors, match = _bind(store, recipe, genes, match, matrix, progress)
                 cells = Cells(matrix, match, file.obs_names, columns)
                 projection = fit(
                     bound,
@@ -189,14 +189,24 @@ def _match(
 
 
 def _bind(
-    store: Store, recipe: Recipe, genes: GeneVectors | None, match: GeneMatch, progress: Progress
+    store: Store, recipe: Recipe, genes: GeneVectors | None, match: GeneMatch, matrix: Matrix, progress: Progress
 ) -> tuple[Recipe, Floats | None, GeneMatch]:
     """Tie the recipe to release and encoder; return the vectors of the genes, if it wants any, and those with one."""
     release = match.texts.release
     if recipe.weights == "svd":
         return recipe.bind(release, None), None, match
-    vectors = genes or open_genes(store, match.texts, encoder=recipe.encoder or "", progress=progress)
+    vectors = genes or open_genes(
+        store, match.texts, encoder=recipe.encoder or "", revision=recipe.encoder_revision, progress=progress
+    )
     match = match.only(vectors.gene_ids)
+    share = match.share(matrix.sampled_totals)
+    if share < MIN_COVERAGE:
+        raise GeneMatchError(
+            f"encoder {vectors.encoder!r} has vectors of {len(match.genes):,} of the reference's genes, "
+            f"{share:.1%} of the expression",
+            f"at least {MIN_COVERAGE:.0%}",
+            "use an encoder that has more",
+        )
     bound = recipe.with_encoder(vectors.encoder).bind(release, vectors.revision)
     return bound, vectors.of(match.genes), match
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from scvec.arrow import vectors_from_arrow, vectors_to_arrow
 from scvec.embed.encoders import Address, Encoder, Partial, Priced, find, make
 from scvec.embed.encoders.api import estimate_tokens
-from scvec.errors import NotInStoreError, ServiceError
+from scvec.errors import InputError, NotInStoreError, ServiceError
 from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
 from scvec.store import Store, Table
 from scvec.types import Floats, Ints, Progress, silent
@@ -151,7 +151,9 @@ def bill(store: Store, texts: GeneTexts, *, encoder: str, download: bool = False
     return Bill(model.name, model.revision, len(left), len(wanted), tokens, usd)
 
 
-def open_genes(store: Store, texts: GeneTexts, *, encoder: str, progress: Progress = silent) -> GeneVectors:
+def open_genes(
+    store: Store, texts: GeneTexts, *, encoder: str, revision: str | None = None, progress: Progress = silent
+) -> GeneVectors:
     """Return the vectors of a release's texts that `genes` left in the store.
 
     An encoder that takes seconds is run where vectors are missing.
@@ -160,23 +162,29 @@ def open_genes(store: Store, texts: GeneTexts, *, encoder: str, progress: Progre
     ------
     NotInStoreError
         If texts have no vector yet.
+    InputError
+        If there are vectors of several revisions, and none was asked for.
     """
     address = Address.parse(encoder)
     if find(address.kind).instant:
         return genes(store, texts, encoder=encoder, progress=progress)
     name, hashes = address.canonical(), set(texts.frame["text_sha256"])
-    for revision in store.children(_folder(name)):
-        table = _table(store, name, revision)
-        manifest, there = table.latest().manifest, _positions(table).keys()
-        whole = hashes <= there or (manifest["partial"] and not hashes.isdisjoint(there))
-        if manifest["encoder"] == name and whole:
-            n_texts = len(hashes & there)
-            return GeneVectors(texts, name, revision, manifest["dimension"], 0, n_texts, table)
-    raise NotInStoreError(
-        f"{store.uri} lacks vectors of encoder {name!r} for the {texts}",
-        "one for every text",
-        _embed_command(texts, encoder),
-    )
+    tables = {one: _table(store, name, one) for one in store.children(_folder(name)) if revision in (None, one)}
+    whole = {one: table for one, table in tables.items() if hashes <= _positions(table).keys()}
+    if not whole:
+        raise NotInStoreError(
+            f"{store.uri} lacks vectors of encoder {name!r} for the {texts}",
+            "one for every text",
+            _embed_command(texts, encoder),
+        )
+    if len(whole) > 1:
+        raise InputError(
+            f"{store.uri} has vectors of encoder {name!r} by the revisions {', '.join(whole)}",
+            "one of them",
+            'name it in a recipe file, as encoder_revision = "..."',
+        )
+    ((found, table),) = whole.items()
+    return GeneVectors(texts, name, found, table.latest().manifest["dimension"], 0, len(hashes), table)
 
 
 def _wanted(texts: GeneTexts, model: Encoder) -> pl.DataFrame:
@@ -226,7 +234,6 @@ def _manifest(model: Encoder) -> dict[str, Any]:
         "encoder": model.name,
         "revision": model.revision,
         "dimension": model.dimension,
-        "partial": isinstance(model, Partial),
     }
 
 

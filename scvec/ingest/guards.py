@@ -30,7 +30,7 @@ def guard(match: GeneMatch, matrix: Matrix) -> None:
     totals = matrix.sampled_totals
     if match.share(totals) >= MIN_COVERAGE and len(match.columns):
         return
-    species = f"symbols, Ensembl or Entrez ids of {taxon_name(match.of_taxon or match.texts.taxon_id)}"
+    species = f"symbols, Ensembl or Entrez ids of {taxon_name((match.named_by or match.texts).taxon_id)}"
     raise GeneMatchError(
         f"{matrix.where}: {match.coverage(totals)} with the {match.texts}; {_looks(match)}",
         f"{species} with at least {MIN_COVERAGE:.0%} of the expression",

@@ -40,8 +40,8 @@ class GeneMatch:
         (m,) how each was found.
     ambiguous
         Positions of the columns that could be several genes.
-    of_taxon
-        The taxon that the columns were named in, where that is another than the genes'.
+    named_by
+        The gene texts that the columns are named by, where these are of another taxon.
     """
 
     names: Strings
@@ -51,7 +51,7 @@ class GeneMatch:
     gene_ids: Ints
     routes: Strings
     ambiguous: Ints
-    of_taxon: int | None = None
+    named_by: GeneTexts | None = None
 
     def __post_init__(self) -> None:
         for name in ("columns", "gene_ids", "routes"):
@@ -70,7 +70,7 @@ class GeneMatch:
         """Return the match to the genes of another taxon, given its gene by the one here."""
         kept = self._kept(np.array([gene in pairs for gene in self.gene_ids.tolist()], bool))
         there = np.array([pairs[gene] for gene in kept.gene_ids.tolist()], np.int64)
-        return replace(kept, gene_ids=there, texts=texts, of_taxon=self.texts.taxon_id)
+        return replace(kept, gene_ids=there, texts=texts, named_by=self.texts)
 
     def _kept(self, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> GeneMatch:
         return replace(self, columns=self.columns[keep], gene_ids=self.gene_ids[keep], routes=self.routes[keep])
@@ -107,10 +107,9 @@ class GeneMatch:
         kinds = {"ensembl": "Ensembl ids", "entrez": "Entrez ids"}
         found = [kinds.get(route, "symbols") for route in self.routes.tolist()]
         kind = max(("symbols", *kinds.values()), key=found.count)
-        if self.of_taxon is None:
-            return f"{self.key} taken as {taxon_name(self.texts.taxon_id)} {kind}, by the {self.texts}"
-        own, other = taxon_name(self.of_taxon), taxon_name(self.texts.taxon_id)
-        return f"{self.key} taken as {own} {kind}, and as {other} genes by one-to-one orthologs, by the {self.texts}"
+        own = self.named_by or self.texts
+        said = f"{self.key} taken as {taxon_name(own.taxon_id)} {kind}, by the {own}"
+        return said if own is self.texts else f"{said}, and as their one-to-one orthologs, by the {self.texts}"
 
 
 def match_genes(matrix: Matrix, offered: Sequence[GeneTexts], *, gene_key: str | None = None) -> GeneMatch:

@@ -77,4 +77,6 @@ def make_given(request: Request) -> Given:
     return Given(request.address.canonical(), Path(request.address.argument).expanduser(), request.genes)
 
 
-GIVEN_MODELS = (Model("file", make_given, ".npz, .parquet, .safetensors, or GenePT's .pickle", lambda: True, "PATH"),)
+GIVEN_MODELS = (
+    Model("file", make_given, ".npz, .parquet, .safetensors, or GenePT's .pickle", lambda: True, "PATH", instant=True),
+)

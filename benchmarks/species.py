@@ -20,7 +20,8 @@ import scvec as sv
 from benchmarks.common import DATA, WORK, import_texts, markdown, save
 from scvec.controls import logistic_regression
 from scvec.evaluation import compare, given_labels
-from scvec.ingest.matching import GeneMatch, match_across, match_genes
+from scvec.ingest.genes.orthologs import orthologs
+from scvec.ingest.matching import GeneMatch, match_genes
 
 LABEL_KEY = "cell_ontology_id"
 METHODS: Mapping[str, sv.Recipe] = {
@@ -63,7 +64,7 @@ def logistic(store: sv.Store, reference: str, query: str) -> tuple[sv.types.Stri
     """Return the labels by logistic regression on the genes that both have, each named by its id in the reference."""
     own, other = (sv.ingest.open_texts(store, one) for one in (query, reference))
     with sv.ingest.open_h5ad(cells_of(query)) as file, file.matrix() as matrix:
-        asked = match_across(matrix, own, other)
+        asked = match_genes(matrix, [own]).through(orthologs(own, other), other)
     with sv.ingest.open_h5ad(cells_of(reference)) as file, file.matrix() as matrix:
         trained = match_genes(matrix, [other])
     paths = [renamed(species, match) for species, match in ((reference, trained), (query, asked))]

@@ -16,9 +16,10 @@ from scvec.errors import InputError
 from scvec.ingest import GeneTexts, newest_texts, open_texts
 from scvec.ingest.cells.h5ad import AskedScale, CellFile, Matrix, open_h5ad
 from scvec.ingest.cells.scale import expression
-from scvec.ingest.genes.gene_texts import taxon_id
-from scvec.ingest.guards import guard, guard_species
-from scvec.ingest.matching import GeneMatch, match_across, match_genes
+from scvec.ingest.genes.gene_texts import taxon_id, taxon_name
+from scvec.ingest.genes.orthologs import orthologs
+from scvec.ingest.guards import guard, guard_species, other_species
+from scvec.ingest.matching import GeneMatch, match_genes
 from scvec.types import UNKNOWN, Coverage, Floats, Neighbors, Progress, Strings, silent
 from scvec.vote import vote
 
@@ -73,23 +74,27 @@ def annotate(
     if k < 1:
         raise InputError(f"k = {k!r}", "a whole number above 0", "give another --k")
     with open_h5ad(query) as file, file.matrix(layer, scale) as matrix:
-        match = _match(matrix, atlas, gene_key, taxon)
+        match, notes = _match(matrix, atlas, gene_key, taxon)
         totals = np.zeros(matrix.n_genes)
         found = list(_search(matrix, match, atlas, k, totals, progress))
-        return _calls(file, matrix, atlas, k, found, match.coverage(totals))
+        return _calls(file, matrix, atlas, k, found, match.coverage(totals), notes)
 
 
-def _match(matrix: Matrix, atlas: Atlas, gene_key: str | None, taxon: str | int | None) -> GeneMatch:
-    own = atlas.texts if taxon is None else _texts_of(atlas, taxon)
-    if own.taxon_id == atlas.texts.taxon_id:
-        match = match_genes(matrix, [own], gene_key=gene_key)
-    else:
-        match = match_across(matrix, own, atlas.texts, gene_key=gene_key)
+def _match(matrix: Matrix, atlas: Atlas, gene_key: str | None, taxon: str | int | None) -> tuple[GeneMatch, list[str]]:
+    """Return the match to the atlas's genes, and notes on the species."""
+    own, offered = atlas.texts if taxon is None else _texts_of(atlas, taxon), newest_texts(atlas.store)
+    match, notes = match_genes(matrix, [own], gene_key=gene_key), []
     if taxon is None:
-        guard_species(match, newest_texts(atlas.store), matrix)
+        guard_species(match, offered, matrix, is_query=True)
+    else:
+        other = other_species(match, offered, matrix)
+        if other is not None:
+            notes.append(f"the genes look like {other[1]}; taken as {taxon_name(own.taxon_id)} because --taxon says so")
+    if own.taxon_id != atlas.texts.taxon_id:
+        match = match.through(orthologs(own, atlas.texts), atlas.texts)
     match = match.only(atlas.projection.gene_ids)
     guard(match, matrix)
-    return match
+    return match, notes
 
 
 def _texts_of(atlas: Atlas, taxon: str | int) -> GeneTexts:
@@ -113,7 +118,15 @@ def _search(
         yield _Found(vectors, empty, Neighbors(ids, distances))
 
 
-def _calls(file: CellFile, matrix: Matrix, atlas: Atlas, k: int, found: list[_Found], coverage: Coverage) -> Annotation:
+def _calls(
+    file: CellFile,
+    matrix: Matrix,
+    atlas: Atlas,
+    k: int,
+    found: list[_Found],
+    coverage: Coverage,
+    species_notes: list[str],
+) -> Annotation:
     neighbors = Neighbors(
         np.concatenate([one.neighbors.ids for one in found]),
         np.concatenate([one.neighbors.distances for one in found]),
@@ -128,7 +141,7 @@ def _calls(file: CellFile, matrix: Matrix, atlas: Atlas, k: int, found: list[_Fo
     label[rejected] = UNKNOWN
     names = np.array(atlas.obs["cell_id"].to_pylist(), dtype=object)
     id_of = dict(zip(atlas.obs["label"].to_pylist(), atlas.obs["label_id"].to_pylist(), strict=True))
-    notes = [f"{matrix.key} taken as {matrix.values}", *coverage.notes()]
+    notes = [f"{matrix.key} taken as {matrix.values}", *coverage.notes(), *species_notes]
     if rejected.any():
         notes.append(
             f"{int(rejected.sum()):,} cells have no expression on the atlas's genes and are labelled {UNKNOWN}"

@@ -123,8 +123,7 @@ class Table:
 
     def tag(self, name: str, version: int) -> None:
         """Have `name` mean `version` from now on."""
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise StoreError(f"tag {name!r}", "letters, digits, '.', '-' and '_'", "choose another name")
+        check_tag(name)
         tags = self._open().tags
         with self.store.writing():
             (tags.update if name in tags.list() else tags.create)(name, version)
@@ -220,6 +219,12 @@ class Snapshot:
     def take(self, rows: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
         """Return the rows at these positions, in the order asked for."""
         return self._dataset.take(np.asarray(rows, np.int64).tolist(), columns=list(columns))
+
+
+def check_tag(name: str) -> None:
+    """Raise `StoreError` if `name` cannot be a tag."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise StoreError(f"tag {name!r}", "letters, digits, '.', '-' and '_'", "choose another name")
 
 
 def _shards(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -17,6 +17,9 @@ Strings: TypeAlias = NDArray[np.object_]
 UNKNOWN = "unknown"
 """The label of a cell that nothing is said of: it has no expression on any gene of the atlas."""
 
+WORTH_NAMING = 0.01
+"""Share of the expression above which notes name the genes that are left out."""
+
 Progress: TypeAlias = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Called with a title and a total; the context's value is called with each step done."""
 
@@ -87,7 +90,7 @@ class Coverage:
     ambiguous
         The names that could be several genes, most expressed first, each with its share; they are left out.
     unmatched
-        The names left out with most expression, each with its share.
+        Of the other names left out, those with most expression, each with its share.
     """
 
     names: str
@@ -100,6 +103,11 @@ class Coverage:
     ambiguous: tuple[tuple[str, float], ...] = ()
     unmatched: tuple[tuple[str, float], ...] = ()
 
+    @property
+    def n_unmatched(self) -> int:
+        """How many names lead to no gene, the ambiguous ones not counted."""
+        return self.n_genes - self.n_matched - len(self.ambiguous)
+
     def __str__(self) -> str:
         return f"{self.n_matched:,} of {self.n_genes:,} genes matched, {self.share:.1%} of the expression"
 
@@ -111,6 +119,9 @@ class Coverage:
             shown = ", ".join(name for name, _ in self.ambiguous[:5]) + (", ..." if len(self.ambiguous) > 5 else "")
             several = f"{len(self.ambiguous):,} names could be several genes and are left out"
             lines.append(f"{several} ({sum(share for _, share in self.ambiguous):.1%}): {shown}")
+        if self.share < 1 - WORTH_NAMING and self.unmatched:
+            shown = ", ".join(f"{name} {share:.1%}" for name, share in self.unmatched[:5])
+            lines.append(f"{self.n_unmatched:,} names are not among them; most expressed: {shown}")
         if self.n_merged:
             lines.append(f"{self.n_merged:,} columns are of a gene that another column is of too; these are added up")
         return lines
@@ -125,6 +136,7 @@ class Coverage:
             "routes": {name: part.to_dict() for name, part in self.routes.items()},
             "texts": {name: part.to_dict() for name, part in self.texts.items()},
             "n_merged": self.n_merged,
+            "n_unmatched": self.n_unmatched,
             "ambiguous": [[name, round(share, 6)] for name, share in self.ambiguous],
             "unmatched": [[name, round(share, 6)] for name, share in self.unmatched],
         }

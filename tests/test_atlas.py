@@ -59,6 +59,7 @@ def test_an_atlas_says_what_it_was_made_from(atlas: Atlas) -> None:
         "routes": {"symbol": {"n_genes": 240, "share": 1.0}},
         "texts": made["coverage"]["texts"],
         "n_merged": 0,
+        "n_unmatched": 0,
         "ambiguous": [],
         "unmatched": [],
     }

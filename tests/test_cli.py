@@ -59,7 +59,7 @@ def test_help_of_every_verb(run: Run, verb: tuple[str, ...]) -> None:
     if verb not in (("genes",), ("atlas",)):
         assert f"Example: scvec {' '.join(verb)}" in " ".join(out.split())
         assert all(option in out for option in ("--json", "--quiet"))
-        assert ("--store" in out and "SCVEC_STORE" in out) or verb == ("models",)
+        assert ("--store" in out and "SCVEC_STORE" in out) or verb in (("models",), ("demo",))
 
 
 def test_help_lists_every_verb_in_order(run: Run) -> None:
@@ -290,7 +290,7 @@ def test_check_says_what_a_file_s_genes_are(run: Run, store: sv.Store, files: Pa
     assert code == 0
     assert "240 of 240 genes matched, 100.0% of the expression: 240 by symbol (100.0%)" in out
     assert "NCBI Gene summary    160" in out
-    assert "left out: none" in out
+    assert "0 names left out" in out
     code, out, _ = run("genes", "check", files / "query.h5ad", "--store", store.uri, "--json")
     assert json.loads(out)["routes"]["symbol"]["n_genes"] == 240
 

@@ -20,7 +20,7 @@ from scvec.embed import encoders
 from scvec.embed.encoders import Address, Partial, make, text_models
 from scvec.embed.encoders.registry import BUILT_IN
 from scvec.embed.encoders.simple import Random, Tfidf
-from scvec.errors import FileError, GeneMatchError, InputError, KeyNotFoundError, MissingDependencyError
+from scvec.errors import FileError, GeneMatchError, InputError, KeyNotFoundError, MissingDependencyError, ServiceError
 from scvec.ingest.genes.template import with_texts
 
 SYMBOLS = ["INS", "GCG", "KRT19", "VIM"]
@@ -208,7 +208,7 @@ def test_presets_load_from_the_hub_s_cache_by_the_same_code(hub: Path, bert: Pat
     np.testing.assert_allclose([float(one) for one in values], direct.encode(TEXTS)[2][:3], atol=1e-6)
     lost = in_hub(tmp_path / "nothing", code)
     assert "FileError: the weights of" in lost.stderr
-    assert "name --download" in lost.stderr
+    assert "give --download" in lost.stderr
 
 
 def test_minilm_from_a_hub_s_cache(tmp_path: Path) -> None:
@@ -273,8 +273,8 @@ def test_threads_are_those_of_the_process_while_it_encodes(monkeypatch: pytest.M
         ("st:", "without a model"),
         ("bert:x?pooling=max", "mean or cls"),
         ("bert:x?pooling", "option=value"),
-        ("bert:./nowhere", "are not here"),
-        ("st:./nowhere", "are not here"),
+        ("bert:./nowhere", "are not there"),
+        ("st:./nowhere", "are not there"),
         ("file:", "without a path"),
         ("file:nowhere.npz", "not there"),
     ],
@@ -283,6 +283,15 @@ def test_a_wrong_name_is_one_clear_line(name: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
         make(name, GENES)
     assert "\n" not in str(caught.value)
+
+
+def test_damaged_weights(bert: Path, tmp_path: Path) -> None:
+    shutil.copytree(bert, tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:3000])
+    for kind in ("bert", "st"):
+        with pytest.raises(FileError, match="cannot be loaded"):
+            make(f"{kind}:{tmp_path / 'cut'}", GENES)
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
@@ -361,6 +370,17 @@ def test_an_encoder_of_another_package_plugs_in(plug_in: Any, store: sv.Store, f
     recipe = sv.RECIPES["genept-w"].with_encoder("length")
     atlas = sv.atlas.build(store, "theirs", files / "reference.h5ad", label_key="cell_type", recipe=recipe)
     assert atlas.manifest["dimension"] == 2
+
+
+@pytest.mark.parametrize(
+    "returned", ["None", "[[1, 2]]", "np.full((len(texts), 2), 1e300)", "[['a', 'b']] * len(texts)"]
+)
+def test_a_plug_in_that_gives_no_vectors(plug_in: Any, store: sv.Store, returned: str) -> None:
+    line = next(line for line in PLUG_IN.splitlines() if "return" in line)
+    plug_in("length = their_encoders:MODEL", PLUG_IN.replace(line, f"        return {returned}"))
+    with pytest.raises(ServiceError, match="nothing of this batch was stored"):
+        sv.embed.genes(store, sv.ingest.open_texts(store, "human"), encoder="length")
+    assert "length" not in store.children("gene_vectors")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import scvec as sv
 from scvec.cli import main
-from scvec.errors import ExistsError, FileError, InputError, KeyNotFoundError, NotInStoreError
+from scvec.errors import ExistsError, FileError, InputError, KeyNotFoundError, NotInStoreError, StoreError
 from scvec.ingest.genes.cleaning import clean, without_repeats
 from scvec.ingest.genes.ncbi import read_info, read_orthologs, read_summaries
 from scvec.ingest.genes.template import NAMES, SUMMARY, ortholog_source, with_texts
@@ -153,12 +153,17 @@ def test_regions_are_no_genes(ncbi: tuple[Path, Path], tmp_path: Path) -> None:
 def test_of_two_summaries_refseq_s_counts(tmp_path: Path) -> None:
     rows = [
         "#tax_id\tGeneID\tSource\tSummary",
+        "9606\t1\t-\tNobody's.",
         "9606\t1\tOther\tTheirs.",
         "9606\t1\tRefSeq\tOurs.",
+        "9606\t2\tRefSeq\t-",
+        "9606\t2\tOther\tTheirs.",
+        "9606\t3\tRefSeq\t-",
         "7955\t1\tRefSeq\tNo.",
     ]
     toy.write_lines(tmp_path / "s.gz", rows)
-    assert read_summaries(tmp_path / "s.gz", [9606], [9606]).rows() == [(9606, 1, "Ours.")]
+    found = read_summaries(tmp_path / "s.gz", [9606], [9606])
+    assert sorted(found.rows()) == [(9606, 1, "Ours."), (9606, 2, "Theirs.")]
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -253,10 +258,16 @@ def test_a_release_is_one_tagged_commit(store: sv.Store, ncbi: tuple[Path, Path]
     assert again.release == "2021-07-01"
     assert again.snapshot.version == 1
     with pytest.raises(ExistsError, match="2021-07-01"):
-        import_(changed)
+        import_(changed, "2021-07-01")
     later = import_(changed, "later")
     assert [one.release for one in sv.ingest.list_texts(store)] == ["2021-07-01", "later"]
-    assert sv.ingest.open_texts(store, "human").release == "later"
+    for _ in range(2):
+        assert import_(changed).release == "2021-07-01.2"
+    with pytest.raises(StoreError, match="tag 'not a tag'"):
+        import_(changed, "not a tag")
+    assert [one.snapshot.version for one in sv.ingest.list_texts(store)] == [1, 2, 3]
+    assert store.table("gene_texts/9606").latest().version == 3
+    assert sv.ingest.open_texts(store, "human").release == "2021-07-01.2"
     assert later.manifest["origin"] == "NCBI Gene"
     old = sv.ingest.open_texts(store, 9606, "2021-07-01")
     assert old.frame["text"][5] != later.frame["text"][5]
@@ -269,8 +280,9 @@ def test_missing_texts_say_how_to_get_them(store: sv.Store) -> None:
         sv.ingest.open_texts(store, "mouse")
     with pytest.raises(NotInStoreError, match="tagged 1999"):
         sv.ingest.open_texts(store, "human", "1999")
-    with pytest.raises(KeyNotFoundError, match="human, mouse, rat"):
-        sv.ingest.open_texts(store, "martian")
+    for taxon in ("martian", "²", "-1"):
+        with pytest.raises(KeyNotFoundError, match="human, mouse, rat"):
+            sv.ingest.open_texts(store, taxon)
 
 
 CHANGES = (

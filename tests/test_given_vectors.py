@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 import scvec as sv
 from scvec.cli import main
-from scvec.errors import GeneMatchError, NotInStoreError
+from scvec.errors import GeneMatchError, InputError, MismatchError, NotInStoreError
 from tests import toy
 
 VECTORS = np.random.default_rng(0).standard_normal((toy.N_GENES, 12))
@@ -43,6 +44,9 @@ def test_an_atlas_on_vectors_of_a_file_that_lacks_some_genes(
     # Another file of that name is another encoder, and the atlas has its vectors whatever becomes of the file.
     np.random.default_rng(1).shuffle(VECTORS)
     genept(tmp_path / "GenePT.pickle", 200)
+    with pytest.raises(NotInStoreError, match="scvec embed"):
+        sv.embed.open_genes(store, sv.ingest.open_texts(store, "human"), encoder=encoder)
+    assert main(["embed", "--taxon", "human", "--encoder", encoder, "--store", store.uri]) == 0
     assert main([*build, "--encoder", encoder, "--overwrite"]) == 0
     assert sv.atlas.open_atlas(store, "given").recipe.encoder_revision != atlas.recipe.encoder_revision
     atlas = sv.atlas.open_atlas(store, "given")
@@ -50,6 +54,23 @@ def test_an_atlas_on_vectors_of_a_file_that_lacks_some_genes(
     calls = sv.annotate(files / "query.h5ad", atlas)
     assert np.mean(calls.label == toy.cells(41, seed=1).obs["cell_type"].to_numpy()) > 0.9
     atlas.expect(None, encoder)
+
+    # And it can be built again from its own recipe, on the vectors in the store and no others.
+    def rebuilt(revision: str | None) -> sv.atlas.Atlas:
+        recipe = replace(atlas.recipe, encoder_revision=revision)
+        return sv.atlas.build(
+            store, "given", files / "reference.h5ad", label_key="cell_type", recipe=recipe, overwrite=True
+        )
+
+    assert rebuilt(atlas.recipe.encoder_revision).recipe == atlas.recipe
+    with pytest.raises(InputError, match="revisions"):
+        rebuilt(None)
+    with pytest.raises(NotInStoreError):
+        rebuilt("0" * 16)
+    other = sv.embed.genes(store, sv.ingest.open_texts(store, "human"), encoder="hash")
+    pinned = replace(sv.RECIPES["genept-w"], encoder="hash", encoder_revision="another")
+    with pytest.raises(MismatchError, match="as the recipe says"):
+        sv.atlas.build(store, "x", files / "reference.h5ad", label_key="cell_type", recipe=pinned, genes=other)
 
 
 def test_too_few_vectors_are_refused(store: sv.Store, files: Path, tmp_path: Path) -> None:

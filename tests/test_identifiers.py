@@ -97,8 +97,11 @@ def test_any_names_are_resolved_or_left_out(names: list[str]) -> None:
 def test_row_numbers_are_no_entrez_ids() -> None:
     assert are_row_numbers(["0", "1", "2"])
     assert are_row_numbers(["1", "2", "3"])
-    assert not are_row_numbers(["1", "2", "9"])
-    assert not are_row_numbers(["2", "3"])
+    assert are_row_numbers(["5", "9", "11", "13714"])  # rows that a filter left
+    assert not are_row_numbers(["1", "2", "9", "100131187"])  # Entrez ids, sorted
+    assert not are_row_numbers(["3630", "2641"])
+    assert not are_row_numbers(["1", "2", "INS"])
+    assert not are_row_numbers(["1" * 5000])
     assert not are_row_numbers([])
 
 
@@ -187,6 +190,40 @@ def with_column(path: Path, key: str, values: list[Any], names: list[str] | None
     cells.var_names = names or [f"probe_{i}" for i in range(240)]
     cells.write_h5ad(path)
     return path
+
+
+def test_row_numbers_do_not_hide_a_column(atlas: Atlas, files: Path, tmp_path: Path) -> None:
+    """Neither counted from one, nor with some rows taken out, nor where by chance they are gene ids."""
+    for first, step in ((1, 1), (3, 2), (900, 1)):
+        numbers = [str(first + step * i) for i in range(240)]
+        path = with_column(tmp_path / "q.h5ad", "feature_name", list(toy.SYMBOLS), numbers)
+        same_calls(sv.annotate(path, atlas), sv.annotate(files / "query.h5ad", atlas))
+    backwards = [str(i) for i in range(1239, 999, -1)]  # every one is an Entrez id, of another gene
+    path = with_column(tmp_path / "q.h5ad", "feature_name", list(toy.SYMBOLS), backwards)
+    calls = sv.annotate(path, atlas)
+    assert calls.notes[1].startswith("var_names taken as human Entrez ids")
+
+
+def test_the_column_that_covers_most_is_taken(atlas: Atlas, files: Path, tmp_path: Path) -> None:
+    cells = toy.cells(41, seed=1)
+    cells.var["feature_name"] = [name if i % 3 else f"lost{i}" for i, name in enumerate(toy.SYMBOLS)]
+    cells.var["gene_ids"] = [FORMS["ensembl"](i) for i in range(240)]
+    cells.var_names = [f"probe_{i}" for i in range(240)]
+    cells.var.index.name = "gene_symbols"  # an index may be named as a usual column
+    cells.write_h5ad(tmp_path / "q.h5ad")
+    calls = sv.annotate(tmp_path / "q.h5ad", atlas)
+    assert calls.notes[1].startswith("gene_ids taken as human Ensembl ids")
+    same_calls(calls, sv.annotate(files / "query.h5ad", atlas))
+
+
+def test_entrez_ids_as_numbers_some_missing(atlas: Atlas, tmp_path: Path) -> None:
+    whole = sv.annotate(
+        with_column(tmp_path / "q.h5ad", "entrez", [1000 + i for i in range(240)]), atlas, gene_key="entrez"
+    )
+    assert whole.provenance["query"]["coverage"]["n_matched"] == 240
+    some = [np.nan if i == 7 else float(1000 + i) for i in range(240)]
+    few = sv.annotate(with_column(tmp_path / "q.h5ad", "entrez", some), atlas, gene_key="entrez")
+    assert few.provenance["query"]["coverage"]["n_matched"] == 239
 
 
 @pytest.mark.parametrize("key", ["feature_name", "gene_symbols", "gene_ids"])
@@ -278,8 +315,13 @@ def test_mouse_genes_on_a_human_atlas_are_refused_until_it_is_said(
     # By Ensembl id just so, and one may insist on the other reading.
     ensembl = called(atlas, tmp_path / "q.h5ad", [f"ENSMUSG{i:011d}" for i in range(240)], taxon="mouse")
     same_calls(ensembl, calls)
-    spelt = called(atlas, tmp_path / "q.h5ad", names, taxon="human").provenance["query"]["coverage"]
-    assert spelt["routes"]["spelling"]["n_genes"] == 240
+    spelt = called(atlas, tmp_path / "q.h5ad", names, taxon="human")
+    assert spelt.provenance["query"]["coverage"]["routes"]["spelling"]["n_genes"] == 240
+    assert spelt.notes[-1] == (
+        "the genes look like mouse genes (100% of the expression by the letter, 0% with human genes); "
+        "taken as human because --taxon says so"
+    )
+    assert not any("look like" in note for note in calls.notes)
 
 
 def test_without_the_other_s_texts_the_spelling_tells(atlas: Atlas, store: sv.Store, tmp_path: Path) -> None:
@@ -287,6 +329,8 @@ def test_without_the_other_s_texts_the_spelling_tells(atlas: Atlas, store: sv.St
     with pytest.raises(GeneMatchError, match=r"look like mouse or rat symbols.*--taxon mouse"):
         called(atlas, tmp_path / "q.h5ad", names)
     with pytest.raises(GeneMatchError, match="look like mouse or rat symbols"):
+        sv.atlas.build(store, "m", tmp_path / "q.h5ad", label_key="cell_type", recipe=sv.RECIPES["random"])
+    with pytest.raises(GeneMatchError, match="To cure it: scvec genes pull --taxon mouse"):
         sv.atlas.build(store, "m", tmp_path / "q.h5ad", label_key="cell_type", recipe=sv.RECIPES["random"])
 
 

@@ -28,7 +28,7 @@ from scvec.atlas.reference import (
 from scvec.embed import GeneVectors, open_genes
 from scvec.embed.encoders import Address
 from scvec.embed.projection import Projection, fit
-from scvec.errors import ExistsError, GeneMatchError, InputError, LabelError
+from scvec.errors import ExistsError, GeneMatchError, InputError, LabelError, MismatchError
 from scvec.files import sha256
 from scvec.ingest import open_h5ad
 from scvec.ingest.cells.h5ad import AskedScale, CellFile, Matrix
@@ -184,7 +184,7 @@ def _match(
     match = match_genes(matrix, offered, gene_key=gene_key)
     guard(match, matrix)
     if genes is None and taxon is None:
-        guard_species(match, [], matrix)
+        guard_species(match, [], matrix, is_query=False)
     return match
 
 
@@ -198,6 +198,12 @@ def _bind(
     vectors = genes or open_genes(
         store, match.texts, encoder=recipe.encoder or "", revision=recipe.encoder_revision, progress=progress
     )
+    if recipe.encoder_revision not in (None, vectors.revision):
+        raise MismatchError(
+            f"vectors of {vectors.encoder!r} by revision {vectors.revision}",
+            f"revision {recipe.encoder_revision}, as the recipe says",
+            "give those, or mend the recipe",
+        )
     match = match.only(vectors.gene_ids)
     share = match.share(matrix.sampled_totals)
     if share < MIN_COVERAGE:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from scvec.errors import ScvecError, as_disk_full
 if TYPE_CHECKING:
     from scvec.store import Store
 
+SECONDS_A_LINE = 20.0
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -66,9 +68,12 @@ class Ui:
 
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Show a bar, on a terminal."""
-        if self.quiet or not sys.stderr.isatty():
+        """Show a bar on a terminal; elsewhere a line now and then, if it takes long."""
+        if self.quiet:
             yield lambda _step: None
+            return
+        if not sys.stderr.isatty():
+            yield _lines(title, total, self.note)
             return
         from rich.console import Console
         from rich.progress import (
@@ -90,6 +95,20 @@ class Ui:
         with Progress(*parts, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(title, total=total)
             yield lambda step: bar.advance(task, step)
+
+
+def _lines(title: str, total: int, note: Callable[[str], None]) -> Callable[[int], None]:
+    """Return what says how far it is, at most every `SECONDS_A_LINE`."""
+    done, said = 0, monotonic()
+
+    def advance(step: int) -> None:
+        nonlocal done, said
+        done += step
+        if monotonic() - said > SECONDS_A_LINE:
+            said = monotonic()
+            note(f"{title}: {done:,} of {total:,}")
+
+    return advance
 
 
 def open_store(uri: str) -> Store:

@@ -100,6 +100,8 @@ def _recipe(manifest: dict[str, Any]) -> str:
 
 
 def _describe(manifest: dict[str, Any]) -> str:
+    from scvec.ingest.genes.gene_texts import taxon_name
+
     coverage, index, matrix = manifest["coverage"], manifest["index"], manifest["matrix"]
     unmatched = ", ".join(f"{name} {share:.2%}" for name, share in coverage["unmatched"][:5])
     recall = f"recall@{index['k']} {index['recall']:.4f} against exact search ({index['queries']} queries)"
@@ -113,7 +115,7 @@ def _describe(manifest: dict[str, Any]) -> str:
         "texts of": ", ".join(f"{source} {part['share']:.1%}" for source, part in coverage["texts"].items()),
         "unmatched": unmatched or "none",
         "recipe": f"{_recipe(manifest)}, {manifest['dimension']} dimensions",
-        "texts": f"taxon {manifest['taxon_id']}, release {manifest['recipe']['release']}",
+        "texts": f"{taxon_name(manifest['taxon_id'])}, release {manifest['recipe']['release']}",
         "index": f"{index['factory']}, {recall}",
     }
     return "\n".join(f"{key:<10}{value}" for key, value in lines.items())

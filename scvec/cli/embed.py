@@ -34,6 +34,8 @@ def embed(
     if dry_run:
         made = bill(opened, texts, encoder=encoder, download=download)
         cost = "unknown: no list price" if made.usd is None else f"about ${made.usd:.4f} at list price"
+        if made.usd == 0:
+            cost = "none"
         counted = f"{made.n_left:,} of {made.n_texts:,} texts to encode, about {made.tokens:,} tokens"
         ui.result({**asdict(made), "release": texts.release}, f"{made.encoder}: {counted}; cost: {cost}")
         return
@@ -49,8 +51,8 @@ def embed(
         "n_encoded": vectors.n_encoded,
     }
     said = [
-        f"{vectors.encoder}, {vectors.dimension} dimensions: {vectors.n_encoded:,} of {vectors.n_texts:,} texts "
-        f"encoded, the others were there"
+        f"{vectors.encoder}, {vectors.dimension} dimensions: {vectors.n_encoded:,} of {vectors.n_texts:,} texts encoded"
+        + (", the others were there" if vectors.n_encoded < vectors.n_texts else "")
     ]
     if len(vectors.gene_ids) < len(texts):
         said.append(f"{len(texts) - len(vectors.gene_ids):,} of {len(texts):,} genes have no vector")

@@ -56,7 +56,8 @@ def pull(
         gene_info=files.gene_info,
         gene_summary=files.gene_summary,
         gene_orthologs=files.gene_orthologs,
-        release=files.release,
+        release=release,
+        date=files.release,
     )
     ui.result(texts.manifest, _imported(texts))
 
@@ -74,7 +75,7 @@ def import_(
         Path | None, typer.Option(help="NCBI's gene_orthologs file: lends summaries, and links species.")
     ] = None,
     release: Annotated[
-        str | None, typer.Option(help="The release's tag; default: the newest modification date.")
+        str | None, typer.Option(help="The release's tag; default: the newest modification date in gene_info.")
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
@@ -124,7 +125,7 @@ def diff(
     changes = ingest.diff(ingest.open_texts(opened, taxon, before), ingest.open_texts(opened, taxon, after))
     counts = dict(changes.group_by("change").len().sort("change").iter_rows())
     rows = [
-        (row["change"], row["gene_id"], row["symbol"], _short(row["before"]), _short(row["after"]))
+        (row["change"], str(row["gene_id"]), row["symbol"], _short(row["before"]), _short(row["after"]))
         for row in changes.head(N_SHOWN).to_dicts()
     ]
     said = ", ".join(f"{n:,} {kind}" for kind, n in counts.items()) or "nothing changed"
@@ -166,13 +167,14 @@ def check(
         table((what, "genes", "of the expression"), [(name, one.n_genes, one.share) for name, one in by.items()])
         for what, by in parts
     ]
-    left = "left out: " + (", ".join(f"{name} {share:.2%}" for name, share in found.unmatched) or "none")
+    most = ", ".join(f"{name} {share:.2%}" for name, share in found.unmatched)
+    left = f"{found.n_unmatched:,} names left out" + (f"; most expressed: {most}" if most else "")
     ui.result(found.to_dict(), "\n\n".join(["\n".join(found.notes()), *tables, left]))
 
 
 def _imported(texts: GeneTexts) -> str:
     sources = "\n".join(f"  {n:,} from {source}" for source, n in texts.manifest["n_by_source"].items())
-    return f"{texts}: {len(texts):,} genes, texts\n{sources}"
+    return f"{texts}: {len(texts):,} genes; their texts:\n{sources}"
 
 
 def _short(text: str | None) -> str:

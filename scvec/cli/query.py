@@ -113,7 +113,7 @@ def evaluate(
 @app.command(epilog="Example: scvec demo --out scvec-demo")
 def demo(
     out: Annotated[Path, typer.Option(help="A folder for all that the demo makes.")] = Path("scvec-demo"),
-    store: StoreOption = "",
+    store: Annotated[str | None, typer.Option(help="Another store than the demo's own, in its folder.")] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -121,7 +121,7 @@ def demo(
     from scvec.demo import run
 
     ui = Ui(json, quiet)
-    made = run.run(out, store=store or None, progress=ui.progress)
+    made = run.run(out, store=store, progress=ui.progress)
     files = "\n".join(f"  {path}" for path in made.to_dict()["files"])
     asked = f"{out}/query.h5ad --store {made.store} --atlas {run.SHOWN_ATLAS}"
     text = f"""

@@ -22,6 +22,7 @@ from scvec.demo.cards import CARDS, ORIGIN, import_cards
 from scvec.errors import missing
 from scvec.evaluation import compare, evaluate, given_labels
 from scvec.files import placing, sha256
+from scvec.ingest import GeneTexts
 from scvec.query import annotate
 from scvec.report import plots
 from scvec.report.files import check_folder
@@ -133,7 +134,7 @@ def run(out: str | Path, *, store: str | None = None, progress: Progress = silen
         advance(1)
         rows = []
         for name, recipe in METHODS:
-            atlas, calls = _map(opened, out, name, recipe)
+            atlas, calls = _map(opened, texts, out, name, recipe)
             result = evaluate(calls, out / "query.h5ad", label_key=LABEL_KEY)
             rows.append((name, round(result.accuracy, 4), round(result.macro_f1, 4)))
             if name == SHOWN:
@@ -202,14 +203,15 @@ def _split(cells: Path, out: Path) -> str:
     )
 
 
-def _map(store: Store, out: Path, name: str, recipe: Recipe) -> tuple[Atlas, Annotation]:
+def _map(store: Store, texts: GeneTexts, out: Path, name: str, recipe: Recipe) -> tuple[Atlas, Annotation]:
     atlas = atlases.build(
         store,
         _atlas_name(name),
         out / "reference.h5ad",
         label_key=LABEL_KEY,
         recipe=recipe,
-        taxon="human",
+        taxon=texts.taxon_id,
+        release=texts.release,
         overwrite=True,
     )
     return atlas, annotate(out / "query.h5ad", atlas)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ class Bill:
     n_left, n_texts
         Texts without a vector, of how many.
     tokens
-        Tokens of the former, estimated from their length.
+        Tokens of the former, estimated from their length; 0 where vectors are ready-made.
     usd
         What they would cost at list price: 0 for an encoder that runs here; None where no price is known.
     """
@@ -145,7 +146,7 @@ def bill(store: Store, texts: GeneTexts, *, encoder: str, download: bool = False
     model = make(encoder, texts.frame, download=download)
     wanted = _wanted(texts, model)
     left = _left(wanted, _table(store, model.name, model.revision))
-    tokens = sum(map(estimate_tokens, left["text"].to_list()))
+    tokens = 0 if isinstance(model, Partial) else sum(map(estimate_tokens, left["text"].to_list()))
     price = model.usd_per_million_tokens if isinstance(model, Priced) else 0.0
     usd = None if price is None else tokens * price / 1e6
     return Bill(model.name, model.revision, len(left), len(wanted), tokens, usd)
@@ -166,11 +167,14 @@ def open_genes(
         If there are vectors of several revisions, and none was asked for.
     """
     address = Address.parse(encoder)
-    if find(address.kind).instant:
+    model = find(address.kind)
+    if model.instant:
         return genes(store, texts, encoder=encoder, progress=progress)
+    revision = revision or model.revision_of(address)
     name, hashes = address.canonical(), set(texts.frame["text_sha256"])
     tables = {one: _table(store, name, one) for one in store.children(_folder(name)) if revision in (None, one)}
-    whole = {one: table for one, table in tables.items() if hashes <= _positions(table).keys()}
+    there = {one: hashes & _positions(table).keys() for one, table in tables.items()}
+    whole = [one for one, found in there.items() if len(found) == len(hashes) or (model.partial and found)]
     if not whole:
         raise NotInStoreError(
             f"{store.uri} lacks vectors of encoder {name!r} for the {texts}",
@@ -183,8 +187,8 @@ def open_genes(
             "one of them",
             'name it in a recipe file, as encoder_revision = "..."',
         )
-    ((found, table),) = whole.items()
-    return GeneVectors(texts, name, found, table.latest().manifest["dimension"], 0, len(hashes), table)
+    table = tables[whole[0]]
+    return GeneVectors(texts, name, whole[0], table.latest().manifest["dimension"], 0, len(there[whole[0]]), table)
 
 
 def _wanted(texts: GeneTexts, model: Encoder) -> pl.DataFrame:
@@ -218,7 +222,13 @@ def _positions(table: Table) -> dict[str, int]:
 
 
 def _rows(texts: pl.DataFrame, model: Encoder) -> pa.Table:
-    vectors = model.encode(texts["text"].to_list())
+    encoded = model.encode(texts["text"].to_list())
+    try:
+        with np.errstate(over="ignore"):
+            vectors = np.asarray(encoded, np.float32)
+    except (TypeError, ValueError) as error:
+        seen = f"encoder {model.name} returned {type(encoded).__name__}, no array of numbers"
+        raise ServiceError(seen, "an array; nothing of this batch was stored", "mend the encoder") from error
     if vectors.shape != (len(texts), model.dimension) or not np.isfinite(vectors).all():
         raise ServiceError(
             f"encoder {model.name} returned {vectors.shape} for {len(texts)} texts, or values that are not finite",
@@ -238,4 +248,4 @@ def _manifest(model: Encoder) -> dict[str, Any]:
 
 
 def _embed_command(texts: GeneTexts, encoder: str) -> str:
-    return f"scvec embed --taxon {taxon_name(texts.taxon_id)} --encoder {encoder} --release {texts.release}"
+    return f"scvec embed --taxon {taxon_name(texts.taxon_id)} --encoder {quote(encoder)} --release {texts.release}"

@@ -38,49 +38,67 @@ def guard(match: GeneMatch, matrix: Matrix) -> None:
     )
 
 
-def guard_species(match: GeneMatch, others: Sequence[GeneTexts], matrix: Matrix) -> None:
+def guard_species(match: GeneMatch, others: Sequence[GeneTexts], matrix: Matrix, *, is_query: bool) -> None:
     """Refuse a matrix whose genes look like those of another species, unless its species was said.
 
     Parameters
     ----------
-    match
-        To the genes that were expected.
-    others
-        Texts of other taxa.
-    matrix
-        Whose columns were matched.
+    match, others, matrix
+        As in `other_species`.
+    is_query
+        Whether it may meet the expected genes through orthologs: a reference may not.
 
     Raises
     ------
     GeneMatchError
-        If another taxon's symbols or ids fit letter for letter where the expected ones do not, or the genes match
-        but for case, and are spelt as those of another species.
+        If they do.
     """
-    totals = matrix.sampled_totals
-    expected, own = match.share(totals, EXACT), match.texts.taxon_id
+    found = other_species(match, others, matrix)
+    if found is None:
+        return
+    own = taxon_name(match.texts.taxon_id)
+    species, looks = found
+    cure = f"scvec genes pull --taxon {species}"
+    if is_query:
+        cure = f"give --taxon {species} to meet {own} genes through orthologs"
+    raise GeneMatchError(
+        f"{matrix.where}: its genes ({_examples(match)}) look like {looks}",
+        f"{own} genes",
+        f"{cure}, or give --taxon {own} if that is what they are",
+    )
+
+
+def other_species(match: GeneMatch, others: Sequence[GeneTexts], matrix: Matrix) -> tuple[str, str] | None:
+    """Return another species that the genes of a matrix look like, and why; None if they do not.
+
+    They do if its symbols or ids fit letter for letter where those they were matched to do not, or if these fit but
+    for case, and the names are spelt as those of another species.
+
+    Parameters
+    ----------
+    match
+        Of the matrix's columns to the genes that were expected.
+    others
+        Texts of other taxa.
+    matrix
+        The matrix.
+    """
+    totals, own = matrix.sampled_totals, match.named_by or match.texts
+    expected = match.share(totals, EXACT)
     for texts in others:
-        share = 0.0
-        if texts.taxon_id != own:
-            found = texts.identifiers.resolve(match.names, exact=True).columns
-            share = float(totals[found].sum()) / (float(totals.sum()) or 1.0)
+        if texts.taxon_id == own.taxon_id:
+            continue
+        found = texts.identifiers.resolve(match.names, exact=True).columns
+        share = float(totals[found].sum()) / (float(totals.sum()) or 1.0)
         if share > expected + OTHER_SPECIES_MARGIN:
-            fit = f"{share:.0%} of the expression by the letter, {expected:.0%} with {taxon_name(own)} genes"
-            raise _of_species(
-                match, matrix.where, f"{taxon_name(texts.taxon_id)} genes ({fit})", taxon_name(texts.taxon_id)
-            )
+            species = taxon_name(texts.taxon_id)
+            fit = f"{share:.0%} of the expression by the letter, {expected:.0%} with {taxon_name(own.taxon_id)} genes"
+            return species, f"{species} genes ({fit})"
     shape = suspect(match.names.tolist())
     named = SPECIES_OF.get(shape, ())
-    if match.share(totals, ["spelling"]) > match.share(totals) / 2 and named and taxon_name(own) not in named:
-        raise _of_species(match, matrix.where, shape, named[0])
-
-
-def _of_species(match: GeneMatch, where: str, looks: str, species: str) -> GeneMatchError:
-    own = taxon_name(match.texts.taxon_id)
-    return GeneMatchError(
-        f"{where}: its genes ({_examples(match)}) look like {looks}",
-        f"{own} genes",
-        f"give --taxon {species} to meet {own} genes through orthologs, or --taxon {own} if that is what they are",
-    )
+    if match.share(totals, ["spelling"]) > match.share(totals) / 2 and named and taxon_name(own.taxon_id) not in named:
+        return named[0], shape
+    return None
 
 
 def _looks(match: GeneMatch) -> str:

@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scvec.ingest.cells.h5ad import Matrix
+from scvec.ingest.cells.h5ad import VAR_NAMES, Matrix
 from scvec.ingest.cells.scale import Totals
 from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
 from scvec.ingest.genes.identifiers import EXACT, ROUTES, are_row_numbers
-from scvec.ingest.genes.orthologs import orthologs
 from scvec.types import Coverage, Ints, Part, Strings, freeze
 
 MIN_COVERAGE = 0.5
 """A matrix with less than this share of its expression on known genes is refused."""
+
+NAMED = tuple(route for route in ROUTES if route != "entrez")
+"""Routes of names that can be nothing but genes; a number may be one by chance."""
 
 N_UNMATCHED_SHOWN = 10
 
@@ -84,7 +86,7 @@ class GeneMatch:
         """Return the report, given each column's (n_vars,) total expression."""
         shares = totals / (float(totals.sum()) or 1.0)
         left = shares.copy()
-        left[self.columns] = 0.0
+        left[self.columns] = left[self.ambiguous] = 0.0
         source_of = dict(self.texts.genes.select("gene_id", "source").iter_rows())
         sources = np.array([source_of[gene] for gene in self.gene_ids.tolist()], dtype=object)
         return Coverage(
@@ -116,7 +118,8 @@ def match_genes(matrix: Matrix, offered: Sequence[GeneTexts], *, gene_key: str |
     """Match the columns of a matrix to the genes of those texts that fit best.
 
     Of several texts, those fit best that cover most of the expression, letter for letter counting twice. Names are
-    read from ``var_names``; where these cover too little, from the column of ``var`` that covers most.
+    read from ``var_names``; where these cover too little, or are numbers, from what covers most of them and the usual
+    columns of ``var``.
 
     Parameters
     ----------
@@ -133,14 +136,9 @@ def match_genes(matrix: Matrix, offered: Sequence[GeneTexts], *, gene_key: str |
         names = matrix.gene_names(key)
         found = [match_names(names, key, texts) for texts in offered]
         best.append(max(found, key=lambda one: one.share(totals, EXACT) + one.share(totals)))
-        if best[-1].share(totals) >= MIN_COVERAGE:
+        if key == VAR_NAMES and best[-1].share(totals, NAMED) >= MIN_COVERAGE:
             return best[-1]
     return max(best, key=lambda one: one.share(totals))
-
-
-def match_across(matrix: Matrix, own: GeneTexts, other: GeneTexts, *, gene_key: str | None = None) -> GeneMatch:
-    """Match the columns of a matrix, named as in `own`, to the genes of `other`, another species, by orthologs."""
-    return match_genes(matrix, [own], gene_key=gene_key).through(orthologs(own, other), other)
 
 
 def match_names(names: Strings, key: str, texts: GeneTexts) -> GeneMatch:

@@ -151,6 +151,10 @@ class Model:
         What follows the colon, as it is shown: ``"MODEL"``, ``"PATH"``; "" where nothing does.
     dimension, max_tokens
         Length of a vector, and how much of a text is read; None where it depends on the argument, or has no limit.
+    revision_of
+        Returns the revision of what an address means, where that takes no loading; else None.
+    partial
+        Whether its encoders are `Partial`.
     instant
         Whether it takes seconds for a whole genome: an atlas build then runs it itself where vectors are missing.
     """
@@ -162,4 +166,6 @@ class Model:
     argument: str = ""
     dimension: int | None = None
     max_tokens: int | None = None
+    revision_of: Callable[[Address], str | None] = lambda _address: None
+    partial: bool = False
     instant: bool = False

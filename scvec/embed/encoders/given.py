@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from scvec.embed.encoders.base import Model, Request
+from scvec.embed.encoders.base import Address, Model, Request
 from scvec.embed.encoders.vector_files import NamedVectors, read_vectors
 from scvec.errors import GeneMatchError, InputError
 from scvec.files import sha256
@@ -77,6 +77,20 @@ def make_given(request: Request) -> Given:
     return Given(request.address.canonical(), Path(request.address.argument).expanduser(), request.genes)
 
 
+def revision_of(address: Address) -> str | None:
+    """Return the hash of the file, where it is there."""
+    path = Path(address.argument).expanduser()
+    return sha256(path)[:16] if path.is_file() else None
+
+
 GIVEN_MODELS = (
-    Model("file", make_given, ".npz, .parquet, .safetensors, or GenePT's .pickle", lambda: True, "PATH", instant=True),
+    Model(
+        "file",
+        make_given,
+        ".npz, .parquet, .safetensors, or GenePT's .pickle",
+        is_here=lambda: True,
+        argument="PATH",
+        revision_of=revision_of,
+        partial=True,
+    ),
 )

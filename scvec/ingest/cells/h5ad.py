@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.errors import FileError, InputError, LabelError, MatrixError, unknown
-from scvec.ingest.cells.elements import read_column, read_names, reading, refuse_duplicates
+from scvec.ingest.cells.elements import as_names, read_column, read_names, reading, refuse_duplicates
 from scvec.ingest.cells.matrix import Rows, open_rows
 from scvec.ingest.cells.scale import Scale, Totals, Values, check, decide, expression
 from scvec.types import Progress, Strings, silent
@@ -69,7 +69,11 @@ class Matrix:
     @property
     def gene_keys(self) -> list[str]:
         """Where its genes may be named: ``var_names``, and those columns of ``var`` that are called as is usual."""
-        return [VAR_NAMES, *(key for key in GENE_KEYS if key in self.var)]
+        return [VAR_NAMES, *(key for key in GENE_KEYS if key in self._var_columns)]
+
+    @property
+    def _var_columns(self) -> list[str]:
+        return [key for key in self.var if key != self.var.attrs.get("_index")]
 
     def gene_names(self, key: str = VAR_NAMES) -> Strings:
         """Return (n_genes,) what its genes are called in ``var_names`` or a column of ``var``; "" where it is missing.
@@ -86,10 +90,9 @@ class Matrix:
             cure = "name a column of var with --gene-key, or adata.var_names_make_unique()"
             refuse_duplicates(names, f"{self.where}: gene", cure)
             return names
-        columns = [one for one in self.var if one != self.var.attrs.get("_index")]
-        if key not in columns:
-            raise unknown("var column for --gene-key", key, [VAR_NAMES, *columns], self.path)
-        return read_column(self.var[key], f"{self.path}: var[{key!r}]").fillna("").astype(str).to_numpy(object)
+        if key not in self._var_columns:
+            raise unknown("var column for --gene-key", key, [VAR_NAMES, *self._var_columns], self.path)
+        return as_names(read_column(self.var[key], f"{self.path}: var[{key!r}]"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return which matrix it is and what it holds, as JSON types."""

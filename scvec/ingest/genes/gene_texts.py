@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -18,7 +20,7 @@ from scvec.files import sha256
 from scvec.ingest.genes.identifiers import Identifiers
 from scvec.ingest.genes.ncbi import read_info, read_orthologs, read_summaries
 from scvec.ingest.genes.template import TEXT_COLUMNS, with_texts
-from scvec.store import Snapshot, Store
+from scvec.store import Snapshot, Store, check_tag
 
 TAXA: MappingProxyType[str, int] = MappingProxyType({"human": 9606, "mouse": 10090, "rat": 10116})
 """NCBI taxon id by the name that is used on the command line. Of a gene without a summary, an ortholog in one of
@@ -32,7 +34,7 @@ def taxon_id(taxon: str | int) -> int:
     """Return the NCBI id of a taxon given by name or number; raise `KeyNotFoundError` for another name."""
     if taxon in TAXA:
         return TAXA[cast(str, taxon)]
-    if str(taxon).isdigit():
+    if re.fullmatch("[0-9]{1,9}", str(taxon)):
         return int(taxon)
     raise unknown("taxon", str(taxon), [*TAXA, "an NCBI taxon id"])
 
@@ -95,6 +97,7 @@ def texts(
     gene_summary: str | Path,
     gene_orthologs: str | Path | None = None,
     release: str | None = None,
+    date: str | None = None,
 ) -> GeneTexts:
     """Import NCBI's gene texts of one taxon as one release.
 
@@ -111,7 +114,9 @@ def texts(
         NCBI's files, plain or gzipped, of this taxon or of many. Without orthologs, no gene borrows another's
         summary, and no query of this taxon meets an atlas of another.
     release
-        The release's tag; None: the newest modification date in `gene_info`.
+        The release's tag; None: `date`, with .2, .3 and so on behind it where there are other texts of that date.
+    date
+        ``YYYY-MM-DD``; None: the newest modification date in `gene_info`.
 
     Raises
     ------
@@ -131,7 +136,20 @@ def texts(
     if gene_orthologs is not None:
         genes = _with_orthologs(genes, number, summaries, files[2])
     made_from = [{"file": one.name, "bytes": one.stat().st_size, "sha256": sha256(one)} for one in files]
-    return write_texts(store, number, with_texts(genes), release or newest, {"origin": "NCBI Gene", "files": made_from})
+    origin = {"origin": "NCBI Gene", "files": made_from}
+    if release is not None:
+        return write_texts(store, number, with_texts(genes), release, origin)
+    return _write_dated(store, number, with_texts(genes), date or newest, origin)
+
+
+def _write_dated(store: Store, number: int, genes: pl.DataFrame, date: str, origin: Mapping[str, Any]) -> GeneTexts:
+    """Commit `genes` under the first tag of that date that is free, or has them already."""
+    for tag in chain([date], (f"{date}.{i}" for i in count(2))):
+        try:
+            return write_texts(store, number, genes, tag, origin)
+        except ExistsError:
+            continue
+    raise AssertionError("there is always a free tag")
 
 
 def _with_orthologs(genes: pl.DataFrame, number: int, summaries: pl.DataFrame, path: Path) -> pl.DataFrame:
@@ -165,6 +183,7 @@ def write_texts(store: Store, number: int, genes: pl.DataFrame, release: str, or
         "written_by": f"scvec {scvec.__version__}",
         **origin,
     }
+    check_tag(release)
     table = store.table(f"gene_texts/{number}")
     if release in table.tags():
         there = table.at(release)
@@ -195,7 +214,9 @@ def open_texts(store: Store, taxon: str | int, release: str | None = None) -> Ge
         raise NotInStoreError(
             f"{store.uri} has no gene texts of {taxon_name(number)}" + (f" tagged {release}" if tags else ""),
             f"one of the releases {', '.join(tags)}" if tags else "an imported release",
-            f"scvec genes pull --taxon {taxon_name(number)}, or scvec genes import with files of your own",
+            "name one of these"
+            if tags
+            else f"scvec genes pull --taxon {taxon_name(number)}, or scvec genes import with files of your own",
         )
     tag = release or list(tags)[-1]
     return GeneTexts(number, tag, table.at(tag))

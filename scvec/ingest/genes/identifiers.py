@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -33,6 +34,7 @@ EXACT: frozenset[Route] = frozenset({"ensembl", "entrez", "symbol"})
 Names: TypeAlias = Mapping[str, int | None]
 """Gene by name; None for a name that could be several genes."""
 
+MAX_DIGITS = 18
 ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{11})(?:\.\d+)?(?:_PAR_Y)?")
 
 
@@ -96,7 +98,7 @@ class Identifiers:
 
     def _resolve(self, name: str, exact: bool) -> tuple[int | None, Route | None]:
         """Return gene and route; no gene and a route for an ambiguous name; neither for an unknown one."""
-        if name.isascii() and name.isdigit():
+        if name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS:
             return (int(name), "entrez") if int(name) in self._ids else (None, None)
         if name[:3].upper() == "ENS":
             ensembl = ENSEMBL.fullmatch(name.upper())
@@ -155,8 +157,14 @@ class Identifiers:
 
 
 def are_row_numbers(names: Sequence[str]) -> bool:
-    """Whether the names only count the rows, from 0 or from 1, as pandas does where there are none."""
-    return names[:1] in (["0"], ["1"]) and all(name == str(i) for i, name in enumerate(names, int(names[0])))
+    """Whether the names only count rows, as pandas does where there are none; some may have been taken out.
+
+    Rows are counted upwards from little to at most some ten thousands; ids of genes, even if sorted, go further.
+    """
+    if not names or not all(name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS for name in names):
+        return False
+    numbers = [int(name) for name in names]
+    return numbers[0] < 1000 and numbers[-1] < 100_000 and all(one < other for one, other in pairwise(numbers))
 
 
 def spelt(name: str) -> str:

@@ -79,7 +79,8 @@ def read_summaries(path: Path, taxa: Sequence[int], needed: Sequence[int]) -> pl
     """
     table = _read(path, SUMMARY_COLUMNS, "gene_summary", _starts_with(*taxa), needed)
     return (
-        table.sort(pl.col("Source") != "RefSeq", maintain_order=True)
+        table.drop_nulls("Summary")
+        .sort(pl.col("Source").ne_missing("RefSeq"), maintain_order=True)
         .unique(["#tax_id", "GeneID"], keep="first", maintain_order=True)
         .select(taxon_id="#tax_id", gene_id="GeneID", summary="Summary")
     )

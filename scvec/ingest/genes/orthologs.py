@@ -30,6 +30,7 @@ def _to_human(texts: GeneTexts) -> Mapping[int, int]:
         raise GeneMatchError(
             f"the {texts} have no orthologs",
             "the human ortholog of each gene",
-            f"scvec genes pull --taxon {taxon_name(texts.taxon_id)}, or import with --gene-orthologs",
+            f"scvec genes pull --taxon {taxon_name(texts.taxon_id)}, or import again with --gene-orthologs, and build "
+            "again an atlas that is of these texts",
         )
     return pairs

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 import scvec as sv
-from scvec.cli import main
+from scvec.cli import app, main
 from scvec.cli.app import ORDER
 from scvec.store import MARKER
 from tests import toy
@@ -283,6 +283,16 @@ def test_dry_run_says_texts_tokens_and_cost(run: Run, store: sv.Store, monkeypat
     assert "cost: unknown" in run(*embed, "--encoder", "openai:theirs")[1]
     assert "0 of 240 texts to encode" in run(*embed, "--encoder", "hash")[1]
     assert store.children("gene_vectors") == ["hash"]
+
+
+def test_long_work_says_how_far_it_is_where_there_is_no_terminal(
+    run: Run, store: sv.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed = ("embed", "--taxon", "human", "--store", store.uri)
+    assert run(*embed, "--encoder", "tfidf")[2] == ""
+    monkeypatch.setattr(app, "SECONDS_A_LINE", -1.0)
+    assert run(*embed, "--encoder", "random")[2] == "random: 240 of 240 texts to encode: 240 of 240\n"
+    assert run(*embed, "--encoder", "random", "--quiet")[2] == ""
 
 
 def test_check_says_what_a_file_s_genes_are(run: Run, store: sv.Store, files: Path) -> None:

@@ -137,7 +137,7 @@ Gene texts: {made.to_dict()["gene_texts"]}.
 Look at {out}/umap.png, then try on the demo's own files:
   scvec query {asked} --out my_calls.csv
   scvec evaluate {asked} --label-key {run.LABEL_KEY} --out report
-and on yours: scvec genes import --help, scvec atlas build --help"""
+and on yours: scvec genes pull --help, scvec atlas build --help"""
     ui.result(made.to_dict(), text.strip("\n"))
 
 

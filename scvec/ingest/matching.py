@@ -19,6 +19,9 @@ MIN_COVERAGE = 0.5
 NAMED = tuple(route for route in ROUTES if route != "entrez")
 """Routes of names that can be nothing but genes; a number may be one by chance."""
 
+NUMBERS_LESS = 0.1
+"""By how much less numbers count, where names elsewhere cover about as much."""
+
 N_UNMATCHED_SHOWN = 10
 
 
@@ -138,7 +141,7 @@ def match_genes(matrix: Matrix, offered: Sequence[GeneTexts], *, gene_key: str |
         best.append(max(found, key=lambda one: one.share(totals, EXACT) + one.share(totals)))
         if key == VAR_NAMES and best[-1].share(totals, NAMED) >= MIN_COVERAGE:
             return best[-1]
-    return max(best, key=lambda one: one.share(totals))
+    return max(best, key=lambda one: one.share(totals) - NUMBERS_LESS * one.share(totals, ["entrez"]))
 
 
 def match_names(names: Strings, key: str, texts: GeneTexts) -> GeneMatch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
@@ -26,7 +26,7 @@ SCIBERT = "allenai/scibert_scivocab_uncased"
 POOLINGS = ("mean", "cls")
 PRECISIONS = ("auto", "float32", "bfloat16")
 CPU_BATCH_TEXTS, GPU_BATCH_TEXTS = 8, 128
-"""Texts that go through a model together; on a CPU, small batches stay in its caches."""
+"""Texts that go through a model together; what it does on a CPU is in ``benchmarks/results/encode_genes.md``."""
 OTHER_FORMATS = ("*.h5", "*.msgpack", "*.onnx", "*.ot", "*.tflite", "onnx/*", "openvino/*")
 """Weights for other frameworks, which are not fetched."""
 
@@ -46,8 +46,8 @@ class TextModel:
     pooling
         How it pools, for the revision.
     precision
-        ``"auto"``: float16 on a CUDA device, float32 elsewhere. ``"bfloat16"``: the multiplications in it, which is
-        some times as fast on processors that have it, and slower on others.
+        ``"auto"``: float16 on a CUDA device, float32 elsewhere. ``"bfloat16"``: the multiplications in it, for
+        processors that have it.
     """
 
     def __init__(self, name: str, model: SentenceTransformer, pooling: str, precision: str) -> None:
@@ -69,8 +69,8 @@ class TextModel:
         import torch
 
         size = GPU_BATCH_TEXTS if self._on_gpu else CPU_BATCH_TEXTS
-        mixed = torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._precision == "bfloat16")
-        with _all_threads(), mixed:
+        mixed = self._precision == "bfloat16"
+        with _all_threads(), torch.autocast(self._model.device.type, torch.bfloat16) if mixed else nullcontext():
             vectors = self._model.encode(
                 list(texts), batch_size=size, normalize_embeddings=True, show_progress_bar=False
             )
@@ -161,7 +161,8 @@ def _loading(request: Request, source: str, cure: str | None = None) -> Iterator
         yield
     except (OSError, ValueError, RuntimeError, TypeError, SafetensorError, StrictDataclassError) as error:
         if cure is not None:
-            raise MissingDependencyError(f"the weights of {source} are not here", "them", cure) from error
+            reason = shorten(" ".join(str(error).split()), 120)
+            raise MissingDependencyError(f"the weights of {source} are not here ({reason})", "them", cure) from error
         why, otherwise = "are not here", "give --download, or "
         if Path(source).is_dir() or source.startswith(("/", ".")):
             why, otherwise = "cannot be loaded" if Path(source).is_dir() else "are not there", ""

@@ -48,6 +48,8 @@ class Matrix:
         The annotations of its genes.
     rows
         Its cells.
+    sampled_totals
+        (n_genes,) expression of each gene in some thousand cells from all over it: what their names are judged by.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class Matrix:
     values: Values
     var: h5py.Group
     rows: Rows
+    sampled_totals: Totals
 
     @property
     def where(self) -> str:
@@ -97,15 +100,6 @@ class Matrix:
     def to_dict(self) -> dict[str, Any]:
         """Return which matrix it is and what it holds, as JSON types."""
         return {"key": self.key, "scale": self.values.scale, "log1p_total": self.values.log1p_total}
-
-    def sample(self) -> sp.csr_matrix[np.float32]:
-        """Return some thousand cells from all over the matrix."""
-        return _sample(self.rows)
-
-    @cached_property
-    def sampled_totals(self) -> Totals:
-        """(n_genes,) expression of each gene in the sample: what its genes' names are judged by."""
-        return expression(self.sample(), self.values)
 
     def batches(self, title: str, progress: Progress = silent) -> Iterator[tuple[int, sp.csr_matrix[np.float32]]]:
         """Yield (first cell, values) for all cells in order, each batch checked.
@@ -220,7 +214,8 @@ class CellFile:
             )
         with reading(where):
             sample = _sample(rows)
-        return Matrix(self.path, key, decide(sample, scale, where), var, rows)
+        values = decide(sample, scale, where)
+        return Matrix(self.path, key, values, var, rows, expression(sample, values))
 
     def _would_do(self, key: str) -> bool:
         try:

@@ -231,15 +231,20 @@ def offered_texts(store: Store, taxon: str | int | None, release: str | None = N
 
 def newest_texts(store: Store, release: str | None = None) -> list[GeneTexts]:
     """Return the texts of every taxon at its last release; with `release`, of those taxa that have it."""
-    offered = (one for one in list_texts(store) if release in (None, one.release))
-    return list({one.taxon_id: one for one in offered}.values())
+    return [
+        open_texts(store, number, release)
+        for number, tags in _releases(store).items()
+        if release is None or release in tags
+    ]
 
 
 def list_texts(store: Store) -> list[GeneTexts]:
     """Return every release of every taxon, oldest first."""
-    numbers = [int(name) for name in store.children("gene_texts") if name.isdigit()]
-    return [
-        open_texts(store, number, tag)
-        for number in sorted(numbers)
-        for tag in store.table(f"gene_texts/{number}").tags()
-    ]
+    return [open_texts(store, number, tag) for number, tags in _releases(store).items() for tag in tags]
+
+
+def _releases(store: Store) -> dict[int, list[str]]:
+    """Return the releases of each taxon that has one, oldest first."""
+    numbers = sorted(int(name) for name in store.children("gene_texts") if name.isdigit())
+    found = {number: list(store.table(f"gene_texts/{number}").tags()) for number in numbers}
+    return {number: tags for number, tags in found.items() if tags}

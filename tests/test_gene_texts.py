@@ -249,6 +249,24 @@ def test_an_ortholog_lends_its_summary(ncbi: tuple[Path, Path], tmp_path: Path) 
     assert texts.manifest["n_by_source"] == {NAMES: 81, HUMAN_LENDS: 158, SUMMARY: 1}
 
 
+def test_of_two_lenders_the_first_lends(ncbi: tuple[Path, Path], tmp_path: Path) -> None:
+    lines = gzip.decompress(ncbi[1].read_bytes()).decode().splitlines()
+    toy.write_lines(tmp_path / "s.gz", [*lines, "10116\t7\tRefSeq\tThe rat's.", "10090\t8\tRefSeq\tThe mouse's."])
+    rows = ["9606\t1000\tOrtholog\t10116\t7", "9606\t1000\tOrtholog\t10090\t8", "9606\t1003\tOrtholog\t10116\t9"]
+    toy.write_lines(tmp_path / "o.gz", ["#tax_id\tGeneID\trelationship\tOther_tax_id\tOther_GeneID", *rows])
+    texts = sv.ingest.texts(
+        sv.Store(tmp_path / "store"),
+        taxon="human",
+        gene_info=ncbi[0],
+        gene_summary=tmp_path / "s.gz",
+        gene_orthologs=tmp_path / "o.gz",
+    )
+    assert texts.frame["text"][0] == "TOY0: toy gene number 0. Mouse ortholog: The mouse's."
+    assert texts.frame["source"][0] == MOUSE_LENDS
+    assert texts.frame["source"][3] == NAMES
+    assert texts.frame["human_ortholog"].null_count() == 240
+
+
 def test_a_release_is_one_tagged_commit(store: sv.Store, ncbi: tuple[Path, Path], tmp_path: Path) -> None:
     def import_(info: Path, release: str | None = None) -> sv.ingest.GeneTexts:
         return sv.ingest.texts(store, taxon="human", gene_info=info, gene_summary=ncbi[1], release=release)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,38 @@ def test_the_report_says_by_which_route_and_what_is_left_out(atlas: Atlas, tmp_p
     assert calls.notes[1] == "var_names taken as human symbols, by the human gene texts 2021-07-01"
     assert "234 by symbol" in calls.notes[2]
     assert "1 by alias" in calls.notes[2]
+
+
+def test_ambiguous_names_are_reported_apart_from_unknown_ones(
+    store: sv.Store, files: Path, ncbi: tuple[Path, Path], tmp_path: Path
+) -> None:
+    info = (
+        gzip.decompress(ncbi[0].read_bytes()).decode().replace("\tOLD5|", "\tSHARED|").replace("\tOLD6|", "\tSHARED|")
+    )
+    (tmp_path / "info").write_text(info)
+    sv.ingest.texts(store, taxon="human", gene_info=tmp_path / "info", gene_summary=ncbi[1], release="shared")
+    cells = toy.cells(41, seed=1)
+    cells.var_names = ["SHARED", "mystery", *toy.SYMBOLS[2:]]
+    cells.write_h5ad(tmp_path / "q.h5ad")
+    found = sv.ingest.coverage(store, tmp_path / "q.h5ad")
+    assert [name for name, _ in found.ambiguous] == ["SHARED"]
+    assert [name for name, _ in found.unmatched] == ["mystery"]
+    assert (found.n_matched, found.n_unmatched) == (238, 1)
+    assert any("1 names could be several genes and are left out" in note for note in found.notes())
+    assert any("1 names are not among them; most expressed: mystery" in note for note in found.notes())
+
+
+def test_names_that_fit_by_the_letter_may_look_like_any_species(
+    ncbi: tuple[Path, Path], files: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "info").write_text(gzip.decompress(ncbi[0].read_bytes()).decode().replace("\tTOY", "\tToy"))
+    store = sv.Store(tmp_path / "store")
+    sv.ingest.texts(store, taxon="human", gene_info=tmp_path / "info", gene_summary=ncbi[1])
+    cells = toy.cells(41, seed=1)
+    cells.var_names = [name.capitalize() for name in toy.SYMBOLS]
+    cells.write_h5ad(tmp_path / "q.h5ad")
+    built = sv.atlas.build(store, "title", tmp_path / "q.h5ad", label_key="cell_type", recipe=sv.RECIPES["random"])
+    assert built.manifest["coverage"]["routes"].keys() == {"symbol"}
 
 
 def test_two_columns_of_one_gene_are_added_up_with_a_note(atlas: Atlas, files: Path, tmp_path: Path) -> None:

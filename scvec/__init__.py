@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scvec import atlas, embed, errors, index, ingest
+    from scvec import atlas, embed, errors, index, ingest, ontology
     from scvec.annotation import Annotation
     from scvec.errors import ScvecError
     from scvec.evaluation import Evaluation, evaluate
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from scvec.spec import RECIPES, IndexSpec, Recipe
     from scvec.store import Store
     from scvec.types import UNKNOWN, Coverage, Neighbors
+    from scvec.voting import Voting
 
 __version__ = "0.2.0"
 
@@ -39,6 +40,7 @@ __all__ = [
     "Recipe",
     "ScvecError",
     "Store",
+    "Voting",
     "annotate",
     "atlas",
     "embed",
@@ -46,6 +48,7 @@ __all__ = [
     "evaluate",
     "index",
     "ingest",
+    "ontology",
 ]
 
 _HOME = {
@@ -59,6 +62,7 @@ _HOME = {
     "Recipe": "spec",
     "ScvecError": "errors",
     "Store": "store",
+    "Voting": "voting",
     "annotate": "query",
     "evaluate": "evaluation",
 }

@@ -51,6 +51,9 @@ class Annotation:
         The atlas, its recipe and version, the matrix used, the coverage; JSON types.
     notes
         What a reader should know of how the answer came about.
+    cluster, cluster_label, cluster_share
+        Where clusters were asked for: (n,) the name of each cell's cluster, "" where it is in none; the label called
+        for that cluster; that label's share of the votes of its cells, 0 to 1. Else None.
     """
 
     obs_names: Strings
@@ -66,6 +69,9 @@ class Annotation:
     vectors: Floats
     provenance: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    cluster: Strings | None = None
+    cluster_label: Strings | None = None
+    cluster_share: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.obs_names)
@@ -89,6 +95,9 @@ class Annotation:
             "distance": pl.Series(self.distance, nan_to_null=True),
             "rejected": self.rejected,
         }
+        if self.cluster is not None and self.cluster_label is not None:
+            columns["cluster"] = [one or None for one in self.cluster.tolist()]
+            columns |= {"cluster_label": self.cluster_label.tolist(), "cluster_share": self.cluster_share}
         order = np.argsort(-self.scores, axis=1, kind="stable")
         for rank in range(n_alternatives):
             columns |= self._alternative(order, rank)
@@ -96,6 +105,7 @@ class Annotation:
         columns["neighbor_distances"] = [row[np.isfinite(row)].tolist() for row in self.neighbors.distances]
         schema: dict[str, pl.DataType | type[pl.DataType]] = {
             "label_id": pl.String,
+            **({} if self.cluster is None else {"cluster": pl.String}),
             "neighbors": pl.List(pl.String),
             "neighbor_distances": pl.List(pl.Float32),
         }
@@ -148,13 +158,21 @@ class Annotation:
         """Return what goes into ``obs``, by column."""
         import pandas as pd
 
-        return {
-            "scvec_label": pd.Categorical(self.label, categories=sorted({*self.labels, UNKNOWN})),
+        labels = sorted({*self.labels, UNKNOWN})
+        columns: dict[str, Any] = {
+            "scvec_label": pd.Categorical(self.label.tolist(), categories=labels),
             "scvec_label_id": pd.Categorical([one or None for one in self.label_id]),
             "scvec_score": self.score,
             "scvec_distance": self.distance,
             "scvec_rejected": self.rejected,
         }
+        if self.cluster is not None and self.cluster_label is not None:
+            columns |= {
+                "scvec_cluster": pd.Categorical([one or None for one in self.cluster]),
+                "scvec_cluster_label": pd.Categorical(self.cluster_label.tolist(), categories=labels),
+                "scvec_cluster_share": self.cluster_share,
+            }
+        return columns
 
     def obsm_arrays(self, index: pd.Index[str]) -> dict[str, Any]:
         """Return what goes into ``obsm``, by key; frames carry `index`."""

@@ -1,9 +1,9 @@
-"""A query file against an atlas: batches, vectors, neighbours, votes."""
+"""A query file against an atlas: batches, vectors, neighbours, and the steps from there to the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 import scvec
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
+from scvec.calling import Found, call
+from scvec.clusters import Clusters, Leiden, call_clusters
 from scvec.errors import InputError
 from scvec.ingest import GeneTexts, newest_texts, open_texts
 from scvec.ingest.cells.h5ad import AskedScale, CellFile, Matrix, open_h5ad
@@ -20,29 +22,29 @@ from scvec.ingest.genes.gene_texts import taxon_id, taxon_name
 from scvec.ingest.genes.orthologs import orthologs
 from scvec.ingest.guards import guard, guard_species, other_species
 from scvec.ingest.matching import GeneMatch, match_genes
-from scvec.types import UNKNOWN, Coverage, Floats, Neighbors, Progress, Strings, silent
-from scvec.vote import vote
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    vectors: Floats
-    empty: np.ndarray[Any, np.dtype[np.bool_]]
-    neighbors: Neighbors
+from scvec.types import Coverage, Neighbors, Progress, silent
+from scvec.voters import Voters, voters
+from scvec.voting import DEFAULT, Voting
 
 
 def annotate(
     query: str | Path,
     atlas: Atlas,
     *,
-    k: int = 15,
+    k: int | None = None,
+    voting: Voting = DEFAULT,
+    where: str | None = None,
+    allow: Sequence[str] = (),
+    block: Sequence[str] = (),
+    cluster_key: str | None = None,
+    cluster: str | None = None,
     layer: str | None = None,
     scale: AskedScale = "auto",
     gene_key: str | None = None,
     taxon: str | int | None = None,
     progress: Progress = silent,
 ) -> Annotation:
-    """Label the cells of an h5ad by a distance-weighted vote of their k nearest cells in an atlas.
+    """Label the cells of an h5ad by a weighted vote of their k nearest cells in an atlas.
 
     The cells become vectors by the atlas's own recipe. A cell without expression on the atlas's genes is kept and
     labelled `scvec.UNKNOWN`. The answer is the same at every call, whatever the size of the batches read.
@@ -54,7 +56,18 @@ def annotate(
     atlas
         The reference.
     k
-        Neighbours that vote.
+        Neighbours that vote; None: as `voting` says.
+    voting
+        How they vote.
+    where
+        Which reference cells are searched, by a condition in SQL on the columns of the atlas's ``obs``:
+        ``"tissue = 'pancreas'"``; None: all.
+    allow, block
+        Labels that may be called, all if there are none here; labels that may not. Only cells that may vote are
+        searched, so that k of them are found.
+    cluster_key, cluster
+        Whether each cluster of the query is called too, beside its cells: by a column of the query's ``obs``, or by a
+        clustering of its vectors, ``"leiden"`` or ``"leiden:RESOLUTION"``; needs the extra ``cluster``.
     layer, scale
         Which matrix, and whether it holds counts or log1p values.
     gene_key
@@ -69,15 +82,38 @@ def annotate(
     Raises
     ------
     InputError
-        If `k` is no whole number above 0, or the file, the matrix or the genes are of no use.
+        If `k` is no whole number above 0; if the condition, a label or a column is not there, or leaves no cell; or if
+        the file, the matrix or the genes are of no use.
+    MissingDependencyError
+        If `cluster` is asked for, and igraph is not installed.
     """
-    if k < 1:
-        raise InputError(f"k = {k!r}", "a whole number above 0", "give another --k")
-    with open_h5ad(query) as file, file.matrix(layer, scale) as matrix:
-        match, notes = _match(matrix, atlas, gene_key, taxon)
-        totals = np.zeros(matrix.n_genes)
-        found = list(_search(matrix, match, atlas, k, totals, progress))
-        return _calls(file, matrix, atlas, k, found, match.coverage(totals), notes)
+    voting = voting if k is None else replace(voting, k=k)
+    asked = {"where": where, "allow": list(allow), "block": list(block), "clusters": cluster or cluster_key}
+    with open_h5ad(query) as file:
+        clusters = _clusters(file, cluster_key, cluster)
+        with file.matrix(layer, scale) as matrix:
+            match, species_notes = _match(matrix, atlas, gene_key, taxon)
+            chosen = voters(atlas, where, allow, block)
+            totals = np.zeros(matrix.n_genes)
+            found = Found.joined(list(_search(matrix, match, chosen, voting.k, totals, progress)))
+        coverage = match.coverage(totals)
+        calls = call(found, file.obs_names, chosen, voting)
+        calls = call_clusters(calls, clusters)
+        return replace(
+            calls,
+            notes=(f"{matrix.key} taken as {matrix.values}", *coverage.notes(), *species_notes, *calls.notes),
+            provenance=_provenance(file, matrix, atlas, coverage)
+            | {"vote": voting.to_dict(), "n_searched": len(chosen), **asked},
+        )
+
+
+def _clusters(file: CellFile, key: str | None, method: str | None) -> Clusters | None:
+    """Return the clusters of the file, or how they are to be made; None where there are to be none."""
+    if key is not None and method is not None:
+        raise InputError(f"--cluster-key {key} and --cluster {method}", "one of the two", "leave one out")
+    if key is not None:
+        return file.labels(key, "--cluster-key")
+    return None if method is None else Leiden.parse(method)
 
 
 def _match(matrix: Matrix, atlas: Atlas, gene_key: str | None, taxon: str | int | None) -> tuple[GeneMatch, list[str]]:
@@ -103,78 +139,26 @@ def _texts_of(atlas: Atlas, taxon: str | int) -> GeneTexts:
 
 
 def _search(
-    matrix: Matrix, match: GeneMatch, atlas: Atlas, k: int, totals: np.ndarray[Any, Any], progress: Progress
-) -> Iterator[_Found]:
+    matrix: Matrix, match: GeneMatch, voters: Voters, k: int, totals: np.ndarray[Any, Any], progress: Progress
+) -> Iterator[Found]:
     """Yield vectors and neighbours batch by batch, adding up the expression of each gene in `totals`."""
-    aligner = atlas.projection.aligner(match)
+    projection = voters.atlas.projection
+    aligner = projection.aligner(match)
     for _, batch in matrix.batches("searching", progress):
-        vectors, empty = atlas.projection.embed(batch, matrix.values, aligner)
+        vectors, empty = projection.embed(batch, matrix.values, aligner)
         totals += expression(batch, matrix.values)
         ids = np.full((len(empty), k), -1, np.int64)
         distances = np.full((len(empty), k), np.inf, np.float32)
         if not empty.all():
-            near = atlas.search(vectors[~empty], k)
+            near = voters.nearest(vectors[~empty], k)
             ids[~empty], distances[~empty] = near.ids, near.distances
-        yield _Found(vectors, empty, Neighbors(ids, distances))
+        yield Found(vectors, empty, Neighbors(ids, distances))
 
 
-def _calls(
-    file: CellFile,
-    matrix: Matrix,
-    atlas: Atlas,
-    k: int,
-    found: list[_Found],
-    coverage: Coverage,
-    species_notes: list[str],
-) -> Annotation:
-    neighbors = Neighbors(
-        np.concatenate([one.neighbors.ids for one in found]),
-        np.concatenate([one.neighbors.distances for one in found]),
-    )
-    rejected = np.concatenate([one.empty for one in found])
-    here = neighbors.ids >= 0
-    positions = np.zeros_like(neighbors.ids)
-    positions[here] = atlas.positions(neighbors.ids[here])
-    labels, code_of_cell = np.unique(atlas.labels.astype(str), return_inverse=True)
-    votes = vote(neighbors, code_of_cell[positions], len(labels))
-    label = np.array([str(one) for one in labels], dtype=object)[votes.winner]
-    label[rejected] = UNKNOWN
-    names = np.array(atlas.obs["cell_id"].to_pylist(), dtype=object)
-    id_of = dict(zip(atlas.obs["label"].to_pylist(), atlas.obs["label_id"].to_pylist(), strict=True))
-    notes = [f"{matrix.key} taken as {matrix.values}", *coverage.notes(), *species_notes]
-    if rejected.any():
-        notes.append(
-            f"{int(rejected.sum()):,} cells have no expression on the atlas's genes and are labelled {UNKNOWN}"
-        )
-    return Annotation(
-        obs_names=file.obs_names,
-        label=label,
-        label_id=np.array([id_of.get(one, "") for one in label], dtype=object),
-        score=np.where(rejected, 0, np.take_along_axis(votes.shares, votes.winner[:, None], 1)[:, 0]).astype(
-            np.float32
-        ),
-        distance=np.where(rejected, np.nan, neighbors.distances[:, 0]).astype(np.float32),
-        rejected=rejected,
-        labels=tuple(str(one) for one in labels),
-        scores=votes.shares,
-        neighbors=neighbors,
-        neighbor_names=_where(here, names[positions]),
-        vectors=np.concatenate([one.vectors for one in found]),
-        provenance=_provenance(file, matrix, atlas, k, coverage),
-        notes=tuple(notes),
-    )
-
-
-def _where(here: np.ndarray[Any, Any], names: Strings) -> Strings:
-    return np.where(here, names, "").astype(object)
-
-
-def _provenance(file: CellFile, matrix: Matrix, atlas: Atlas, k: int, coverage: Coverage) -> dict[str, Any]:
+def _provenance(file: CellFile, matrix: Matrix, atlas: Atlas, coverage: Coverage) -> dict[str, Any]:
     made = atlas.manifest
     return {
         "scvec": scvec.__version__,
         "atlas": {key: made[key] for key in ("name", "version", "recipe", "recipe_sha256", "source", "index")},
         "query": {"file": file.path.name, "matrix": matrix.to_dict(), "coverage": coverage.to_dict()},
-        "k": k,
-        "vote": "1 / (cosine distance + 0.001)",
     }

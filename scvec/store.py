@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 import scvec
-from scvec.errors import MismatchError, NotInStoreError, StoreError, StoreFormatError
+from scvec.errors import InputError, MismatchError, NotInStoreError, StoreError, StoreFormatError
 from scvec.folder import Folder
 
 if TYPE_CHECKING:
@@ -212,6 +212,32 @@ class Snapshot:
         """Return all rows, in the order written."""
         return self._dataset.to_table(columns=None if columns is None else list(columns))
 
+    def where(self, expression: str, columns: Sequence[str]) -> pa.Table:
+        """Return the rows for which a SQL `expression` holds, in the order written.
+
+        Raises
+        ------
+        InputError
+            If it is no condition on the table's columns.
+        """
+        names = [field.name for field in self._dataset.schema if not pa.types.is_nested(field.type)]
+        fault = _fault(expression, names)
+        # In brackets, as Lance does not read what follows a whole expression.
+        condition = f"({expression}\n)"
+        try:
+            # Nothing is true and false: rows here mean that a bracket of the expression's own closed ours.
+            if not fault and self._dataset.count_rows(f"{condition} AND false"):
+                fault = "its brackets do not match"
+            if not fault:
+                return self._dataset.to_table(columns=list(columns), filter=condition)
+        except (ValueError, OSError) as error:
+            fault = _reason(error)
+        raise InputError(
+            f"condition {expression!r}: {fault}",
+            f"SQL on the columns {', '.join(names)}",
+            "write text in single quotes, and in backticks a name that is not one plain word",
+        )
+
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield all rows in the order written, some thousands at a time."""
         yield from self._dataset.to_batches(columns=list(columns), scan_in_order=True)
@@ -219,6 +245,22 @@ class Snapshot:
     def take(self, rows: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
         """Return the rows at these positions, in the order asked for."""
         return self._dataset.take(np.asarray(rows, np.int64).tolist(), columns=list(columns))
+
+
+def _fault(expression: str, names: Iterable[str]) -> str:
+    """Return what is wrong with a condition and Lance would not say: it misreads the one, breaks off at the other."""
+    for name in names:
+        if f'"{name}"' in expression:
+            return f'"{name}" in double quotes is read as text'
+    bare = re.sub(r"'[^']*'|`[^`]*`|\"[^\"]*\"", "", expression)
+    return "it has a placeholder" if re.search(r"[?$]|(?<!:):(?!:)", bare) else ""
+
+
+def _reason(error: Exception) -> str:
+    """Return what Lance has to say of a condition, less the place in its code and the statement it made of it."""
+    said = re.sub(r",? *\S*\.rs:\d+.*$| Valid fields are.*$", "", str(error), flags=re.DOTALL).replace("\n", " ")
+    said = re.sub(r"^.*(AND false \(|AND false: |user input: )", "", said)
+    return said[:150].removesuffix(")")
 
 
 def check_tag(name: str) -> None:

@@ -1,13 +1,16 @@
-"""From neighbours to labels: a distance-weighted vote."""
+"""From neighbours to labels: a weighted vote."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from scvec.types import Floats, Ints, Neighbors
+from scvec.voting import DEFAULT, Voting
+
+Doubles: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 EPSILON = 1e-3
 """Added to distances, so that a neighbour at distance zero counts much and not infinitely."""
@@ -33,10 +36,8 @@ class Votes:
     shares: Floats
 
 
-def vote(neighbors: Neighbors, codes: Ints, n_labels: int) -> Votes:
-    """Weigh each neighbour by 1 / (distance + `EPSILON`), and share the votes among the labels.
-
-    Source: Dudani 1976, "The distance-weighted k-nearest-neighbor rule".
+def vote(neighbors: Neighbors, codes: Ints, counts: Ints, voting: Voting = DEFAULT) -> Votes:
+    """Weigh each neighbour as `voting` says, and share the votes among the labels.
 
     Parameters
     ----------
@@ -44,13 +45,15 @@ def vote(neighbors: Neighbors, codes: Ints, n_labels: int) -> Votes:
         Of n cells.
     codes
         (n, k) code of each neighbour's label; ignored where the neighbour's id is -1.
-    n_labels
-        L, how many codes there are.
+    counts
+        (L,) how many searched cells there are of each label.
+    voting
+        What a vote weighs.
     """
     n_cells, k = codes.shape
-    weights = np.where(neighbors.ids >= 0, 1.0 / (neighbors.distances.astype(np.float64) + EPSILON), 0.0)
-    totals = np.zeros((n_cells, n_labels))
-    first_rank = np.full((n_cells, n_labels), k)
+    weights = np.where(neighbors.ids >= 0, _weights(neighbors, voting) / _handicap(codes, counts, voting), 0.0)
+    totals = np.zeros((n_cells, len(counts)))
+    first_rank = np.full((n_cells, len(counts)), k)
     cells = np.arange(n_cells)
     for rank in range(k - 1, -1, -1):  # nearest last, so that its rank stays
         here = neighbors.ids[:, rank] >= 0
@@ -62,3 +65,18 @@ def vote(neighbors: Neighbors, codes: Ints, n_labels: int) -> Votes:
     winner = np.where(best, first_rank, k + 1).argmin(axis=1).astype(np.int64)
     winner[whole[:, 0] == 0] = -1
     return Votes(winner, shares.astype(np.float32))
+
+
+def _weights(neighbors: Neighbors, voting: Voting) -> Doubles:
+    """Return (n, k) weights by distance; of no meaning where there is no neighbour."""
+    distances = neighbors.distances.astype(np.float64)
+    if voting.weights == "inverse":
+        return 1.0 / (distances + EPSILON)
+    # Of each cell's weights only the ratios matter: counted from its nearest neighbour, not all of them can vanish.
+    nearest = np.where(neighbors.ids[:, :1] >= 0, distances[:, :1], 0.0)
+    return np.exp((nearest - distances) / voting.temperature)
+
+
+def _handicap(codes: Ints, counts: Ints, voting: Voting) -> Doubles:
+    """Return (n, k) what the votes are divided by, for the frequency of their labels."""
+    return np.asarray(np.maximum(counts, 1) ** voting.frequency, np.float64)[codes]

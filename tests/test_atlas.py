@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def test_an_atlas_says_what_it_was_made_from(atlas: Atlas) -> None:
     made = atlas.manifest
     assert made["source"]["file"] == "reference.h5ad"
     assert made["matrix"] == {"key": "X", "scale": "counts", "log1p_total": None}
-    assert made["keys"] == {"label": "cell_type", "batch": "donor", "label_id": "cl_id"}
+    assert made["keys"] == {"label": "cell_type", "batch": "donor", "label_id": "cl_id", "obs": []}
     assert (made["n_cells"], made["n_empty"], made["n_labels"], made["taxon_id"]) == (120, 0, 4, 9606)
     assert made["coverage"] == {
         "names": "var_names taken as human symbols, by the human gene texts 2021-07-01",
@@ -120,6 +121,8 @@ def test_a_name_is_taken_once(store: sv.Store, files: Path) -> None:
         ({"label_key": "celltype"}, KeyNotFoundError, "'celltype'"),
         ({"batch_key": "batch"}, KeyNotFoundError, "--batch-key"),
         ({"label_id_key": "donor"}, LabelError, "has ids 'd0' and 'd1'"),
+        ({"obs_keys": ["tissue"]}, KeyNotFoundError, "--obs-key"),
+        ({"obs_keys": ["batch"]}, InputError, "none of row, cell_id"),
         ({"layer": "spliced"}, KeyNotFoundError, "spliced"),
         ({"recipe": sv.RECIPES["genept-w"]}, NotInStoreError, "scvec embed --taxon human --encoder minilm"),
         ({"recipe": sv.Recipe(name="big", weights="svd", dimension=150)}, InputError, "150 dimensions"),
@@ -275,6 +278,100 @@ def test_empty_reference_cells_are_kept_and_not_searched(store: sv.Store, tmp_pa
 
 
 @pytest.fixture
+def kept(store: sv.Store, tmp_path: Path) -> Atlas:
+    """An atlas that keeps further columns: one of numbers, one of two words with quotes in its values."""
+    cells = toy.cells(40)
+    cells.obs["Tissue"] = ["pancreas", "islet"] * 20
+    cells.obs["age"] = [30, 40, 50, 60] * 10
+    cells.obs["cell line"] = [f"it's {i % 5}" for i in range(40)]
+    cells.write_h5ad(tmp_path / "r.h5ad")
+    keys = ("Tissue", "age", "cell line")
+    return sv.atlas.build(store, "kept", tmp_path / "r.h5ad", label_key="cell_type", recipe=HASH, obs_keys=keys)
+
+
+def test_further_columns_are_kept_as_strings(kept: Atlas, store: sv.Store, files: Path) -> None:
+    assert kept.manifest["keys"]["obs"] == ["Tissue", "age", "cell line"]
+    assert kept.obs.column_names[-3:] == ["Tissue", "age", "cell line"]
+    assert kept.obs["age"].to_pylist()[:3] == ["30", "40", "50"]
+    assert "tissue" not in sv.atlas.open_atlas(store, "toy").obs.column_names
+    calls = sv.annotate(files / "query.h5ad", kept, where="tissue = 'islet'")
+    assert (calls.neighbors.ids[calls.neighbors.ids >= 0] % 2 == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("condition", "rows"),
+    [
+        ("Tissue = 'islet'", range(1, 40, 2)),
+        ("tissue = 'islet' AND age IN ('40')", range(1, 40, 4)),
+        ("CAST(age AS INT) > 45", [i for i in range(40) if i % 4 > 1]),
+        ("`cell line` = 'it''s 3'", range(3, 40, 5)),
+        ("label LIKE 'al%' OR label = 'beta' -- a remark", [i for i in range(40) if i % 4 < 2]),
+        ("cell_id = 's0c7'", [7]),
+        ("NOT empty AND row >= 38", [38, 39]),
+        ("age = '31'", []),
+    ],
+)
+def test_conditions_on_cells(kept: Atlas, condition: str, rows: Sequence[int]) -> None:
+    assert kept.where(condition).tolist() == list(rows)
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("", "Expected: an expression"),
+        ("tissu = 'islet'", "No field named tissu"),
+        ("tissue", "condition 'tissue'"),
+        ("tissue = 'islet' age = '30'", "found: age"),
+        ("tissue = 'islet' LIMIT 3", "found: LIMIT"),
+        ("tissue = 'islet') OR true", "brackets do not match"),
+        ("tissue = 'islet'; DROP TABLE cells", "found: ;"),
+        ("tissue = islet", "No field named islet"),
+        ("tissue = ?", "a placeholder"),
+        ("\"Tissue\" != 'islet'", '"Tissue" in double quotes is read as text'),
+        ("CAST(tissue AS INT) = 1", "Cannot cast string"),
+        ("vector = 1", "condition 'vector = 1'"),
+        ("'", "Unterminated"),
+    ],
+)
+def test_what_is_no_condition(kept: Atlas, condition: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        kept.where(condition)
+    assert message in caught.value.seen
+    assert "row, cell_id, dataset, batch, label, label_id, empty, Tissue, age, cell line" in caught.value.wanted
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [["batch"], ["Label"], ["vector"], ["row"], ["a.b"], ["a`b"], ["_rowid"], ["donor", "donor"], ["donor", "Donor"]],
+)
+def test_columns_that_cannot_be_kept(store: sv.Store, tmp_path: Path, keys: list[str]) -> None:
+    cells = toy.cells(8)
+    for key in keys:
+        cells.obs[key] = "x"
+    cells.write_h5ad(tmp_path / "r.h5ad")
+    with pytest.raises(InputError, match="cannot be kept by --obs-key"):
+        sv.atlas.build(store, "x", tmp_path / "r.h5ad", label_key="cell_type", recipe=HASH, obs_keys=keys)
+
+
+def test_an_atlas_that_keeps_no_column_is_read_as_before(store: sv.Store, files: Path) -> None:
+    """Atlases built before further columns could be kept do not say that they keep none."""
+    atlas = sv.atlas.open_atlas(store, "toy")
+    del atlas.manifest["keys"]["obs"]
+    assert atlas.obs.column_names == ["row", "cell_id", "dataset", "batch", "label", "label_id", "empty"]
+
+
+def test_empty_cells_are_not_among_those_left(store: sv.Store, tmp_path: Path) -> None:
+    cells = toy.cells(40, form="dense")
+    cells.X[5] = 0
+    cells.write_h5ad(tmp_path / "r.h5ad")
+    built = sv.atlas.build(store, "r", tmp_path / "r.h5ad", label_key="cell_type", recipe=HASH)
+    calls = sv.annotate(tmp_path / "r.h5ad", built, where="row < 10")
+    assert calls.provenance["n_searched"] == 9
+    assert 5 not in calls.neighbors.ids
+
+
+@pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A bucket on a real S3 server on loopback."""
     import socket
@@ -314,6 +411,7 @@ def test_a_store_in_an_object_store(bucket: str, ncbi: tuple[Path, Path], files:
     sv.atlas.build(store, "far", files / "reference.h5ad", label_key="cell_type", label_id_key="cl_id", genes=genes)
     again = sv.Store(bucket)
     assert sv.atlas.list_atlases(again) == ["far"]
+    assert len(sv.atlas.open_atlas(again, "far").where("label = 'beta'")) == 30
     calls = sv.annotate(files / "query.h5ad", sv.atlas.open_atlas(again, "far"))
     near = sv.annotate(files / "query.h5ad", atlas)
     assert calls.to_frame().equals(near.to_frame())

@@ -47,6 +47,11 @@ VERBS = [
     ("atlas", "build"),
     ("atlas", "list"),
     ("atlas", "info"),
+    ("ontology",),
+    ("ontology", "pull"),
+    ("ontology", "import"),
+    ("ontology", "list"),
+    ("ontology", "match"),
     ("query",),
     ("evaluate",),
 ]
@@ -56,7 +61,7 @@ VERBS = [
 def test_help_of_every_verb(run: Run, verb: tuple[str, ...]) -> None:
     code, out, _ = run(*verb, "--help")
     assert code == 0
-    if verb not in (("genes",), ("atlas",)):
+    if verb not in (("genes",), ("atlas",), ("ontology",)):
         assert f"Example: scvec {' '.join(verb)}" in " ".join(out.split())
         assert all(option in out for option in ("--json", "--quiet"))
         assert ("--store" in out and "SCVEC_STORE" in out) or verb in (("models",), ("demo",))

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scvec import index as indexes
 from scvec.errors import InputError
-from scvec.index import Index
+from scvec.index import Index, among
 from scvec.index.exact import Exact
 from scvec.spec import IndexSpec
 from scvec.types import Floats, Ints, Neighbors
@@ -39,6 +41,13 @@ def truth(queries: Floats, k: int) -> tuple[Ints, np.ndarray[Any, np.dtype[np.fl
     distances = 1 - queries.astype(np.float64) @ VECTORS.astype(np.float64).T
     order = np.lexsort((np.broadcast_to(IDS, distances.shape), distances), axis=1)[:, :k]
     return IDS[order], np.take_along_axis(distances, order, 1)
+
+
+def restricted(queries: Floats, k: int, rows: Ints) -> tuple[Ints, np.ndarray[Any, np.dtype[np.float64]]]:
+    """Exact search among some rows, in its shortest form."""
+    ids, distances = truth(queries, len(IDS))
+    keep = np.isin(ids, rows)
+    return tuple(one[keep].reshape(len(queries), -1)[:, :k] for one in (ids, distances))  # type: ignore[return-value]
 
 
 def search(index: Index, queries: Floats = QUERIES, k: int = K) -> Neighbors:
@@ -139,3 +148,107 @@ def test_recall_is_measured_without_the_cell_itself() -> None:
     ]
     assert measured == pytest.approx(np.mean(hits), abs=0.005)
     assert measured < 1
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have some hundred rows count as many: fewer than thousands are searched exactly."""
+    monkeypatch.setattr(among, "MIN_ROWS", 0)
+
+
+# Which kinds FAISS 1.15 can tell the rows to search among.
+SELECTING = {
+    "exact": True,
+    "Flat": True,
+    "SQ8": True,
+    "HNSW32": True,
+    "HNSW32,SQ8": True,
+    "IVF16,Flat": True,
+    "IVF8,SQ8": True,
+    "IVF8,PQ8x4fs": True,
+    "PCA16,Flat": True,
+    "PCA16,IVF8,Flat": True,
+    "PCA16,HNSW16": True,
+    "PQ8x4": False,
+    "PQ8x4fs": False,
+    "NSG16": False,
+    "Flat,RFlat": False,
+    "IVF8,PQ8x4,RFlat": False,
+}
+LOSSY = {"IVF8,PQ8x4fs": 0.4, "PCA16,Flat": 0.5, "PCA16,IVF8,Flat": 0.5, "PCA16,HNSW16": 0.5}
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.8])
+@pytest.mark.parametrize("factory", SELECTING)
+def test_among_some_rows_against_exact_search_of_these(factory: str, share: float) -> None:
+    index = indexes.build(factory, IDS, VECTORS)
+    assert index.selects is SELECTING[factory]
+    rows = np.random.default_rng(5).choice(IDS, int(share * len(IDS)), replace=False)
+    found = indexes.search(indexes.narrowed(index, rows, vectors_of), vectors_of, QUERIES, K)
+    ids, distances = restricted(QUERIES, K, rows)
+    assert np.isin(found.ids, rows).all()
+    assert all(len(set(row)) == K for row in found.ids.tolist())
+    recomputed = 1 - np.einsum("nd,nkd->nk", QUERIES, vectors_of(found.ids.ravel()).reshape(40, K, 32).astype(float))
+    np.testing.assert_allclose(found.distances, recomputed, atol=1e-6)
+    shared = np.mean([len(set(a) & set(b)) / K for a, b in zip(found.ids.tolist(), ids.tolist(), strict=True)])
+    if share < 0.1 or not index.selects or factory in ("exact", "Flat"):
+        np.testing.assert_array_equal(found.ids, ids)
+        np.testing.assert_allclose(found.distances, distances, atol=1e-6)
+    assert shared >= LOSSY.get(factory, 0.9 if share < 0.5 else 0.6)
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("factory", ["HNSW16", "IVF32,Flat"])
+def test_rows_far_from_the_query_are_found(factory: str) -> None:
+    """Two far groups of cells: the query's own is left out, so that its graph or its lists hold none of the rest."""
+    rng = np.random.default_rng(3)
+    centre = np.repeat(np.eye(2, 16) * 5, 600, axis=0)
+    vectors = (centre + rng.standard_normal((1200, 16))).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = np.arange(1200)
+    index, other = indexes.build(factory, ids, vectors), ids[600:]
+    bare = index.candidates(vectors[:50], K, other)
+    found = indexes.search(indexes.narrowed(index, other, vectors.__getitem__), vectors.__getitem__, vectors[:50], K)
+    expected = indexes.search(Exact(other, vectors[other]), vectors.__getitem__, vectors[:50], K)
+    assert (bare < 0).any() == (factory == "HNSW16")
+    np.testing.assert_array_equal(found.ids, expected.ids)
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("factory", ["exact", "Flat", "HNSW32", "IVF16,Flat", "NSG16"])
+@pytest.mark.parametrize("n_rows", [1, 5, 20, 700])
+def test_among_rows_the_batch_size_does_not_matter(factory: str, n_rows: int) -> None:
+    index = indexes.narrowed(indexes.build(factory, IDS, VECTORS), IDS[:n_rows], vectors_of)
+    assert len(index) == n_rows
+    whole = indexes.search(index, vectors_of, QUERIES, K)
+    assert ((whole.ids >= 0).sum(axis=1) == min(K, n_rows)).all()
+    parts = [indexes.search(index, vectors_of, QUERIES[i : i + 7], K) for i in range(0, 40, 7)]
+    np.testing.assert_array_equal(np.concatenate([one.ids for one in parts]), whole.ids)
+
+
+def test_few_rows_are_searched_exactly() -> None:
+    index = indexes.build("PCA4,HNSW8", IDS, VECTORS)
+    rows = IDS[:700]
+    for n_least, same in ((0, False), (701, True)):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(among, "MIN_ROWS", n_least)
+            found = indexes.search(indexes.narrowed(index, rows, vectors_of), vectors_of, QUERIES, K)
+            assert np.array_equal(found.ids, restricted(QUERIES, K, rows)[0]) is same
+
+
+def test_all_rows_are_the_index_itself() -> None:
+    index = indexes.build("HNSW32", IDS, VECTORS)
+    assert indexes.narrowed(index, IDS, vectors_of) is index
+
+
+@given(st.data())
+def test_exact_search_among_any_rows(data: st.DataObject) -> None:
+    rows = np.array(data.draw(st.lists(st.sampled_from(IDS.tolist()), min_size=1, max_size=30, unique=True)))
+    k = data.draw(st.integers(1, 20))
+    index = Exact(IDS, VECTORS)
+    ids, _ = restricted(QUERIES[:3], k, rows)
+    np.testing.assert_array_equal(index.candidates(QUERIES[:3], k, rows), ids)
+    np.testing.assert_array_equal(
+        indexes.search(indexes.narrowed(index, rows, vectors_of), vectors_of, QUERIES[:3], k).ids[:, : len(rows)], ids
+    )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import h5py
@@ -12,8 +14,10 @@ import scipy.sparse as sp
 import scvec as sv
 from scvec import output
 from scvec.atlas import Atlas
+from scvec.cli import main
 from scvec.errors import DiskFullError, InputError
 from scvec.ingest.cells import matrix as matrix_module
+from scvec.voting import Voting
 from tests import toy
 
 
@@ -101,6 +105,146 @@ def test_any_k(atlas: Atlas, files: Path, k: int) -> None:
     calls = sv.annotate(files / "query.h5ad", atlas, k=k)
     assert (calls.neighbors.ids >= 0).sum(axis=1).tolist() == [min(k, 120)] * 41
     assert calls.to_frame()["neighbors"].list.len().to_list() == [min(k, 120)] * 41
+
+
+def test_k_is_that_of_the_voting_unless_it_is_given(atlas: Atlas, files: Path) -> None:
+    four = sv.annotate(files / "query.h5ad", atlas, voting=Voting(k=4, frequency=0.5))
+    assert four.neighbors.ids.shape == (41, 4)
+    three = sv.annotate(files / "query.h5ad", atlas, k=3, voting=Voting(k=4, frequency=0.5))
+    assert three.provenance["vote"] == {"k": 3, "weights": "inverse", "temperature": 0.1, "frequency": 0.5}
+    assert three.neighbors.ids.shape == (41, 3)
+
+
+def test_softmax_of_the_distances_that_are_given(atlas: Atlas, files: Path) -> None:
+    calls = sv.annotate(files / "query.h5ad", atlas, voting=Voting(weights="softmax", temperature=0.05))
+    weights = np.exp(-calls.neighbors.distances.astype(np.float64) / 0.05)
+    voted = atlas.labels[calls.neighbors.ids]
+    for code, label in enumerate(calls.labels):
+        expected = (weights * (voted == label)).sum(axis=1) / weights.sum(axis=1)
+        np.testing.assert_allclose(calls.scores[:, code], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_rare_labels_are_heard_by_frequency(store: sv.Store, files: Path, tmp_path: Path) -> None:
+    """Of the cells of one kind all but four bear one name: the other name is heard as well, if asked."""
+    cells = toy.cells(200)
+    kind = cells.obs["cell_type"].to_numpy(str)
+    rare = np.flatnonzero(kind == "beta")[:4]
+    cells.obs["cell_type"] = [f"rare {one}" if i in rare else one for i, one in enumerate(kind)]
+    cells.write_h5ad(tmp_path / "r.h5ad")
+    hashed = sv.RECIPES["genept-w"].with_encoder("hash")
+    made = sv.atlas.build(store, "r", tmp_path / "r.h5ad", label_key="cell_type", recipe=hashed)
+    plain = sv.annotate(files / "query.h5ad", made, k=50)
+    fair = sv.annotate(files / "query.h5ad", made, k=50, voting=Voting(frequency=1))
+    at = plain.labels.index("rare beta"), plain.labels.index("beta")
+    beta = plain.label == "beta"
+    ratio = [one.scores[beta][:, at[0]] / one.scores[beta][:, at[1]] for one in (plain, fair)]
+    np.testing.assert_allclose(ratio[1], ratio[0] * 46 / 4, rtol=1e-4)
+    # Counted among the cells that are searched, not among all: of row 0 to 39, ten are beta cells, four of them rare.
+    few, fair_few = (
+        sv.annotate(files / "query.h5ad", made, k=40, voting=Voting(frequency=power), where="row < 40")
+        for power in (0, 1)
+    )
+    ratio = [one.scores[:, at[0]] / one.scores[:, at[1]] for one in (few, fair_few)]
+    np.testing.assert_allclose(ratio[1], ratio[0] * 6 / 4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("k", [1, 15])
+def test_blocked_labels_are_not_searched(atlas: Atlas, files: Path, calls: sv.Annotation, k: int) -> None:
+    asked: tuple[dict[str, Any], ...] = (
+        {"block": ["beta", "immune"]},
+        {"allow": ["alpha", "ductal"]},
+        {"allow": ["alpha", "ductal", "beta"], "block": ["beta"]},
+    )
+    for options in asked:
+        few = sv.annotate(files / "query.h5ad", atlas, k=k, **options)
+        assert set(few.label) == {"alpha", "ductal"}
+        assert (few.neighbors.ids >= 0).all()
+        assert set(atlas.labels[few.neighbors.ids.ravel()]) <= {"alpha", "ductal"}
+        assert few.labels == calls.labels
+        assert (few.scores[:, [1, 3]] == 0).all()
+        same = np.isin(calls.label, ["alpha", "ductal"])
+        np.testing.assert_array_equal(few.label[same], calls.label[same])
+        near = atlas.search(few.vectors, 120)
+        allowed = np.isin(atlas.labels[near.ids], ["alpha", "ductal"])
+        np.testing.assert_array_equal(few.neighbors.ids, near.ids[allowed].reshape(41, -1)[:, :k])
+        assert "60 of 120 cells searched: " in few.notes[-1]
+        assert few.provenance["n_searched"] == 60
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"allow": ["betta"]}, "label for --allow 'betta'; wanted one of: beta. To"),
+        ({"block": ["ALPHA"]}, "label for --block 'ALPHA'; wanted one of: alpha. To"),
+        ({"block": ["qqqqq"]}, "one of: alpha, beta, ductal, immune"),
+        ({"allow": ["beta"], "block": ["beta"]}, "no cell of atlas 'toy' is left by allow beta; block beta"),
+        ({"where": "tissue = 'x'"}, "No field named tissue.*row, cell_id, dataset, batch, label, label_id, empty"),
+        ({"where": "batch ="}, "Expected: an expression"),
+        ({"where": "batch = 'd9'"}, "left by where batch = 'd9'.*some cells, by their label or their row, cell_id"),
+        ({"where": "batch = 'd1' label = 'beta'"}, "found: label"),
+        ({"cluster_key": "nope"}, "--cluster-key"),
+    ],
+)
+def test_voters_that_are_not_there(atlas: Atlas, files: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        sv.annotate(files / "query.h5ad", atlas, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [7, 1000])
+def test_a_condition_leaves_the_cells_it_holds_for(
+    atlas: Atlas, files: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix_module, "MAX_BATCH_CELLS", size)
+    calls = sv.annotate(files / "query.h5ad", atlas, where="batch = 'd1' AND NOT label = 'immune'", block=["beta"])
+    batch = np.array(atlas.obs["batch"].to_pylist())
+    rows = np.flatnonzero((batch == "d1") & np.isin(atlas.labels, ["alpha", "ductal"]))
+    assert set(calls.neighbors.ids.ravel()) <= set(rows.tolist())
+    distances = 1 - calls.vectors.astype(np.float64) @ atlas.vectors(rows).astype(np.float64).T
+    np.testing.assert_array_equal(calls.neighbors.ids, rows[np.argsort(distances, axis=1, kind="stable")[:, :15]])
+    assert (
+        calls.notes[-1] == f"{len(rows)} of 120 cells searched: where batch = 'd1' AND NOT label = 'immune'; block beta"
+    )
+
+
+def test_more_neighbours_asked_for_than_were_searched(atlas: Atlas, files: Path) -> None:
+    calls = sv.annotate(files / "query.h5ad", atlas, k=15, where="row < 9")
+    assert (calls.neighbors.ids >= 0).sum(axis=1).tolist() == [9] * 41
+    assert calls.notes[-1] == "k is 15 and 9 cells were searched: all of them vote"
+    np.testing.assert_allclose(calls.scores.sum(axis=1), 1, rtol=1e-5)
+    assert not any("were searched" in note for note in sv.annotate(files / "query.h5ad", atlas).notes)
+
+
+def test_an_index_that_cannot_leave_cells_out_says_so(store: sv.Store, files: Path) -> None:
+    hashed = sv.RECIPES["genept-w"].with_encoder("hash")
+    spec = sv.IndexSpec(factory="NSG16")
+    made = sv.atlas.build(
+        store, "graph", files / "reference.h5ad", label_key="cell_type", batch_key="donor", recipe=hashed, index=spec
+    )
+    calls = sv.annotate(files / "query.h5ad", made, where="batch != 'd1'")
+    exact = sv.annotate(files / "query.h5ad", sv.atlas.open_atlas(store, "toy"), where="batch != 'd1'")
+    assert "80 of 120 cells searched, exactly, as an index NSG16 cannot leave cells out: where" in calls.notes[-1]
+    assert calls.to_frame().equals(exact.to_frame().with_columns(label_id=pl.lit(None, pl.String)))
+
+
+def test_the_options_of_both_verbs(
+    store: sv.Store, files: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    voters = ["--where", "batch != 'd0'", "--block", "beta", "--block", "immune", "--k", "7"]
+    voting = ["--weights", "softmax", "--temperature", "0.3", "--frequency", "0.5", "--cluster-key", "donor"]
+    asked = [str(files / "query.h5ad"), "--atlas", "toy", "--store", store.uri, *voters, *voting, "--json"]
+    out = tmp_path / "calls.parquet"
+    for verb in (["query", "--out", str(out)], ["evaluate", "--label-key", "cell_type"]):
+        assert main([*verb, *asked]) == 0
+        captured = capsys.readouterr()
+        said = json.loads(captured.out)
+        assert said["vote"] == {"k": 7, "weights": "softmax", "temperature": 0.3, "frequency": 0.5}
+        assert (said["where"], said["block"], said["clusters"]) == ("batch != 'd0'", ["beta", "immune"], "donor")
+        assert "40 of 120 cells searched" in captured.err
+    assert set(pl.read_parquet(out)["label"]) == {"alpha", "ductal"}
+    assert set(pl.read_parquet(out)["cluster"]) == {"d0", "d1", "d2"}
+    assert main(["query", "--out", str(out), *asked, "--allow", "betta"]) == 2
+    assert capsys.readouterr().err.startswith("scvec: no label for --allow 'betta'")
 
 
 @pytest.mark.parametrize("k", [0, -3])

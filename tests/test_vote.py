@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from scvec.types import Neighbors
+from scvec.errors import InputError
+from scvec.types import Ints, Neighbors
 from scvec.vote import vote
+from scvec.voting import Voting
 
 
 def neighbors(*distances: float) -> Neighbors:
@@ -12,22 +18,27 @@ def neighbors(*distances: float) -> Neighbors:
     return Neighbors(np.where(np.isfinite(found), np.arange(len(distances)), -1), found)
 
 
+def even(n_labels: int) -> Ints:
+    """As many searched cells of each label."""
+    return np.ones(n_labels, np.int64)
+
+
 def test_weights_are_the_inverse_of_the_distance() -> None:
-    votes = vote(neighbors(0.1, 0.3, 0.3), np.array([[0, 1, 1]]), 3)
+    votes = vote(neighbors(0.1, 0.3, 0.3), np.array([[0, 1, 1]]), even(3))
     near, far = 1 / 0.101, 1 / 0.301
     np.testing.assert_allclose(votes.shares, [[near / (near + 2 * far), 2 * far / (near + 2 * far), 0]], rtol=1e-6)
     assert votes.winner.tolist() == [0]
 
 
 def test_a_tie_goes_to_the_nearest() -> None:
-    assert vote(neighbors(0.1, 0.1), np.array([[1, 0]]), 2).winner.tolist() == [1]
-    assert vote(neighbors(0.1, 0.1), np.array([[0, 1]]), 2).winner.tolist() == [0]
+    assert vote(neighbors(0.1, 0.1), np.array([[1, 0]]), even(2)).winner.tolist() == [1]
+    assert vote(neighbors(0.1, 0.1), np.array([[0, 1]]), even(2)).winner.tolist() == [0]
 
 
 def test_missing_neighbours_have_no_vote() -> None:
-    votes = vote(neighbors(0.3, np.inf, np.inf), np.array([[1, 0, 0]]), 2)
+    votes = vote(neighbors(0.3, np.inf, np.inf), np.array([[1, 0, 0]]), even(2))
     assert votes.shares.tolist() == [[0, 1]]
-    none = vote(neighbors(np.inf), np.array([[0]]), 2)
+    none = vote(neighbors(np.inf), np.array([[0]]), even(2))
     assert none.winner.tolist() == [-1]
     assert none.shares.tolist() == [[0, 0]]
 
@@ -35,6 +46,87 @@ def test_missing_neighbours_have_no_vote() -> None:
 def test_shares_sum_to_one() -> None:
     rng = np.random.default_rng(0)
     found = Neighbors(rng.integers(0, 9, (30, 5)), np.sort(rng.random((30, 5)).astype(np.float32), axis=1))
-    votes = vote(found, rng.integers(0, 4, (30, 5)), 4)
+    votes = vote(found, rng.integers(0, 4, (30, 5)), even(4))
     assert votes.shares.sum(axis=1) == pytest.approx(np.ones(30))
     np.testing.assert_array_equal(votes.shares.max(axis=1), votes.shares[np.arange(30), votes.winner])
+
+
+def test_softmax_weights_fall_off_with_the_distance() -> None:
+    softmax = Voting(weights="softmax", temperature=0.2)
+    votes = vote(neighbors(0.1, 0.3, 0.4), np.array([[0, 1, 1]]), even(2), softmax)
+    weights = np.exp(-np.array([0.1, 0.3, 0.4]) / 0.2)
+    np.testing.assert_allclose(votes.shares, [[weights[0], weights[1] + weights[2]] / weights.sum()], rtol=1e-5)
+
+
+def test_a_low_temperature_leaves_the_nearest_a_vote() -> None:
+    votes = vote(
+        neighbors(1.5, 1.6, np.inf), np.array([[1, 0, 0]]), even(2), Voting(weights="softmax", temperature=1e-5)
+    )
+    assert votes.winner.tolist() == [1]
+    assert votes.shares.tolist() == [[0, 1]]
+    none = vote(neighbors(np.inf), np.array([[0]]), even(2), Voting(weights="softmax"))
+    assert (none.winner.tolist(), none.shares.tolist()) == ([-1], [[0, 0]])
+
+
+def test_votes_are_divided_by_the_frequency_of_their_label() -> None:
+    found, codes, counts = neighbors(0.2, 0.2, 0.2), np.array([[0, 0, 1]]), np.array([100, 4, 0])
+    assert vote(found, codes, counts).winner.tolist() == [0]
+    for power in (0.25, 0.5, 1.0):
+        votes = vote(found, codes, counts, Voting(frequency=power))
+        common, rare = 2 / 100**power, 1 / 4**power
+        np.testing.assert_allclose(votes.shares, [[common / (common + rare), rare / (common + rare), 0]], rtol=1e-6)
+    assert vote(found, codes, counts, Voting(frequency=1)).winner.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"k": 0}, "above 0"),
+        ({"weights": "cubic"}, "one of: inverse, softmax"),
+        ({"temperature": 0}, "above 0"),
+        ({"temperature": float("nan")}, "above 0"),
+        ({"temperature": float("inf")}, "above 0"),
+        ({"frequency": -0.1}, "from 0 to 1"),
+        ({"frequency": 1.1}, "from 0 to 1"),
+        ({"frequency": float("nan")}, "from 0 to 1"),
+    ],
+)
+def test_parameters_out_of_range(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Voting(**values)
+
+
+VOTINGS = st.builds(
+    Voting,
+    weights=st.sampled_from(["inverse", "softmax"]),
+    temperature=st.floats(1e-3, 10),
+    frequency=st.floats(0, 1),
+)
+
+
+@given(VOTINGS, st.integers(0, 2**31), st.integers(1, 6), st.integers(1, 9), st.integers(1, 5))
+def test_any_vote_is_fair(voting: Voting, seed: int, n_cells: int, k: int, n_labels: int) -> None:
+    """Shares are shares, none goes to a label without neighbours, and names of labels do not matter."""
+    rng = np.random.default_rng(seed)
+    distances = np.sort(rng.random((n_cells, k)).astype(np.float32), axis=1)
+    there = np.arange(k) < rng.integers(0, k + 1, (n_cells, 1))
+    found = Neighbors(np.where(there, rng.integers(0, 99, (n_cells, k)), -1), np.where(there, distances, np.inf))
+    codes, counts = rng.integers(0, n_labels, (n_cells, k)), rng.integers(1, 1000, n_labels)
+    votes = vote(found, codes, counts, voting)
+    np.testing.assert_allclose(votes.shares.sum(axis=1), there.any(axis=1), rtol=1e-5)
+    for cell in range(n_cells):
+        present = set(codes[cell][there[cell]].tolist())
+        assert set(np.flatnonzero(votes.shares[cell]).tolist()) <= present
+        assert votes.winner[cell] in (present or {-1})
+    swap = rng.permutation(n_labels)
+    renamed = vote(found, swap[codes], counts[np.argsort(swap)], voting)
+    np.testing.assert_allclose(renamed.shares[:, swap], votes.shares, atol=1e-6)
+    assert renamed.winner.tolist() == [swap[one] if one >= 0 else -1 for one in votes.winner]
+
+
+@given(st.integers(0, 2**31), st.floats(0.01, 1))
+def test_a_nearer_neighbour_never_weighs_less(seed: int, temperature: float) -> None:
+    distances = np.sort(np.random.default_rng(seed).random(6)).tolist()
+    for voting in (Voting(), Voting(weights="softmax", temperature=temperature)):
+        shares = vote(neighbors(*distances), np.arange(6)[None], even(6), voting).shares[0]
+        assert (np.diff(shares) <= 0).all()

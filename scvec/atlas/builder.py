@@ -7,7 +7,7 @@ follow the tag, so that a build which did not come to its end was not there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import scvec
 from scvec import index as indexes
 from scvec.arrow import vectors_from_arrow
-from scvec.atlas.cells import Cells
+from scvec.atlas.cells import Cells, obs_columns
 from scvec.atlas.reference import (
     CURRENT,
     Atlas,
@@ -28,7 +28,7 @@ from scvec.atlas.reference import (
 from scvec.embed import GeneVectors, open_genes
 from scvec.embed.encoders import Address
 from scvec.embed.projection import Projection, fit
-from scvec.errors import ExistsError, GeneMatchError, InputError, LabelError, MismatchError
+from scvec.errors import ExistsError, GeneMatchError, InputError, MismatchError
 from scvec.files import sha256
 from scvec.ingest import open_h5ad
 from scvec.ingest.cells.h5ad import AskedScale, CellFile, Matrix
@@ -37,7 +37,7 @@ from scvec.ingest.guards import guard, guard_species
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch, match_genes
 from scvec.spec import RECIPES, IndexSpec, Recipe
 from scvec.store import Snapshot, Store
-from scvec.types import Floats, Progress, Strings, silent
+from scvec.types import Floats, Progress, silent
 
 
 def build(
@@ -48,6 +48,7 @@ def build(
     label_key: str,
     batch_key: str | None = None,
     label_id_key: str | None = None,
+    obs_keys: Sequence[str] = (),
     genes: GeneVectors | None = None,
     recipe: Recipe | None = None,
     layer: str | None = None,
@@ -69,6 +70,8 @@ def build(
         An h5ad file.
     label_key, batch_key, label_id_key
         Columns of ``obs``: the label of each cell; its donor or batch; its label's id, such as a Cell Ontology id.
+    obs_keys
+        Further columns of ``obs`` to keep, as strings: what a query may be restricted by.
     genes
         Gene vectors to use; None: those of the recipe's encoder that are in the store.
     recipe
@@ -104,7 +107,7 @@ def build(
         raise ExistsError(f"there is an atlas {name!r}", "a new name", "choose another, or give --overwrite")
     try:
         with open_h5ad(reference) as file:
-            columns = _obs_columns(file, label_key, batch_key, label_id_key)
+            columns = obs_columns(file, label_key, batch_key, label_id_key, obs_keys)
             with file.matrix(layer, scale) as matrix:
                 match = _match(store, matrix, genes, gene_key, taxon, release)
                 bound, gene_vectors, match = _bind(store, recipe, genes, match, matrix, progress)
@@ -119,7 +122,7 @@ def build(
                 )
                 manifest = {
                     **_manifest(name, file, matrix, match, projection),
-                    "keys": {"label": label_key, "batch": batch_key, "label_id": label_id_key},
+                    "keys": {"label": label_key, "batch": batch_key, "label_id": label_id_key, "obs": list(obs_keys)},
                 }
                 version = table.write(
                     cells.embedded(projection, progress), cells.schema(projection.dimension), manifest
@@ -152,23 +155,6 @@ def _recipe(recipe: Recipe | None, genes: GeneVectors | None) -> Recipe:
             "use recipe.with_encoder(...)",
         )
     return recipe
-
-
-def _obs_columns(file: CellFile, label_key: str, batch_key: str | None, label_id_key: str | None) -> dict[str, Strings]:
-    columns = {"label": file.labels(label_key, "--label-key")}
-    columns["batch"] = file.labels(batch_key, "--batch-key") if batch_key else np.full(len(file.obs_names), "", object)
-    columns["label_id"] = (
-        file.labels(label_id_key, "--label-id-key") if label_id_key else np.full(len(file.obs_names), "", object)
-    )
-    ids_of: dict[str, str] = {}
-    for label, label_id in zip(columns["label"].tolist(), columns["label_id"].tolist(), strict=True):
-        if ids_of.setdefault(label, label_id) != label_id:
-            raise LabelError(
-                f"{file.path}: label {label!r} has ids {ids_of[label]!r} and {label_id!r}",
-                "one id for a label",
-                "mend obs",
-            )
-    return columns
 
 
 def _match(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,56 @@ import pyarrow as pa
 from scvec.arrow import vectors_to_arrow
 from scvec.atlas.reference import OBS_COLUMNS
 from scvec.embed.projection import Projection
-from scvec.ingest.cells.h5ad import Matrix
+from scvec.errors import InputError, LabelError
+from scvec.ingest.cells.h5ad import CellFile, Matrix
 from scvec.ingest.cells.scale import expression
 from scvec.ingest.matching import GeneMatch
 from scvec.types import Floats, Progress, Strings
+
+FIXED_COLUMNS = ("row", *OBS_COLUMNS, "vector")
+
+
+def obs_columns(
+    file: CellFile, label_key: str, batch_key: str | None, label_id_key: str | None, obs_keys: Sequence[str] = ()
+) -> dict[str, Strings]:
+    """Return (n,) label, batch and label_id of each cell, "" where there is no key, and its values under `obs_keys`.
+
+    Raises
+    ------
+    InputError
+        If a column is not there or lacks values, if one of `obs_keys` cannot name a column of the table, or if a label
+        has two ids.
+    """
+    _check_names(file, obs_keys)
+    none = np.full(len(file.obs_names), "", object)
+    columns = {
+        "label": file.labels(label_key, "--label-key"),
+        "batch": file.labels(batch_key, "--batch-key") if batch_key else none,
+        "label_id": file.labels(label_id_key, "--label-id-key") if label_id_key else none,
+    }
+    ids_of: dict[str, str] = {}
+    for label, label_id in zip(columns["label"].tolist(), columns["label_id"].tolist(), strict=True):
+        if ids_of.setdefault(label, label_id) != label_id:
+            raise LabelError(
+                f"{file.path}: label {label!r} has ids {ids_of[label]!r} and {label_id!r}",
+                "one id for a label",
+                "mend obs",
+            )
+    return columns | {key: file.labels(key, "--obs-key") for key in obs_keys}
+
+
+def _check_names(file: CellFile, obs_keys: Sequence[str]) -> None:
+    """Raise `InputError` on a name that a filter could not tell from another, or that a table cannot have."""
+    taken = set(FIXED_COLUMNS)
+    for key in obs_keys:
+        # Filters read names without regard to case, unless they stand in backticks.
+        if key.casefold() in taken or not key or key.startswith("_row") or {".", "`"} & set(key):
+            raise InputError(
+                f"{file.path}: obs[{key!r}] cannot be kept by --obs-key under that name",
+                f"each name once, none of {', '.join(FIXED_COLUMNS)}, without '.' and '`', not beginning with _row",
+                "rename the column in obs, or leave it out",
+            )
+        taken.add(key.casefold())
 
 
 class Cells:
@@ -27,7 +73,7 @@ class Cells:
     obs_names
         (n,) their names.
     columns
-        (n,) label, batch and label_id of each.
+        (n,) label, batch and label_id of each, and what else is kept of them.
     """
 
     def __init__(self, matrix: Matrix, match: GeneMatch, obs_names: Strings, columns: dict[str, Strings]) -> None:
@@ -43,13 +89,12 @@ class Cells:
     def __len__(self) -> int:
         return len(self._columns["cell_id"])
 
-    @staticmethod
-    def schema(dimension: int) -> pa.Schema:
+    def schema(self, dimension: int) -> pa.Schema:
         """Return the table's columns."""
         vector = pa.list_(pa.float32(), dimension)
         types = {
             "row": pa.int64(),
-            **dict.fromkeys(OBS_COLUMNS, pa.string()),
+            **dict.fromkeys((*OBS_COLUMNS, *self._columns), pa.string()),
             "empty": pa.bool_(),
             "vector": vector,
         }

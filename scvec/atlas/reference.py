@@ -79,8 +79,8 @@ class Atlas:
 
     @cached_property
     def obs(self) -> pa.Table:
-        """Columns `OBS_COLUMNS` and `row`, the row ids, ascending."""
-        return self.cells.read(["row", *OBS_COLUMNS])
+        """Columns `row`, the row ids, ascending, `OBS_COLUMNS`, and those that its build was told to keep."""
+        return self.cells.read(["row", *OBS_COLUMNS, *self.manifest["keys"].get("obs", ())])
 
     @cached_property
     def labels(self) -> Strings:
@@ -118,9 +118,29 @@ class Atlas:
             return np.zeros((0, self.manifest["dimension"]), np.float32)
         return vectors_from_arrow(self.cells.take(self.positions(ids), ["vector"])["vector"])
 
-    def search(self, queries: Floats, k: int) -> Neighbors:
-        """Return the k nearest reference cells of (n, d) vectors of length one."""
-        return indexes.search(self.index, self.vectors, queries, k)
+    @cached_property
+    def filled(self) -> Ints:
+        """Row ids of the cells that the index has, ascending: all but the empty ones."""
+        rows: Ints = np.asarray(self.obs["row"], np.int64)[~np.asarray(self.obs["empty"])]
+        return rows
+
+    def where(self, condition: str) -> Ints:
+        """Return the row ids for which a condition on the columns of `obs` holds, in SQL: ``"tissue = 'pancreas'"``.
+
+        Raises
+        ------
+        InputError
+            If it is no such condition.
+        """
+        return np.asarray(self.cells.where(condition, ["row"])["row"], np.int64)
+
+    def narrowed(self, rows: Ints) -> indexes.Searched:
+        """Return the index, for search among these of the `filled` rows only."""
+        return indexes.narrowed(self.index, rows, self.vectors)
+
+    def search(self, queries: Floats, k: int, index: indexes.Searched | None = None) -> Neighbors:
+        """Return the k nearest reference cells of (n, d) vectors of length one; `index` may be a `narrowed` one."""
+        return indexes.search(self.index if index is None else index, self.vectors, queries, k)
 
     def _file(self, name: str) -> str:
         return f"{version_folder(self.name, self.cells.version)}/{name}"

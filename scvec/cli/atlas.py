@@ -23,6 +23,9 @@ def build(
     label_id_key: Annotated[
         str | None, typer.Option(help="Column of obs with its label's id, such as a Cell Ontology id.")
     ] = None,
+    obs_key: Annotated[
+        list[str] | None, typer.Option(help="A further column of obs to keep, for scvec query --where; repeatable.")
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="Encoder of the gene texts; default: the recipe's, minilm.")
     ] = None,
@@ -53,6 +56,7 @@ def build(
         label_key=label_key,
         batch_key=batch_key,
         label_id_key=label_id_key,
+        obs_keys=obs_key or (),
         recipe=find_recipe(recipe).with_encoder(encoder),
         layer=layer,
         scale=scale,
@@ -110,6 +114,7 @@ def _describe(manifest: dict[str, Any]) -> str:
         "atlas": f"{manifest['name']}, version {manifest['version']}",
         "cells": f"{manifest['n_cells']:,} of {manifest['n_labels']} labels, {manifest['n_empty']:,} empty",
         "source": f"{manifest['source']['file']}, {matrix['key']} taken as {matrix['scale']}",
+        "kept": ", ".join(manifest["keys"].get("obs", ())) or "no further column of obs",
         "genes": f"{matched}, {coverage['share']:.1%} of the expression",
         "by": ", ".join(f"{route} {part['share']:.1%}" for route, part in coverage["routes"].items()),
         "texts of": ", ".join(f"{source} {part['share']:.1%}" for source, part in coverage["texts"].items()),

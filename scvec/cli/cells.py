@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
 
 import typer
+
+from scvec.voting import DEFAULT, Weights
 
 AskedScale: TypeAlias = Literal["auto", "counts", "log1p"]
 LayerOption = Annotated[str | None, typer.Option(help="Which matrix: X (the default), raw, or a layer's name.")]
@@ -15,3 +21,63 @@ GeneKeyOption = Annotated[
     str | None,
     typer.Option(help="Column of var that names the genes; default: var_names, or a usual column that covers more."),
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How a query is called: the options that ``query`` and ``evaluate`` share."""
+
+    k: Annotated[int, typer.Option(help="Neighbours that vote.")] = DEFAULT.k
+    weights: Annotated[
+        Weights, typer.Option(help="A vote's weight: 1 / (distance + 0.001), or exp(-distance / temperature).")
+    ] = DEFAULT.weights
+    temperature: Annotated[float, typer.Option(help="Of softmax weights: the lower, the more the nearest decide.")] = (
+        DEFAULT.temperature
+    )
+    frequency: Annotated[
+        float, typer.Option(help="0 to 1: how far a label's number of cells is taken from its votes.")
+    ] = DEFAULT.frequency
+    allow: Annotated[
+        list[str] | None, typer.Option(help="A label that may be called, and no other may; repeatable.")
+    ] = None
+    block: Annotated[list[str] | None, typer.Option(help="A label that may not be called; repeatable.")] = None
+    where: Annotated[
+        str | None,
+        typer.Option(help="Which cells of the atlas are searched, in SQL: \"tissue = 'pancreas' AND sex != 'male'\"."),
+    ] = None
+    cluster_key: Annotated[
+        str | None, typer.Option(help="Column of the query's obs; each cluster is called too, beside its cells.")
+    ] = None
+    cluster: Annotated[
+        str | None, typer.Option(help="The same for clusters made here: leiden, or leiden:RESOLUTION.")
+    ] = None
+    layer: LayerOption = None
+    scale: ScaleOption = "auto"
+    gene_key: GeneKeyOption = None
+    taxon: Annotated[
+        str | None,
+        typer.Option(
+            help="The query's species, where it is another than the atlas's: human, mouse, rat or a taxon id."
+        ),
+    ] = None
+    recipe: Annotated[str | None, typer.Option(help="Refuse an atlas that was not built with this recipe.")] = None
+    encoder: Annotated[str | None, typer.Option(help="Refuse an atlas that was not built with this encoder.")] = None
+
+
+def asks_how(verb: Callable[..., None]) -> Callable[..., None]:
+    """Have a verb's parameter ``how`` be asked for as the options that it is made of."""
+    hints = get_type_hints(How, include_extras=True)
+    options = [
+        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
+        for one in fields(How)
+    ]
+
+    @functools.wraps(verb)
+    def asking(**given: Any) -> None:
+        verb(how=How(**{one.name: given.pop(one.name) for one in options}), **given)
+
+    parameters: list[inspect.Parameter] = []
+    for one in inspect.signature(verb, eval_str=True).parameters.values():
+        parameters += options if one.name == "how" else [one.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+    asking.__dict__["__signature__"] = inspect.Signature(parameters)
+    return asking

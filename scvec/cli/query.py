@@ -8,34 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.cells import AskedScale, GeneKeyOption, LayerOption, ScaleOption
+from scvec.cli.cells import How, asks_how
 
 if TYPE_CHECKING:
     from scvec.annotation import Annotation
 
 QueryArgument = Annotated[Path, typer.Argument(help="An h5ad; it is not changed.", metavar="QUERY.h5ad")]
 AtlasOption = Annotated[str, typer.Option(help="The reference.")]
-KOption = Annotated[int, typer.Option(help="Neighbours that vote.")]
-TaxonOption = Annotated[
-    str | None,
-    typer.Option(help="The query's species, where it is another than the atlas's: human, mouse, rat or a taxon id."),
-]
-RecipeOption = Annotated[str | None, typer.Option(help="Refuse an atlas that was not built with this recipe.")]
-EncoderOption = Annotated[str | None, typer.Option(help="Refuse an atlas that was not built with this encoder.")]
 
 
 @app.command(epilog="Example: scvec query query.h5ad --atlas pancreas --out calls.parquet")
+@asks_how
 def query(
     query: QueryArgument,
     atlas: AtlasOption,
     out: Annotated[Path, typer.Option(help="Where to: a name that ends in .h5ad, .parquet or .csv.")],
-    k: KOption = 15,
-    layer: LayerOption = None,
-    scale: ScaleOption = "auto",
-    gene_key: GeneKeyOption = None,
-    taxon: TaxonOption = None,
-    recipe: RecipeOption = None,
-    encoder: EncoderOption = None,
+    *,
+    how: How,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -45,7 +34,7 @@ def query(
 
     ui = Ui(json, quiet)
     output.check_target(out, query)
-    calls = _calls(ui, query, atlas, k, layer, scale, gene_key, taxon, recipe, encoder, store)
+    calls = _calls(ui, query, atlas, how, store)
     output.write(calls, out, query)
     names, counts = _counts(calls)
     values = {
@@ -59,10 +48,12 @@ def query(
 
 
 @app.command(epilog="Example: scvec evaluate query.h5ad --atlas pancreas --label-key cell_type --out report/")
+@asks_how
 def evaluate(
     query: QueryArgument,
     atlas: AtlasOption,
     label_key: Annotated[str, typer.Option(help="Column of obs with the author's labels.")],
+    *,
     label_map: Annotated[
         Path | None,
         typer.Option(
@@ -72,13 +63,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="A folder for metrics, tables and the confusion matrix as PNG.")
     ] = None,
-    k: KOption = 15,
-    layer: LayerOption = None,
-    scale: ScaleOption = "auto",
-    gene_key: GeneKeyOption = None,
-    taxon: TaxonOption = None,
-    recipe: RecipeOption = None,
-    encoder: EncoderOption = None,
+    how: How,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -92,7 +77,7 @@ def evaluate(
     evaluation.given_labels(query, label_key)  # found wanting before any work is done
     if out is not None:
         check_folder(out)
-    calls = _calls(ui, query, atlas, k, layer, scale, gene_key, taxon, recipe, encoder, store)
+    calls = _calls(ui, query, atlas, how, store)
     result = evaluation.evaluate(calls, query, label_key=label_key, label_map=mapping)
     files = write_evaluation(result, out, f"{query.name} by atlas {atlas}") if out else []
     if result.not_in_atlas:
@@ -141,25 +126,28 @@ and on yours: scvec genes pull --help, scvec atlas build --help"""
     ui.result(made.to_dict(), text.strip("\n"))
 
 
-def _calls(
-    ui: Ui,
-    path: Path,
-    atlas_name: str,
-    k: int,
-    layer: str | None,
-    scale: AskedScale,
-    gene_key: str | None,
-    taxon: str | None,
-    recipe: str | None,
-    encoder: str | None,
-    store: str,
-) -> Annotation:
+def _calls(ui: Ui, path: Path, atlas_name: str, how: How, store: str) -> Annotation:
     from scvec.atlas import open_atlas
     from scvec.query import annotate
+    from scvec.voting import Voting
 
     atlas = open_atlas(open_store(store), atlas_name)
-    atlas.expect(recipe, encoder)
-    calls = annotate(path, atlas, k=k, layer=layer, scale=scale, gene_key=gene_key, taxon=taxon, progress=ui.progress)
+    atlas.expect(how.recipe, how.encoder)
+    calls = annotate(
+        path,
+        atlas,
+        voting=Voting(k=how.k, weights=how.weights, temperature=how.temperature, frequency=how.frequency),
+        where=how.where,
+        allow=how.allow or (),
+        block=how.block or (),
+        cluster_key=how.cluster_key,
+        cluster=how.cluster,
+        layer=how.layer,
+        scale=how.scale,
+        gene_key=how.gene_key,
+        taxon=how.taxon,
+        progress=ui.progress,
+    )
     for note in calls.notes:
         ui.note(note)
     return calls

@@ -7,12 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from scvec.index.base import Index, nearest, pair_distances, recall, search
+from scvec.index.among import Among, narrowed
+from scvec.index.base import Index, Searched, nearest, pair_distances, recall, search
 from scvec.index.exact import Exact
 from scvec.spec import IndexSpec
 from scvec.types import Floats, Ints
 
-__all__ = ["Index", "build", "load", "measure", "nearest", "pair_distances", "recall", "search"]
+__all__ = [
+    "Among",
+    "Index",
+    "Searched",
+    "build",
+    "load",
+    "measure",
+    "narrowed",
+    "nearest",
+    "pair_distances",
+    "recall",
+    "search",
+]
 
 N_RECALL_QUERIES = 500
 

@@ -17,7 +17,17 @@ Vectors = Callable[[Ints], Floats]
 """Gives the stored vectors of row ids."""
 
 
-class Index(Protocol):
+class Searched(Protocol):
+    """Whatever names candidates."""
+
+    def __len__(self) -> int: ...
+
+    def candidates(self, queries: Floats, k: int) -> Ints:
+        """Return (n, k) row ids, the nearest as far as it knows, in any order; -1 where there are fewer."""
+        ...
+
+
+class Index(Searched, Protocol):
     """Finds candidates by cosine distance among vectors of length one.
 
     Attributes
@@ -31,10 +41,16 @@ class Index(Protocol):
     factory: str
     parameters: dict[str, Any]
 
-    def __len__(self) -> int: ...
+    @property
+    def selects(self) -> bool:
+        """Whether `candidates` can be told the rows to search among."""
+        ...
 
-    def candidates(self, queries: Floats, k: int) -> Ints:
-        """Return (n, k) row ids, the nearest as far as it knows, in any order; -1 where there are fewer."""
+    def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
+        """Return (n, k) row ids, the nearest as far as it knows, in any order; -1 where there are fewer.
+
+        Where ids are given in `among`, only these rows are searched.
+        """
         ...
 
     def save(self, path: Path) -> None:
@@ -42,7 +58,7 @@ class Index(Protocol):
         ...
 
 
-def search(index: Index, vectors: Vectors, queries: Floats, k: int) -> Neighbors:
+def search(index: Searched, vectors: Vectors, queries: Floats, k: int) -> Neighbors:
     """Return the k nearest of the candidates of `index`, by distances recomputed from the stored vectors.
 
     Recomputing in float64, one pair at a time, makes the answer the same whatever the batch size, and puts ties in the
@@ -51,7 +67,7 @@ def search(index: Index, vectors: Vectors, queries: Floats, k: int) -> Neighbors
     Parameters
     ----------
     index
-        Any back-end.
+        Any back-end, whole or narrowed to some rows.
     vectors
         Gives the stored vectors.
     queries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,31 @@ class Faiss:
             ) from error
         return cls(factory, index)
 
-    def candidates(self, queries: Floats, k: int) -> Ints:
-        """Return (n, k) ids of the nearest it finds; -1 where it finds fewer."""
-        return np.asarray(self._index.search(np.ascontiguousarray(queries, np.float32), k)[1], np.int64)
+    @cached_property
+    def selects(self) -> bool:
+        """Whether `candidates` can be told the rows to search among; some kinds refuse, product quantizers say."""
+        try:
+            self.candidates(np.zeros((1, self._index.d), np.float32), 1, np.zeros(1, np.int64))
+        except RuntimeError:
+            return False
+        return True
+
+    def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
+        """Return (n, k) ids of the nearest it finds; -1 where it finds fewer; only of `among`, where it is given."""
+        params = None if among is None else self._selecting(among)
+        found = self._index.search(np.ascontiguousarray(queries, np.float32), k, params=params)[1]
+        return np.asarray(found, np.int64)
+
+    def _selecting(self, among: Ints) -> Any:
+        """Return how some rows are searched; what was set for the whole index does not hold unless it is said again."""
+        kinds: Any = faiss  # whose stubs know no fields of these
+        selector = kinds.IDSelectorBatch(np.ascontiguousarray(among, np.int64))
+        if "nprobe" in self.parameters:
+            # All lists: those nearest to a query need not be the ones with the rows, and rows left out cost little.
+            return kinds.SearchParametersIVF(sel=selector, nprobe=_ivf(self._index).nlist)
+        if "efSearch" in self.parameters:
+            return kinds.SearchParametersHNSW(sel=selector, efSearch=self.parameters["efSearch"])
+        return kinds.SearchParameters(sel=selector)
 
     def save(self, path: Path) -> None:
         """Write it in FAISS's own format."""

@@ -1,0 +1,145 @@
+"""One call for each cluster of a query's cells, beside the calls of the cells."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from scvec import index as indexes
+from scvec.annotation import Annotation
+from scvec.errors import InputError, missing
+from scvec.types import UNKNOWN, Floats, Ints, Strings
+
+N_NEIGHBORS = 15
+MAX_EXACT = 50_000
+"""Cells above which the graph is made by an approximate search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leiden:
+    """A Leiden clustering to be made.
+
+    Attributes
+    ----------
+    resolution
+        Of the modularity: the higher, the more clusters.
+    random_state
+        Seed.
+    """
+
+    resolution: float = 1.0
+    random_state: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Leiden:
+        """Read ``"leiden"`` or ``"leiden:0.5"``; raise `InputError` if it is neither, or igraph is not there."""
+        method, _, asked = text.partition(":")
+        try:
+            resolution = float(asked or 1.0)
+        except ValueError:
+            resolution = 0.0
+        if method != "leiden" or not 0 < resolution < np.inf or text.endswith(":"):
+            raise InputError(
+                f"cluster {text!r}", "leiden, or leiden:RESOLUTION with a number above 0", "--cluster leiden"
+            )
+        try:
+            import igraph  # noqa: F401 - whether it is there
+        except ImportError:
+            raise missing("igraph", "cluster", "Leiden clusters") from None
+        return cls(resolution)
+
+
+Clusters: TypeAlias = Leiden | Strings
+
+
+def leiden(vectors: Floats, how: Leiden) -> Ints:
+    """Cluster cells by the Leiden algorithm on the graph of their nearest neighbours.
+
+    Two cells are joined where one is among the other's 15 nearest. The same vectors give the same clusters.
+
+    Source: Traag et al. 2019, "From Louvain to Leiden" (10.1038/s41598-019-41695-z).
+
+    Parameters
+    ----------
+    vectors
+        (n, d) of length one.
+    how
+        Resolution and seed.
+
+    Returns
+    -------
+    Ints
+        (n,) numbers of the clusters, 0 for the largest.
+    """
+    import igraph
+
+    n_cells = len(vectors)
+    ids = np.arange(n_cells)
+    factory = "Flat" if n_cells <= MAX_EXACT else f"IVF{int(n_cells**0.5)},Flat"
+    found = indexes.search(indexes.build(factory, ids, vectors), lambda rows: vectors[rows], vectors, N_NEIGHBORS + 1)
+    left, right = np.broadcast_to(ids[:, None], found.ids.shape), found.ids
+    edges = np.column_stack([np.minimum(left, right)[right >= 0], np.maximum(left, right)[right >= 0]])
+    edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0)
+    with _seeded(how.random_state):
+        graph = igraph.Graph(n_cells, edges.tolist())
+        parts = graph.community_leiden(objective_function="modularity", resolution=how.resolution, n_iterations=-1)
+    members = np.asarray(parts.membership, np.int64)
+    by_size = np.argsort(-np.bincount(members), kind="stable")
+    return np.argsort(by_size)[members]
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed Python's own generator, which igraph draws from, and leave it as it was."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def call_clusters(calls: Annotation, clusters: Clusters | None) -> Annotation:
+    """Return the calls with those of their clusters: the label with the largest sum of its cells' scores.
+
+    Of equal sums the first label by name is called. A cell that is rejected does not vote; a cluster of such cells, and
+    a cell in no cluster, is called `scvec.UNKNOWN`.
+
+    Parameters
+    ----------
+    calls
+        Of n cells.
+    clusters
+        (n,) the name of each cell's cluster, "" for none; or how they are to be made of the cells' vectors; None: there
+        are to be no such calls.
+    """
+    if clusters is None:
+        return calls
+    cluster = _leiden_names(calls, clusters) if isinstance(clusters, Leiden) else clusters
+    names, member = np.unique(cluster.astype(str), return_inverse=True)
+    sums = np.zeros((len(names), len(calls.labels)))
+    voting = ~calls.rejected & (cluster != "")
+    np.add.at(sums, member[voting], calls.scores[voting].astype(np.float64))
+    whole = sums.sum(axis=1)
+    label = np.where(whole > 0, np.array(calls.labels, object)[sums.argmax(axis=1)], UNKNOWN)
+    share = sums.max(axis=1) / np.where(whole > 0, whole, 1.0)
+    return replace(
+        calls,
+        cluster=cluster,
+        cluster_label=label.astype(object)[member],
+        cluster_share=share.astype(np.float32)[member],
+    )
+
+
+def _leiden_names(calls: Annotation, how: Leiden) -> Strings:
+    """Return (n,) the Leiden cluster of each cell, "0" the largest; "" for a cell without a vector."""
+    names = np.full(len(calls), "", object)
+    filled = calls.vectors.any(axis=1)
+    if filled.any():
+        names[filled] = [str(one) for one in leiden(calls.vectors[filled], how)]
+    return names

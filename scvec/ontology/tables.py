@@ -1,0 +1,128 @@
+"""The Cell Ontology in the store: one table, one commit and one tag a release."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+import scvec
+from scvec.errors import ExistsError, NotInStoreError
+from scvec.files import sha256
+from scvec.ontology.read import read_ontology
+from scvec.ontology.terms import Obsolete, Ontology, Term
+from scvec.store import Snapshot, Store, check_tag
+
+TABLE = "ontology/CL"
+SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "name": pa.string(),
+        "description": pa.string(),
+        "synonyms": pa.list_(pa.string()),
+        "parents": pa.list_(pa.string()),
+        "obsolete": pa.bool_(),
+        "replaced_by": pa.string(),
+    }
+)
+
+
+def import_ontology(store: Store, path: str | Path, release: str | None = None, *, date: str | None = None) -> Ontology:
+    """Import a file of the Cell Ontology as one release.
+
+    Importing the same terms under the same release again changes nothing.
+
+    Parameters
+    ----------
+    store
+        Where to.
+    path, release, date
+        As in `scvec.ontology.read.read_ontology`.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, truncated, of another form, or nothing tells its release.
+    ExistsError
+        If the release is there with other terms.
+    """
+    ontology, file = read_ontology(path, release, date=date), Path(path)
+    made_from = {"file": file.name, "bytes": file.stat().st_size, "sha256": sha256(file)}
+    return write_ontology(store, ontology, {"origin": "Cell Ontology", "files": [made_from]})
+
+
+def write_ontology(store: Store, ontology: Ontology, origin: Mapping[str, Any]) -> Ontology:
+    """Commit an ontology under its release; `origin` goes into the manifest."""
+    check_tag(ontology.release)
+    rows = _rows(ontology)
+    manifest = {
+        "kind": "ontology",
+        "ontology": "CL",
+        "release": ontology.release,
+        "digest": hashlib.sha256(repr([list(row.values()) for row in rows]).encode()).hexdigest(),
+        "n_terms": len(ontology.terms),
+        "n_obsolete": len(ontology.obsolete),
+        "written_by": f"scvec {scvec.__version__}",
+        **origin,
+    }
+    table = store.table(TABLE)
+    if ontology.release not in table.tags():
+        written = table.write(pa.Table.from_pylist(rows, schema=SCHEMA).to_batches(), SCHEMA, manifest)
+        table.tag(ontology.release, written)
+    elif table.at(ontology.release).manifest["digest"] != manifest["digest"]:
+        raise ExistsError(
+            f"{ontology} is in the store with other terms",
+            "a tag for each release",
+            "name this one with --release TAG",
+        )
+    return open_ontology(store, ontology.release)
+
+
+def open_ontology(store: Store, release: str | None = None) -> Ontology:
+    """Return a release of the Cell Ontology; None: the one imported last.
+
+    Raises
+    ------
+    NotInStoreError
+        If the store has no such release.
+    """
+    tags = store.table(TABLE).tags()
+    if not tags or (release is not None and release not in tags):
+        raise NotInStoreError(
+            f"{store.uri} has no Cell Ontology" + (f" tagged {release}" if tags else ""),
+            f"one of the releases {', '.join(tags)}" if tags else "an imported release",
+            "name one of these" if tags else "scvec ontology pull, or scvec ontology import with a file of your own",
+        )
+    tag = release or list(tags)[-1]
+    return _ontology(tag, store.table(TABLE).at(tag))
+
+
+def list_ontologies(store: Store) -> list[dict[str, Any]]:
+    """Return the manifest of every release, oldest first."""
+    table = store.table(TABLE)
+    return [table.at(tag).manifest for tag in table.tags()]
+
+
+def _rows(ontology: Ontology) -> list[dict[str, Any]]:
+    in_use: list[tuple[Any, ...]] = [
+        (one.id, one.name, one.description, list(one.synonyms), list(one.parents), False, "")
+        for one in ontology.terms.values()
+    ]
+    retired: list[tuple[Any, ...]] = [
+        (one.id, one.name, "", [], [], True, one.replaced_by) for one in ontology.obsolete.values()
+    ]
+    return [dict(zip(SCHEMA.names, row, strict=True)) for row in sorted(in_use + retired)]
+
+
+def _ontology(release: str, snapshot: Snapshot) -> Ontology:
+    terms, obsolete = {}, {}
+    for row in snapshot.read().to_pylist():
+        if row["obsolete"]:
+            obsolete[row["id"]] = Obsolete(row["id"], row["name"], row["replaced_by"])
+        else:
+            about = row["description"], tuple(row["synonyms"]), tuple(row["parents"])
+            terms[row["id"]] = Term(row["id"], row["name"], *about)
+    return Ontology(release, terms, obsolete)

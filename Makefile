@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO := scvec-demo
 PEERS := .venv-peers
+STORE ?= benchmarks/work/store
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench bench-peers clean
@@ -27,8 +28,18 @@ format: $(VENV)/dev ## mend style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/dev ## measure the recipes on SCVEC_DATA (minutes)
-	@$(BIN)/python -m benchmarks.first_path
+bench: $(VENV)/dev ## measure recipes and controls on SCVEC_DATA (hours; goes on where it was)
+	@$(BIN)/python -m benchmarks.open --store $(STORE)
+
+bench-peers: $(VENV)/dev $(PEERS)/peers ## other tools on the same tasks, into the same tables
+	@$(BIN)/python -m benchmarks.open --store $(STORE) --peers $(PEERS)/bin/python
+
+$(PEERS)/peers: benchmarks/peers/requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else \
+	  f"python {v[0]}.{v[1]} found; the peers are pinned for 3.11. To cure it: make bench-peers PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
+	@touch $@
 
 clean: ## remove the environment, the demo and caches
 	rm -rf $(VENV) $(PEERS) $(DEMO) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scvec.types import UNKNOWN, Coverage, Neighbors
     from scvec.voting import Voting
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "RECIPES",

@@ -19,6 +19,30 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+REASONS = ("", "empty", "far", "unsure")
+"""Why a call is `UNKNOWN`; see `Annotation.reason`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Terms of the Cell Ontology that enough votes agree on, one a cell.
+
+    Attributes
+    ----------
+    ids, names
+        (n,) "" where no term has that many.
+    depth
+        (n,) steps from the root, the longest way; -1 where there is no term.
+    support
+        (n,) share of the votes for labels that are the term or a kind of it.
+    """
+
+    ids: Strings
+    names: Strings
+    depth: Ints
+    support: Floats
+
+
 @dataclass(frozen=True, slots=True)
 class Annotation:
     """The calls for the cells of one query, in the order of its file.
@@ -31,12 +55,24 @@ class Annotation:
         (n,) the label called; `UNKNOWN` where `rejected`.
     label_id
         (n,) the label's id in the atlas (a Cell Ontology id, say); "" where there is none.
+    nearest
+        (n,) the label that got most votes, also where the call is `UNKNOWN`; that itself where nothing voted.
+    reason
+        (n,) why the call is `UNKNOWN`: ``"empty"``, without expression on the atlas's genes; ``"far"``, unlike every
+        held-out cell of a known type; ``"unsure"``, its confidence is below its label's threshold; "" where it is not.
+    confidence
+        (n,) the chance that `nearest` is right for a cell of a type that the atlas has, as calibrated on cells held
+        out; NaN where `reason` is ``"empty"``.
+    novelty
+        (n,) how unlike the held-out cells of known types it is, from 0; NaN likewise.
+    odd_genes
+        (n,) symbols of the genes expressed farthest above `nearest`, the first few, joined by ``", "``.
     score
-        (n,) the label's share of the votes, 0 to 1.
+        (n,) the share of the votes of `nearest`, 0 to 1.
     distance
-        (n,) cosine distance to the nearest reference cell; NaN where `rejected`.
+        (n,) cosine distance to the nearest reference cell; NaN where `reason` is ``"empty"``.
     rejected
-        (n,) True for a cell with no expression on the atlas's genes.
+        (n,) True where the call is `UNKNOWN`: for a cell with no expression on the atlas's genes.
     labels
         (L,) all labels of the atlas, sorted.
     scores
@@ -51,6 +87,10 @@ class Annotation:
         The atlas, its recipe and version, the matrix used, the coverage; JSON types.
     notes
         What a reader should know of how the answer came about.
+    sets
+        Where prediction sets were asked for: for each cell, the labels that may be right, most votes first. Else None.
+    terms
+        Where a roll-up was asked for: the Cell Ontology's terms that enough votes agree on. Else None.
     cluster, cluster_label, cluster_share
         Where clusters were asked for: (n,) the name of each cell's cluster, "" where it is in none; the label called
         for that cluster; that label's share of the votes of its cells, 0 to 1. Else None.
@@ -59,6 +99,11 @@ class Annotation:
     obs_names: Strings
     label: Strings
     label_id: Strings
+    nearest: Strings
+    reason: Strings
+    confidence: Floats
+    novelty: Floats
+    odd_genes: Strings
     score: Floats
     distance: Floats
     rejected: NDArray[np.bool_]
@@ -69,6 +114,8 @@ class Annotation:
     vectors: Floats
     provenance: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    sets: tuple[tuple[str, ...], ...] | None = None
+    terms: Terms | None = None
     cluster: Strings | None = None
     cluster_label: Strings | None = None
     cluster_share: Floats | None = None
@@ -94,7 +141,23 @@ class Annotation:
             "score": self.score,
             "distance": pl.Series(self.distance, nan_to_null=True),
             "rejected": self.rejected,
+            "reason": pl.Series([one or None for one in self.reason.tolist()], dtype=pl.String),
+            "nearest": self.nearest.tolist(),
+            "confidence": pl.Series(self.confidence, nan_to_null=True),
+            "novelty": pl.Series(self.novelty, nan_to_null=True),
+            "odd_genes": [one or None for one in self.odd_genes.tolist()],
         }
+        if self.sets is not None:
+            columns["set"] = pl.Series([list(one) for one in self.sets], dtype=pl.List(pl.String))
+        if self.terms is not None:
+            columns |= {
+                "term_id": pl.Series([one or None for one in self.terms.ids.tolist()], dtype=pl.String),
+                "term": pl.Series([one or None for one in self.terms.names.tolist()], dtype=pl.String),
+                "term_depth": pl.Series(
+                    [one if one >= 0 else None for one in self.terms.depth.tolist()], dtype=pl.Int64
+                ),
+                "term_support": self.terms.support,
+            }
         if self.cluster is not None and self.cluster_label is not None:
             columns["cluster"] = [one or None for one in self.cluster.tolist()]
             columns |= {"cluster_label": self.cluster_label.tolist(), "cluster_share": self.cluster_share}
@@ -105,6 +168,7 @@ class Annotation:
         columns["neighbor_distances"] = [row[np.isfinite(row)].tolist() for row in self.neighbors.distances]
         schema: dict[str, pl.DataType | type[pl.DataType]] = {
             "label_id": pl.String,
+            "odd_genes": pl.String,
             **({} if self.cluster is None else {"cluster": pl.String}),
             "neighbors": pl.List(pl.String),
             "neighbor_distances": pl.List(pl.Float32),
@@ -117,7 +181,7 @@ class Annotation:
 
         names = np.array(self.labels, dtype=object)[order]
         scores = np.take_along_axis(self.scores, order, 1)
-        others = np.argsort(names == self.label[:, None], axis=1, kind="stable")[:, : len(self.labels) - 1]
+        others = np.argsort(names == self.nearest[:, None], axis=1, kind="stable")[:, : len(self.labels) - 1]
         if rank >= others.shape[1]:
             empty = [None] * len(self)
             return {
@@ -165,7 +229,21 @@ class Annotation:
             "scvec_score": self.score,
             "scvec_distance": self.distance,
             "scvec_rejected": self.rejected,
+            "scvec_reason": pd.Categorical(self.reason, categories=REASONS),
+            "scvec_nearest": pd.Categorical(self.nearest, categories=sorted({*self.labels, UNKNOWN})),
+            "scvec_confidence": self.confidence,
+            "scvec_novelty": self.novelty,
+            "scvec_odd_genes": pd.Categorical(self.odd_genes),
         }
+        if self.sets is not None:
+            columns["scvec_set"] = pd.Categorical(["; ".join(one) for one in self.sets])
+        if self.terms is not None:
+            columns |= {
+                "scvec_term_id": pd.Categorical([one or None for one in self.terms.ids]),
+                "scvec_term": pd.Categorical([one or None for one in self.terms.names]),
+                "scvec_term_depth": self.terms.depth,
+                "scvec_term_support": self.terms.support,
+            }
         if self.cluster is not None and self.cluster_label is not None:
             columns |= {
                 "scvec_cluster": pd.Categorical([one or None for one in self.cluster]),

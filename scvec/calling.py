@@ -9,10 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec.annotation import Annotation
-from scvec.types import UNKNOWN, Floats, Neighbors, Strings
-from scvec.vote import vote
+from scvec.calibration import signals
+from scvec.types import UNKNOWN, Floats, Ints, Neighbors, Strings
+from scvec.vote import Votes, vote
 from scvec.voters import Voters
 from scvec.voting import Voting
+
+SHOWN_GENES = 3
+"""Odd genes that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +31,15 @@ class Found:
         (n,) True for a cell with no expression on the atlas's genes.
     neighbors
         (n, k) its neighbours; none for an empty cell.
+    odd, odd_genes
+        (n,) and (n, m) how much it expresses beyond its label, and by which of the atlas's genes; see `Profiles.odd`.
     """
 
     vectors: Floats
     empty: NDArray[np.bool_]
     neighbors: Neighbors
+    odd: Floats
+    odd_genes: Ints
 
     @classmethod
     def joined(cls, parts: Sequence[Found]) -> Found:
@@ -43,26 +51,44 @@ class Found:
                 np.concatenate([one.neighbors.ids for one in parts]),
                 np.concatenate([one.neighbors.distances for one in parts]),
             ),
+            np.concatenate([one.odd for one in parts]),
+            np.concatenate([one.odd_genes for one in parts]),
         )
+
+
+def votes_of(neighbors: Neighbors, voters: Voters, voting: Voting) -> tuple[Votes, Ints]:
+    """Return how neighbours vote, and (n, k) codes of their labels; of no meaning where there is no neighbour."""
+    here = neighbors.ids >= 0
+    positions = np.zeros_like(neighbors.ids)
+    positions[here] = voters.atlas.positions(neighbors.ids[here])
+    codes = voters.codes[positions]
+    return vote(neighbors, codes, voters.counts, voting), codes
 
 
 def call(found: Found, obs_names: Strings, voters: Voters, voting: Voting) -> Annotation:
     """Return the label that gets most votes, for each cell; an answer without notes and provenance as yet."""
     neighbors, obs = found.neighbors, voters.atlas.obs
+    votes, codes = votes_of(neighbors, voters, voting)
+    rejected = votes.winner < 0
+    label = np.where(rejected, UNKNOWN, voters.labels[votes.winner])
+    seen = signals(neighbors, codes, votes, found.odd)
+    calibration = voters.atlas.calibration
+    none = np.full(len(label), np.nan, np.float32)
+    names = np.array(obs["cell_id"].to_pylist(), dtype=object)
     here = neighbors.ids >= 0
     positions = np.zeros_like(neighbors.ids)
     positions[here] = voters.atlas.positions(neighbors.ids[here])
-    votes = vote(neighbors, voters.codes[positions], voters.counts, voting)
-    rejected = votes.winner < 0
-    label = np.where(rejected, UNKNOWN, voters.labels[votes.winner])
-    score = np.take_along_axis(votes.shares, votes.winner[:, None], 1)[:, 0]
-    names = np.array(obs["cell_id"].to_pylist(), dtype=object)
     id_of = dict(zip(obs["label"].to_pylist(), obs["label_id"].to_pylist(), strict=True))
     return Annotation(
         obs_names=obs_names,
         label=label,
         label_id=np.array([id_of.get(one, "") for one in label], dtype=object),
-        score=np.where(rejected, 0, score).astype(np.float32),
+        nearest=label,
+        reason=np.where(rejected, "empty", "").astype(object),
+        confidence=none if calibration is None else np.where(rejected, none, calibration.confidence(seen)),
+        novelty=none if calibration is None else np.where(rejected, none, calibration.novelty(seen)),
+        odd_genes=_symbols(found.odd_genes, voters),
+        score=seen.share,
         distance=np.where(rejected, np.nan, neighbors.distances[:, 0]).astype(np.float32),
         rejected=rejected,
         labels=tuple(voters.labels.tolist()),
@@ -73,6 +99,14 @@ def call(found: Found, obs_names: Strings, voters: Voters, voting: Voting) -> An
         provenance={},
         notes=_notes(found, voters, voting),
     )
+
+
+def _symbols(genes: Ints, voters: Voters) -> Strings:
+    """Return (n,) the symbols of the first genes of each cell, joined; "" where there is none."""
+    atlas = voters.atlas
+    symbol_of = dict(atlas.texts.genes.select("gene_id", "symbol").iter_rows())
+    symbols = np.array([*(symbol_of[gene] for gene in atlas.profiles.gene_ids.tolist()), ""], dtype=object)
+    return np.array([", ".join(filter(None, row)) for row in symbols[genes[:, :SHOWN_GENES]].tolist()], dtype=object)
 
 
 def _notes(found: Found, voters: Voters, voting: Voting) -> tuple[str, ...]:

@@ -1,40 +1,52 @@
-"""Calls against the labels an author gave: accuracy, macro-F1 over the query's classes, per class, confusions."""
+"""Calls against the labels an author gave, letter for letter or by the Cell Ontology.
+
+The figures are those of Fischer et al. 2024, "scTab: Scaling cross-tissue single-cell annotation models", with what
+rejection and confidence are worth beside them; see `scvec.metrics`.
+"""
 
 from __future__ import annotations
 
-import json
+import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scvec.annotation import Annotation
-from scvec.errors import FileError, LabelError
+from scvec.errors import InputError, KeyNotFoundError, LabelError
 from scvec.ingest.cells.h5ad import open_h5ad
+from scvec.metrics import Bools, Rejection, SetQuality, Trust
+from scvec.ontology import LabelMatch, Ontology, credited, match_labels
+from scvec.ontology.matching import NO_MAP
+from scvec.ontology.spelling import spelling
 from scvec.types import Strings
 
 if TYPE_CHECKING:
     import polars as pl
 
-NO_MAP: Mapping[str, str] = MappingProxyType({})
+ALIKE = 0.8
+"""How alike two spellings are, 0 to 1, for one to be named where the other was meant."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """How calls compare with an author's labels.
 
+    All but `rejection` is of the nearest labels, those of rejected cells too.
+
     Attributes
     ----------
     n_cells
         Cells compared; every cell counts, those left unknown as wrong.
-    accuracy
-        Share of cells called right.
-    macro_f1
-        Mean F1 over the classes present in the query.
+    accuracy, macro_f1
+        Share of cells called right; mean F1 over the classes present in the query.
+    known_accuracy, known_macro_f1
+        The same for the cells whose class the atlas has.
     classes
         The query's classes, sorted.
     precision, recall, f1, support
@@ -45,11 +57,19 @@ class Evaluation:
         (c, m) cells of each class by what they were called.
     not_in_atlas
         Classes of the query that the atlas has no cell of: they cannot be called right.
+    judged_by
+        ``"label"``, letter for letter, or the ontology; `confusion` then has right calls under the author's label.
+    notes
+        What a reader should know.
+    rejection, trust, sets
+        What rejection, confidences and prediction sets are worth; None where the calls have none.
     """
 
     n_cells: int
     accuracy: float
     macro_f1: float
+    known_accuracy: float
+    known_macro_f1: float
     classes: tuple[str, ...]
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
@@ -58,26 +78,33 @@ class Evaluation:
     called: tuple[str, ...]
     confusion: NDArray[np.int64]
     not_in_atlas: tuple[str, ...]
+    judged_by: str = "label"
+    notes: tuple[str, ...] = ()
+    rejection: Rejection | None = None
+    trust: Trust | None = None
+    sets: SetQuality | None = None
 
     def per_class(self) -> pl.DataFrame:
-        """Return one row a class: label, support, precision, recall, f1."""
+        """Return one row a class: label, support, precision, recall, f1, and coverage where calls were rejected."""
         import polars as pl
 
         keys = ("support", "precision", "recall", "f1")
-        return pl.DataFrame({"label": list(self.classes), **{key: getattr(self, key) for key in keys}})
+        columns = {"label": list(self.classes), **{key: getattr(self, key) for key in keys}}
+        return pl.DataFrame(columns | ({} if self.rejection is None else {"coverage": self.rejection.class_coverage}))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON types."""
-        return {
-            "n_cells": self.n_cells,
-            "accuracy": round(self.accuracy, 4),
-            "macro_f1": round(self.macro_f1, 4),
-            "not_in_atlas": list(self.not_in_atlas),
-            "per_class": [
-                {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-                for row in self.per_class().to_dicts()
-            ],
-        }
+        """Return the figures as JSON types; those that were not asked for are not there."""
+        names = ("accuracy", "macro_f1", "known_accuracy", "known_macro_f1")
+        found: dict[str, Any] = {"n_cells": self.n_cells, "judged_by": self.judged_by}
+        found |= {name: round(getattr(self, name), 4) for name in names}
+        found |= {"not_in_atlas": list(self.not_in_atlas), "notes": list(self.notes)}
+        for one in (self.rejection, self.sets, self.trust):
+            found |= {} if one is None else one.to_dict()
+        found["per_class"] = [
+            {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+            for row in self.per_class().to_dicts()
+        ]
+        return found
 
 
 def compare(called: Strings, truth: Strings, atlas_labels: Sequence[str]) -> Evaluation:
@@ -88,36 +115,50 @@ def compare(called: Strings, truth: Strings, atlas_labels: Sequence[str]) -> Eva
     LabelError
         If no label given is one of the atlas's: the two speak different languages, and every figure would be 0.
     """
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+    from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-    classes = sorted(set(truth.tolist()))
-    known = set(atlas_labels)
-    if not known & set(classes):
+    classes, has = sorted(set(truth.tolist())), set(atlas_labels)
+    known = [one for one in classes if one in has]
+    if not known:
         raise LabelError(
-            f"labels such as {classes[0]!r}, and none that the atlas knows",
-            f"labels such as {sorted(known)[0]!r}",
-            "map the query's labels to the atlas's with --label-map FILE",
+            f"labels such as {_or_near(classes[0], atlas_labels)}, and none that the atlas knows",
+            f"labels such as {min(has)!r}",
+            "map the query's labels to the atlas's with --label-map FILE, or compare terms with --by-ontology",
         )
     precision, recall, f1, support = precision_recall_fscore_support(truth, called, labels=classes, zero_division=0)
+    inside = np.isin(truth.astype(str), known)
     everything = sorted({*classes, *called.tolist()})
-    confusion = confusion_matrix(truth, called, labels=everything)
+    confusion = np.zeros((len(classes), len(everything)), np.int64)
+    np.add.at(
+        confusion, tuple(np.searchsorted(a, b.astype(str)) for a, b in ((classes, truth), (everything, called))), 1
+    )
     return Evaluation(
         n_cells=len(truth),
         accuracy=float(np.mean(called == truth)),
         macro_f1=float(np.mean(f1)),
+        known_accuracy=float(np.mean((called == truth)[inside])),
+        known_macro_f1=float(f1_score(truth[inside], called[inside], labels=known, average="macro", zero_division=0)),
         classes=tuple(classes),
         precision=precision,
         recall=recall,
         f1=f1,
         support=np.asarray(support, np.int64),
         called=tuple(everything),
-        confusion=confusion[[everything.index(one) for one in classes]],
-        not_in_atlas=tuple(one for one in classes if one not in known),
+        confusion=confusion,
+        not_in_atlas=(lacking := tuple(one for one in classes if one not in has)),
+        notes=_lacks(lacking, atlas_labels),
     )
 
 
 def evaluate(
-    calls: Annotation, query: str | Path, *, label_key: str, label_map: Mapping[str, str] = NO_MAP
+    calls: Annotation,
+    query: str | Path,
+    *,
+    label_key: str,
+    label_map: Mapping[str, str] = NO_MAP,
+    label_id_key: str | None = None,
+    ontology: Ontology | None = None,
+    atlas_ids: Mapping[str, str] = NO_MAP,
 ) -> Evaluation:
     """Compare calls with a column of the query's ``obs``.
 
@@ -131,11 +172,19 @@ def evaluate(
         Its column of labels.
     label_map
         The atlas's label by the query's; a label that is not a key stays as it is.
+    label_id_key
+        Its column of the labels' ids in the Cell Ontology; None: labels are matched by their names.
+    ontology
+        Judge by terms: a call is right if it is the author's term or a kind of it, wrong if it says less, whatever the
+        two call their labels. Labels without a term are judged letter for letter. None: all labels are.
+    atlas_ids
+        The id of an atlas's label, from its ``obs``; a label without one is matched by its name.
 
     Raises
     ------
-    KeyNotFoundError, LabelError
-        If there is no such column, values are missing, no label is the atlas's, or the map leads to one that is not.
+    InputError
+        If there is no such column, values are missing, a label has two ids, no label is the atlas's, or the map leads
+        to one that is not; if `label_id_key` is given without `ontology`.
     """
     stray = sorted(set(label_map.values()) - set(calls.labels))
     if stray:
@@ -144,35 +193,108 @@ def evaluate(
             f"labels of the atlas: {', '.join(calls.labels)}",
             "mend the map",
         )
+    if ontology is None and label_id_key is not None:
+        raise InputError(f"--label-id-key {label_id_key}", "--by-ontology with it", "add it, or leave both out")
     truth = np.array([label_map.get(one, one) for one in given_labels(query, label_key).tolist()], dtype=object)
-    return compare(calls.label, truth, calls.labels)
+    terms: _Terms | None = None
+    if ontology is not None:
+        ids = given_ids(query, label_key, label_id_key)
+        # What is mapped to a label of the atlas has its term.
+        ids |= {label_map[one]: atlas_ids.get(label_map[one], "") for one in label_map}
+        terms = _Terms(ontology, _matched(ontology, calls.labels, atlas_ids), _matched(ontology, truth.tolist(), ids))
+    counted = calls.nearest if terms is None else terms.counted(calls.nearest, truth)
+    result = compare(counted, truth, calls.labels if terms is None else terms.has())
+    known, right = ~np.isin(truth.astype(str), result.not_in_atlas), counted == truth
+    max_error = calls.provenance.get("max_error")
+    could = max_error is not None or bool(np.isin(calls.reason.astype(str), ("far", "unsure")).any())
+    codes = np.searchsorted(result.classes, truth.astype(str))
+    return replace(
+        result,
+        judged_by="label" if ontology is None else str(ontology),
+        notes=(*(() if terms is None else terms.notes()), *result.notes),
+        rejection=Rejection.of(max_error, calls.rejected, right, known, codes) if could else None,
+        trust=Trust.of(calls.confidence, calls.novelty, right, known),
+        sets=None if calls.sets is None else _of_sets(calls.sets, truth, known, terms),
+    )
 
 
-def given_labels(query: str | Path, label_key: str) -> Strings:
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What calls are judged by: the terms of the atlas's labels, and of the query's."""
+
+    ontology: Ontology
+    atlas: LabelMatch
+    query: LabelMatch
+
+    def counted(self, called: Strings, truth: Strings) -> Strings:
+        """Return (n,) the labels to count as called: the truth where that is right, else the query's word for it."""
+        word = {term: label for label, term in reversed(self.query.ids.items())}
+        # One word for two terms, the atlas's and the query's, is no right call.
+        other = {one: f"{one} ({term})" if one in self.query.ids else one for one, term in self.atlas.ids.items()}
+        words = {one: word.get(term, other[one]) for one, term in self.atlas.ids.items()}
+        said = np.array([words.get(one, one) for one in called.tolist()], dtype=object)
+        return credited(said, truth, self.atlas.ids_of(called), self.query.ids_of(truth), self.ontology)
+
+    def has(self) -> list[str]:
+        """Return the words for what the atlas has: the query's classes that some call is right for, and its labels."""
+        labels, classes = ([one.label for one in found.matches] for found in (self.atlas, self.query))
+        called = np.array([one for one in labels for _ in classes], dtype=object)
+        truth = np.array(classes * len(labels), dtype=object)
+        right = self.counted(called, truth) == truth
+        return [*dict.fromkeys(truth[right].tolist()), *(one for one in labels if one not in classes)]
+
+    def notes(self) -> list[str]:
+        """Return how many labels have terms, a line for each side."""
+        bare = [", ".join(one.label for one in found.matches if not one.id) for found in (self.atlas, self.query)]
+        left = [f"; judged letter for letter: {one}" if one else "" for one in bare]
+        return [f"of the atlas, {self.atlas}{left[0]}", f"of the query, {self.query}{left[1]}"]
+
+
+def _matched(ontology: Ontology, labels: Sequence[str], ids: Mapping[str, str]) -> LabelMatch:
+    """Return the terms of labels: by name where there is no id, none where the id is none that is in use."""
+
+    def current(term: str) -> str:
+        with suppress(KeyNotFoundError):
+            return ontology.resolve(term)
+        return ""
+
+    return match_labels(ontology, sorted(set(labels)), {one: current(term) for one, term in ids.items() if term})
+
+
+def _of_sets(sets: Sequence[Sequence[str]], truth: Strings, known: Bools, terms: _Terms | None) -> SetQuality:
+    cell = np.repeat(np.arange(len(sets)), [len(one) for one in sets])
+    named = np.array(list(chain.from_iterable(sets)), dtype=object)
+    counted = named if terms is None else terms.counted(named, truth[cell])
+    return SetQuality.of(cell, counted == truth[cell], known)
+
+
+def _lacks(lacking: Sequence[str], atlas_labels: Sequence[str]) -> tuple[str, ...]:
+    """Return a note on the classes that the atlas lacks, with the labels that may be meant; none where it has all."""
+    shown = [_or_near(one, atlas_labels) for one in lacking]
+    mend = "; map what it calls otherwise with --label-map FILE" if shown != list(lacking) else ""
+    return (f"the atlas has no cell of: {', '.join(shown)}; they cannot be called right{mend}",) if shown else ()
+
+
+def _or_near(label: str, others: Sequence[str]) -> str:
+    """Return a label, and the one of `others` that may be meant, as ``"T_cell (t_cell?)"``."""
+    spelled = {spelling(one): one for one in others}
+    near = difflib.get_close_matches(spelling(label), spelled, n=1, cutoff=ALIKE)
+    return f"{label} ({spelled[near[0]]}?)" if near else label
+
+
+def given_labels(query: str | Path, label_key: str, option: str = "--label-key") -> Strings:
     """Return (n,) the author's labels in a column of a query's ``obs``; raises as `evaluate` does."""
     with open_h5ad(query) as file:
-        return file.labels(label_key, "--label-key")
+        return file.labels(label_key, option)
 
 
-def read_label_map(path: str | Path) -> dict[str, str]:
-    """Read a label map: a JSON object, or CSV or TSV with the columns ``query`` and ``atlas``.
-
-    Raises
-    ------
-    FileError
-        If it is missing or neither.
-    """
-    import polars as pl
-
-    path = Path(path)
-    wanted = 'a JSON object {"query label": "atlas label"}, or CSV or TSV with the columns query and atlas'
-    try:
-        if path.suffix == ".json":
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
-                raise ValueError("no object of strings")
-            return found
-        table = pl.read_csv(path, separator="\t" if path.suffix == ".tsv" else ",", infer_schema=False)
-        return dict(table.select("query", "atlas").drop_nulls().iter_rows())
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        raise FileError(f"--label-map {path}: {str(error)[:100]}", wanted, "mend the file") from error
+def given_ids(query: str | Path, label_key: str, label_id_key: str | None) -> dict[str, str]:
+    """Return the ids of the author's labels, none without a column of them; raises as `evaluate` does."""
+    if label_id_key is None:
+        return {}
+    labels, ids = given_labels(query, label_key), given_labels(query, label_id_key, "--label-id-key")
+    pairs = sorted(set(zip(labels.tolist(), ids.tolist(), strict=True)))
+    for (label, one), (other, two) in pairwise(pairs):
+        if label == other:
+            raise LabelError(f"{query}: label {label!r} has ids {one!r} and {two!r}", "one id for a label", "mend obs")
+    return dict(pairs)

@@ -60,8 +60,8 @@ def write(calls: Annotation, out: str | Path, query: str | Path) -> None:
             calls.to_frame().write_parquet(part)
         else:
             frame = calls.to_frame()
-            joined = [pl.col("neighbors", "neighbor_distances").cast(pl.List(pl.String)).list.join(";")]
-            frame.with_columns(joined).write_csv(part)
+            lists = [name for name, kind in frame.schema.items() if isinstance(kind, pl.List)]
+            frame.with_columns(pl.col(lists).cast(pl.List(pl.String)).list.join(";")).write_csv(part)
 
 
 def _check_room(calls: Annotation, path: Path) -> None:

@@ -12,8 +12,10 @@ import numpy as np
 import scvec
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
-from scvec.calling import Found, call
+from scvec.backoff import with_terms
+from scvec.calling import Found, call, votes_of
 from scvec.clusters import Clusters, Leiden, call_clusters
+from scvec.embed.projection import aligner, measured, normalise
 from scvec.errors import InputError
 from scvec.ingest import GeneTexts, newest_texts, open_texts
 from scvec.ingest.cells.h5ad import AskedScale, CellFile, Matrix, open_h5ad
@@ -22,9 +24,16 @@ from scvec.ingest.genes.gene_texts import taxon_id, taxon_name
 from scvec.ingest.genes.orthologs import orthologs
 from scvec.ingest.guards import guard, guard_species, other_species
 from scvec.ingest.matching import GeneMatch, match_genes
+from scvec.trust import reject, with_sets
 from scvec.types import Coverage, Neighbors, Progress, silent
 from scvec.voters import Voters, voters
 from scvec.voting import DEFAULT, Voting
+
+USUAL_ERROR = 0.05
+"""Of prediction sets, where none was asked for."""
+
+FEW_GENES = 0.6
+"""Share of a reference's expression below which a query should have an atlas on its own genes."""
 
 
 def annotate(
@@ -38,6 +47,9 @@ def annotate(
     block: Sequence[str] = (),
     cluster_key: str | None = None,
     cluster: str | None = None,
+    max_error: float | None = None,
+    sets: bool = False,
+    roll_up: float | None = None,
     layer: str | None = None,
     scale: AskedScale = "auto",
     gene_key: str | None = None,
@@ -68,6 +80,16 @@ def annotate(
     cluster_key, cluster
         Whether each cluster of the query is called too, beside its cells: by a column of the query's ``obs``, or by a
         clustering of its vectors, ``"leiden"`` or ``"leiden:RESOLUTION"``; needs the extra ``cluster``.
+    max_error
+        Which share of the calls may be wrong, of cells of types that the atlas has: those that cannot be trusted that
+        far, and those too far from every label, are called `scvec.UNKNOWN`, and ``nearest`` keeps their label. None:
+        every cell with expression is called.
+    sets
+        Whether each cell is to have a prediction set: labels of which the right one is missing for at most `max_error`
+        (0.05 if that is None) of the cells.
+    roll_up
+        The share of its votes that a term of the Cell Ontology is to have, for each cell; where votes are split, it is
+        a more general one. Needs labels with ids, and the ontology in the store. None: no terms.
     layer, scale
         Which matrix, and whether it holds counts or log1p values.
     gene_key
@@ -88,20 +110,35 @@ def annotate(
         If `cluster` is asked for, and igraph is not installed.
     """
     voting = voting if k is None else replace(voting, k=k)
-    asked = {"where": where, "allow": list(allow), "block": list(block), "clusters": cluster or cluster_key}
+    asked: dict[str, Any] = {
+        "where": where,
+        "allow": list(allow),
+        "block": list(block),
+        "clusters": cluster or cluster_key,
+    }
+    asked |= {"max_error": max_error, "sets": sets, "roll_up": roll_up}
     with open_h5ad(query) as file:
         clusters = _clusters(file, cluster_key, cluster)
         with file.matrix(layer, scale) as matrix:
             match, species_notes = _match(matrix, atlas, gene_key, taxon)
             chosen = voters(atlas, where, allow, block)
             totals = np.zeros(matrix.n_genes)
-            found = Found.joined(list(_search(matrix, match, chosen, voting.k, totals, progress)))
+            found = Found.joined(list(_search(matrix, match, chosen, voting, totals, progress)))
         coverage = match.coverage(totals)
         calls = call(found, file.obs_names, chosen, voting)
+        calls = reject(calls, atlas, max_error)
+        calls = with_sets(calls, atlas, max_error or USUAL_ERROR) if sets else calls
+        calls = with_terms(calls, atlas, roll_up)
         calls = call_clusters(calls, clusters)
         return replace(
             calls,
-            notes=(f"{matrix.key} taken as {matrix.values}", *coverage.notes(), *species_notes, *calls.notes),
+            notes=(
+                f"{matrix.key} taken as {matrix.values}",
+                *coverage.notes(),
+                *species_notes,
+                *_panel_notes(match, atlas, query),
+                *calls.notes,
+            ),
             provenance=_provenance(file, matrix, atlas, coverage)
             | {"vote": voting.to_dict(), "n_searched": len(chosen), **asked},
         )
@@ -128,9 +165,18 @@ def _match(matrix: Matrix, atlas: Atlas, gene_key: str | None, taxon: str | int 
             notes.append(f"the genes look like {other[1]}; taken as {taxon_name(own.taxon_id)} because --taxon says so")
     if own.taxon_id != atlas.texts.taxon_id:
         match = match.through(orthologs(own, atlas.texts), atlas.texts)
-    match = match.only(atlas.projection.gene_ids)
+    match = match.only(atlas.embedding.gene_ids)
     guard(match, matrix)
     return match, notes
+
+
+def _panel_notes(match: GeneMatch, atlas: Atlas, query: str | Path) -> list[str]:
+    """Say so if the query measures genes of the atlas that make less than `FEW_GENES` of its expression."""
+    share = atlas.profiles.share(measured(aligner(match, atlas.embedding.gene_ids)))
+    if share >= FEW_GENES:
+        return []
+    here = f"the genes that the query measures make {share:.0%} of the expression in the reference"
+    return [f"{here}: an atlas on these alone calls better: scvec atlas build --panel {query}"]
 
 
 def _texts_of(atlas: Atlas, taxon: str | int) -> GeneTexts:
@@ -139,20 +185,25 @@ def _texts_of(atlas: Atlas, taxon: str | int) -> GeneTexts:
 
 
 def _search(
-    matrix: Matrix, match: GeneMatch, voters: Voters, k: int, totals: np.ndarray[Any, Any], progress: Progress
+    matrix: Matrix, match: GeneMatch, voters: Voters, voting: Voting, totals: np.ndarray[Any, Any], progress: Progress
 ) -> Iterator[Found]:
     """Yield vectors and neighbours batch by batch, adding up the expression of each gene in `totals`."""
-    projection = voters.atlas.projection
-    aligner = projection.aligner(match)
+    embedding, profiles = voters.atlas.embedding, voters.atlas.profiles
+    columns = aligner(match, embedding.gene_ids)
+    has = measured(columns)
+    share = profiles.share(has)
     for _, batch in matrix.batches("searching", progress):
-        vectors, empty = projection.embed(batch, matrix.values, aligner)
+        known = normalise(batch, matrix.values, embedding.recipe.target_sum, columns, share)
+        vectors, empty = embedding.vectors(known, has)
         totals += expression(batch, matrix.values)
-        ids = np.full((len(empty), k), -1, np.int64)
-        distances = np.full((len(empty), k), np.inf, np.float32)
+        ids = np.full((len(empty), voting.k), -1, np.int64)
+        distances = np.full((len(empty), voting.k), np.inf, np.float32)
         if not empty.all():
-            near = voters.nearest(vectors[~empty], k)
+            near = voters.nearest(vectors[~empty], voting.k)
             ids[~empty], distances[~empty] = near.ids, near.distances
-        yield Found(vectors, empty, Neighbors(ids, distances))
+        neighbors = Neighbors(ids, distances)
+        odd, genes = profiles.odd(known, has, votes_of(neighbors, voters, voting)[0].winner)
+        yield Found(vectors, empty, neighbors, odd, genes)
 
 
 def _provenance(file: CellFile, matrix: Matrix, atlas: Atlas, coverage: Coverage) -> dict[str, Any]:

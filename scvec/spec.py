@@ -12,6 +12,84 @@ from typing import Any, Literal
 
 from scvec.errors import FileError, InputError, unknown
 
+WEIGHTS = ("text", "shuffled", "random", "svd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refinement:
+    """How a head is trained on the labels of a reference, over the text projection.
+
+    Neither paper that scvec builds on states its loss, temperature or splits: all are parameters here, and their
+    defaults are what measured best (``benchmarks/results/refinement.md``).
+
+    Attributes
+    ----------
+    loss
+        ``"supcon"``: cells of one label attract each other, all others repel (Khosla et al. 2020, arXiv 2004.11362).
+        ``"triplet"``: the farthest of a cell's own label is to be nearer than the nearest of another, by `margin`
+        (Hermans et al. 2017, arXiv 1703.07737).
+    dimension
+        Of the contrastive part of a cell vector.
+    temperature
+        Of the supcon loss, in units of the cosine; None with ``"triplet"``.
+    margin
+        Of the triplet loss, in units of the cosine; None with ``"supcon"``.
+    proxy
+        Weight of the cross-entropy to a fixed axis for each label (Movshovitz-Attias et al. 2017, arXiv 1703.07464).
+    probe
+        Weight of the logits of a logistic regression as further dimensions, whose cosine counts `probe` squared times
+        that of the contrastive part; 0: none.
+    gene_dropout
+        In half of the views of a cell, up to this share of its genes is left out at random.
+    thinning
+        Up to this share of a cell's counts is left out at random, where the reference holds counts.
+    text_weight
+        How strongly a gene's weights come from its text's vector, beside its free part.
+    decay
+        Of the weights, as a share of the learning rate.
+    learning_rate, steps, batch_cells
+        Of stochastic gradient descent with momentum; a batch has two views of each of its cells.
+    folds
+        At most so many times, some donors (cells, where there is one donor) are held out, to choose the number of steps
+        and to calibrate.
+    """
+
+    loss: Literal["supcon", "triplet"] = "supcon"
+    dimension: int = 32
+    temperature: float | None = None
+    margin: float | None = None
+    proxy: float = 1.0
+    probe: float = 2.0
+    gene_dropout: float = 0.6
+    thinning: float = 0.0
+    text_weight: float = 0.1
+    decay: float = 1e-4
+    learning_rate: float = 0.5
+    steps: int = 100
+    batch_cells: int = 128
+    folds: int = 5
+
+    def __post_init__(self) -> None:
+        def check(name: str, good: bool, wanted: str) -> None:
+            if not good:
+                raise InputError(f"refine.{name} = {getattr(self, name)!r}", wanted, "mend the recipe")
+
+        check("loss", self.loss in ("supcon", "triplet"), "'supcon' or 'triplet'")
+        own, other = ("temperature", "margin") if self.loss == "supcon" else ("margin", "temperature")
+        check(other, getattr(self, other) is None, f"none with loss {self.loss!r}")
+        object.__setattr__(self, own, 0.2 if getattr(self, own) is None else getattr(self, own))
+        for name in (own, "learning_rate"):
+            check(name, 0 < getattr(self, name) < float("inf"), "a number above 0")
+        for name in ("proxy", "probe", "text_weight", "decay"):
+            check(name, 0 <= getattr(self, name) < float("inf"), "a number from 0")
+        for name in ("gene_dropout", "thinning"):
+            check(name, 0 <= getattr(self, name) < 1, "a share from 0 to less than 1")
+        for name in ("dimension", "steps", "batch_cells"):
+            check(name, _is_count(getattr(self, name)), "a whole number above 0")
+        check("folds", _is_count(self.folds) and self.folds > 1, "a whole number above 1")
+        for name in (own, "learning_rate", "proxy", "probe", "text_weight", "decay", "gene_dropout", "thinning"):
+            object.__setattr__(self, name, float(getattr(self, name)))  # 1 and 1.0 are one recipe, and have one hash
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -19,7 +97,8 @@ class Recipe:
 
     The counts are scaled to `target_sum` a cell and log1p is taken; each gene has a weight vector (its text's, or
     its loadings in an SVD of the reference); the cell is the expression-weighted mean of its genes' weights, minus the
-    mean of the reference's cells where `centre` is set, scaled to length one.
+    mean of the reference's cells where `centre` is set, scaled to length one. With `refine`, a head trained on the
+    reference's labels takes the place of the mean.
 
     Attributes
     ----------
@@ -27,9 +106,10 @@ class Recipe:
         What the recipe is called.
     weights
         ``"text"``: a gene's weights are its vector from `encoder`. ``"svd"``: they are its loadings in a truncated
-        SVD of the reference's log-normalised expression, fitted on the reference.
+        SVD of the reference's log-normalised expression, fitted on the reference. Controls: ``"shuffled"``, each gene
+        has another's vector, drawn by `random_state`; ``"random"``, Gaussian vectors drawn by it.
     encoder
-        Name of the gene-text encoder; None with ``"svd"``.
+        Name of the gene-text encoder; None with ``"svd"`` and ``"random"``.
     top_n
         Use only the n most expressed genes of a cell (of equal ones, those that come first in the atlas); None: all.
     target_sum
@@ -37,18 +117,20 @@ class Recipe:
     centre
         Subtract the mean of the reference's cells.
     dimension
-        Components of the SVD; None with ``"text"``, where the encoder decides.
+        Components of the SVD, or of the random vectors; None where the encoder decides.
     fit_cells
         At most this many reference cells, drawn by `random_state`, are used for what is fitted.
     random_state
         Seed of whatever is drawn.
+    refine
+        How a head is trained on the reference's labels; None: no head.
     release, encoder_revision
         The gene texts and the encoder's weights; filled in by `bind` when an atlas is built. The latter chooses, where
         the store has vectors of several.
     """
 
     name: str
-    weights: Literal["text", "svd"] = "text"
+    weights: Literal["text", "shuffled", "random", "svd"] = "text"
     encoder: str | None = None
     top_n: int | None = None
     target_sum: float = 1e4
@@ -56,6 +138,7 @@ class Recipe:
     dimension: int | None = None
     fit_cells: int = 20_000
     random_state: int = 0
+    refine: Refinement | None = None
     release: str | None = None
     encoder_revision: str | None = None
 
@@ -64,17 +147,26 @@ class Recipe:
             if not good:
                 raise InputError(f"recipe {self.name!r} has {seen}", wanted, "mend the recipe")
 
-        check(self.weights in ("text", "svd"), f"weights = {self.weights!r}", "'text' or 'svd'")
-        encoder_fits = isinstance(self.encoder, str) if self.weights == "text" else self.encoder is None
-        check(encoder_fits, f"encoder = {self.encoder!r}", "one with text weights only")
-        dimension_fits = _is_count(self.dimension) if self.weights == "svd" else self.dimension is None
-        check(dimension_fits, f"dimension = {self.dimension!r}", "one with svd weights only")
+        check(self.weights in WEIGHTS, f"weights = {self.weights!r}", f"one of {', '.join(WEIGHTS)}")
+        encoder_fits = isinstance(self.encoder, str) if self.reads_text else self.encoder is None
+        check(encoder_fits, f"encoder = {self.encoder!r}", "one with text or shuffled weights only")
+        dimension_fits = self.dimension is None if self.reads_text else _is_count(self.dimension)
+        check(dimension_fits, f"dimension = {self.dimension!r}", "one with svd or random weights only")
         check(self.top_n is None or _is_count(self.top_n), f"top_n = {self.top_n!r}", "a whole number above 0")
         check(_is_count(self.fit_cells), f"fit_cells = {self.fit_cells!r}", "a whole number above 0")
         check(_is_count(self.random_state + 1), f"random_state = {self.random_state!r}", "a whole number from 0")
         check(0 < self.target_sum < 1e9, f"target_sum = {self.target_sum!r}", "a number above 0")
         check(isinstance(self.centre, bool), f"centre = {self.centre!r}", "true or false")
+        plain = self.weights != "svd" and self.top_n is None and not self.centre
+        a_head = self.refine is None or isinstance(self.refine, Refinement)
+        check(a_head, f"refine = {self.refine!r}", "a table of its parameters, or none")
+        check(self.refine is None or plain, "refine with svd weights, top_n or centre", "one or the other")
         object.__setattr__(self, "target_sum", float(self.target_sum))
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether its weights come from an encoder."""
+        return self.weights in ("text", "shuffled")
 
     def with_encoder(self, encoder: str | None) -> Recipe:
         """Return the recipe with `encoder` in place of the one it names; with None, the recipe itself.
@@ -86,7 +178,7 @@ class Recipe:
         """
         if encoder in (None, self.encoder):
             return self
-        if self.weights == "svd" or self.encoder == "random":
+        if not self.reads_text:
             raise InputError(
                 f"encoder {encoder!r} for recipe {self.name!r}, which reads no text",
                 "a recipe that does",
@@ -104,19 +196,19 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that are set, as JSON types."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        return _without_none(asdict(self))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "recipe") -> Recipe:
         """Return the recipe of `values`; raise `InputError` on an unknown key or a missing name."""
-        known = [field.name for field in fields(cls)]
-        for key in values:
-            if key not in known:
-                raise unknown("recipe key", key, known, where)
+        _check_keys(cls, values, "recipe key", where)
+        if isinstance(values.get("refine"), dict):
+            _check_keys(Refinement, values["refine"], "key of refine", where)
         if not isinstance(values.get("name"), str):
             raise InputError(f"{where} has no name", 'name = "..."', "add it")
         try:
-            return cls(**values)
+            head = values.get("refine")
+            return cls(**values | {"refine": Refinement(**head) if isinstance(head, dict) else head})
         except TypeError as error:  # a value of another kind than its field's
             raise InputError(f"{where}: {error}", "numbers where numbers belong", "mend the recipe") from error
 
@@ -138,6 +230,18 @@ class Recipe:
         return cls.from_dict(values, str(path))
 
 
+def _check_keys(kind: type[Any], values: dict[str, Any], what: str, where: str) -> None:
+    known = [field.name for field in fields(kind)]
+    for key in values:
+        if key not in known:
+            raise unknown(what, key, known, where)
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    nested = {key: _without_none(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in nested.items() if value is not None}
+
+
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
@@ -146,13 +250,15 @@ RECIPES: MappingProxyType[str, Recipe] = MappingProxyType(
     {
         recipe.name: recipe
         for recipe in (
+            # A head trained on the labels, over text: contrastive, as arXiv 2509.23543, which states no loss.
+            Recipe(name="refined", encoder="minilm", fit_cells=10_000, refine=Refinement()),
             # Expression-weighted mean of gene vectors, length one: GenePT-w (Chen and Zou, bioRxiv 2023.10.16.562533).
             Recipe(name="genept-w", encoder="minilm"),
             # The most expressed genes only; 2,048 as in scInterpreter (arXiv 2402.12405).
             Recipe(name="topn", encoder="minilm", top_n=2048),
             # Controls: no text at all.
             Recipe(name="expression", weights="svd", dimension=50),
-            Recipe(name="random", encoder="random"),
+            Recipe(name="random", weights="random", dimension=384),
         )
     }
 )

@@ -35,9 +35,9 @@ class Voting:
     """
 
     k: int = 15
-    weights: Weights = "inverse"
-    temperature: float = 0.1
-    frequency: float = 0.0
+    weights: Weights = "softmax"
+    temperature: float = 0.02
+    frequency: float = 0.5
 
     def __post_init__(self) -> None:
         if self.k < 1:

@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import scvec as sv
 from scvec.atlas import Atlas
 from tests import toy
 
 DATA = Path(os.environ.get("SCVEC_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("scvec", deadline=None)
+settings.load_profile("scvec")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,8 +14,9 @@ import pytest
 
 import scvec as sv
 from scvec import index as indexes
-from scvec.atlas import Atlas
+from scvec.atlas import Atlas, fitting
 from scvec.embed.projection import Projection
+from scvec.embed.refine import Head, fit
 from scvec.errors import (
     ExistsError,
     GeneMatchError,
@@ -26,6 +27,7 @@ from scvec.errors import (
     NotInStoreError,
     ScvecError,
 )
+from scvec.spec import Refinement
 from scvec.store import Table
 from tests import toy
 
@@ -68,7 +70,15 @@ def test_an_atlas_says_what_it_was_made_from(atlas: Atlas) -> None:
     assert {kind: part["n_genes"] for kind, part in kinds.items()} == {"NCBI Gene names": 80, "NCBI Gene summary": 160}
     assert made["index"] | {"search": {}} == made["index"]
     assert (made["index"]["factory"], made["index"]["rows"], made["index"]["recall"]) == ("Flat", 120, 1.0)
-    assert atlas.recipe == HASH.bind("2021-07-01", "1")
+    assert atlas.recipe == sv.RECIPES["refined"].with_encoder("hash").bind("2021-07-01", "1")
+    assert made["dimension"] == 32 + 4  # the loss's, and the probe's
+    training = made["training"]
+    assert training["folds"] == 3  # one for each donor
+    steps = sorted(int(step) for step in training["held_out_macro_f1"])
+    assert len(steps) >= 8
+    assert steps[-1] == Refinement().steps
+    best = max(training["held_out_macro_f1"].values())
+    assert training["held_out_macro_f1"][str(training["steps"])] == best
     assert made["recipe_sha256"] == atlas.recipe.sha256()
     assert atlas.obs.column_names == ["row", "cell_id", "dataset", "batch", "label", "label_id", "empty"]
     assert atlas.obs["dataset"][0].as_py() == "reference"
@@ -76,11 +86,11 @@ def test_an_atlas_says_what_it_was_made_from(atlas: Atlas) -> None:
     np.testing.assert_allclose(np.linalg.norm(atlas.vectors(np.arange(120)), axis=1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["genept-w", "topn", "random"])
+@pytest.mark.parametrize("name", ["refined", "genept-w", "topn", "random"])
 @pytest.mark.parametrize("index", ["exact", "HNSW8"])
 def test_every_recipe_and_index_calls_toy_cells(store: sv.Store, files: Path, name: str, index: str) -> None:
-    recipe = HASH if name == "genept-w" else sv.RECIPES[name]
-    recipe = recipe.with_encoder("hash") if name == "topn" else recipe
+    recipe = sv.RECIPES[name]
+    recipe = recipe.with_encoder("hash") if recipe.reads_text else recipe
     made = sv.atlas.build(
         store,
         "other",
@@ -151,7 +161,7 @@ def test_genes_and_recipe_must_agree(store: sv.Store, files: Path) -> None:
         sv.atlas.build(store, "x", files / "reference.h5ad", label_key="cell_type", genes=genes, recipe=HASH)
 
 
-@pytest.mark.parametrize("moment", ["embed", "index", "manifest", "tag"])
+@pytest.mark.parametrize("moment", ["embed", "train", "calibrate", "index", "manifest", "tag"])
 def test_an_interrupt_at_any_moment_leaves_the_store(
     store: sv.Store, files: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,18 +169,21 @@ def test_an_interrupt_at_any_moment_leaves_the_store(
         raise KeyboardInterrupt
 
     target: tuple[Any, str] = {
-        "embed": (Projection, "embed"),
+        "embed": (Projection, "vectors"),
+        "train": (fit, "train"),
+        "calibrate": (fitting, "calibrate"),
         "index": (indexes, "build"),
         "manifest": (type(store), "write_json"),
         "tag": (Table, "tag"),
     }[moment]
     before = readable(store)
     names = set(tree(store))
+    recipe = sv.RECIPES["refined"].with_encoder("hash") if moment == "train" else HASH
     with monkeypatch.context() as patched:
         patched.setattr(*target, interrupt)
         for name in ("new", "toy"):
             with pytest.raises(KeyboardInterrupt):
-                sv.atlas.build(store, name, files / "query.h5ad", label_key="donor", recipe=HASH, overwrite=True)
+                sv.atlas.build(store, name, files / "query.h5ad", label_key="donor", recipe=recipe, overwrite=True)
     assert readable(store) == before
     assert not any(name.startswith("atlases/new") for name in set(tree(store)) - names)
     built = sv.atlas.build(store, "new", files / "reference.h5ad", label_key="cell_type", recipe=HASH)
@@ -235,7 +248,7 @@ def test_ctrl_c_on_the_command_line(store: sv.Store, files: Path) -> None:
     assert not Path(store.uri, "atlases", "new").exists()
 
 
-@pytest.mark.parametrize("file", ["index", "projection.safetensors"])
+@pytest.mark.parametrize("file", ["index", "projection.safetensors", "profiles.safetensors", "calibration.safetensors"])
 def test_a_file_of_another_build_is_refused(store: sv.Store, files: Path, file: str) -> None:
     sv.atlas.build(store, "other", files / "query.h5ad", label_key="donor", recipe=sv.RECIPES["random"])
     folder = Path(store.uri) / "atlases"
@@ -253,10 +266,29 @@ def test_a_manifest_of_another_version_is_refused(store: sv.Store) -> None:
             sv.atlas.open_atlas(store, "toy")
 
 
+def test_an_atlas_without_profiles_is_refused_with_the_cure(store: sv.Store) -> None:
+    """As those built before calls were calibrated."""
+    table = store.table("atlases/toy/cells")
+    made = table.at("current")
+    manifest = {key: value for key, value in made.manifest.items() if key != "training"}
+    cells = made.read(["row", "cell_id"])
+    table.tag("current", table.write(cells.to_batches(), cells.schema, manifest))
+    with pytest.raises(MismatchError, match=r"without profiles.*scvec atlas build toy REF\.h5ad --overwrite"):
+        sv.atlas.open_atlas(store, "toy")
+
+
+def test_the_default_is_a_head_over_text(atlas: Atlas) -> None:
+    assert isinstance(atlas.embedding, Head)
+    assert atlas.embedding.recipe == atlas.recipe
+    assert atlas.profiles.labels.shape == (4, toy.N_GENES)
+    assert atlas.calibration is not None
+    assert len(atlas.calibration.held.called) == 120  # each cell once
+
+
 def test_expectations(atlas: Atlas) -> None:
     atlas.expect(None, None)
-    atlas.expect("genept-w", "hash")
-    with pytest.raises(MismatchError, match="built with recipe genept-w; wanted topn"):
+    atlas.expect("refined", "hash")
+    with pytest.raises(MismatchError, match="built with recipe refined; wanted topn"):
         atlas.expect("topn", None)
     with pytest.raises(MismatchError, match="built with encoder hash; wanted minilm"):
         atlas.expect(None, "minilm")
@@ -408,7 +440,8 @@ def test_a_store_in_an_object_store(bucket: str, ncbi: tuple[Path, Path], files:
         spec = sv.IndexSpec(factory="IVF500,Flat")
         sv.atlas.build(store, "far", files / "reference.h5ad", label_key="cell_type", genes=genes, index=spec)
     assert sv.atlas.list_atlases(store) == []
-    sv.atlas.build(store, "far", files / "reference.h5ad", label_key="cell_type", label_id_key="cl_id", genes=genes)
+    keys: dict[str, Any] = {"label_key": "cell_type", "label_id_key": "cl_id", "batch_key": "donor"}
+    sv.atlas.build(store, "far", files / "reference.h5ad", genes=genes, **keys)
     again = sv.Store(bucket)
     assert sv.atlas.list_atlases(again) == ["far"]
     assert len(sv.atlas.open_atlas(again, "far").where("label = 'beta'")) == 30

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +17,7 @@ import pytest
 import scvec as sv
 from scvec.cli import app, main
 from scvec.cli.app import ORDER
+from scvec.spec import Refinement
 from scvec.store import MARKER
 from tests import toy
 
@@ -47,6 +50,7 @@ VERBS = [
     ("atlas", "build"),
     ("atlas", "list"),
     ("atlas", "info"),
+    ("refine",),
     ("ontology",),
     ("ontology", "pull"),
     ("ontology", "import"),
@@ -54,6 +58,7 @@ VERBS = [
     ("ontology", "match"),
     ("query",),
     ("evaluate",),
+    ("bench",),
 ]
 
 
@@ -124,8 +129,10 @@ def test_the_whole_contract(run: Run, ncbi: tuple[Path, Path], files: Path) -> N
     assert sorted(one.name for one in Path("report").iterdir()) == [
         "confusion.csv",
         "confusion.png",
+        "coverage.png",
         "metrics.json",
         "per_class.csv",
+        "reliability.png",
     ]
 
 
@@ -145,6 +152,51 @@ def test_a_recipe_file(run: Run, store: sv.Store, files: Path, tmp_path: Path) -
     code, _, err = run(*build, "--recipe", tmp_path / "wrong.toml")
     assert code == 2
     assert "encodr" in err
+
+
+def test_refine_is_a_build_with_the_parameters_of_the_training(run: Run, store: sv.Store, files: Path) -> None:
+    keys = (
+        "--label-key",
+        "cell_type",
+        "--batch-key",
+        "donor",
+        "--encoder",
+        "hash",
+        "--seed",
+        "3",
+        "--store",
+        store.uri,
+    )
+    made: dict[str, sv.atlas.Atlas] = {}
+    for name, verb, more in (
+        ("built", ("atlas", "build"), ()),
+        ("refined", ("refine",), ()),
+        ("other", ("refine",), ("--loss", "triplet", "--margin", "0.4", "--steps", "16", "--folds", "2")),
+    ):
+        code, out, err = run(*verb, name, files / "reference.h5ad", *keys, *more)
+        assert (code, err) == (0, "")
+        assert "macro-F1" in out
+        assert ("macro-F1 held out" in out) == (verb == ("refine",))
+        made[name] = sv.atlas.open_atlas(store, name)
+    assert made["built"].recipe == made["refined"].recipe
+    assert made["built"].recipe.random_state == 3
+    files_of = [Path(store.uri, "atlases", name, "v1") for name in ("built", "refined")]
+    for name in ("projection", "profiles", "calibration"):
+        assert len({(folder / f"{name}.safetensors").read_bytes() for folder in files_of}) == 1
+    other = made["other"].recipe.refine
+    assert other == Refinement(loss="triplet", margin=0.4, steps=16, folds=2)
+    assert made["other"].manifest["training"]["folds"] == 2
+    code, out, _ = run("refine", "json", files / "reference.h5ad", *keys, "--steps", "8", "--json")
+    assert json.loads(out)["recipe"]["refine"]["steps"] == 8
+
+
+def test_refine_and_build_share_their_options(run: Run) -> None:
+    shown = {
+        verb: set(re.findall(r"--[a-z][a-z-]+", run(*verb, "--help")[1])) for verb in (("refine",), ("atlas", "build"))
+    }
+    training = {f"--{one.name.replace('_', '-')}" for one in fields(Refinement)}
+    assert shown["refine",] - shown["atlas", "build"] == training
+    assert shown["atlas", "build"] <= shown["refine",] | {"--recipe"}
 
 
 def one_line(err: str) -> str:
@@ -172,6 +224,9 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
     twins = toy.cells(20)
     twins.var_names = ["TOY0", *twins.var_names[:-1]]
     twins.write_h5ad(folder / "twins.h5ad")
+    alike = toy.cells(20)
+    alike.obs["cell_type"] = "beta"
+    alike.write_h5ad(folder / "alike.h5ad")
     (folder / "bad.pickle").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     query, reference = files / "query.h5ad", files / "reference.h5ad"
 
@@ -180,6 +235,9 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
 
     def build(path: Path, *more: object, name: str = "new") -> tuple[object, ...]:
         return ("atlas", "build", name, path, "--label-key", "cell_type", "--encoder", "hash", *more)
+
+    def refine(path: Path, *more: object) -> tuple[object, ...]:
+        return ("refine", "new", path, "--label-key", "cell_type", "--encoder", "hash", *more)
 
     return {
         "missing file": (ask(folder / "none.h5ad"), "not there"),
@@ -210,7 +268,7 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "no such atlas": (("query", query, "--atlas", "tox", "--out", folder / "calls.csv"), "one of: toy"),
         "atlas is a path": (build(reference, name="../toy"), "'../toy'"),
         "atlas is there": (build(reference, name="toy"), "--overwrite"),
-        "other recipe": (ask(query, "--recipe", "expression"), "genept-w"),
+        "other recipe": (ask(query, "--recipe", "expression"), "built with recipe refined"),
         "other encoder": (ask(query, "--encoder", "minilm"), "hash"),
         "no such recipe": (build(reference, "--recipe", "magic"), "expression"),
         "no such encoder": (("embed", "--taxon", "human", "--encoder", "ada"), "minilm"),
@@ -218,6 +276,16 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "bad index": (build(reference, "--index", "FLAT"), "HNSW32"),
         "bad out": (("query", query, "--atlas", "toy", "--out", folder / "calls.xlsx"), ".parquet"),
         "out is the query": (("query", query, "--atlas", "toy", "--out", query), "never changed"),
+        "one label": (build(folder / "alike.h5ad"), "--recipe genept-w"),
+        "one label to refine": (refine(folder / "alike.h5ad"), "two labels or more"),
+        "no temperature": (refine(reference, "--temperature", "0"), "refine.temperature = 0.0; wanted a number above"),
+        "a temperature of triplets": (refine(reference, "--loss", "triplet", "--temperature", "1"), "'triplet'"),
+        "no share of genes": (refine(reference, "--gene-dropout", "1"), "refine.gene_dropout"),
+        "too few folds": (refine(reference, "--folds", "1"), "refine.folds = 1"),
+        "refined atlas is there": (("refine", "toy", *refine(reference)[2:]), "--overwrite"),
+        "no error": (ask(query, "--max-error", "1"), "--max-error"),
+        "no support": (ask(query, "--roll-up", "1.5"), "--roll-up"),
+        "no ontology": (ask(query, "--roll-up", "0.8"), "scvec ontology"),
         "no k": (ask(query, "--k", "0"), "above 0"),
         "no taxon": (("embed", "--taxon", "martian", "--encoder", "hash"), "human, mouse"),
         "no genes": (

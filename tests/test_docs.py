@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from scvec.spec import Recipe
-from tests import toy
+from tests import toy, toy_ontology
 from tests.server import Server
 
 ROOT = Path(__file__).parents[1]
@@ -37,8 +37,10 @@ def folder(tmp_path: Path, files: Path) -> Path:
     mouse = toy.cells(20, seed=1)
     mouse.var_names = [toy.symbol_of(i, toy.MOUSE) for i in range(toy.N_GENES)]
     mouse.write_h5ad(tmp_path / "mouse.h5ad")
-    for name in ("reference.h5ad", "query.h5ad"):
-        shutil.copy(files / name, tmp_path)
+    reference = toy.cells(120, seed=0)
+    reference.obs["tissue"] = ["pancreas", "spleen"] * 60
+    reference.write_h5ad(tmp_path / "reference.h5ad")
+    shutil.copy(files / "query.h5ad", tmp_path)
     return tmp_path
 
 
@@ -56,6 +58,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         summary.unlink()
     toy.write_lines(root / "gene_summary.gz", summaries)
     toy.write_orthologs(root / "gene_orthologs.gz")
+    (root / "cl-basic.obo").write_text(toy_ontology.as_obo(toy_ontology.TOY), encoding="utf-8")
     with Server(root) as server:
         yield server.url
 
@@ -64,11 +67,21 @@ def test_the_walk_through(folder: Path, mirror: str) -> None:
     """Every bash block in one shell, then the Python block, as they stand, with NCBI's files from a mirror."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment |= {"SCVEC_NCBI": mirror, "SCVEC_CACHE": str(folder / "cache"), "NO_PROXY": "127.0.0.1"}
+    environment |= {"SCVEC_CL": f"{mirror}/cl-basic.obo"}
     script = "set -euo pipefail\n" + "\n".join(blocks("bash"))
     done = run(["bash", "-c", script], folder, environment)
     assert done.returncode == 0, done.stderr
     made = {path.name for path in folder.iterdir()}
-    assert {"my-store", "calls.h5ad", "calls.parquet", "report", "mouse.csv"} <= made
+    assert {
+        "my-store",
+        "calls.h5ad",
+        "calls.parquet",
+        "report",
+        "trusted.csv",
+        "map.csv",
+        "terms.csv",
+        "mouse.csv",
+    } <= made
     python = "\n".join(blocks("python"))
     done = run([sys.executable, "-c", python], folder, environment)
     assert done.returncode == 0, done.stderr
@@ -88,7 +101,7 @@ def test_make_targets_and_extras_exist() -> None:
     assert all(re.search(rf"^{one}:", makefile, flags=re.MULTILINE) for one in targets)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = {one for group in re.findall(r"scvec\[([\w,]+)\]", README) for one in group.split(",")}
-    assert named == {"text", "report", "openai"}
+    assert named == {"text", "report", "openai", "cluster"}
     assert named <= extras.keys()
 
 

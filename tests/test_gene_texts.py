@@ -360,7 +360,8 @@ def test_the_story_of_two_releases(
     assert after.to_frame().equals(before.to_frame())
     assert after.provenance == before.provenance
     assert after.provenance["atlas"]["recipe"]["release"] == "2021-07-01"
-    build = ("atlas", "build", "toy", files / "reference.h5ad", "--label-key", "cell_type", "--encoder", "hash")
+    keys = ("--label-key", "cell_type", "--batch-key", "donor")
+    build = ("atlas", "build", "toy", files / "reference.h5ad", *keys, "--encoder", "hash")
     scvec(*build, "--overwrite")
     rebuilt = sv.atlas.open_atlas(store, "toy")
     assert rebuilt.recipe.release == "later"

@@ -40,7 +40,7 @@ def test_an_atlas_on_vectors_of_a_file_that_lacks_some_genes(
     assert main([*build, "--encoder", encoder]) == 0
     atlas = sv.atlas.open_atlas(store, "given")
     assert atlas.recipe.encoder == "file:GenePT.pickle"
-    assert (atlas.manifest["coverage"]["n_matched"], len(atlas.projection.gene_ids)) == (200, 200)
+    assert (atlas.manifest["coverage"]["n_matched"], len(atlas.embedding.gene_ids)) == (200, 200)
     # Another file of that name is another encoder, and the atlas has its vectors whatever becomes of the file.
     np.random.default_rng(1).shuffle(VECTORS)
     genept(tmp_path / "GenePT.pickle", 200)

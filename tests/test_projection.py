@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from scvec.embed.projection import Projection, fit, normalise, top_genes
+from scvec.embed.projection import Projection, aligner, embed, fit, measured, normalise, top_genes
+from scvec.embed.sample import Sample, draw
 from scvec.errors import InputError, MismatchError
 from scvec.ingest import GeneTexts
 from scvec.ingest.cells.scale import Values, expression
 from scvec.ingest.matching import GeneMatch
-from scvec.spec import RECIPES, Recipe
+from scvec.spec import RECIPES, Recipe, Refinement
 from tests import toy
 
 COUNTS = Values("counts")
@@ -38,15 +39,12 @@ VECTORS = np.random.default_rng(0).standard_normal((120, 16)).astype(np.float32)
 
 
 def fitted(recipe: Recipe, x: sp.csr_matrix[np.float32], vectors: Any = VECTORS) -> Projection:
-    def batches(_title: str) -> Iterator[tuple[int, Any]]:
-        for start in range(0, x.shape[0], 7):
-            yield start, x[start : start + 7]
-
-    return fit(recipe, MATCH, vectors if recipe.weights == "text" else None, batches, COUNTS, x.shape[0])
+    logged = normalise(sp.csr_matrix(x), COUNTS, recipe.target_sum, aligner(MATCH, MATCH.genes))
+    return fit(recipe, MATCH.genes, vectors if recipe.weights == "text" else None, logged)
 
 
 def embedded(projection: Projection, x: Any, values: Values = COUNTS, match: GeneMatch = MATCH) -> np.ndarray[Any, Any]:
-    return projection.embed(sp.csr_matrix(x), values, projection.aligner(match))[0]
+    return embed(projection, sp.csr_matrix(x), values, aligner(match, projection.gene_ids))[0]
 
 
 def plain(x: Any, top_n: int = 999, centre: Any = 0.0) -> np.ndarray[Any, Any]:
@@ -89,12 +87,80 @@ def test_expression_is_an_svd_of_the_reference() -> None:
         fitted(RECIPES["expression"], x)
 
 
-def test_fitting_on_a_sample_is_seeded_and_bounded() -> None:
-    x = toy.cells(60).X
-    few = replace(RECIPES["expression"], dimension=3, fit_cells=20)
-    first, second, other = (fitted(one, x).weights for one in (few, few, replace(few, random_state=1)))
-    np.testing.assert_array_equal(first, second)
-    assert not np.allclose(first, other)
+def drawn(x: Any, labels: Any, n: int, seed: int = 0, **recipe: Any) -> Sample:
+    """Draw cells, seven at a time; the batch of each is its row."""
+
+    def batches(_title: str) -> Iterator[tuple[int, Any]]:
+        for start in range(0, x.shape[0], 7):
+            yield start, x[start : start + 7]
+
+    rows = np.array([str(i) for i in range(x.shape[0])], dtype=object)
+    asked = replace(RECIPES["genept-w"], fit_cells=n, random_state=seed, **recipe)
+    return draw(asked, MATCH, batches, COUNTS, np.array(labels, dtype=object), rows)
+
+
+def rows_of(sample: Sample) -> list[int]:
+    return [int(one) for one in sample.batches]
+
+
+def test_all_cells_of_a_small_reference_are_drawn_but_the_empty_ones() -> None:
+    x = toy.cells(30).X.toarray()
+    x[3] = 0
+    x[9, ::2] = 0  # all of its expression is on genes that are not known
+    labels = [toy.LABELS[i % 4] for i in range(30)]
+    sample = drawn(sp.csr_matrix(x), labels, 30)
+    kept = [i for i in range(30) if i not in (3, 9)]
+    assert rows_of(sample) == kept
+    assert sample.names == tuple(sorted(toy.LABELS))
+    assert [sample.names[code] for code in sample.codes] == [labels[i] for i in kept]
+    expected = normalise(sp.csr_matrix(x), COUNTS, 1e4)[kept][:, ::2]
+    np.testing.assert_allclose(sample.logged.toarray(), expected.toarray())
+    assert sample.counts is None
+    assert sample.totals.tolist() == [1.0] * 28
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(1, 90), st.integers(0, 99))
+def test_a_draw_is_bounded_seeded_and_fair(sizes: list[int], n: int, seed: int) -> None:
+    """No label gives a cell more than another while that one has more to give; order and labels stay."""
+    labels = np.random.default_rng(seed).permutation(np.repeat([f"l{i}" for i in range(len(sizes))], sizes))
+    x = sp.csr_matrix(np.ones((len(labels), toy.N_GENES), np.float32))
+    sample = drawn(x, labels, n, seed)
+    rows = rows_of(sample)
+    assert len(sample) == len(rows) == len(set(rows)) == sample.logged.shape[0]
+    assert rows == sorted(rows)
+    assert [sample.names[code] for code in sample.codes] == labels[rows].tolist()
+    assert rows == rows_of(drawn(x, labels, n, seed))
+    taken = np.bincount(sample.codes, minlength=len(sizes))
+    assert len(sample) == min(n, sum(sizes))
+    for one, size in zip(taken, sizes, strict=True):
+        assert one == size or one >= taken.max() - 1
+
+
+def test_another_seed_draws_other_cells_and_rare_labels_are_kept_whole() -> None:
+    labels = ["common"] * 100 + ["rare"] * 3
+    x = sp.csr_matrix(np.ones((103, toy.N_GENES), np.float32))
+    first, second = drawn(x, labels, 20), drawn(x, labels, 20, seed=1)
+    assert rows_of(first) != rows_of(second)
+    for one in (first, second):
+        assert {100, 101, 102} < set(rows_of(one))
+        assert len(one) == 20
+        assert max(rows_of(one)[:-3]) > 50 > min(rows_of(one))
+
+
+def test_counts_are_drawn_only_where_they_are_thinned() -> None:
+    x, labels = toy.cells(20).X, [toy.LABELS[i % 4] for i in range(20)]
+    refine = Refinement(thinning=0.5)
+    sample = drawn(x, labels, 12, refine=refine)
+    rows = rows_of(sample)
+    assert sample.counts is not None
+    np.testing.assert_array_equal(sample.counts.toarray(), x[rows].toarray()[:, ::2])
+    np.testing.assert_allclose(sample.totals, x[rows].toarray().sum(1))
+    assert drawn(x, labels, 12, refine=replace(refine, thinning=0.0)).counts is None
+
+
+def test_what_is_measured_is_what_has_a_column() -> None:
+    some = MATCH.only(IDS[:40])
+    np.testing.assert_array_equal(measured(aligner(some, MATCH.genes)), MATCH.genes < 1040)
 
 
 def test_the_order_of_columns_and_unknown_columns_do_not_matter() -> None:
@@ -112,7 +178,7 @@ def test_a_cell_without_known_expression_is_zero_and_marked() -> None:
     x[1, ::2] = 0
     for recipe in (RECIPES["genept-w"], replace(RECIPES["genept-w"], centre=True)):
         projection = fitted(recipe, toy.cells(25).X)
-        vectors, empty = projection.embed(sp.csr_matrix(x), COUNTS, projection.aligner(MATCH))
+        vectors, empty = embed(projection, sp.csr_matrix(x), COUNTS, aligner(MATCH, projection.gene_ids))
         assert empty.tolist() == [True, True, False]
         assert np.isfinite(vectors).all()
         assert np.abs(vectors[:2]).max() == 0
@@ -126,6 +192,29 @@ def test_log1p_of_any_known_total_is_the_same_as_counts() -> None:
     expected = normalise(counts, COUNTS, 1e4).toarray()
     np.testing.assert_allclose(normalise(other, Values("log1p", 2345.0), 1e4).toarray(), expected, rtol=1e-4)
     np.testing.assert_allclose(normalise(other, Values("log1p"), 1e4).toarray(), other.toarray(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["counts", "log1p"])
+def test_known_genes_can_be_brought_to_their_share_of_a_cell(form: str) -> None:
+    """As where a matrix has few genes: what else it measures does not matter then."""
+    counts = toy.cells(12).X.toarray()
+    columns = aligner(MATCH, MATCH.genes)
+    shares = counts[:, ::2].sum(1) / counts.sum(1)
+
+    def normalised(x: Any, share: float | None) -> Any:
+        if form == "counts":
+            return normalise(sp.csr_matrix(x), COUNTS, 1e4, columns, share).toarray()
+        logged = np.log1p(x / x.sum(1, keepdims=True) * 700).astype(np.float32)
+        return normalise(sp.csr_matrix(logged), Values("log1p", 700.0), 1e4, columns, share).toarray()
+
+    np.testing.assert_allclose(np.expm1(normalised(counts, 0.3)).sum(axis=1), 3000, rtol=1e-4)
+    usual = normalised(counts, None)
+    for i in range(12):
+        np.testing.assert_allclose(normalised(counts[[i]], float(shares[i])), usual[[i]], rtol=1e-4)
+    more = counts.copy()
+    more[:, 1::2] *= 7
+    np.testing.assert_allclose(normalised(more, 0.3), normalised(counts, 0.3), rtol=1e-4)
+    assert np.abs(normalised(more, None) - usual).max() > 0.1
 
 
 @pytest.mark.parametrize("scale", ["counts", "log1p"])

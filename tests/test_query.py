@@ -111,7 +111,7 @@ def test_k_is_that_of_the_voting_unless_it_is_given(atlas: Atlas, files: Path) -
     four = sv.annotate(files / "query.h5ad", atlas, voting=Voting(k=4, frequency=0.5))
     assert four.neighbors.ids.shape == (41, 4)
     three = sv.annotate(files / "query.h5ad", atlas, k=3, voting=Voting(k=4, frequency=0.5))
-    assert three.provenance["vote"] == {"k": 3, "weights": "inverse", "temperature": 0.1, "frequency": 0.5}
+    assert three.provenance["vote"] == {"k": 3, "weights": "softmax", "temperature": 0.02, "frequency": 0.5}
     assert three.neighbors.ids.shape == (41, 3)
 
 
@@ -133,16 +133,16 @@ def test_rare_labels_are_heard_by_frequency(store: sv.Store, files: Path, tmp_pa
     cells.write_h5ad(tmp_path / "r.h5ad")
     hashed = sv.RECIPES["genept-w"].with_encoder("hash")
     made = sv.atlas.build(store, "r", tmp_path / "r.h5ad", label_key="cell_type", recipe=hashed)
-    plain = sv.annotate(files / "query.h5ad", made, k=50)
-    fair = sv.annotate(files / "query.h5ad", made, k=50, voting=Voting(frequency=1))
+    plain = sv.annotate(files / "query.h5ad", made, k=50, voting=Voting(weights="inverse", frequency=0))
+    fair = sv.annotate(files / "query.h5ad", made, k=50, voting=Voting(weights="inverse", frequency=1))
     at = plain.labels.index("rare beta"), plain.labels.index("beta")
     beta = plain.label == "beta"
     ratio = [one.scores[beta][:, at[0]] / one.scores[beta][:, at[1]] for one in (plain, fair)]
     np.testing.assert_allclose(ratio[1], ratio[0] * 46 / 4, rtol=1e-4)
     # Counted among the cells that are searched, not among all: of row 0 to 39, ten are beta cells, four of them rare.
     few, fair_few = (
-        sv.annotate(files / "query.h5ad", made, k=40, voting=Voting(frequency=power), where="row < 40")
-        for power in (0, 1)
+        sv.annotate(files / "query.h5ad", made, k=40, voting=one, where="row < 40")
+        for one in (Voting(weights="inverse", frequency=0), Voting(weights="inverse", frequency=1))
     )
     ratio = [one.scores[:, at[0]] / one.scores[:, at[1]] for one in (few, fair_few)]
     np.testing.assert_allclose(ratio[1], ratio[0] * 6 / 4, rtol=1e-4)
@@ -216,10 +216,10 @@ def test_more_neighbours_asked_for_than_were_searched(atlas: Atlas, files: Path)
 
 
 def test_an_index_that_cannot_leave_cells_out_says_so(store: sv.Store, files: Path) -> None:
-    hashed = sv.RECIPES["genept-w"].with_encoder("hash")
+    refined = sv.RECIPES["refined"].with_encoder("hash")
     spec = sv.IndexSpec(factory="NSG16")
     made = sv.atlas.build(
-        store, "graph", files / "reference.h5ad", label_key="cell_type", batch_key="donor", recipe=hashed, index=spec
+        store, "graph", files / "reference.h5ad", label_key="cell_type", batch_key="donor", recipe=refined, index=spec
     )
     calls = sv.annotate(files / "query.h5ad", made, where="batch != 'd1'")
     exact = sv.annotate(files / "query.h5ad", sv.atlas.open_atlas(store, "toy"), where="batch != 'd1'")
@@ -255,7 +255,8 @@ def test_no_k(atlas: Atlas, files: Path, k: int) -> None:
 
 def test_the_frame_has_the_runners_up(calls: sv.Annotation) -> None:
     frame = calls.to_frame(4)
-    assert frame.columns[:5] == ["obs_name", "label", "label_id", "score", "distance"]
+    trust = ["rejected", "reason", "nearest", "confidence", "novelty", "odd_genes"]
+    assert frame.columns[:11] == ["obs_name", "label", "label_id", "score", "distance", *trust]
     assert frame["label_5"].null_count() == 41
     for i, row in enumerate(frame.iter_rows(named=True)):
         ranked = sorted(((s, name) for s, name in zip(calls.scores[i], calls.labels, strict=True)), reverse=True)
@@ -271,7 +272,7 @@ def test_to_adata_leaves_its_input(calls: sv.Annotation) -> None:
     assert "scvec_label" not in adata.obs
     assert not adata.uns
     assert result.obs["scvec_label"].tolist() == calls.label.tolist()
-    assert result.obsm["X_scvec"].shape == (41, 384)
+    assert result.obsm["X_scvec"].shape == (41, 36)  # 32 dimensions of the loss, 4 of the probe
     with pytest.raises(InputError, match="same order"):
         calls.to_adata(adata[::-1].copy())
 

@@ -23,8 +23,15 @@ def even(n_labels: int) -> Ints:
     return np.ones(n_labels, np.int64)
 
 
+def test_the_defaults_are_those_that_measured_best() -> None:
+    assert Voting().to_dict() == {"k": 15, "weights": "softmax", "temperature": 0.02, "frequency": 0.5}
+    votes = vote(neighbors(0.1, 0.13, 0.13), np.array([[0, 1, 1]]), np.array([16, 4]))
+    weights = np.array([1 / 4, 2 * np.exp(-0.03 / 0.02) / 2])
+    np.testing.assert_allclose(votes.shares, [weights / weights.sum()], rtol=1e-5)
+
+
 def test_weights_are_the_inverse_of_the_distance() -> None:
-    votes = vote(neighbors(0.1, 0.3, 0.3), np.array([[0, 1, 1]]), even(3))
+    votes = vote(neighbors(0.1, 0.3, 0.3), np.array([[0, 1, 1]]), even(3), Voting(weights="inverse"))
     near, far = 1 / 0.101, 1 / 0.301
     np.testing.assert_allclose(votes.shares, [[near / (near + 2 * far), 2 * far / (near + 2 * far), 0]], rtol=1e-6)
     assert votes.winner.tolist() == [0]
@@ -70,7 +77,7 @@ def test_a_low_temperature_leaves_the_nearest_a_vote() -> None:
 
 def test_votes_are_divided_by_the_frequency_of_their_label() -> None:
     found, codes, counts = neighbors(0.2, 0.2, 0.2), np.array([[0, 0, 1]]), np.array([100, 4, 0])
-    assert vote(found, codes, counts).winner.tolist() == [0]
+    assert vote(found, codes, counts, Voting(frequency=0)).winner.tolist() == [0]
     for power in (0.25, 0.5, 1.0):
         votes = vote(found, codes, counts, Voting(frequency=power))
         common, rare = 2 / 100**power, 1 / 4**power

@@ -1,8 +1,9 @@
-"""Other tools beside scvec and its controls, on the tasks of benchmarks.first_path.
+"""Other tools on the tasks of a suite, in the tables of `scvec bench`.
 
-    python -m benchmarks.peers.run --python .venv-peers/bin/python
+    python -m benchmarks.peers.run SUITE.toml --out OUT --store STORE --python .venv-peers/bin/python
 
-Each tool runs in a process of its own, by the interpreter of the environment that requirements.txt makes.
+Each tool runs in a process of its own, by the interpreter of the environment that requirements.txt makes. What was run
+before is not run again. Peers run on one thread, and their seconds are without reading files; scvec's are with it.
 """
 
 from __future__ import annotations
@@ -10,77 +11,92 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-import scvec as sv
-from benchmarks.common import WORK, import_texts, markdown, save
-from benchmarks.first_path import Task, measure, tasks
-from scvec.evaluation import compare, given_labels
+from scvec import Store
+from scvec.bench import Plan, Results, Suite, plan, records
+from scvec.bench.records import Record
+from scvec.bench.tasks import BATCH, LABEL, Prepared, digest
+from scvec.errors import InputError, ScvecError
+from scvec.files import sha256
+from scvec.ingest import open_h5ad
 
 ANNOTATE = Path(__file__).with_name("annotate.py")
-PEERS = ("celltypist", "singler", "symphonypy", "scanpy-ingest", "logistic-regression", "random-forest")
-BATCH = "donor"
-COUNTS = "counts"
+SEEDED = ("celltypist", "symphonypy", "scanpy-ingest", "random-forest")
+PEERS = (*SEEDED, "singler", "logistic-regression")
+FAILED = 1
 
 
-def peer(python: Path, method: str, task: Task) -> dict[str, Any]:
-    """Return the row of a tool; `failed` says why where it has no figures."""
-    out = WORK / f"{task.reference.stem}_{method}.csv"
-    command: list[str | Path] = [python, ANNOTATE, "--method", method, "--label-key", task.label_key, "--out", out]
-    command += ["--reference", task.reference, "--query", task.query]
-    with sv.ingest.open_h5ad(task.reference) as file:
-        command += ["--batch-key", BATCH] if BATCH in file.obs_keys else []
-        command += ["--layer", COUNTS] if COUNTS in file.layers else []
-        known = sorted(set(file.labels(task.label_key, "--label-key").tolist()))
+def runs(made: Plan, methods: Sequence[str]) -> Iterator[tuple[Prepared, str, int | None]]:
+    """Yield task, tool and seed; None where no seed matters."""
+    for task in made.tasks:
+        for method in methods:
+            own = made.suite.seeds if method in SEEDED else (None,)
+            yield from ((task, method, seed) for seed in ((task.seed,) if task.task.draws else own))
+
+
+def peer(python: Path, task: Prepared, method: str, seed: int | None, folder: Path) -> Record:
+    """Return what a tool found; `failed` says why where it could not do the task."""
+    out = folder / "calls.csv"
+    command: list[str | Path] = [python, ANNOTATE, "--method", method, "--label-key", LABEL, "--out", out]
+    command += ["--reference", task.reference, "--query", task.renamed_query, "--seed", str(seed or 0)]
+    command += ["--batch-key", BATCH] if task.task.batch_key else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    name = f"{method} (peer)"
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        return {"task": task.name, "method": name, "failed": said[-1] if said else f"exit status {done.returncode}"}
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        if done.returncode != FAILED:
+            raise InputError(said[-1], f"{method} to run on {task.task.name}", "mend what it says")
+        return {"failed": said[-1]}
     about = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
     # As strings, all of them: a label may look like a number, or be called NA.
     calls = pl.read_csv(out, infer_schema=False)
-    with sv.ingest.open_h5ad(task.query) as file:
+    with open_h5ad(task.query) as file:
         if calls["obs_name"].to_list() != file.obs_names.tolist():
             raise ValueError(f"{out} has other cells than {task.query}")
-    result = compare(np.array(calls["label"].to_list(), dtype=object), given_labels(task.query, task.label_key), known)
-    figures = {"accuracy": round(result.accuracy, 4), "macro_f1": round(result.macro_f1, 4)}
-    return {**about, "task": task.name, "method": name, **figures}
-
-
-def cells(row: dict[str, Any]) -> tuple[object, ...]:
-    if "failed" in row:
-        return (row["method"], "failed", "", "", "")
-    seconds = (row["train_s"], row["annotate_s"]) if "train_s" in row else (row["build_s"], row["query_s"])
-    return (row["method"], row["accuracy"], row["macro_f1"], *(f"{one:.1f}" for one in seconds))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", type=Path, required=True, help="the interpreter of the peers' environment")
-    parser.add_argument("--store", default=str(WORK / "store"), help="kept between runs: encoding takes minutes once")
-    asked = parser.parse_args()
-    store = sv.Store(asked.store)
-    WORK.mkdir(exist_ok=True)
-    texts = import_texts(store, "human")
-    for encoder in ("minilm", "tfidf"):
-        sv.embed.genes(store, texts, encoder=encoder)
-    rows, tables = [], []
-    for task in tasks():
-        found = measure(store, task) + [peer(asked.python, method, task) for method in PEERS]
-        header = ("method", "accuracy", "macro-F1", "train s", "annotate s")
-        tables.append(f"## {task.name}\n\n" + markdown(header, [cells(row) for row in found]))
-        rows += found
-    said = dict.fromkeys(f"{row['method']}: {row[key]}." for row in rows for key in ("failed", "note") if row.get(key))
-    head = (
-        "# Other tools beside scvec\n\nOne run each, macro-F1 over the query's classes. Peers run on one thread, in "
-        "their own environment, and their seconds are without reading files; scvec's are with it."
+    found = records.figures(
+        task, np.array(calls["label"].to_list(), dtype=object), {"score": -calls["score"].cast(pl.Float64).to_numpy()}
     )
-    save("peers", "python -m benchmarks.peers.run", {"rows": rows}, "\n\n".join([head, *tables, *said]))
+    seconds = {"build_s": about.pop("train_s"), "query_s": about.pop("annotate_s")}
+    kept = ("note", "n_genes", "warnings", "peak_rss_mb", "threads", "versions")
+    return {**found, **seconds, **{key: about[key] for key in kept}}
+
+
+def measure(made: Plan, python: Path, methods: Sequence[str]) -> Results:
+    """Run the tools on the tasks, and write the tables anew."""
+    done = records.read(made.out)
+    script = sha256(ANNOTATE), sha256(ANNOTATE.with_name("requirements.txt"))
+    with tempfile.TemporaryDirectory() as folder:
+        for task, method, seed in runs(made, methods):
+            key = digest(task.digest, method, seed, script)
+            if key in done:
+                continue
+            found = peer(python, task, method, seed, Path(folder))
+            print(f"{task.task.name}, {method}, seed {seed}: {found.get('failed') or found['macro_f1']}", flush=True)
+            records.write(made.out, records.record(key, task, f"{method} (peer)", "peer", seed, found))
+    return Results.write(made)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suite", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="the folder that scvec bench writes")
+    parser.add_argument("--store", default="scvec-store", help="the store that scvec bench reads")
+    parser.add_argument("--python", type=Path, required=True, help="the interpreter of the peers' environment")
+    parser.add_argument("--methods", nargs="+", choices=PEERS, default=PEERS)
+    asked = parser.parse_args(arguments)
+    if not asked.python.is_file():
+        parser.error(f"no interpreter at {asked.python}: make the environment of benchmarks/peers/requirements.txt")
+    try:
+        made = plan(Suite.read(asked.suite), asked.out, Store(asked.store))
+        results = measure(made, asked.python, asked.methods)
+    except ScvecError as error:
+        parser.exit(2, f"{error}\n")
+    print("\n".join(str(path) for path in results.files))
 
 
 if __name__ == "__main__":

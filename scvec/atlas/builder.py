@@ -7,7 +7,8 @@ follow the tag, so that a build which did not come to its end was not there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import numpy as np
 import scvec
 from scvec import index as indexes
 from scvec.arrow import vectors_from_arrow
+from scvec.atlas.binding import bind, match_reference, on_panel, recipe_for
 from scvec.atlas.cells import Cells, obs_columns
+from scvec.atlas.fitting import Fitted, fit_reference
 from scvec.atlas.reference import (
     CURRENT,
     Atlas,
@@ -25,19 +28,18 @@ from scvec.atlas.reference import (
     open_atlas,
     version_folder,
 )
-from scvec.embed import GeneVectors, open_genes
-from scvec.embed.encoders import Address
-from scvec.embed.projection import Projection, fit
-from scvec.errors import ExistsError, GeneMatchError, InputError, MismatchError
+from scvec.embed import GeneVectors
+from scvec.embed.sample import draw
+from scvec.errors import ExistsError, InputError
 from scvec.files import sha256
 from scvec.ingest import open_h5ad
 from scvec.ingest.cells.h5ad import AskedScale, CellFile, Matrix
-from scvec.ingest.genes.gene_texts import offered_texts
-from scvec.ingest.guards import guard, guard_species
-from scvec.ingest.matching import MIN_COVERAGE, GeneMatch, match_genes
-from scvec.spec import RECIPES, IndexSpec, Recipe
+from scvec.ingest.matching import GeneMatch
+from scvec.ontology import Ontology, match_labels
+from scvec.ontology.matching import NO_MAP
+from scvec.spec import IndexSpec, Recipe
 from scvec.store import Snapshot, Store
-from scvec.types import Floats, Progress, silent
+from scvec.types import Progress, Strings, silent
 
 
 def build(
@@ -48,6 +50,8 @@ def build(
     label_key: str,
     batch_key: str | None = None,
     label_id_key: str | None = None,
+    ontology: Ontology | None = None,
+    label_map: Mapping[str, str] = NO_MAP,
     obs_keys: Sequence[str] = (),
     genes: GeneVectors | None = None,
     recipe: Recipe | None = None,
@@ -57,6 +61,8 @@ def build(
     gene_key: str | None = None,
     taxon: str | int | None = None,
     release: str | None = None,
+    panel: str | Path | None = None,
+    panel_taxon: str | int | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Atlas:
@@ -70,12 +76,15 @@ def build(
         An h5ad file.
     label_key, batch_key, label_id_key
         Columns of ``obs``: the label of each cell; its donor or batch; its label's id, such as a Cell Ontology id.
+    ontology, label_map
+        Where no column has the labels' ids: the Cell Ontology in which they are found by the labels' names, and ids of
+        your own by label that go before these. None: no ids.
     obs_keys
         Further columns of ``obs`` to keep, as strings: what a query may be restricted by.
     genes
         Gene vectors to use; None: those of the recipe's encoder that are in the store.
     recipe
-        How a cell becomes a vector; None: ``genept-w`` with the encoder of `genes`, or its own.
+        How a cell becomes a vector; None: ``refined`` with the encoder of `genes`, or its own.
     layer, scale
         Which matrix, and whether it holds counts or log1p values.
     index
@@ -85,6 +94,9 @@ def build(
         cover too little.
     taxon, release
         The gene texts; None: of the taxa in the store the one whose genes fit best, at its last release.
+    panel, panel_taxon
+        An h5ad, such as a query of few genes: only genes that it has too are used, and nothing of its values. Its
+        species, where that is another than the reference's.
     overwrite
         Replace an atlas of that name; its old version stays in the table.
     progress
@@ -100,7 +112,7 @@ def build(
         If gene texts or vectors are missing.
     """
     check_name(name)
-    recipe = _recipe(recipe, genes)
+    recipe = recipe_for(recipe, genes)
     table = store.table(cells_path(name))
     existed = CURRENT in table.tags()
     if existed and not overwrite:
@@ -108,31 +120,32 @@ def build(
     try:
         with open_h5ad(reference) as file:
             columns = obs_columns(file, label_key, batch_key, label_id_key, obs_keys)
+            label_notes = _find_ids(columns, ontology, label_map, label_id_key)
             with file.matrix(layer, scale) as matrix:
-                match = _match(store, matrix, genes, gene_key, taxon, release)
-                bound, gene_vectors, match = _bind(store, recipe, genes, match, matrix, progress)
+                match = match_reference(store, matrix, genes, gene_key, taxon, release)
+                if panel is not None:
+                    match = on_panel(store, match, matrix, panel, panel_taxon)
+                bound, gene_vectors, match = bind(store, recipe, genes, match, matrix, progress)
                 cells = Cells(matrix, match, file.obs_names, columns)
-                projection = fit(
-                    bound,
-                    match,
-                    gene_vectors,
-                    lambda title: matrix.batches(title, progress),
-                    matrix.values,
-                    len(cells),
-                )
+                batches = partial(matrix.batches, progress=progress)
+                sample = draw(bound, match, batches, matrix.values, columns["label"], columns["batch"])
+                if not len(sample):
+                    raise _all_empty(name)
+                fitted = fit_reference(bound, match.genes, gene_vectors, sample, progress)
                 manifest = {
-                    **_manifest(name, file, matrix, match, projection),
+                    **_manifest(name, file, matrix, match, fitted),
+                    "label_notes": label_notes,
                     "keys": {"label": label_key, "batch": batch_key, "label_id": label_id_key, "obs": list(obs_keys)},
                 }
                 version = table.write(
-                    cells.embedded(projection, progress), cells.schema(projection.dimension), manifest
+                    cells.embedded(fitted.embedding, progress), cells.schema(fitted.embedding.dimension), manifest
                 )
         summary = {"version": version, "n_labels": len(set(columns["label"].tolist())), **cells.summary()}
         _finish(
             store,
             name,
             table.at(version),
-            projection,
+            fitted,
             {**manifest, **summary},
             index or IndexSpec(),
             progress,
@@ -145,73 +158,40 @@ def build(
     return open_atlas(store, name)
 
 
-def _recipe(recipe: Recipe | None, genes: GeneVectors | None) -> Recipe:
-    if recipe is None:
-        return RECIPES["genept-w"].with_encoder(genes.encoder if genes else None)
-    if genes is not None and recipe.encoder and Address.parse(recipe.encoder).canonical() != genes.encoder:
-        raise InputError(
-            f"gene vectors of encoder {genes.encoder!r} for a recipe of encoder {recipe.encoder!r}",
-            "the same encoder",
-            "use recipe.with_encoder(...)",
-        )
-    return recipe
-
-
-def _match(
-    store: Store,
-    matrix: Matrix,
-    genes: GeneVectors | None,
-    gene_key: str | None,
-    taxon: str | int | None,
-    release: str | None,
-) -> GeneMatch:
-    """Match the reference's genes to the texts that fit best, judged on a sample of its cells."""
-    offered = [genes.texts] if genes is not None else offered_texts(store, taxon, release)
-    match = match_genes(matrix, offered, gene_key=gene_key)
-    guard(match, matrix)
-    if genes is None and taxon is None:
-        guard_species(match, [], matrix, is_query=False)
-    return match
-
-
-def _bind(
-    store: Store, recipe: Recipe, genes: GeneVectors | None, match: GeneMatch, matrix: Matrix, progress: Progress
-) -> tuple[Recipe, Floats | None, GeneMatch]:
-    """Tie the recipe to release and encoder; return the vectors of the genes, if it wants any, and those with one."""
-    release = match.texts.release
-    if recipe.weights == "svd":
-        return recipe.bind(release, None), None, match
-    vectors = genes or open_genes(
-        store, match.texts, encoder=recipe.encoder or "", revision=recipe.encoder_revision, progress=progress
+def _all_empty(name: str) -> InputError:
+    return InputError(
+        f"no cell of atlas {name!r} has expression on a known gene", "at least one that has", "check the matrix"
     )
-    if recipe.encoder_revision not in (None, vectors.revision):
-        raise MismatchError(
-            f"vectors of {vectors.encoder!r} by revision {vectors.revision}",
-            f"revision {recipe.encoder_revision}, as the recipe says",
-            "give those, or mend the recipe",
-        )
-    match = match.only(vectors.gene_ids)
-    share = match.share(matrix.sampled_totals)
-    if share < MIN_COVERAGE:
-        raise GeneMatchError(
-            f"encoder {vectors.encoder!r} has vectors of {len(match.genes):,} of the reference's genes, "
-            f"{share:.1%} of the expression",
-            f"at least {MIN_COVERAGE:.0%}",
-            "use an encoder that has more",
-        )
-    bound = recipe.with_encoder(vectors.encoder).bind(release, vectors.revision)
-    return bound, vectors.of(match.genes), match
 
 
-def _manifest(name: str, file: CellFile, matrix: Matrix, match: GeneMatch, projection: Projection) -> dict[str, Any]:
+def _find_ids(
+    columns: dict[str, Strings], ontology: Ontology | None, label_map: Mapping[str, str], label_id_key: str | None
+) -> list[str]:
+    """Put ids found by the labels' names into `columns`, and return what there is to say of them."""
+    if ontology is None and not label_map:
+        return []
+    if ontology is None or label_id_key is not None:
+        raise InputError(
+            "a map of labels" if ontology is None else "ids by --label-id-key and by --match-labels",
+            "--label-id-key, or --match-labels with a --label-map or without",
+            "choose one",
+        )
+    found = match_labels(ontology, np.unique(columns["label"].astype(str)).tolist(), label_map)
+    columns["label_id"] = found.ids_of(columns["label"])
+    return list(found.notes())
+
+
+def _manifest(name: str, file: CellFile, matrix: Matrix, match: GeneMatch, fitted: Fitted) -> dict[str, Any]:
+    recipe = fitted.embedding.recipe
     return {
         "kind": "atlas",
         "name": name,
         "taxon_id": match.texts.taxon_id,
         "gene_texts_digest": match.texts.manifest["digest"],
-        "recipe": projection.recipe.to_dict(),
-        "recipe_sha256": projection.recipe.sha256(),
-        "dimension": projection.dimension,
+        "recipe": recipe.to_dict(),
+        "recipe_sha256": recipe.sha256(),
+        "dimension": fitted.embedding.dimension,
+        "training": fitted.training,
         "source": {"file": file.path.name, "bytes": file.path.stat().st_size},
         "matrix": matrix.to_dict(),
         "written_by": f"scvec {scvec.__version__}",
@@ -222,7 +202,7 @@ def _finish(
     store: Store,
     name: str,
     cells: Snapshot,
-    projection: Projection,
+    fitted: Fitted,
     manifest: dict[str, Any],
     spec: IndexSpec,
     progress: Progress,
@@ -233,11 +213,7 @@ def _finish(
     filled = ~np.asarray(rows["empty"])
     ids, vectors = np.asarray(rows["row"])[filled], vectors_from_arrow(rows["vector"])[filled]
     if not len(ids):
-        raise InputError(
-            f"no cell of atlas {name!r} has expression on a known gene",
-            "at least one that has",
-            "check the matrix",
-        )
+        raise _all_empty(name)
     hashes: dict[str, str] = {}
 
     def put(file: str, key: str, write: Callable[[Path], None]) -> None:
@@ -252,7 +228,10 @@ def _finish(
             index = indexes.build(spec.factory, ids, vectors)
             measured = indexes.measure(index, ids, vectors, spec)
             advance(1)
-        put("projection.safetensors", "projection_sha256", projection.save)
+        put("projection.safetensors", "projection_sha256", fitted.embedding.save)
+        put("profiles.safetensors", "profiles_sha256", fitted.profiles.save)
+        if fitted.calibration is not None:
+            put("calibration.safetensors", "calibration_sha256", fitted.calibration.save)
         put("index", "index_sha256", index.save)
         made = {
             "factory": spec.factory,

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from scvec.arrow import vectors_to_arrow
 from scvec.atlas.reference import OBS_COLUMNS
-from scvec.embed.projection import Projection
+from scvec.embed.projection import Embedding, aligner, embed
 from scvec.errors import InputError, LabelError
 from scvec.ingest.cells.h5ad import CellFile, Matrix
 from scvec.ingest.cells.scale import expression
@@ -100,11 +100,11 @@ class Cells:
         }
         return pa.schema(list(types.items()))
 
-    def embedded(self, projection: Projection, progress: Progress) -> Iterator[pa.RecordBatch]:
+    def embedded(self, embedding: Embedding, progress: Progress) -> Iterator[pa.RecordBatch]:
         """Yield the rows, embedded."""
-        aligner = projection.aligner(self._match)
+        columns = aligner(self._match, embedding.gene_ids)
         for start, batch in self._matrix.batches("embedding cells", progress):
-            vectors, empty = projection.embed(batch, self._matrix.values, aligner)
+            vectors, empty = embed(embedding, batch, self._matrix.values, columns)
             self._totals += expression(batch, self._matrix.values)
             self._n_empty += int(empty.sum())
             yield self._rows(start, vectors, empty)

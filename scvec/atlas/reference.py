@@ -13,8 +13,11 @@ import pyarrow as pa
 
 from scvec import index as indexes
 from scvec.arrow import vectors_from_arrow
+from scvec.calibration import Calibration
 from scvec.embed.encoders import Address
-from scvec.embed.projection import Projection
+from scvec.embed.profiles import Profiles
+from scvec.embed.projection import Embedding, Projection
+from scvec.embed.refine import Head
 from scvec.errors import InputError, MismatchError, NotInStoreError
 from scvec.files import sha256
 from scvec.ingest import GeneTexts, open_texts
@@ -58,11 +61,27 @@ class Atlas:
         return open_texts(self.store, self.manifest["taxon_id"], self.recipe.release)
 
     @cached_property
-    def projection(self) -> Projection:
+    def embedding(self) -> Embedding:
         """The recipe as fitted on the reference."""
         with self.store.local_file(self._file("projection.safetensors")) as path:
             self._check_hash(path, "projection_sha256", "projection")
-            return Projection.load(path, self.recipe)
+            return (Projection if self.recipe.refine is None else Head).load(path, self.recipe)
+
+    @cached_property
+    def profiles(self) -> Profiles:
+        """What its labels express."""
+        with self.store.local_file(self._file("profiles.safetensors")) as path:
+            self._check_hash(path, "profiles_sha256", "profiles")
+            return Profiles.load(path)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """How far its calls can be trusted; None for an atlas of a single cell."""
+        if "calibration_sha256" not in self.manifest:
+            return None
+        with self.store.local_file(self._file("calibration.safetensors")) as path:
+            self._check_hash(path, "calibration_sha256", "calibration")
+            return Calibration.load(path)
 
     @cached_property
     def index(self) -> indexes.Index:
@@ -177,6 +196,12 @@ def open_atlas(store: Store, name: str) -> Atlas:
             f"scvec atlas build {name} REF.h5ad --label-key KEY",
         )
     cells = table.at(CURRENT)
+    if "training" not in cells.manifest:
+        raise MismatchError(
+            f"atlas {name!r} was built by {cells.manifest.get('written_by', 'another scvec')}, without profiles",
+            "one of this version",
+            f"build it again: scvec atlas build {name} REF.h5ad --overwrite",
+        )
     manifest = store.read_json(f"{version_folder(name, cells.version)}/manifest.json")
     atlas = Atlas(name, store, cells, manifest)
     of_table = cells.manifest

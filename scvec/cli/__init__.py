@@ -2,10 +2,12 @@
 
 # The verbs register themselves when imported.
 from scvec.cli import atlas as atlas
+from scvec.cli import bench as bench
 from scvec.cli import embed as embed
 from scvec.cli import genes as genes
 from scvec.cli import ontology as ontology
 from scvec.cli import query as query
+from scvec.cli import refine as refine
 from scvec.cli.app import main
 
 __all__ = ["main"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
 
 import typer
@@ -51,6 +51,15 @@ class How:
     cluster: Annotated[
         str | None, typer.Option(help="The same for clusters made here: leiden, or leiden:RESOLUTION.")
     ] = None
+    max_error: Annotated[
+        float | None,
+        typer.Option(help="Share of the calls that may be wrong, as 0.05; those not trusted that far are unknown."),
+    ] = None
+    sets: Annotated[bool, typer.Option("--sets", help="Name all labels that may be right, beside the call.")] = False
+    roll_up: Annotated[
+        float | None,
+        typer.Option(help="Share of the votes that a Cell Ontology term is to have, as 0.8; more general if need be."),
+    ] = None
     layer: LayerOption = None
     scale: ScaleOption = "auto"
     gene_key: GeneKeyOption = None
@@ -64,20 +73,39 @@ class How:
     encoder: Annotated[str | None, typer.Option(help="Refuse an atlas that was not built with this encoder.")] = None
 
 
-def asks_how(verb: Callable[..., None]) -> Callable[..., None]:
-    """Have a verb's parameter ``how`` be asked for as the options that it is made of."""
-    hints = get_type_hints(How, include_extras=True)
-    options = [
-        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
-        for one in fields(How)
+def spreads(**kinds: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Have a verb's parameters of these names be asked for as the options that their dataclasses are made of."""
+
+    def spread(verb: Callable[..., None]) -> Callable[..., None]:
+        options = {name: _options(kind) for name, kind in kinds.items()}
+
+        @functools.wraps(verb)
+        def asking(**given: Any) -> None:
+            made = {
+                name: kind(**{one.name: given.pop(one.name) for one in options[name]}) for name, kind in kinds.items()
+            }
+            verb(**made, **given)
+
+        parameters: list[inspect.Parameter] = []
+        for one in inspect.signature(verb, eval_str=True).parameters.values():
+            parameters += options.get(one.name, [one.replace(kind=inspect.Parameter.KEYWORD_ONLY)])
+        asking.__dict__["__signature__"] = inspect.Signature(parameters)
+        return asking
+
+    return spread
+
+
+def _options(kind: type[Any]) -> list[inspect.Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if one.default is MISSING else one.default,
+            annotation=hints[one.name],
+        )
+        for one in fields(kind)
     ]
 
-    @functools.wraps(verb)
-    def asking(**given: Any) -> None:
-        verb(how=How(**{one.name: given.pop(one.name) for one in options}), **given)
 
-    parameters: list[inspect.Parameter] = []
-    for one in inspect.signature(verb, eval_str=True).parameters.values():
-        parameters += options if one.name == "how" else [one.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
-    asking.__dict__["__signature__"] = inspect.Signature(parameters)
-    return asking
+asks_how = spreads(how=How)

@@ -60,9 +60,17 @@ def evaluate(
             help="The atlas's label by the query's: a JSON object, or CSV or TSV with the columns query and atlas."
         ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="A folder for metrics, tables and the confusion matrix as PNG.")
+    by_ontology: Annotated[
+        bool,
+        typer.Option(
+            "--by-ontology", help="A call that is a kind of what the author says is right too; by terms' ids."
+        ),
+    ] = False,
+    label_id_key: Annotated[
+        str | None,
+        typer.Option(help="Column of obs with the labels' ids, for --by-ontology; default: matched by their names."),
     ] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for metrics, tables, and pictures as PNG.")] = None,
     how: How,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
@@ -70,28 +78,41 @@ def evaluate(
 ) -> None:
     """Label the cells of an h5ad and compare the calls with the author's labels."""
     from scvec import evaluation
-    from scvec.report.files import check_folder, write_evaluation
+    from scvec.atlas import open_atlas
+    from scvec.ontology import open_ontology
+    from scvec.report.files import check_folder, read_label_map, summary, write_evaluation
 
     ui = Ui(json, quiet)
-    mapping = evaluation.read_label_map(label_map) if label_map else evaluation.NO_MAP
-    evaluation.given_labels(query, label_key)  # found wanting before any work is done
+    # What is wrong with these is found before any work is done.
+    mapping = read_label_map(label_map) if label_map else {}
+    ontology = open_ontology(open_store(store)) if by_ontology or label_id_key else None
+    evaluation.given_labels(query, label_key)
+    evaluation.given_ids(query, label_key, label_id_key)
     if out is not None:
         check_folder(out)
     calls = _calls(ui, query, atlas, how, store)
-    result = evaluation.evaluate(calls, query, label_key=label_key, label_map=mapping)
-    files = write_evaluation(result, out, f"{query.name} by atlas {atlas}") if out else []
-    if result.not_in_atlas:
-        ui.note(f"the atlas has no cell of: {', '.join(result.not_in_atlas)}; they cannot be called right")
-    per_class = [tuple(row.values()) for row in result.per_class().to_dicts()]
-    text = (
-        f"{result.n_cells:,} cells, accuracy {result.accuracy:.3f}, "
-        f"macro-F1 {result.macro_f1:.3f} over {len(result.classes)} classes\n\n"
-        + table(("label", "cells", "precision", "recall", "F1"), per_class)
+    ids: dict[str, str] = {}
+    if ontology is not None:
+        obs = open_atlas(open_store(store), atlas).obs
+        ids = dict(zip(obs["label"].to_pylist(), obs["label_id"].to_pylist(), strict=True))
+    result = evaluation.evaluate(
+        calls,
+        query,
+        label_key=label_key,
+        label_map=mapping,
+        label_id_key=label_id_key,
+        ontology=ontology,
+        atlas_ids=ids,
     )
+    files = write_evaluation(result, out, f"{query.name} by atlas {atlas}") if out else []
+    for note in result.notes:
+        ui.note(note)
+    per_class = result.per_class()
+    header = ("label", "cells", "precision", "recall", "F1", "called")[: per_class.width]
     written = "".join(f"\n{path}" for path in files)
     ui.result(
         {**result.to_dict(), "files": [str(path) for path in files], **calls.provenance},
-        text + ("\n" + written if written else ""),
+        f"{summary(result)}\n\n{table(header, per_class.rows())}" + ("\n" + written if written else ""),
     )
 
 
@@ -142,6 +163,9 @@ def _calls(ui: Ui, path: Path, atlas_name: str, how: How, store: str) -> Annotat
         block=how.block or (),
         cluster_key=how.cluster_key,
         cluster=how.cluster,
+        max_error=how.max_error,
+        sets=how.sets,
+        roll_up=how.roll_up,
         layer=how.layer,
         scale=how.scale,
         gene_key=how.gene_key,

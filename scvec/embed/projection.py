@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,8 +16,40 @@ from scvec.ingest.matching import GeneMatch
 from scvec.spec import Recipe
 from scvec.types import Floats, Ints, freeze
 
+Mask: TypeAlias = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
 Batches: TypeAlias = Callable[[str], Iterator[tuple[int, sp.csr_matrix[np.float32]]]]
 """Called with a title, goes through the reference's cells once more."""
+
+
+class Embedding(Protocol):
+    """From expression to cell vectors, as fitted on a reference."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was fitted by."""
+        ...
+
+    @property
+    def gene_ids(self) -> Ints:
+        """(g,) the genes that count."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a cell vector."""
+        ...
+
+    def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask) -> tuple[Floats, Mask]:
+        """Return (n, d) vectors of length one of (n, g) log-normalised cells, and (n,) which of them are empty.
+
+        `measured` is (g,) True for the genes that the cells' matrix has at all. An empty cell's vector is zero.
+        """
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write the arrays as safetensors; the recipe goes into the atlas's manifest."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,38 +82,15 @@ class Projection:
         """Length of a cell vector."""
         return int(self.weights.shape[1])
 
-    def aligner(self, match: GeneMatch) -> sp.csr_matrix[np.float32]:
-        """Return (n_vars, g) 0/1: the columns of a matrix to the genes here; others have none."""
-        return _aligner(match, self.gene_ids)
-
-    def embed(
-        self, batch: sp.csr_matrix[np.float32], values: Values, aligner: sp.csr_matrix[np.float32]
-    ) -> tuple[Floats, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-        """Embed a batch of cells.
-
-        Parameters
-        ----------
-        batch
-            (n, n_vars) cells as they are in the matrix.
-        values
-            What they hold.
-        aligner
-            Of the matrix's columns, from `aligner`.
-
-        Returns
-        -------
-        vectors
-            (n, d) of length one; zeros for an empty cell.
-        empty
-            (n,) True for a cell without expression on the genes here, or whose vector is zero.
-        """
-        known = normalise(batch, values, self.recipe.target_sum, aligner)
+    def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask) -> tuple[Floats, Mask]:
+        """Return vectors of length one; see `Embedding`. What is not measured counts as not expressed."""
+        del measured
         if self.recipe.top_n is not None:
             known = top_genes(known, self.recipe.top_n)
         vectors = _means(known, self.weights)
         # A cell without expression stays zero: minus the centre it would look like one.
         vectors[np.diff(known.indptr) > 0] -= self.centre
-        return _unit(vectors)
+        return to_unit(vectors)
 
     def save(self, path: Path) -> None:
         """Write the arrays as safetensors; the recipe goes into the atlas's manifest."""
@@ -103,68 +112,101 @@ class Projection:
             return cls(recipe, *(file.get_tensor(name) for name in ("gene_ids", "weights", "centre")))
 
 
-def fit(
-    recipe: Recipe,
-    match: GeneMatch,
-    gene_vectors: Floats | None,
-    batches: Batches,
-    values: Values,
-    n_cells: int,
-) -> Projection:
-    """Fit a recipe on a reference.
+def fit(recipe: Recipe, gene_ids: Ints, gene_vectors: Floats | None, logged: sp.csr_matrix[np.float32]) -> Projection:
+    """Fit a recipe without a head.
 
     Parameters
     ----------
     recipe
         Bound to its release.
-    match
-        The reference's genes.
+    gene_ids
+        (g,) the reference's genes.
     gene_vectors
-        (g, d) the texts' vectors of `match.genes`; None for SVD weights.
-    batches
-        Goes through the reference, where something is to be fitted; at most `Recipe.fit_cells` cells of it are held.
-    values
-        What the reference's matrix holds.
-    n_cells
-        Cells of the reference.
+        (g, d) their vectors; None for SVD weights.
+    logged
+        (n, g) log-normalised expression of the cells to fit on.
 
     Raises
     ------
     InputError
         If the reference is too small for the dimension asked for.
     """
-    gene_ids = match.genes
-    if gene_vectors is not None and not recipe.centre:
-        return Projection(recipe, gene_ids, gene_vectors, np.zeros(gene_vectors.shape[1], np.float32))
-    logged = _sample_logged(recipe, match, batches, values, n_cells)
+    if recipe.top_n is not None:
+        logged = top_genes(logged, recipe.top_n)
     weights = _svd(logged, recipe) if gene_vectors is None else gene_vectors
     centre = np.zeros(weights.shape[1], np.float32)
     if recipe.centre:
-        filled = logged[np.diff(logged.indptr) > 0]
-        centre = np.asarray(_means(filled, weights).mean(axis=0, dtype=np.float64), np.float32)
+        centre = np.asarray(_means(logged, weights).mean(axis=0, dtype=np.float64), np.float32)
     return Projection(recipe, gene_ids, weights, centre)
+
+
+def embed(
+    embedding: Embedding, batch: sp.csr_matrix[np.float32], values: Values, columns: sp.csr_matrix[np.float32]
+) -> tuple[Floats, Mask]:
+    """Embed a batch of cells as they are in a matrix.
+
+    Parameters
+    ----------
+    embedding
+        How.
+    batch
+        (n, n_vars) cells.
+    values
+        What they hold.
+    columns
+        Of the matrix, from `aligner`.
+
+    Returns
+    -------
+    vectors
+        (n, d) of length one; zeros for an empty cell.
+    empty
+        (n,) True for a cell without expression on the genes of `embedding`, or whose vector is zero.
+    """
+    return embedding.vectors(normalise(batch, values, embedding.recipe.target_sum, columns), measured(columns))
+
+
+def measured(columns: sp.csr_matrix[np.float32]) -> Mask:
+    """Return (g,) True for the genes that an aligner's matrix has."""
+    return np.asarray(columns.sum(axis=0)).ravel() > 0
 
 
 def normalise(
     batch: sp.csr_matrix[np.float32],
     values: Values,
     target_sum: float,
-    aligner: sp.csr_matrix[np.float32] | None = None,
+    columns: sp.csr_matrix[np.float32] | None = None,
+    share: float | None = None,
 ) -> sp.csr_matrix[np.float32]:
-    """Return log1p of `batch` scaled to `target_sum` a cell, over all of the matrix's genes.
+    """Return log1p of `batch` scaled to `target_sum` a cell.
 
-    Columns that `aligner` (n_vars, g) brings to one gene are added up before the logarithm is taken.
+    Columns that an aligner's matrix (n_vars, g) brings to one gene are added up before the logarithm is taken.
     log1p values of one known total are brought to `target_sum`; of unequal totals, they are left as they are.
+
+    Parameters
+    ----------
+    batch
+        (n, n_vars) cells as they are in the matrix.
+    values
+        What they hold.
+    target_sum
+        What all genes of a cell add up to, before the logarithm.
+    columns
+        From `aligner`; None: as they are.
+    share
+        With it, the genes that `columns` knows add up to this share of `target_sum`, whatever else a cell expresses: so
+        that a matrix of few genes is on the scale of one that has all.
     """
     linear = batch.astype(np.float64)
-    if values.scale == "counts":
-        totals = np.asarray(linear.sum(axis=1)).ravel()
-        linear.data = linear.data * np.repeat(target_sum / np.where(totals > 0, totals, 1), np.diff(batch.indptr))
-    else:
+    if values.scale == "log1p":
         linear.data = np.expm1(linear.data)
-        if values.log1p_total is not None:
-            linear.data = linear.data * (target_sum / values.log1p_total)
-    known = linear if aligner is None else sp.csr_matrix(linear @ aligner)
+    known = linear if columns is None else sp.csr_matrix(linear @ columns)
+    if values.scale == "counts" or values.log1p_total is not None:
+        totals = np.asarray((linear if share is None else known).sum(axis=1)).ravel()
+        if share is None and values.log1p_total is not None:
+            totals[:] = values.log1p_total
+        scale = target_sum * (1.0 if share is None else share) / np.where(totals > 0, totals, 1)
+        known.data = known.data * np.repeat(scale, np.diff(known.indptr))
     known.data = np.log1p(known.data)
     return known.astype(np.float32)
 
@@ -178,29 +220,13 @@ def top_genes(batch: sp.csr_matrix[np.float32], n: int) -> sp.csr_matrix[np.floa
     return sp.csr_matrix((batch.data[kept], (cells[kept], batch.indices[kept])), shape=batch.shape)
 
 
-def _aligner(match: GeneMatch, gene_ids: Ints) -> sp.csr_matrix[np.float32]:
+def aligner(match: GeneMatch, gene_ids: Ints) -> sp.csr_matrix[np.float32]:
+    """Return (n_vars, g) 0/1: the columns of a matrix to (g,) genes; other columns have none."""
     order = np.argsort(gene_ids)
     known = match.only(gene_ids)
     targets = order[np.searchsorted(gene_ids, known.gene_ids, sorter=order)]
     shape = (len(match.names), len(gene_ids))
     return sp.csr_matrix((np.ones(len(targets), np.float32), (known.columns, targets)), shape=shape)
-
-
-def _sample_logged(
-    recipe: Recipe, match: GeneMatch, batches: Batches, values: Values, n_cells: int
-) -> sp.csr_matrix[np.float32]:
-    """Return log-normalised expression on the matched genes of at most `fit_cells` cells, in the reference's order."""
-    aligner = _aligner(match, match.genes)
-    drawn = np.ones(n_cells, bool)
-    if n_cells > recipe.fit_cells:
-        drawn[:] = False
-        drawn[np.random.default_rng(recipe.random_state).choice(n_cells, recipe.fit_cells, replace=False)] = True
-    parts = []
-    for start, batch in batches("fitting"):
-        chosen = drawn[start : start + batch.shape[0]]
-        logged = normalise(batch[chosen], values, recipe.target_sum, aligner)
-        parts.append(logged if recipe.top_n is None else top_genes(logged, recipe.top_n))
-    return sp.csr_matrix(sp.vstack(parts, format="csr"))
 
 
 def _svd(logged: sp.csr_matrix[np.float32], recipe: Recipe) -> Floats:
@@ -226,7 +252,8 @@ def _means(logged: sp.csr_matrix[np.float32], weights: Floats) -> Floats:
     return np.asarray((logged @ weights) / np.where(totals > 0, totals, 1.0)[:, None], np.float32)
 
 
-def _unit(vectors: Floats) -> tuple[Floats, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+def to_unit(vectors: Floats) -> tuple[Floats, Mask]:
+    """Return (n, d) vectors scaled to length one, and (n,) which of them are zero and stay so."""
     lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
     empty = lengths == 0
     return np.asarray(vectors / np.where(empty, 1.0, lengths)[:, None], np.float32), empty

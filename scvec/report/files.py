@@ -1,4 +1,4 @@
-"""An evaluation as a folder of files."""
+"""The files of an evaluation: the label map it is asked with, and the folder it becomes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from scvec.errors import InputError
+from scvec.errors import FileError, InputError
 from scvec.evaluation import Evaluation
 from scvec.files import placing
 from scvec.report import plots
@@ -21,7 +21,10 @@ def check_folder(out: Path) -> None:
 
 
 def write_evaluation(evaluation: Evaluation, out: Path, title: str) -> list[Path]:
-    """Write metrics as JSON, tables as CSV and the confusion matrix as PNG into `out`, and return their paths."""
+    """Write metrics as JSON, tables as CSV and pictures as PNG into `out`, and return their paths.
+
+    Where the calls have confidences, there are pictures of how far these hold and of what rejection gains.
+    """
     paths = [out / name for name in ("metrics.json", "per_class.csv", "confusion.csv", "confusion.png")]
     with placing(paths[0]) as part:
         part.write_text(json.dumps(evaluation.to_dict(), indent=1) + "\n", encoding="utf-8")
@@ -32,4 +35,41 @@ def write_evaluation(evaluation: Evaluation, out: Path, title: str) -> list[Path
     with placing(paths[2]) as part:
         table.write_csv(part)
     plots.confusion(evaluation, paths[3], title)
+    if evaluation.trust is not None:
+        paths += [out / "reliability.png", out / "coverage.png"]
+        plots.reliability(evaluation.trust, paths[-2], title)
+        plots.coverage(evaluation.trust, evaluation.rejection, paths[-1], title)
     return paths
+
+
+def summary(evaluation: Evaluation) -> str:
+    """Return the figures in a line, and in a second one what rejection, confidences and sets are worth."""
+    one, n_classes = evaluation, len(evaluation.classes)
+    line = f"{one.n_cells:,} cells, accuracy {one.accuracy:.3f}, macro-F1 {one.macro_f1:.3f} over {n_classes} classes"
+    if one.not_in_atlas:
+        n_known = n_classes - len(one.not_in_atlas)
+        line += f"; {one.known_accuracy:.3f} and {one.known_macro_f1:.3f} over the {n_known} that the atlas has"
+    parts = [str(part) for part in (one.rejection, one.trust, one.sets) if part is not None]
+    return "\n".join([line, *(["; ".join(parts)] if parts else [])])
+
+
+def read_label_map(path: str | Path) -> dict[str, str]:
+    """Read a label map: a JSON object, or CSV or TSV with the columns ``query`` and ``atlas``.
+
+    Raises
+    ------
+    FileError
+        If it is missing or neither.
+    """
+    path = Path(path)
+    wanted = 'a JSON object {"query label": "atlas label"}, or CSV or TSV with the columns query and atlas'
+    try:
+        if path.suffix == ".json":
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+                raise ValueError("no object of strings")
+            return found
+        table = pl.read_csv(path, separator="\t" if path.suffix == ".tsv" else ",", infer_schema=False)
+        return dict(table.select("query", "atlas").drop_nulls().iter_rows())
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise FileError(f"--label-map {path}: {str(error)[:100]}", wanted, "mend the file") from error

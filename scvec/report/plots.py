@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,15 @@ from numpy.typing import NDArray
 from scvec.errors import missing
 from scvec.evaluation import Evaluation
 from scvec.files import placing
+from scvec.metrics import Rejection, Trust, wilson
 from scvec.types import Strings
 
 DPI = 160
-INK, FAINT = "#22272e", "#d5d9de"
+DASHES = (0, (4, 3))
+INK, FAINT, GREY = "#22272e", "#d5d9de", "#6b737d"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1")
+"""Told apart by colour-blind eyes too: Okabe and Ito's, without yellow, and one more."""
+CONTROL_SHAPES = ("o", "^", "D", "v", "p", "h", "<", ">")
 
 
 def require() -> None:
@@ -107,6 +113,140 @@ def scatter(
         return figure
 
     _save(draw, path)
+
+
+def dots(
+    tasks: Sequence[str],
+    methods: Sequence[tuple[str, str]],
+    values: NDArray[np.float64],
+    path: Path,
+    title: str,
+) -> None:
+    """Draw a figure of each method on each task, with its range as a line.
+
+    Parameters
+    ----------
+    tasks
+        From above to below.
+    methods
+        Name and kind: a control is hollow and grey, a peer a square.
+    values
+        (m, t, 3) median, least and largest, 0 to 1; NaN where there is none.
+    path
+        The PNG.
+    title
+        Over all.
+    """
+    styles = _styles([kind for _, kind in methods])
+    step = 0.8 / max(1, len(methods))
+
+    def draw(plt: Any) -> Any:
+        height = 1.3 + max(0.17 * len(methods) * len(tasks) + 0.12 * len(tasks), 0.2 * len(methods))
+        width = 6.5 + 0.068 * max(len(name) for name, _ in methods)
+        figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+        for i, (name, _) in enumerate(methods):
+            places = np.arange(len(tasks)) - 0.4 + step * (i + 0.5)
+            median, least, largest = values[i].T
+            colour = styles[i]["markeredgecolor"]
+            axes.hlines(places, least, largest, color=colour, linewidth=1.2, zorder=2)
+            axes.plot(median, places, linestyle="", label=name, zorder=3, **styles[i])
+        for i in range(len(tasks)):
+            axes.axhspan(i - 0.5, i + 0.5, color=FAINT, alpha=0.28 * (i % 2 == 0), linewidth=0, zorder=0)
+        axes.set_yticks(range(len(tasks)), tasks, fontsize=9)
+        axes.set_ylim(len(tasks) - 0.5, -0.5)
+        axes.set_xlim(max(0.0, np.floor(10 * np.nanmin(values, initial=1) - 0.2) / 10), 1.01)
+        axes.grid(axis="x", color=FAINT, linewidth=0.7, zorder=1)
+        axes.set_axisbelow(True)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel("median over the seeds; a line from the least to the largest", fontsize=9)
+        axes.set_title(title, fontsize=11, loc="left")
+        figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+        return figure
+
+    _save(draw, path)
+
+
+def reliability(trust: Trust, path: Path, title: str) -> None:
+    """Draw the share of calls that were right by their confidence, with 95 % intervals, and how many calls they are."""
+    bins = trust.reliability
+    edges = np.linspace(0, 1, len(bins.count) + 1)
+    here = bins.count > 0
+    confidence, right = bins.confidence[here], bins.right[here]
+    spread = np.abs(wilson(right, bins.count[here]) - right)
+
+    def draw(plt: Any) -> Any:
+        layout = {"height_ratios": (4, 1), "sharex": True, "layout": "constrained"}
+        figure, (upper, lower) = plt.subplots(2, 1, figsize=(5.2, 6.4), **layout)
+        upper.plot((0, 1), (0, 1), color=GREY, linewidth=1, linestyle=DASHES, label="as confident as right")
+        style = {"marker": "o", "markersize": 5, "linestyle": "", "elinewidth": 1.2}
+        upper.errorbar(confidence, right, spread, color=COLOURS[0], label="these calls, 95 % interval", **style)
+        upper.set(xlim=(0, 1.02), ylim=(-0.03, 1.03))
+        upper.set_ylabel("share right", fontsize=9)
+        lower.bar(edges[:-1], bins.count, width=np.diff(edges), align="edge", color=COLOURS[0], edgecolor="white")
+        lower.set_yscale("log")
+        lower.set_ylim(bottom=0.7)
+        lower.set_ylabel("cells", fontsize=9)
+        lower.set_xlabel("confidence", fontsize=9)
+        upper.set_title(f"{title}\nexpected calibration error {bins.ece:.3f}", fontsize=10, loc="left")
+        _plain(figure, upper, lower)
+        return figure
+
+    _save(draw, path)
+
+
+def coverage(trust: Trust, rejection: Rejection | None, path: Path, title: str) -> None:
+    """Draw the accuracy of the most confident calls by how many they are, and where rejection has left them."""
+    curve, lows = trust.risk_coverage, [float(trust.risk_coverage.accuracy.min())]
+
+    def draw(plt: Any) -> Any:
+        figure, axes = plt.subplots(figsize=(5.8, 4.6), layout="constrained")
+        axes.plot(curve.coverage, curve.accuracy, color=COLOURS[0], linewidth=1.8, label="the most confident calls")
+        if rejection is not None and rejection.max_error is not None:
+            lows.append(1 - rejection.max_error)
+            label = f"error asked: {rejection.max_error:.1%}"
+            axes.axhline(lows[-1], color=GREY, linewidth=1, linestyle=DASHES, label=label)
+        if rejection is not None and rejection.error is not None:
+            lows.append(1 - rejection.error)
+            style = {"color": COLOURS[1], "marker": "D", "markersize": 7, "linestyle": ""}
+            axes.plot(rejection.coverage, lows[-1], label="what was called", **style)
+        room = max(0.08 * (1 - min(lows)), 0.004)
+        axes.set(xlim=(0, 1.02), ylim=(min(lows) - room, 1 + room))
+        axes.set_xlabel("coverage: share of the cells of known types that are called", fontsize=9)
+        axes.set_ylabel("share of these called right", fontsize=9)
+        axes.set_title(title, fontsize=10, loc="left")
+        _plain(figure, axes)
+        return figure
+
+    _save(draw, path)
+
+
+def _plain(figure: Any, *panels: Any) -> None:
+    """Take from plots what is not data, and put the legend of the first below them all."""
+    for axes in panels:
+        axes.grid(color=FAINT, linewidth=0.7)
+        axes.set_axisbelow(True)
+        axes.tick_params(which="both", length=0, labelsize=8)
+        axes.spines[:].set_visible(False)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8
+    )
+
+
+def _styles(kinds: Sequence[str]) -> list[dict[str, Any]]:
+    """Return how each method is drawn: a colour for each recipe and peer, a shape for each control."""
+    colours, shapes = cycle(COLOURS), cycle(CONTROL_SHAPES)
+    styles = []
+    for kind in kinds:
+        if kind == "control":
+            style = {"marker": next(shapes), "markersize": 5.5, "markerfacecolor": "white", "markeredgecolor": GREY}
+        else:
+            colour = next(colours)
+            shape = ("s", 5.5) if kind == "peer" else ("o", 7)
+            style = dict(zip(("marker", "markersize"), shape, strict=True))
+            style |= {"markerfacecolor": colour, "markeredgecolor": colour}
+        styles.append(style)
+    return styles
 
 
 def _palette(plt: Any, n: int) -> list[Any]:

@@ -1,0 +1,114 @@
+"""What an atlas is made with: the genes of its reference, a release of their texts, their vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from scvec.embed import GeneVectors, open_genes
+from scvec.embed.encoders import Address
+from scvec.errors import GeneMatchError, InputError, MismatchError
+from scvec.ingest import open_h5ad, open_texts
+from scvec.ingest.cells.h5ad import Matrix
+from scvec.ingest.genes.gene_texts import offered_texts, taxon_id
+from scvec.ingest.genes.orthologs import orthologs
+from scvec.ingest.guards import guard, guard_species
+from scvec.ingest.matching import MIN_COVERAGE, GeneMatch, match_genes
+from scvec.spec import RECIPES, Recipe
+from scvec.store import Store
+from scvec.types import Floats, Progress
+
+
+def recipe_for(recipe: Recipe | None, genes: GeneVectors | None) -> Recipe:
+    """Return the recipe to use, or the default one; raise `InputError` if `genes` are of another encoder."""
+    if recipe is None:
+        return RECIPES["refined"].with_encoder(genes.encoder if genes else None)
+    if genes is not None and recipe.encoder and Address.parse(recipe.encoder).canonical() != genes.encoder:
+        raise InputError(
+            f"gene vectors of encoder {genes.encoder!r} for a recipe of encoder {recipe.encoder!r}",
+            "the same encoder",
+            "use recipe.with_encoder(...)",
+        )
+    return recipe
+
+
+def match_reference(
+    store: Store,
+    matrix: Matrix,
+    genes: GeneVectors | None,
+    gene_key: str | None,
+    taxon: str | int | None,
+    release: str | None,
+) -> GeneMatch:
+    """Match the reference's genes to the texts that fit best, judged on a sample of its cells."""
+    offered = [genes.texts] if genes is not None else offered_texts(store, taxon, release)
+    match = match_genes(matrix, offered, gene_key=gene_key)
+    guard(match, matrix)
+    if genes is None and taxon is None:
+        guard_species(match, [], matrix, is_query=False)
+    return match
+
+
+def on_panel(store: Store, match: GeneMatch, matrix: Matrix, panel: str | Path, taxon: str | int | None) -> GeneMatch:
+    """Return the match to those genes that another h5ad has too, of another species `taxon` by their orthologs.
+
+    Raises
+    ------
+    GeneMatchError
+        If it has none of them.
+    """
+    texts = match.texts
+    own = texts if taxon is None or taxon_id(taxon) == texts.taxon_id else open_texts(store, taxon)
+    with open_h5ad(panel) as file, file.matrix() as other:
+        found = match_genes(other, [own])
+    if own is not texts:
+        found = found.through(orthologs(own, texts), texts)
+    match = match.only(found.gene_ids)
+    if not len(match.genes):
+        raise GeneMatchError(
+            f"{panel} has no gene of {matrix.path}", "some that it has too", "check --panel, or leave it out"
+        )
+    return match
+
+
+def bind(
+    store: Store, recipe: Recipe, genes: GeneVectors | None, match: GeneMatch, matrix: Matrix, progress: Progress
+) -> tuple[Recipe, Floats | None, GeneMatch]:
+    """Tie the recipe to release and encoder; return the vectors of the genes, if it wants any, and those with one."""
+    release = match.texts.release
+    if not recipe.reads_text:
+        return recipe.bind(release, None), _drawn(recipe, match), match
+    vectors = genes or open_genes(
+        store, match.texts, encoder=recipe.encoder or "", revision=recipe.encoder_revision, progress=progress
+    )
+    if recipe.encoder_revision not in (None, vectors.revision):
+        raise MismatchError(
+            f"vectors of {vectors.encoder!r} by revision {vectors.revision}",
+            f"revision {recipe.encoder_revision}, as the recipe says",
+            "give those, or mend the recipe",
+        )
+    whole = match.share(matrix.sampled_totals)
+    match = match.only(vectors.gene_ids)
+    share = match.share(matrix.sampled_totals) / (whole or 1.0)
+    if share < MIN_COVERAGE:
+        raise GeneMatchError(
+            f"encoder {vectors.encoder!r} has vectors of {len(match.genes):,} of the reference's genes, "
+            f"{share:.1%} of their expression",
+            f"at least {MIN_COVERAGE:.0%}",
+            "use an encoder that has more",
+        )
+    bound = recipe.with_encoder(vectors.encoder).bind(release, vectors.revision)
+    found = vectors.of(match.genes)
+    if recipe.weights == "shuffled":
+        found = found[np.random.default_rng(recipe.random_state).permutation(len(found))]
+    return bound, found, match
+
+
+def _drawn(recipe: Recipe, match: GeneMatch) -> Floats | None:
+    """Return Gaussian vectors of expected length one for the control without text; None for an SVD."""
+    if recipe.weights == "svd":
+        return None
+    shape = (len(match.genes), recipe.dimension or 0)
+    drawn = np.random.default_rng(recipe.random_state).standard_normal(shape)
+    return np.asarray(drawn / np.sqrt(shape[1]), np.float32)

@@ -1,0 +1,91 @@
+"""What is fitted on a reference: how cells become vectors, what labels express, how far calls can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scvec.calibration import Calibration, HeldOut, calibrate, signals
+from scvec.embed.profiles import Profiles
+from scvec.embed.projection import Embedding, fit
+from scvec.embed.refine import fit_head
+from scvec.embed.sample import Sample
+from scvec.holdout import Fold, folds, retrieve
+from scvec.spec import Recipe
+from scvec.types import Floats, Ints, Progress
+from scvec.voting import DEFAULT
+
+FOLDS = 5
+"""Folds of a recipe that nothing is trained for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Everything that is fitted.
+
+    Attributes
+    ----------
+    embedding
+        From expression to cell vectors.
+    profiles
+        What each label expresses.
+    calibration
+        From cells held out; None where none can be, of a reference of one cell.
+    training
+        How the head was trained, as JSON types; None without one.
+    """
+
+    embedding: Embedding
+    profiles: Profiles
+    calibration: Calibration | None
+    training: dict[str, Any] | None
+
+
+def fit_reference(
+    recipe: Recipe, gene_ids: Ints, gene_vectors: Floats | None, sample: Sample, progress: Progress
+) -> Fitted:
+    """Fit a recipe, with its head if it has one, on a sample of a reference, and calibrate it.
+
+    Parameters
+    ----------
+    recipe
+        Bound to its release.
+    gene_ids, gene_vectors
+        (g,) the reference's genes, and (g, d) their vectors; None for SVD weights.
+    sample
+        Cells of the reference.
+    progress
+        Shows the steps done.
+
+    Raises
+    ------
+    InputError
+        If the reference is too small, or has a single label for a head to tell apart.
+    """
+    profiles = Profiles.of(gene_ids, sample, recipe.target_sum)
+    if recipe.refine is not None and gene_vectors is not None:
+        trained = fit_head(recipe, gene_ids, gene_vectors, sample, progress)
+        return Fitted(trained.head, profiles, _calibrated(sample, trained.folds), trained.to_dict())
+    embedding = fit(recipe, gene_ids, gene_vectors, sample.logged)
+    parted = folds(sample.codes, sample.batches, FOLDS, recipe.random_state)
+    return Fitted(embedding, profiles, _calibrated(sample, [(fold, embedding) for fold in parted]), None)
+
+
+def _calibrated(sample: Sample, held: Iterable[tuple[Fold, Embedding]]) -> Calibration | None:
+    """Have the cells of each fold called by the others, with what was fitted on these."""
+    parts = [_called(sample, fold, embedding) for fold, embedding in held]
+    return calibrate(HeldOut.joined(parts)) if parts else None
+
+
+def _called(sample: Sample, fold: Fold, embedding: Embedding) -> HeldOut:
+    measured = np.ones(len(embedding.gene_ids), bool)
+    vectors, _ = embedding.vectors(sample.logged, measured)
+    seen, truth = sample.codes[fold.seen], sample.codes[fold.held]
+    found, votes = retrieve(vectors[fold.seen], seen, sample.n_labels, vectors[fold.held], DEFAULT)
+    profiles = Profiles.of(embedding.gene_ids, sample.at(fold.seen), embedding.recipe.target_sum)
+    odd, _ = profiles.odd(sample.at(fold.held).logged, measured, votes.winner)
+    truth = np.where(np.isin(truth, seen), truth, -1)
+    return HeldOut.of(votes, signals(found, seen[found.ids], votes, odd), truth)

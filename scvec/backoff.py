@@ -1,0 +1,55 @@
+"""From labels to terms of the Cell Ontology that enough votes agree on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from scvec.annotation import Annotation, Terms
+from scvec.atlas import Atlas
+from scvec.errors import InputError, KeyNotFoundError
+from scvec.ontology import Ontology, open_ontology, roll_up
+
+
+def with_terms(calls: Annotation, atlas: Atlas, support: float | None) -> Annotation:
+    """Return the calls with the deepest term that at least `support` of each cell's votes agree on.
+
+    Where the nearest label has that many votes it is its own term; where votes are split among kinds of one cell, it is
+    what these have in common. None asks for no terms.
+
+    Raises
+    ------
+    InputError
+        If `support` is no share, or no label of the atlas has an id.
+    NotInStoreError
+        If no Cell Ontology is in the store.
+    """
+    if support is None:
+        return calls
+    if not 0 < support <= 1:
+        raise InputError(f"roll_up = {support!r}", "a share of the votes from 0 to 1", "give another --roll-up")
+    ontology = open_ontology(atlas.store)
+    id_of = dict(zip(atlas.obs["label"].to_pylist(), atlas.obs["label_id"].to_pylist(), strict=True))
+    ids = [_in_use(id_of[label], ontology) for label in calls.labels]
+    if not any(ids):
+        raise InputError(
+            f"no label of atlas {atlas.name!r} has an id of the Cell Ontology",
+            "ids such as CL:0000169",
+            "build it with --label-id-key, or with --match-labels",
+        )
+    found = roll_up(calls.scores, ids, ontology, support)
+    has = found.ids.astype(bool)
+    names = np.array([ontology.name(one) if one else "" for one in found.ids.tolist()], dtype=object)
+    depth = np.array([ontology.depth(one) if one else -1 for one in found.ids.tolist()], np.int64)
+    n_without = int((~has).sum())
+    note = f"{n_without:,} cells have no term of the {ontology} that {support:.0%} of their votes agree on"
+    return replace(calls, terms=Terms(found.ids, names, depth, found.support), notes=(*calls.notes, note))
+
+
+def _in_use(label_id: str, ontology: Ontology) -> str:
+    """Return a label's id in use, of an obsolete one that of the term in its place; "" where there is none."""
+    try:
+        return label_id and ontology.resolve(label_id)
+    except KeyNotFoundError:
+        return ""

@@ -1,0 +1,9 @@
+"""Recipes and the controls they have to beat, on the tasks of a suite: `Suite.read`, `run`."""
+
+from scvec.bench import records
+from scvec.bench.planning import Plan, Run, plan
+from scvec.bench.results import Results
+from scvec.bench.running import run
+from scvec.bench.suite import HoldOut, Suite, Task
+
+__all__ = ["HoldOut", "Plan", "Results", "Run", "Suite", "Task", "plan", "records", "run"]

@@ -1,0 +1,142 @@
+"""The runs of a suite, one after another; what was done before is not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scvec import atlas as atlases
+from scvec.annotation import Annotation
+from scvec.atlas import Atlas
+from scvec.bench import records
+from scvec.bench.planning import Run, plan
+from scvec.bench.records import FAILURES, Record
+from scvec.bench.results import Results
+from scvec.bench.suite import Suite
+from scvec.bench.tasks import BATCH, LABEL
+from scvec.controls import logistic_regression
+from scvec.query import annotate
+from scvec.report.files import check_folder
+from scvec.store import Store
+from scvec.types import Progress, silent
+
+Keep: TypeAlias = Callable[[Run, Record], None]
+Values: TypeAlias = NDArray[np.floating[Any]]
+
+
+def run(suite: Suite, out: str | Path, store: Store, *, progress: Progress = silent) -> Results:
+    """Run a suite into `out`; a run whose record is there, made of the same things, is not done again.
+
+    A record is written after each run. A run that fails on its task is recorded as failed. Atlases are built in the
+    store, one at a time for all runs that share it, and removed.
+
+    Parameters
+    ----------
+    suite
+        What to run.
+    out
+        A folder for the tasks' files, the records and the results.
+    store
+        With the gene texts, and the vectors of the encoders.
+    progress
+        Shows the runs done.
+
+    Raises
+    ------
+    InputError
+        If `out` is a file, or a file of a task is of no use.
+    NotInStoreError
+        If gene texts or vectors are missing.
+    """
+    out = Path(out)
+    check_folder(out)
+    made = plan(suite, out, store, progress=progress)
+    done = records.read(out)
+    shared: dict[str, list[Run]] = {}
+    for one in made.runs:
+        shared.setdefault(one.atlas, []).append(one)
+    with progress(suite.name, len(made.runs)) as advance:
+
+        def keep(one: Run, found: Record) -> None:
+            method = one.method
+            records.write(out, records.record(one.digest, one.task, method.name, method.kind, one.seed, found))
+            advance(1)
+
+        for group in shared.values():
+            left = [one for one in group if one.digest not in done]
+            advance(len(group) - len(left))
+            if left and left[0].recipe is None:
+                _logistic(left, keep)
+            elif left:
+                _retrieve(left, store, keep)
+    return Results.write(made)
+
+
+def _logistic(runs: Sequence[Run], keep: Keep) -> None:
+    for one in runs:
+        start = perf_counter()
+        try:
+            called = logistic_regression(one.task.reference, one.task.renamed_query, label_key=LABEL)
+            found = {**records.figures(one.task, called, {}), "build_s": round(perf_counter() - start, 3)}
+        except FAILURES as error:
+            found = records.failure(error)
+        keep(one, found)
+
+
+def _retrieve(runs: Sequence[Run], store: Store, keep: Keep) -> None:
+    """Build the atlas that the runs share, and do them."""
+    name = f"bench-{runs[0].atlas[:12]}"
+    try:
+        start = perf_counter()
+        try:
+            atlas = _build(runs[0], store, name)
+        except FAILURES as error:
+            for one in runs:
+                keep(one, records.failure(error))
+            return
+        build_s = round(perf_counter() - start, 3)
+        for one in runs:
+            keep(one, _called(one, atlas, {"build_s": build_s}))
+    finally:
+        store.remove(f"atlases/{name}")
+
+
+def _build(run: Run, store: Store, name: str) -> Atlas:
+    panel = {"panel": run.task.query, "panel_taxon": run.task.task.query_taxon}
+    more: dict[str, Any] = panel if run.method.panel else {}
+    return atlases.build(
+        store,
+        name,
+        run.task.reference,
+        label_key=LABEL,
+        batch_key=BATCH if run.task.task.batch_key else None,
+        recipe=run.recipe,
+        overwrite=True,
+        **more,
+    )
+
+
+def _called(run: Run, atlas: Atlas, about: Record) -> Record:
+    start = perf_counter()
+    try:
+        calls = annotate(run.task.query, atlas, taxon=run.task.task.query_taxon)
+        query_s = round(perf_counter() - start, 3)
+        return {**records.figures(run.task, calls.label, _unsure(calls)), **about, "query_s": query_s}
+    except FAILURES as error:
+        return records.failure(error)
+
+
+def _unsure(calls: Annotation) -> dict[str, Values]:
+    found: dict[str, Values] = {"score": 1 - calls.score, "distance": calls.distance, "novelty": calls.novelty}
+    # An atlas that is too small to be calibrated knows no novelty.
+    return {name: _filled(values) for name, values in found.items() if not np.isnan(values).all()}
+
+
+def _filled(values: Values) -> Values:
+    """Return the values with more than the largest for the cells that have none: nothing is known of these."""
+    return np.where(np.isnan(values), np.nanmax(values) + 1, values)

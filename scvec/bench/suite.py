@@ -1,0 +1,265 @@
+"""A suite: which recipes on which tasks with which seeds; frozen, read from TOML."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, fields
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from scvec.errors import FileError, InputError, KeyNotFoundError, unknown
+from scvec.spec import Recipe
+from scvec.spec import recipe as find_recipe
+
+CURE = "mend the suite"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldOut:
+    """Which of the reference's cells are the query.
+
+    Attributes
+    ----------
+    key, values
+        Those with one of the values in this column of ``obs``: a donor, say.
+    share
+        Or this share of each label's cells, drawn by the seed.
+    """
+
+    key: str = ""
+    values: tuple[str, ...] = ()
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", tuple(map(str, self.values)))
+        by_value = bool(self.key and self.values) and self.share is None
+        by_share = not self.key and not self.values and isinstance(self.share, float) and 0 < self.share < 1
+        if not (by_value or by_share):
+            raise InputError(
+                f"hold_out with key {self.key!r}, values {list(self.values)}, share {self.share!r}",
+                "either a key with values, or a share between 0 and 1",
+                CURE,
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Cells to label, and those to label them by.
+
+    Attributes
+    ----------
+    name, group
+        What it is called, and the table it stands in.
+    reference, query
+        Files; None: the query is `hold_out` of the reference.
+    hold_out
+        Which of the reference's cells are the query; None where it is another file.
+    label_key, batch_key, label_id_key
+        Columns of ``obs``.
+    compare_ids
+        Compare calls and truth by `label_id_key`, where the files name their labels differently.
+    layer
+        The matrix in both files; None: X.
+    query_taxon
+        Species of the query, where it is another than the reference's.
+    cells_per_class
+        At most so many reference cells of each label, drawn by the seed.
+    query_genes
+        The query's genes cut to so many, drawn by the seed from the reference's most variable ones.
+    remove_class
+        A label that the reference is without.
+    panel
+        Whether what is fitted on the reference is also fitted on the query's genes alone; with `query_genes` or
+        `query_taxon` only.
+    """
+
+    name: str
+    reference: Path
+    label_key: str
+    group: str = ""
+    query: Path | None = None
+    hold_out: HoldOut | None = None
+    batch_key: str | None = None
+    label_id_key: str | None = None
+    compare_ids: bool = False
+    layer: str | None = None
+    query_taxon: str | None = None
+    cells_per_class: int | None = None
+    query_genes: int | None = None
+    remove_class: str | None = None
+    panel: bool = False
+
+    def __post_init__(self) -> None:
+        def check(good: bool, seen: str, wanted: str) -> None:
+            if not good:
+                raise InputError(f"task {self.name!r} has {seen}", wanted, CURE)
+
+        for key in ("name", "group", "label_key", "batch_key", "label_id_key", "layer", "query_taxon", "remove_class"):
+            value = getattr(self, key)
+            check(value is None or isinstance(value, str), f"{key} = {value!r}", "a string")
+        for key in ("cells_per_class", "query_genes"):
+            value = getattr(self, key)
+            check(value is None or (type(value) is int and value > 0), f"{key} = {value!r}", "a whole number above 0")
+        for key in ("compare_ids", "panel"):
+            check(isinstance(getattr(self, key), bool), f"{key} = {getattr(self, key)!r}", "true or false")
+        check(bool(slug(self.name)), "no letter and no digit in its name", "a name that a folder can have")
+        check((self.query is None) != (self.hold_out is None), "both or neither of query and hold_out", "one of them")
+        check(not self.compare_ids or self.label_id_key is not None, "compare_ids alone", "label_id_key beside it")
+        narrow = self.query_genes is not None or self.query_taxon is not None
+        check(not self.panel or narrow, "panel alone", "query_genes or query_taxon beside it")
+        cut_abroad = self.query_genes is not None and self.query_taxon is not None
+        check(not cut_abroad, "query_genes and query_taxon", "one of them, as the genes are drawn by name")
+
+    @property
+    def is_random_split(self) -> bool:
+        """Whether query and reference are the same samples: the easy way."""
+        return self.hold_out is not None and self.hold_out.share is not None
+
+    @property
+    def draws_reference(self) -> bool:
+        """Whether the seed decides what the reference is."""
+        return self.is_random_split or self.cells_per_class is not None
+
+    @property
+    def draws(self) -> bool:
+        """Whether the seed decides anything of the task."""
+        return self.draws_reference or self.query_genes is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """What is to be measured. The controls are no part of it: they are always there.
+
+    Attributes
+    ----------
+    name
+        What it is called.
+    seeds
+        Those of whatever is drawn, tasks and methods alike.
+    encoders
+        For each recipe that reads text; none: the one it names.
+    recipes
+        Beside the controls.
+    tasks
+        In the order of the tables.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    encoders: tuple[str, ...]
+    recipes: tuple[Recipe, ...]
+    tasks: tuple[Task, ...]
+
+    def __post_init__(self) -> None:
+        def check(good: bool, seen: str, wanted: str) -> None:
+            if not good:
+                raise InputError(f"suite {self.name!r} has {seen}", wanted, CURE)
+
+        check(bool(self.seeds), "no seeds", "seeds = [0]")
+        check(all(type(one) is int and one >= 0 for one in self.seeds), f"seeds = {[*self.seeds]}", "numbers from 0")
+        check(all(isinstance(one, str) for one in self.encoders), f"encoders = {[*self.encoders]}", "their names")
+        check(bool(self.tasks), "no tasks", "[[tasks]]")
+        for kind, names in (
+            ("seed", [str(one) for one in self.seeds]),
+            ("encoder", self.encoders),
+            ("recipe", [one.name for one in self.recipes]),
+            ("task", [slug(one.name) for one in self.tasks]),
+        ):
+            twice = next((one for one in names if names.count(one) > 1), None)
+            check(twice is None, f"the {kind} {twice} twice", "each once")
+
+    @classmethod
+    def read(cls, path: str | Path) -> Suite:
+        """Read a suite; files are relative to its folder, and `$NAME` is an environment variable.
+
+        Raises
+        ------
+        FileError
+            If `path` is missing or not TOML.
+        InputError
+            If a key is unknown, or a value is of no use.
+        """
+        path = Path(path)
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise FileError(f"{path}: {error}", "a suite in TOML", "check the path or mend the file") from error
+        _known("suite key", values, [one.name for one in fields(cls)], path)
+        for key in ("seeds", "encoders", "recipes", "tasks"):
+            if not isinstance(values.get(key, []), list):
+                raise InputError(f"{path}: {key} = {values[key]!r}", "a list", CURE)
+        return cls(
+            name=str(values.get("name", path.stem)),
+            seeds=tuple(values.get("seeds", [0])),
+            encoders=tuple(values.get("encoders", [])),
+            recipes=tuple(_recipe(str(one), path) for one in values.get("recipes", [])),
+            tasks=tuple(_task(one, path) for entry in values.get("tasks", []) for one in _varied(entry, path)),
+        )
+
+
+def slug(name: str) -> str:
+    """Return a name as a file can have it."""
+    return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _known(kind: str, values: object, known: Collection[str], where: Path) -> None:
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: {values!r} for a {kind.split()[0]}", "a table", CURE)
+    for key in values:
+        if key not in known:
+            raise unknown(kind, key, known, where)
+
+
+def _recipe(name: str, path: Path) -> Recipe:
+    return Recipe.from_toml(_path(name, path)) if name.endswith(".toml") else find_recipe(name)
+
+
+def _path(text: object, suite: Path) -> Path:
+    expanded = os.path.expandvars(str(text))
+    if "$" in expanded:
+        raise KeyNotFoundError(f"{suite}: {text}, whose variable is not set", "a path", "export it")
+    return suite.parent / expanded
+
+
+def _varied(entry: Any, path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the entry once for each combination of `vary`, with its ``{name}`` filled in wherever it stands."""
+    _known("task key", entry, [*(one.name for one in fields(Task)), "vary"], path)
+    vary = entry.get("vary", {})
+    if not isinstance(vary, dict) or not all(isinstance(one, list) for one in vary.values()):
+        raise InputError(f"{path}: vary = {vary!r}", "lists of values by name: vary = { n = [5, 10] }", CURE)
+    rest = {key: value for key, value in entry.items() if key != "vary"}
+    for chosen in product(*vary.values()):
+        yield {key: _filled(value, dict(zip(vary, chosen, strict=True))) for key, value in rest.items()}
+
+
+def _filled(value: Any, chosen: Mapping[str, Any]) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(one, chosen) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_filled(one, chosen) for one in value]
+    if not isinstance(value, str):
+        return value
+    for name, one in chosen.items():
+        if value == f"{{{name}}}":
+            return one
+        value = value.replace(f"{{{name}}}", str(one))
+    return value
+
+
+def _task(values: dict[str, Any], path: Path) -> Task:
+    lacking = next((key for key in ("name", "reference", "label_key") if key not in values), None)
+    if lacking is not None:
+        raise InputError(f"{path}: a task without {lacking}", f"{lacking} = ...", CURE)
+    made: dict[str, Any] = {
+        key: _path(value, path) if key in ("reference", "query") else value for key, value in values.items()
+    }
+    if "hold_out" in values:
+        _known("hold_out key", values["hold_out"], [one.name for one in fields(HoldOut)], path)
+        if not isinstance(values["hold_out"].get("values", []), list):
+            raise InputError(f"{path}: hold_out with values = {values['hold_out']['values']!r}", "a list", CURE)
+        made["hold_out"] = HoldOut(**values["hold_out"])
+    return Task(**made)

@@ -1,0 +1,104 @@
+"""What each label expresses on average, and what a cell expresses beyond that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from scvec.embed.projection import Mask
+from scvec.embed.refine.train import Moments
+from scvec.embed.refine.views import unit_rows
+from scvec.embed.sample import Sample
+from scvec.types import Floats, Ints, freeze
+
+ARRAYS = ("gene_ids", "labels", "power", "composition")
+N_ODD = 10
+"""Genes that make a cell odd: those that it expresses farthest above its label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """The mean cell of each label, of cells scaled to length one.
+
+    Attributes
+    ----------
+    gene_ids
+        (g,) genes.
+    labels
+        (L, g) mean cells, in the order of the sorted labels.
+    power
+        (g,) mean square over all cells; adds up to one.
+    composition
+        (g,) mean share of each gene in a cell's expression, of what all genes of the reference's matrix express.
+    """
+
+    gene_ids: Ints
+    labels: Floats
+    power: Floats
+    composition: Floats
+
+    def __post_init__(self) -> None:
+        for name in ARRAYS:
+            object.__setattr__(self, name, freeze(getattr(self, name)))
+
+    @classmethod
+    def of(cls, gene_ids: Ints, sample: Sample, target_sum: float) -> Profiles:
+        """Return those of a sample scaled to `target_sum`; zeros for a label that it lacks."""
+        moments = Moments.of(sample)
+        composition = np.asarray(sample.logged.expm1().mean(axis=0, dtype=np.float64)).ravel() / target_sum
+        return cls(gene_ids, moments.labels, moments.power, composition.astype(np.float32))
+
+    def share(self, measured: Mask) -> float:
+        """Return the mean share of a cell's expression that is on the genes measured."""
+        return float(self.composition[measured].sum(dtype=np.float64))
+
+    def odd(self, known: sp.csr_matrix[np.float32], measured: Mask, codes: Ints) -> tuple[Floats, Ints]:
+        """Return what cells express beyond the label they are called.
+
+        Parameters
+        ----------
+        known
+            (n, g) log-normalised cells.
+        measured
+            (g,) True for the genes that their matrix has.
+        codes
+            (n,) the label of each; -1 for none.
+
+        Returns
+        -------
+        excess
+            (n,) how much the `N_ODD` genes farthest above the label's mean cell are above it, added up, in units of the
+            cell's length; 0 for a cell without label.
+        genes
+            (n, N_ODD) positions of these genes, the oddest first; -1 where there are fewer.
+        """
+        cells = unit_rows(known)
+        seen = np.float32(np.sqrt(self.power[measured].sum(dtype=np.float64)))
+        called = np.repeat(codes, np.diff(cells.indptr))
+        above = cells.data * seen - self.labels[called, cells.indices]
+        excess, genes = np.zeros(len(codes), np.float32), np.full((len(codes), N_ODD), -1, np.int64)
+        for i in np.flatnonzero(codes >= 0):
+            start, stop = cells.indptr[i], cells.indptr[i + 1]
+            own = above[start:stop]
+            top = np.argpartition(-own, N_ODD)[:N_ODD] if len(own) > N_ODD else np.arange(len(own))
+            top = top[np.argsort(-own[top], kind="stable")]
+            top = top[own[top] > 0]
+            excess[i] = own[top].sum()
+            genes[i, : len(top)] = cells.indices[start:stop][top]
+        return excess, genes
+
+    def save(self, path: Path) -> None:
+        """Write it as safetensors."""
+        from safetensors.numpy import save_file
+
+        save_file({name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Profiles:
+        """Read what `save` wrote."""
+        from safetensors.numpy import load_file
+
+        return cls(**load_file(path))

@@ -1,0 +1,136 @@
+"""Training a head: how long is chosen on donors held out, then it is trained on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from scvec.embed.refine.head import Head
+from scvec.embed.refine.probe import probe
+from scvec.embed.refine.train import Moments, text_parts, train
+from scvec.embed.sample import Sample
+from scvec.errors import LabelError
+from scvec.holdout import Fold, folds, retrieve
+from scvec.spec import Recipe
+from scvec.types import Floats, Ints, Progress
+from scvec.voting import DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A head, and what it was chosen by.
+
+    Attributes
+    ----------
+    head
+        Trained on all cells of the sample.
+    folds
+        What was held out, with a head that was trained on the rest: it knows nothing of these cells.
+    steps
+        Steps after which training stopped.
+    curve
+        Macro-F1 of the cells held out, mean over the folds, by the number of steps.
+    """
+
+    head: Head
+    folds: tuple[tuple[Fold, Head], ...]
+    steps: int
+    curve: Mapping[int, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return how it was trained, as JSON types."""
+        curve = {str(step): round(score, 4) for step, score in self.curve.items()}
+        return {"steps": self.steps, "folds": len(self.folds), "held_out_macro_f1": curve}
+
+
+def fit_head(recipe: Recipe, gene_ids: Ints, gene_vectors: Floats, sample: Sample, progress: Progress) -> Trained:
+    """Train a head on a sample of a reference.
+
+    Parameters
+    ----------
+    recipe
+        With its refinement.
+    gene_ids, gene_vectors
+        (g,) the reference's genes, and (g, d) their texts' vectors.
+    sample
+        Its cells.
+    progress
+        Shows the steps done.
+
+    Raises
+    ------
+    LabelError
+        If all cells have one label.
+    """
+    refine = recipe.refine
+    assert refine is not None  # noqa: S101 - for mypy: only such recipes come here
+    if len(np.unique(sample.codes)) < 2:
+        raise LabelError(
+            f"all cells of the reference are {sample.names[sample.codes[0]]!r}",
+            f"two labels or more, for recipe {recipe.name!r} to tell apart",
+            "use --recipe genept-w",
+        )
+    texts = text_parts(gene_vectors, refine.text_weight)
+    parted = [
+        fold
+        for fold in folds(sample.codes, sample.batches, refine.folds, recipe.random_state)
+        if len(np.unique(sample.codes[fold.seen])) > 1
+    ]
+    with progress("training", (len(parted) + 1) * refine.steps) as advance:
+        tried = [train(recipe, texts, sample.at(fold.seen), None, advance) for fold in parted]
+        curve = _curve(recipe, gene_ids, sample, parted, tried)
+        steps = max(curve, key=lambda step: (round(curve[step], 4), -step)) if curve else refine.steps
+        weights = train(recipe, texts, sample, steps, advance)[steps]
+        advance(refine.steps - steps)
+    held = tuple(
+        (fold, _head(recipe, gene_ids, sample.at(fold.seen), one[steps]))
+        for fold, one in zip(parted, tried, strict=True)
+    )
+    return Trained(_head(recipe, gene_ids, sample, weights), held, steps, curve)
+
+
+def _head(recipe: Recipe, gene_ids: Ints, sample: Sample, weights: Floats) -> Head:
+    """Join the contrastive part and the probe's."""
+    contrastive = _contrastive(recipe, gene_ids, Moments.of(sample), weights)
+    weight = recipe.refine.probe if recipe.refine else 0.0
+    if not weight:
+        return contrastive
+    slopes, intercept = probe(sample, recipe.random_state)
+    start, stop = weights.shape[1], weights.shape[1] + sample.n_labels
+    return replace(
+        contrastive,
+        weights=np.concatenate([weights, slopes], axis=1),
+        bias=np.concatenate([contrastive.bias, intercept + contrastive.mean @ slopes]),
+        parts=(*contrastive.parts, (start, stop, weight)),
+    )
+
+
+def _contrastive(recipe: Recipe, gene_ids: Ints, moments: Moments, weights: Floats) -> Head:
+    d = weights.shape[1]
+    return Head(recipe, gene_ids, weights, moments.mean, moments.power, np.zeros(d, np.float32), ((0, d, 1.0),))
+
+
+def _curve(
+    recipe: Recipe, gene_ids: Ints, sample: Sample, parted: Sequence[Fold], tried: Sequence[Mapping[int, Floats]]
+) -> dict[int, float]:
+    """Return the mean macro-F1 of the cells held out, by the number of steps, of the contrastive part alone."""
+    codes, measured = sample.codes, np.ones(len(gene_ids), bool)
+    scores: dict[int, list[float]] = {}
+    for fold, by_step in zip(parted, tried, strict=True):
+        moments = Moments.of(sample.at(fold.seen))
+        for step, weights in by_step.items():
+            vectors, _ = _contrastive(recipe, gene_ids, moments, weights).vectors(sample.logged, measured)
+            _, votes = retrieve(vectors[fold.seen], codes[fold.seen], sample.n_labels, vectors[fold.held], DEFAULT)
+            scores.setdefault(step, []).append(_macro_f1(codes[fold.held], votes.winner, codes[fold.seen]))
+    return {step: float(np.mean(values)) for step, values in scores.items()}
+
+
+def _macro_f1(truth: Ints, called: Ints, seen: Ints) -> float:
+    """Return macro-F1 over the labels that were held out and seen too: no others can be called right."""
+    from sklearn.metrics import f1_score
+
+    both = np.intersect1d(truth, seen)
+    return float(f1_score(truth, called, labels=both, average="macro", zero_division=0)) if len(both) else 0.0

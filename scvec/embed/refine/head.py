@@ -1,0 +1,92 @@
+"""A trained head: a linear map of expression, in parts of length one, centred on what the query's genes can tell."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from scvec.embed.projection import Mask, to_unit
+from scvec.embed.refine.views import unit_rows
+from scvec.errors import MismatchError
+from scvec.spec import Recipe
+from scvec.types import Floats, Ints, freeze
+
+ARRAYS = ("gene_ids", "weights", "mean", "power", "bias")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """From log-normalised expression to cell vectors, as trained on a reference's labels.
+
+    A cell's expression is scaled to length one, the mean of the labels is subtracted, and the rest is mapped linearly.
+    Genes that a query does not measure count as if they stood at that mean, and not as if they were not expressed.
+
+    Attributes
+    ----------
+    recipe
+        What it was trained by.
+    gene_ids
+        (g,) the genes that count.
+    weights
+        (g, d) each gene's weights: its text's part and its free part, added up.
+    mean
+        (g,) of the labels' mean cells, scaled to length one.
+    power
+        (g,) mean square of the reference's cells so scaled; adds up to one.
+    bias
+        (d,) what a cell at the mean becomes.
+    parts
+        Start, stop and weight of the parts of a vector; each part is scaled to length one before it is weighed.
+    """
+
+    recipe: Recipe
+    gene_ids: Ints
+    weights: Floats
+    mean: Floats
+    power: Floats
+    bias: Floats
+    parts: tuple[tuple[int, int, float], ...]
+
+    def __post_init__(self) -> None:
+        for name in ARRAYS:
+            object.__setattr__(self, name, freeze(getattr(self, name)))
+
+    @property
+    def dimension(self) -> int:
+        """Length of a cell vector."""
+        return int(self.weights.shape[1])
+
+    def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask) -> tuple[Floats, Mask]:
+        """Return vectors of length one; see `scvec.embed.projection.Embedding`."""
+        # Of a cell's length, only the part on the measured genes is seen: on average this share of it.
+        seen = np.sqrt(self.power[measured].sum(dtype=np.float64))
+        mapped = (unit_rows(known) @ self.weights) * np.float32(seen)
+        mapped += self.bias - (self.mean * measured) @ self.weights
+        mapped[np.diff(known.indptr) == 0] = 0
+        for start, stop, weight in self.parts:
+            mapped[:, start:stop] = to_unit(mapped[:, start:stop])[0] * np.float32(weight)
+        return to_unit(mapped)
+
+    def save(self, path: Path) -> None:
+        """Write the arrays as safetensors; the recipe goes into the atlas's manifest."""
+        from safetensors.numpy import save_file
+
+        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}
+        save_file(arrays, path, metadata={"recipe_sha256": self.recipe.sha256(), "parts": json.dumps(self.parts)})
+
+    @classmethod
+    def load(cls, path: Path, recipe: Recipe) -> Head:
+        """Read what `save` wrote; raise `MismatchError` if another recipe was trained."""
+        from safetensors import safe_open
+
+        with safe_open(path, framework="numpy") as file:
+            if file.metadata().get("recipe_sha256") != recipe.sha256():
+                raise MismatchError(
+                    f"{path} was trained by another recipe", f"recipe {recipe.name}", "build the atlas again"
+                )
+            parts = tuple((start, stop, weight) for start, stop, weight in json.loads(file.metadata()["parts"]))
+            return cls(recipe=recipe, parts=parts, **{name: file.get_tensor(name) for name in ARRAYS})

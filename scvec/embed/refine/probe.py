@@ -1,0 +1,44 @@
+"""A linear probe: the logits of a logistic regression, as dimensions of a cell vector."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from scvec.embed.refine.views import unit_rows
+from scvec.embed.sample import Sample
+from scvec.types import Floats
+
+SCALE = 30.0
+"""Of cells of length one, before the penalty of scikit-learn's default strength is laid on the weights."""
+
+ITERATIONS = 200
+
+
+def probe(sample: Sample, random_state: int) -> tuple[Floats, Floats]:
+    """Fit a class-balanced multinomial logistic regression on cells scaled to length one.
+
+    Returns
+    -------
+    weights
+        (g, L) on cells of length one; zeros for a label without cells.
+    intercept
+        (L,) likewise.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    cells = unit_rows(sample.logged)
+    cells.data = cells.data * np.float32(SCALE)
+    model = LogisticRegression(class_weight="balanced", max_iter=ITERATIONS, random_state=random_state)
+    with warnings.catch_warnings():
+        # Stopped before the last digit, which no call depends on.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(cells, sample.codes)
+    weights, intercept = np.zeros((sample.logged.shape[1], sample.n_labels)), np.zeros(sample.n_labels)
+    # Of two labels, scikit-learn keeps the second one's weights only.
+    two = len(model.classes_) == 2
+    weights[:, model.classes_] = np.concatenate([-model.coef_, model.coef_]).T if two else model.coef_.T
+    intercept[model.classes_] = np.concatenate([-model.intercept_, model.intercept_]) if two else model.intercept_
+    return (weights * SCALE).astype(np.float32), intercept.astype(np.float32)

@@ -1,0 +1,181 @@
+"""Stochastic gradient descent on a head's contrastive part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+
+from scvec.embed.refine.losses import Array, proxy, supcon, through_unit, triplet, unit
+from scvec.embed.refine.views import Views, chances, unit_rows, views
+from scvec.embed.sample import Sample
+from scvec.spec import Recipe, Refinement
+from scvec.types import Floats, Ints
+
+SCALE = 10.0
+"""Of the logits of a cell of length one, so that cross-entropy can be sure of a label."""
+
+START = 10.0
+"""Of the weights to begin with, which are the labels' mean cells: the head starts as a nearest-centroid classifier."""
+
+MOMENTUM = 0.9
+TEXT_DIMENSION = 64
+SNAPSHOTS = 8
+"""How many times in a training the weights are looked at, to choose when to stop."""
+
+Vector: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float32]]
+Advance: TypeAlias = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """What is known of a reference's cells scaled to length one.
+
+    Attributes
+    ----------
+    labels
+        (L, g) the mean cell of each label.
+    mean
+        (g,) the mean of these.
+    power
+        (g,) mean square over all cells; adds up to one.
+    """
+
+    labels: Floats
+    mean: Vector
+    power: Vector
+
+    @classmethod
+    def of(cls, sample: Sample) -> Moments:
+        """Return those of a sample."""
+        cells, codes, n_labels = unit_rows(sample.logged), sample.codes, sample.n_labels
+        sizes = np.maximum(np.bincount(codes, minlength=n_labels), 1)
+        one_hot = sp.csr_matrix((1.0 / sizes[codes], (codes, np.arange(len(codes)))), shape=(n_labels, len(codes)))
+        labels = np.asarray((one_hot @ cells).toarray(), np.float32)
+        power = np.asarray(cells.multiply(cells).mean(axis=0), np.float32).ravel()
+        present = np.bincount(codes, minlength=n_labels) > 0
+        return cls(labels, labels[present].mean(axis=0), power)
+
+
+def text_parts(gene_vectors: Floats, weight: float) -> Floats:
+    """Return (g, t) gene vectors centred, in at most `TEXT_DIMENSION` principal directions, of mean square `weight`^2.
+
+    The directions that all texts share are of no use to tell genes apart.
+    """
+    centred = gene_vectors - gene_vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    _, directions = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+    parts = centred @ directions[:, ::-1][:, :TEXT_DIMENSION].astype(np.float32)
+    length = float(np.sqrt((parts**2).sum(axis=1).mean()))
+    return np.asarray(parts * (weight / length if length else 0.0), np.float32)
+
+
+def train(
+    recipe: Recipe,
+    texts: Floats,
+    sample: Sample,
+    stop: int | None,
+    advance: Advance,
+) -> dict[int, Floats]:
+    """Train, and return (g, d) weights by the number of steps taken.
+
+    Parameters
+    ----------
+    recipe
+        With its refinement; `random_state` seeds all that is drawn.
+    texts
+        (g, t) from `text_parts`.
+    sample
+        The cells to learn from.
+    stop
+        Steps after which to stop and return; None: all of them, returning some in between too.
+    advance
+        Called with each step done.
+    """
+    refine = _refinement(recipe)
+    rng = np.random.default_rng(recipe.random_state)
+    moments = Moments.of(sample)
+    axes = _axes(sample.n_labels, refine.dimension, rng)
+    descent = _Descent(refine, texts, moments, axes)
+    chance = chances(sample.codes, np.unique(sample.batches.astype(str), return_inverse=True)[1])
+    every = max(1, refine.steps // SNAPSHOTS)
+    found: dict[int, Floats] = {}
+    for step in range(1, (stop or refine.steps) + 1):
+        # The rate falls to nothing along a cosine (Loshchilov and Hutter 2016, arXiv 1608.03983), whenever one stops.
+        rate = refine.learning_rate * 0.5 * (1 + np.cos(np.pi * (step - 1) / refine.steps))
+        descent.step(views(sample, chance, recipe, rng), float(rate))
+        advance(1)
+        if step == stop or (stop is None and (step % every == 0 or step == refine.steps)):
+            found[step] = descent.weights()
+    return found
+
+
+def _refinement(recipe: Recipe) -> Refinement:
+    assert recipe.refine is not None  # noqa: S101 - for mypy: whoever trains has one
+    return recipe.refine
+
+
+def _axes(n_labels: int, dimension: int, rng: np.random.Generator) -> Array:
+    """Return (L, d) an axis for each label: at right angles where there is room, else at random."""
+    if n_labels <= dimension:
+        return np.asarray(np.linalg.qr(rng.standard_normal((dimension, n_labels)))[0].T, np.float32)
+    drawn = rng.standard_normal((n_labels, dimension))
+    return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), np.float32)
+
+
+class _Descent:
+    """The weights on their way: a text part, shared by genes of like texts, and a free part for each gene."""
+
+    def __init__(self, refine: Refinement, texts: Floats, moments: Moments, axes: Array) -> None:
+        self._refine, self._texts, self._axes, self._mean = refine, texts, axes, moments.mean
+        start = (START * (moments.labels - moments.mean).T @ axes).astype(np.float32)
+        self._free = _Momentum(start, refine.decay)
+        self._shared = _Momentum(np.zeros((texts.shape[1], axes.shape[1]), np.float32), refine.decay)
+        self._mean_texts = moments.mean @ texts
+
+    def weights(self) -> Floats:
+        """Return (g, d) both parts, added up."""
+        return np.asarray(self._free.value + self._texts @ self._shared.value, np.float32)
+
+    def step(self, batch: Views, rate: float) -> None:
+        """Take one step against the gradient of the losses on a batch."""
+        cells, codes = batch.cells, batch.codes
+        # Of a cell with a share of its genes, scaled to length one, the mean is that share's root.
+        lost = np.sqrt(batch.kept)
+        in_texts = cells @ self._texts
+        mapped = cells @ self._free.value - lost * (self._mean @ self._free.value)
+        mapped += in_texts @ self._shared.value - lost * (self._mean_texts @ self._shared.value)
+        gradient = SCALE * self._gradient(np.asarray(mapped * SCALE, np.float32), codes)
+        total = (lost * gradient).sum(axis=0)
+        self._free.step(cells.T.tocsr() @ gradient - np.outer(self._mean, total), rate)
+        self._shared.step(in_texts.T @ gradient - np.outer(self._mean_texts, total), rate)
+
+    def _gradient(self, mapped: Array, codes: Ints) -> Array:
+        refine = self._refine
+        units, lengths = unit(mapped)
+        if refine.loss == "supcon":
+            _, by_units = supcon(units, codes, refine.temperature or 0.0)
+        else:
+            _, by_units = triplet(units, codes, refine.margin or 0.0)
+        gradient = through_unit(by_units, units, lengths)
+        if refine.proxy:
+            gradient = gradient + refine.proxy * proxy(mapped, codes, self._axes)[1]
+        return np.asarray(gradient, np.float32)
+
+
+class _Momentum:
+    """One array of weights under descent with Nesterov's momentum and decay."""
+
+    def __init__(self, value: Floats, decay: float) -> None:
+        self.value: Floats = value
+        self._decay, self._speed = np.float32(decay), np.zeros_like(value)
+
+    def step(self, gradient: np.ndarray[Any, np.dtype[np.float32]], rate: float) -> None:
+        """Go against the gradient."""
+        gradient = gradient + self._decay * self.value
+        self._speed = np.float32(MOMENTUM) * self._speed + gradient
+        self.value = np.asarray(
+            self.value - np.float32(rate) * (gradient + np.float32(MOMENTUM) * self._speed), np.float32
+        )

@@ -1,0 +1,85 @@
+"""Batches to train on: cells drawn evenly over labels and donors, each seen twice with genes and counts left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from scvec.embed.sample import Sample
+from scvec.spec import Recipe
+from scvec.types import Ints
+
+DROPPED_VIEWS = 0.5
+"""Share of the views that genes are left out of; the others are whole."""
+
+
+def unit_rows(cells: sp.csr_matrix[np.float32]) -> sp.csr_matrix[np.float32]:
+    """Return cells scaled to length one; empty ones stay empty."""
+    squares = sp.csr_matrix((cells.data.astype(np.float64) ** 2, cells.indices, cells.indptr), shape=cells.shape)
+    lengths = np.sqrt(np.asarray(squares @ np.ones(cells.shape[1])))
+    scale = np.repeat(1.0 / np.where(lengths > 0, lengths, 1.0), np.diff(cells.indptr))
+    return sp.csr_matrix(((cells.data * scale).astype(np.float32), cells.indices, cells.indptr), shape=cells.shape)
+
+
+def chances(codes: Ints, batches: Ints) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return (n,) the chance of each cell to be drawn: the same for all labels, and for all batches of a label."""
+    pairs, pair_of, sizes = np.unique(np.stack([codes, batches]), axis=1, return_inverse=True, return_counts=True)
+    pair_of = pair_of.ravel()
+    n_batches = np.bincount(pairs[0], minlength=int(codes.max()) + 1)
+    chance = 1.0 / (sizes[pair_of] * n_batches[codes])
+    return np.asarray(chance / chance.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """One batch.
+
+    Attributes
+    ----------
+    cells
+        (2 b, g) scaled to length one: b cells, then the same once more, each with other genes left out.
+    kept
+        (2 b, 1) the share of each one's genes that was kept.
+    codes
+        (2 b,) their labels.
+    """
+
+    cells: sp.csr_matrix[np.float32]
+    kept: np.ndarray[tuple[int, int], np.dtype[np.float32]]
+    codes: Ints
+
+
+def views(
+    sample: Sample,
+    chance: np.ndarray[tuple[int], np.dtype[np.float64]],
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> Views:
+    """Draw a batch of two views of each of `Refinement.batch_cells` cells."""
+    refine = recipe.refine
+    assert refine is not None  # noqa: S101 - for mypy: whoever trains has one
+    drawn = rng.choice(len(sample), refine.batch_cells, p=chance)
+    twice = np.concatenate([drawn, drawn])
+    if sample.counts is None:
+        cells = sp.csr_matrix(sample.logged[twice])
+    else:
+        cells = _thinned(sample.totals[twice], sample.counts[twice], refine.thinning, recipe.target_sum, rng)
+    dropped = rng.uniform(0, refine.gene_dropout, len(twice)) * (rng.random(len(twice)) < DROPPED_VIEWS)
+    keep = rng.random(len(cells.data), dtype=np.float32) >= np.repeat(dropped, np.diff(cells.indptr))
+    cells.data *= keep
+    cells.eliminate_zeros()
+    return Views(unit_rows(cells), (1.0 - dropped).astype(np.float32)[:, None], sample.codes[twice])
+
+
+def _thinned(
+    totals: np.ndarray[Any, np.dtype[np.float64]], counts: Any, most: float, target_sum: float, rng: np.random.Generator
+) -> sp.csr_matrix[np.float32]:
+    """Return log-normalised cells of which each has lost a share of its counts, up to `most`."""
+    kept = 1.0 - rng.uniform(0, most, counts.shape[0])
+    values = np.diff(counts.indptr)
+    thinned = rng.binomial(counts.data.astype(np.int64), np.repeat(kept, values))
+    logged = np.log1p(thinned * np.repeat(target_sum / np.maximum(totals * kept, 1.0), values))
+    return sp.csr_matrix((logged.astype(np.float32), counts.indices, counts.indptr), shape=counts.shape)

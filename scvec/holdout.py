@@ -1,0 +1,92 @@
+"""What is held out of a reference: whole donors where there are several, and what retrieval makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scvec.index import search
+from scvec.index.exact import Exact
+from scvec.types import Floats, Ints, Neighbors, Strings
+from scvec.vote import Votes, vote
+from scvec.voting import Voting
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Cells to learn from, and cells that are held out of it.
+
+    Attributes
+    ----------
+    seen, held
+        Positions, ascending; every cell is in one of them.
+    """
+
+    seen: Ints
+    held: Ints
+
+
+def folds(codes: Ints, batches: Strings, n: int, random_state: int) -> tuple[Fold, ...]:
+    """Part cells into at most `n` folds, each held out once.
+
+    Whole batches are held out, the largest first into the fold that has fewest cells; where there is one batch, cells
+    are drawn at random within each label.
+
+    Parameters
+    ----------
+    codes, batches
+        (m,) label and batch of each cell.
+    n
+        Folds, at most as many as there are batches.
+    random_state
+        Seed of the draw.
+    """
+    names, batch_of, sizes = np.unique(batches.astype(str), return_inverse=True, return_counts=True)
+    if len(names) > 1:
+        fold_of_batch = _by_size(sizes.tolist(), min(n, len(names)))
+        fold_of = fold_of_batch[batch_of]
+    else:
+        fold_of = _within_labels(codes, n, np.random.default_rng(random_state))
+    parts = (np.flatnonzero(fold_of == fold) for fold in range(int(fold_of.max(initial=-1)) + 1))
+    everything = np.arange(len(codes))
+    return tuple(Fold(np.setdiff1d(everything, held), held) for held in parts if 0 < len(held) < len(codes))
+
+
+def _by_size(sizes: Sequence[int], n: int) -> Ints:
+    fold_of, filled = np.zeros(len(sizes), np.int64), np.zeros(n, np.int64)
+    for batch in np.argsort(-np.asarray(sizes), kind="stable"):
+        fold_of[batch] = filled.argmin()
+        filled[fold_of[batch]] += sizes[batch]
+    return fold_of
+
+
+def _within_labels(codes: Ints, n: int, rng: np.random.Generator) -> Ints:
+    fold_of = np.zeros(len(codes), np.int64)
+    start = 0
+    for code in np.unique(codes):
+        cells = rng.permutation(np.flatnonzero(codes == code))
+        # Labels go on where the last one ended, so that rare ones do not all fall into the first fold.
+        fold_of[cells] = (start + np.arange(len(cells))) % n
+        start += len(cells)
+    return fold_of
+
+
+def retrieve(reference: Floats, codes: Ints, n_labels: int, queries: Floats, voting: Voting) -> tuple[Neighbors, Votes]:
+    """Return the neighbours of (m, d) queries among (n, d) reference vectors of length one, and their votes.
+
+    Parameters
+    ----------
+    reference, codes
+        Vectors and labels of the reference cells; row ids are their positions.
+    n_labels
+        L, how many codes there are.
+    queries
+        Vectors of length one.
+    voting
+        How neighbours vote.
+    """
+    index = Exact(np.arange(len(reference)), reference)
+    found = search(index, lambda ids: reference[ids], queries, voting.k)
+    return found, vote(found, codes[found.ids], np.bincount(codes, minlength=n_labels), voting)

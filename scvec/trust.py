@@ -1,0 +1,83 @@
+"""From calls to trusted calls: those that are not become unknown, and all labels that may be right are named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from scvec.annotation import Annotation
+from scvec.atlas import Atlas
+from scvec.calibration import Calibration
+from scvec.errors import InputError
+from scvec.types import UNKNOWN
+
+FAR = 0.05
+"""Of the held-out cells of known types, this share is as novel as what counts as too far."""
+
+
+def reject(calls: Annotation, atlas: Atlas, max_error: float | None) -> Annotation:
+    """Return the calls with those as `UNKNOWN` that cannot be trusted; `nearest` keeps their labels.
+
+    A cell is too far where it is more novel than all but `FAR` of the held-out cells of known types. Of the others, a
+    call is unsure where its confidence is below the threshold of its label. With None, no call is rejected.
+
+    Raises
+    ------
+    InputError
+        If `max_error` is no share, or the atlas has no calibration.
+    """
+    if max_error is None:
+        return calls
+    _check(max_error)
+    calibration = _calibration(atlas)
+    thresholds = calibration.thresholds(max_error, len(calls.labels))
+    limit = calibration.too_novel(FAR)
+    called = ~calls.rejected
+    code = np.searchsorted(np.array(calls.labels, dtype=str), calls.nearest.astype(str)) % len(calls.labels)
+    far = called & (calls.novelty > limit)
+    unsure = called & ~far & (calls.confidence < thresholds[code])
+    reason = calls.reason.copy()
+    reason[far], reason[unsure] = "far", "unsure"
+    gone = far | unsure
+    n_far, n_unsure = int(far.sum()), int(unsure.sum())
+    note = f"{n_far:,} cells are too far from every label and {n_unsure:,} too unsure for an error of {max_error:g}"
+    return replace(
+        calls,
+        label=np.where(gone, UNKNOWN, calls.label).astype(object),
+        label_id=np.where(gone, "", calls.label_id).astype(object),
+        reason=reason,
+        rejected=calls.rejected | gone,
+        notes=(*calls.notes, f"{note}; they are labelled {UNKNOWN}"),
+    )
+
+
+def with_sets(calls: Annotation, atlas: Atlas, max_error: float) -> Annotation:
+    """Return the calls with prediction sets: the labels whose share of the votes is one that right labels have.
+
+    Of the held-out cells of a label, all but `max_error` give it that share; see `Calibration.set_shares`. A set has
+    the nearest label at least, and no label without votes; that of a cell without expression is empty.
+    """
+    _check(max_error)
+    least = _calibration(atlas).set_shares(max_error, len(calls.labels))
+    names = np.array(calls.labels, dtype=object)
+    order = np.argsort(-calls.scores, axis=1, kind="stable")
+    chosen = (calls.scores >= least) & (calls.scores > 0)
+    chosen |= names == calls.nearest[:, None]
+    sets = tuple(tuple(names[row[chosen[i, row]]].tolist()) for i, row in enumerate(order))
+    return replace(calls, sets=sets)
+
+
+def _check(max_error: float) -> None:
+    if not 0 < max_error < 1:
+        raise InputError(f"max_error = {max_error!r}", "a share between 0 and 1, as 0.05", "give another --max-error")
+
+
+def _calibration(atlas: Atlas) -> Calibration:
+    if atlas.calibration is None:
+        raise InputError(
+            f"atlas {atlas.name!r} has too few cells to be calibrated",
+            "some that can be held out",
+            "leave out --max-error",
+        )
+    return atlas.calibration

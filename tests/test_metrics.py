@@ -1,0 +1,126 @@
+"""The figures are their definitions, on arrays small enough to count by hand, and those of scikit-learn."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from scvec.metrics import N_SHOWN, Rejection, SetQuality, Trust, auroc, reliability, risk_coverage, wilson
+
+CALLS = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_size=60)
+
+
+def bools(*values: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    return np.array(values, dtype=bool)
+
+
+def test_calibration_error_is_the_mean_gap_between_confidence_and_share_right() -> None:
+    confidence = np.array([0.95, 0.91, 0.93, 0.95, 0.15, 0.11], np.float32)
+    found = reliability(confidence, bools(1, 1, 0, 1, 0, 1), n_bins=10)
+    assert found.count.tolist() == [0, 2, 0, 0, 0, 0, 0, 0, 0, 4]
+    np.testing.assert_allclose(found.confidence[[1, 9]], [0.13, 0.935])
+    np.testing.assert_allclose(found.right[[1, 9]], [0.5, 0.75])
+    assert found.ece == pytest.approx((4 * 0.185 + 2 * 0.37) / 6, abs=1e-6)
+    assert np.isnan(found.right[0])
+    assert found.to_dict()["count"] == [2, 4]
+
+
+def test_a_bin_has_its_top_and_the_first_has_zero() -> None:
+    assert reliability(np.array([0, 0.25, 0.5, 0.5001, 1]), bools(1, 1, 1, 1, 1), n_bins=4).count.tolist() == [
+        2,
+        1,
+        1,
+        1,
+    ]
+
+
+@given(CALLS)
+def test_calibration_error_is_its_sum_written_out(calls: list[tuple[int, bool]]) -> None:
+    confidence, right = np.array([one / 20 for one, _ in calls]), np.array([one for _, one in calls])
+    expected = 0.0
+    for low in range(15):
+        inside = (confidence > low / 15) & (confidence <= (low + 1) / 15) | ((low == 0) & (confidence == 0))
+        if inside.any():
+            expected += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())
+    assert reliability(confidence, right).ece == pytest.approx(expected)
+
+
+@given(CALLS)
+def test_auroc_is_that_of_scikit_learn(calls: list[tuple[int, bool]]) -> None:
+    score, positive = np.array([one for one, _ in calls], float), np.array([one for _, one in calls])
+    if positive.all() or not positive.any():
+        assert auroc(positive, score) is None
+    else:
+        assert auroc(positive, score) == pytest.approx(roc_auc_score(positive, score))
+
+
+@given(CALLS)
+def test_accuracy_against_coverage_is_what_each_threshold_accepts(calls: list[tuple[int, bool]]) -> None:
+    confidence, right = np.array([one / 20 for one, _ in calls]), np.array([one for _, one in calls])
+    curve = risk_coverage(confidence, right)
+    assert curve.confidence.tolist() == sorted(set(confidence.tolist()), reverse=True)
+    for threshold, share, accuracy in zip(curve.confidence, curve.coverage, curve.accuracy, strict=True):
+        accepted = confidence >= threshold
+        assert (share, accuracy) == pytest.approx((accepted.mean(), right[accepted].mean()))
+
+
+def test_a_long_curve_is_written_down_short_and_to_its_end() -> None:
+    n = 5000
+    shown = risk_coverage(np.linspace(1, 0, n), np.arange(n) < n / 2).to_dict()
+    assert len(shown["coverage"]) <= N_SHOWN
+    assert shown["coverage"][-1] == 1
+    assert shown["accuracy"][-1] == 0.5
+    np.testing.assert_allclose(np.diff(shown["coverage"]), 0.01, atol=0.001)
+
+
+def test_an_interval_is_wide_where_there_are_few_calls() -> None:
+    # Wilson's, as R's prop.test(..., correct = FALSE) gives it for 8 of 10; and none goes beyond 0 and 1.
+    np.testing.assert_allclose(wilson(np.array([0.8]), np.array([10]))[:, 0], [0.4902, 0.9433], atol=1e-4)
+    ends = wilson(np.array([0.0, 1.0, 1.0]), np.array([1, 1, 1000]))
+    assert ((ends >= -1e-9) & (ends <= 1 + 1e-9)).all()
+    assert ends[0, 2] > 0.99 > ends[0, 1]
+
+
+def test_trust_looks_at_known_cells_and_at_novelty_of_all() -> None:
+    nan = np.nan
+    confidence = np.array([0.9, 0.8, 0.3, 0.95, nan, 0.7])
+    novelty = np.array([0.1, 0.2, 0.3, 0.9, nan, 0.25])
+    right, known = bools(1, 1, 0, 0, 0, 0), bools(1, 1, 1, 0, 1, 0)
+    found = Trust.of(confidence, novelty, right, known)
+    assert found is not None
+    assert found.reliability.count.sum() == 3
+    assert found.auroc_confidence == 1
+    # Of six pairs of a cell of an unseen type and one of a known type, five are in order.
+    assert found.auroc_novelty == pytest.approx(5 / 6)
+    assert found.n_without == 1
+    assert json.loads(json.dumps(found.to_dict()))["n_without_confidence"] == 1
+
+
+def test_what_cannot_be_measured_is_none_and_not_nan() -> None:
+    one = np.array([0.9, 0.8])
+    found = Trust.of(one, one, bools(1, 1), bools(1, 1))
+    assert found is not None
+    assert (found.auroc_confidence, found.auroc_novelty) == (None, None)
+    assert "NaN" not in json.dumps(found.to_dict())
+    assert Trust.of(np.full(2, np.nan), np.full(2, np.nan), bools(1, 1), bools(1, 1)) is None
+
+
+def test_rejection_counts_known_and_unseen_types_apart() -> None:
+    rejected = bools(0, 0, 1, 1, 0, 1, 1, 0)
+    right, known = bools(1, 0, 1, 0, 1, 0, 0, 0), bools(1, 1, 1, 1, 1, 0, 0, 0)
+    found = Rejection.of(0.05, rejected, right, known, np.array([0, 0, 0, 1, 1, 2, 2, 2]))
+    assert found.to_dict() == {"max_error": 0.05, "coverage": 0.6, "error": 0.3333, "rejected_unknown": 0.6667}
+    np.testing.assert_allclose(found.class_coverage, [2 / 3, 1 / 2, 1 / 3])
+    nothing = Rejection.of(None, bools(1, 1), bools(1, 1), bools(1, 1), np.array([0, 0]))
+    assert (nothing.coverage, nothing.error, nothing.rejected_unknown) == (0, None, None)
+
+
+def test_sets_are_judged_on_known_cells() -> None:
+    # Cell 0 has two labels, cell 1 none, cell 2 (of an unseen type) three, cell 3 one.
+    found = SetQuality.of(np.array([0, 0, 2, 2, 2, 3]), bools(0, 1, 0, 0, 0, 0), bools(1, 1, 0, 1))
+    assert found.to_dict() == {"set_coverage": 0.3333, "set_size": 1.0}

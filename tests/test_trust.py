@@ -1,0 +1,405 @@
+"""Calls that can be trusted: rejection, prediction sets, roll-up to terms; on cells of known and unknown type."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import polars as pl
+import pytest
+import scipy.sparse as sp
+from anndata import AnnData
+
+import scvec as sv
+from scvec import output
+from scvec.atlas import Atlas
+from scvec.cli import main
+from scvec.embed.projection import normalise
+from scvec.errors import InputError, NotInStoreError
+from scvec.ingest.cells.scale import Values
+from scvec.ontology import import_ontology
+from scvec.trust import FAR
+from scvec.voting import Voting
+from tests import toy, toy_ontology
+from tests.toy_ontology import ALPHA, BETA, ENDOCRINE, TOY
+
+ODD = [i for i in range(toy.N_GENES) if i % 8 == 5]
+"""Genes that no type of the reference has for markers: those of a fifth."""
+
+N_KNOWN, N_NEW = 80, 20
+
+
+def strangers(n: int, seed: int = 7) -> np.ndarray[Any, Any]:
+    """Return cells of a fifth type."""
+    rates = np.full((n, toy.N_GENES), 0.3)
+    rates[:, ODD] = 6.0
+    rng = np.random.default_rng(seed)
+    return rng.poisson(rates * rng.uniform(0.5, 2.0, (n, 1))).astype(np.float32)
+
+
+def mixed() -> AnnData:
+    """Return 80 cells of the known types, 20 of one that the reference lacks, and an empty one."""
+    known = toy.cells(N_KNOWN, seed=1)
+    x = np.vstack([known.X.toarray(), strangers(N_NEW), np.zeros((1, toy.N_GENES), np.float32)])
+    cells = AnnData(sp.csr_matrix(x), var=known.var)
+    cells.obs_names = [f"q{i}" for i in range(cells.n_obs)]
+    cells.obs["cell_type"] = [*known.obs["cell_type"], *["fifth"] * N_NEW, "none"]
+    return cells
+
+
+@pytest.fixture(scope="module")
+def query(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("trust") / "query.h5ad"
+    mixed().write_h5ad(path)
+    return path
+
+
+@pytest.fixture
+def trusted(atlas: Atlas, query: Path) -> sv.Annotation:
+    return sv.annotate(query, atlas, max_error=0.05)
+
+
+@pytest.fixture
+def plain(atlas: Atlas, query: Path) -> sv.Annotation:
+    return sv.annotate(query, atlas)
+
+
+KNOWN, NEW = slice(0, N_KNOWN), slice(N_KNOWN, N_KNOWN + N_NEW)
+
+
+def test_a_type_that_the_reference_lacks_is_unknown_and_the_others_are_called(trusted: sv.Annotation) -> None:
+    truth = mixed().obs["cell_type"].to_numpy(str)
+    assert set(trusted.label[NEW]) == {sv.UNKNOWN}
+    assert set(trusted.reason[NEW]) == {"far"}
+    called = trusted.label[KNOWN] == truth[KNOWN]
+    assert called.mean() > 0.85
+    assert set(trusted.label[KNOWN][~called]) <= {sv.UNKNOWN}
+    assert set(trusted.reason[KNOWN][~called]) <= {"far", "unsure"}
+    assert set(trusted.reason[KNOWN][called]) == {""}
+    assert (trusted.label[-1], trusted.reason[-1], trusted.nearest[-1]) == (sv.UNKNOWN, "empty", sv.UNKNOWN)
+    np.testing.assert_array_equal(trusted.rejected, trusted.label == sv.UNKNOWN)
+    assert set(trusted.label_id[trusted.rejected]) == {""}
+    assert set(trusted.label_id[KNOWN][called]) == set(toy.LABEL_IDS.values())
+
+
+def test_nearest_keeps_the_label_and_nothing_else_changes(trusted: sv.Annotation, plain: sv.Annotation) -> None:
+    np.testing.assert_array_equal(trusted.nearest, plain.nearest)
+    np.testing.assert_array_equal(plain.nearest, plain.label)
+    assert set(trusted.nearest[NEW]) <= set(toy.LABELS)
+    for name in ("score", "scores", "distance", "confidence", "novelty", "odd_genes", "vectors"):
+        np.testing.assert_array_equal(getattr(trusted, name), getattr(plain, name))
+    kept = ~trusted.rejected
+    np.testing.assert_array_equal(trusted.label[kept], plain.label[kept])
+
+
+def test_without_an_error_asked_for_every_cell_with_expression_is_called(plain: sv.Annotation) -> None:
+    assert plain.rejected.tolist() == [False] * (N_KNOWN + N_NEW) + [True]
+    assert plain.reason.tolist() == [""] * (N_KNOWN + N_NEW) + ["empty"]
+    assert sv.UNKNOWN not in plain.label[:-1]
+    assert plain.provenance["max_error"] is None
+    assert plain.sets is None
+    assert plain.terms is None
+
+
+def test_what_is_far_is_more_novel_than_the_limit_and_what_is_unsure_less_sure_than_its_label_s(
+    atlas: Atlas, trusted: sv.Annotation
+) -> None:
+    assert atlas.calibration is not None
+    limit, thresholds = atlas.calibration.too_novel(FAR), atlas.calibration.thresholds(0.05, 4)
+    for i in range(N_KNOWN + N_NEW):
+        expected = "far" if trusted.novelty[i] > limit else ""
+        if not expected and trusted.confidence[i] < thresholds[trusted.labels.index(trusted.nearest[i])]:
+            expected = "unsure"
+        assert trusted.reason[i] == expected
+    n_far, n_unsure = ((trusted.reason == one).sum() for one in ("far", "unsure"))
+    note = f"{n_far} cells are too far from every label and {n_unsure} too unsure for an error of 0.05"
+    assert trusted.notes[-1] == f"{note}; they are labelled {sv.UNKNOWN}"
+    assert trusted.provenance["max_error"] == 0.05
+
+
+def test_confidence_and_novelty_are_there_for_all_but_empty_cells(plain: sv.Annotation) -> None:
+    for values in (plain.confidence, plain.novelty):
+        assert np.isnan(values).tolist() == [False] * (N_KNOWN + N_NEW) + [True]
+    assert (plain.confidence[:-1] > 0).all()
+    assert (plain.confidence[:-1] < 1).all()
+    assert plain.novelty[NEW].min() > np.quantile(plain.novelty[KNOWN], 0.95)
+    assert plain.confidence[KNOWN].mean() > plain.confidence[NEW].mean() - 1e-6
+
+
+def test_odd_genes_name_what_the_unknown_type_expresses(plain: sv.Annotation) -> None:
+    markers = {toy.SYMBOLS[i] for i in ODD}
+    for named in plain.odd_genes[NEW]:
+        genes = named.split(", ")
+        assert len(genes) == 3
+        assert set(genes) <= markers
+    assert plain.odd_genes[-1] == ""
+
+
+def test_the_oddest_genes_are_named_first(atlas: Atlas, plain: sv.Annotation) -> None:
+    known = normalise(sp.csr_matrix(mixed().X), Values("counts"), 1e4)
+    codes = np.array([plain.labels.index(one) if one in plain.labels else -1 for one in plain.nearest])
+    _, genes = atlas.profiles.odd(known, np.ones(toy.N_GENES, bool), codes)
+    for named, row in zip(plain.odd_genes, genes, strict=True):
+        assert named == ", ".join(toy.SYMBOLS[gene] for gene in row[:3] if gene >= 0)
+
+
+def test_less_error_leaves_no_more_cells(atlas: Atlas, query: Path) -> None:
+    calls = [sv.annotate(query, atlas, max_error=one) for one in (0.005, 0.05, 0.3)]
+    gone = [one.rejected for one in calls]
+    assert (gone[0] >= gone[1]).all()
+    assert (gone[1] >= gone[2]).all()
+    assert gone[0].all()  # 120 cells held out, all called right, do not vouch for an error of 0.005
+    assert not gone[2].all()
+    assert set(calls[0].reason[NEW]) == {"far"}  # rather than unsure, which they are too
+    assert "unsure" in calls[0].reason[KNOWN]
+
+
+# Where two labels cannot be told apart
+
+
+@pytest.fixture
+def twins(store: sv.Store, tmp_path: Path) -> Atlas:
+    """An atlas in which half of the beta cells, by chance, have another name."""
+    cells = named_by_chance(640, 0)
+    cells.write_h5ad(tmp_path / "r.h5ad")
+    recipe = sv.RECIPES["genept-w"].with_encoder("hash")
+    return sv.atlas.build(store, "twins", tmp_path / "r.h5ad", label_key="kind", batch_key="donor", recipe=recipe)
+
+
+def named_by_chance(n: int, seed: int) -> AnnData:
+    cells = toy.cells(n, seed)
+    rng = np.random.default_rng(seed)
+    kind = cells.obs["cell_type"].to_numpy(str)
+    cells.obs["kind"] = [one if one != "beta" or rng.random() < 0.5 else "beta 2" for one in kind]
+    return cells
+
+
+def test_sets_have_the_truth_and_labels_that_cannot_be_told_apart(twins: Atlas, tmp_path: Path) -> None:
+    cells = named_by_chance(400, 1)
+    cells.write_h5ad(tmp_path / "q.h5ad")
+    truth = cells.obs["kind"].tolist()
+    calls = sv.annotate(tmp_path / "q.h5ad", twins, sets=True)
+    assert calls.sets is not None
+    inside = np.array([one in found for one, found in zip(truth, calls.sets, strict=True)])
+    beta = np.array([one.startswith("beta") for one in truth])
+    assert inside.mean() > 0.93
+    assert inside[beta].mean() > 0.88
+    sizes = np.array([len(one) for one in calls.sets])
+    assert sizes[beta].mean() > 1.6
+    assert sizes[~beta].mean() < 1.1
+    assert twins.calibration is not None
+    least = twins.calibration.set_shares(0.05, 5)  # 0.05 is what it is where no error was asked for
+    for i, found in enumerate(calls.sets):
+        shares = dict(zip(calls.labels, calls.scores[i], strict=True))
+        enough = {name for name, limit in zip(calls.labels, least, strict=True) if shares[name] >= max(limit, 1e-9)}
+        assert set(found) == enough | {calls.nearest[i]}
+        assert [shares[one] for one in found] == sorted((shares[one] for one in found), reverse=True)
+    narrow = sv.annotate(tmp_path / "q.h5ad", twins, sets=True, max_error=0.8)
+    assert narrow.sets is not None
+    assert sum(map(len, narrow.sets)) < sizes.sum()
+    assert all(one in found for one, found in zip(narrow.nearest, narrow.sets, strict=True))
+
+
+def test_calls_by_chance_are_unsure(twins: Atlas, tmp_path: Path) -> None:
+    """Half of these calls are wrong: they are left out, with the reason, and those of other types are not."""
+    cells = named_by_chance(200, 1)
+    cells.write_h5ad(tmp_path / "q.h5ad")
+    calls = sv.annotate(tmp_path / "q.h5ad", twins, max_error=0.1)
+    beta = np.array([one.startswith("beta") for one in cells.obs["kind"]])
+    assert (calls.reason[beta] == "unsure").mean() > 0.7
+    assert (calls.label[~beta] == cells.obs["kind"].to_numpy(str)[~beta]).mean() > 0.8
+    assert calls.confidence[beta].mean() == pytest.approx(0.5, abs=0.15)
+    assert calls.confidence[~beta].mean() > 0.9
+    kept = ~calls.rejected
+    wrong = calls.label[kept] != cells.obs["kind"].to_numpy(str)[kept]
+    assert wrong.mean() < 0.1
+
+
+# What is out of range
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 5.0, float("nan")])
+def test_an_error_that_is_no_share(atlas: Atlas, query: Path, value: float) -> None:
+    with pytest.raises(InputError, match=r"max_error = .*between 0 and 1.*another --max-error") as caught:
+        sv.annotate(query, atlas, max_error=value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.1, -0.1, float("nan")])
+def test_a_support_that_is_no_share(atlas: Atlas, query: Path, value: float) -> None:
+    with pytest.raises(InputError, match=r"roll_up = .*another --roll-up"):
+        sv.annotate(query, atlas, roll_up=value)
+
+
+def test_an_atlas_of_a_single_cell_has_no_calibration(store: sv.Store, query: Path, tmp_path: Path) -> None:
+    toy.cells(1).write_h5ad(tmp_path / "r.h5ad")
+    recipe = sv.RECIPES["genept-w"].with_encoder("hash")
+    one = sv.atlas.build(store, "one", tmp_path / "r.h5ad", label_key="cell_type", recipe=recipe)
+    assert one.calibration is None
+    calls = sv.annotate(query, one)
+    assert np.isnan(calls.confidence).all()
+    assert calls.to_frame()["confidence"].null_count() == len(calls)
+    options: tuple[dict[str, Any], ...] = ({"max_error": 0.1}, {"sets": True})
+    for asked in options:
+        with pytest.raises(InputError, match=r"'one' has too few cells.*leave out --max-error"):
+            sv.annotate(query, one, **asked)
+
+
+# What comes out
+
+
+def test_the_frame_and_obs_have_what_there_is_to_say(atlas: Atlas, query: Path, tmp_path: Path) -> None:
+    calls = sv.annotate(query, atlas, max_error=0.05, sets=True)
+    frame = calls.to_frame()
+    assert frame["reason"].to_list() == [one or None for one in calls.reason]
+    assert frame["nearest"].to_list() == calls.nearest.tolist()
+    assert frame["odd_genes"].to_list() == [one or None for one in calls.odd_genes]
+    assert frame["set"].to_list() == [list(one) for one in calls.sets or ()]
+    assert calls.sets is not None
+    assert calls.sets[-1] in ((), (sv.UNKNOWN,))
+    for name in ("confidence", "novelty"):
+        np.testing.assert_array_equal(frame[name].to_numpy(), getattr(calls, name))
+        assert frame[name][-1] is None
+    assert "term" not in frame.columns
+    for out in ("c.h5ad", "c.parquet", "c.csv"):
+        output.write(calls, tmp_path / out, query)
+    assert pl.read_parquet(tmp_path / "c.parquet").equals(frame)
+    table = pl.read_csv(tmp_path / "c.csv")
+    assert table["reason"].to_list() == frame["reason"].to_list()
+    assert table["set"].to_list()[:80] == [";".join(one) for one in calls.sets][:80]
+    read = ad.read_h5ad(tmp_path / "c.h5ad").obs
+    direct = calls.to_adata(ad.read_h5ad(query)).obs
+    for obs in (read, direct):
+        assert obs["scvec_reason"].tolist() == calls.reason.tolist()
+        assert obs["scvec_nearest"].tolist() == calls.nearest.tolist()
+        assert obs["scvec_odd_genes"].tolist() == calls.odd_genes.tolist()
+        assert obs["scvec_set"].tolist() == ["; ".join(one) for one in calls.sets]
+        np.testing.assert_array_equal(obs["scvec_confidence"], calls.confidence)
+        np.testing.assert_array_equal(obs["scvec_novelty"], calls.novelty)
+        assert obs["scvec_label"].tolist() == calls.label.tolist()
+        assert "scvec_term" not in obs
+
+
+def test_runners_up_of_an_unknown_cell_are_those_of_its_nearest_label(trusted: sv.Annotation) -> None:
+    for row in trusted.to_frame(3).iter_rows(named=True):
+        assert row["nearest"] not in (row["label_2"], row["label_3"])
+
+
+def test_cells_that_are_left_out_do_not_vote_in_their_cluster(atlas: Atlas, query: Path) -> None:
+    calls = sv.annotate(query, atlas, max_error=0.05, cluster_key="cell_type")
+    assert calls.cluster_label is not None
+    assert set(calls.cluster_label[NEW]) == {sv.UNKNOWN}
+    assert calls.cluster_label[KNOWN].tolist() == mixed().obs["cell_type"].tolist()[KNOWN]
+
+
+def test_on_the_command_line(store: sv.Store, query: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import_ontology(store, toy_ontology.write(tmp_path))
+    out = tmp_path / "c.parquet"
+    ask = ["query", str(query), "--atlas", "toy", "--store", store.uri, "--out", str(out)]
+    assert main([*ask, "--max-error", "0.05", "--sets", "--roll-up", "0.8", "--json"]) == 0
+    captured = capsys.readouterr()
+    said = json.loads(captured.out)
+    assert (said["max_error"], said["sets"], said["roll_up"]) == (0.05, True, 0.8)
+    assert "too far from every label" in captured.err
+    frame = pl.read_parquet(out)
+    assert set(frame["label"][NEW]) == {sv.UNKNOWN}
+    assert {"set", "term", "term_id", "term_depth", "term_support"} <= set(frame.columns)
+    out.unlink()
+    for wrong, word in (
+        (("--max-error", "1"), "--max-error"),
+        (("--max-error", "0", "--sets"), "--max-error"),
+        (("--roll-up", "0"), "--roll-up"),
+    ):
+        assert main([*ask, *wrong]) == 2
+        err = capsys.readouterr().err.splitlines()
+        assert len(err) == 1
+        assert err[0].startswith("scvec: ")
+        assert word in err[0]
+        assert not out.exists()
+
+
+# Terms
+
+
+@pytest.fixture
+def known_terms(store: sv.Store, tmp_path: Path) -> sv.Store:
+    import_ontology(store, toy_ontology.write(tmp_path))
+    return store
+
+
+def test_split_votes_of_two_kinds_give_what_they_have_in_common(
+    known_terms: sv.Store, atlas: Atlas, query: Path
+) -> None:
+    even = Voting(k=60, temperature=100.0, frequency=0.0)  # all cells that are searched, one vote each
+    calls = sv.annotate(query, atlas, voting=even, block=["ductal", "immune"], roll_up=0.8)
+    assert calls.terms is not None
+    assert set(calls.terms.ids[:-1]) == {ENDOCRINE}
+    assert set(calls.terms.names[:-1]) == {"endocrine cell"}
+    assert set(calls.terms.depth[:-1].tolist()) == {TOY.depth(ENDOCRINE)}
+    np.testing.assert_allclose(calls.terms.support[:-1], 1, rtol=1e-5)
+    assert (calls.terms.ids[-1], calls.terms.names[-1], calls.terms.depth[-1], calls.terms.support[-1]) == (
+        "",
+        "",
+        -1,
+        0,
+    )
+    half = sv.annotate(query, atlas, voting=even, block=["ductal", "immune"], roll_up=0.45)
+    assert half.terms is not None
+    assert set(half.terms.ids[:-1]) <= {ALPHA, BETA}
+    np.testing.assert_allclose(half.terms.support[:-1], 0.5, atol=0.01)
+
+
+def test_votes_for_one_label_give_its_own_term(known_terms: sv.Store, atlas: Atlas, query: Path) -> None:
+    calls = sv.annotate(query, atlas, roll_up=0.8)
+    assert calls.terms is not None
+    expected = {"alpha": ALPHA, "beta": BETA, "ductal": "", "immune": ""}  # the toy ontology has not all of them
+    assert calls.terms.ids[KNOWN].tolist() == [expected[one] for one in calls.label[KNOWN]]
+    for i in range(N_KNOWN):
+        if calls.terms.ids[i]:
+            assert calls.terms.names[i] == TOY.name(calls.terms.ids[i])
+            assert calls.terms.depth[i] == TOY.depth(calls.terms.ids[i])
+            assert calls.terms.support[i] >= 0.8
+    n_without = int((calls.terms.ids == "").sum())
+    assert f"{n_without} cells have no term of the" in calls.notes[-1]
+    frame = calls.to_frame()
+    assert frame["term_id"].to_list() == [one or None for one in calls.terms.ids]
+    assert frame["term"].to_list() == [one or None for one in calls.terms.names]
+    assert frame["term_depth"].to_list() == [one if one >= 0 else None for one in calls.terms.depth.tolist()]
+    np.testing.assert_array_equal(frame["term_support"], calls.terms.support)
+    obs = calls.to_adata(ad.read_h5ad(query)).obs
+    assert obs["scvec_term"].dropna().tolist() == [one for one in calls.terms.names if one]
+    assert obs["scvec_term_id"].isna().tolist() == (calls.terms.ids == "").tolist()
+    np.testing.assert_array_equal(obs["scvec_term_depth"], calls.terms.depth)
+    np.testing.assert_array_equal(obs["scvec_term_support"], calls.terms.support)
+
+
+def test_an_obsolete_id_is_the_term_in_its_place(known_terms: sv.Store, query: Path, tmp_path: Path) -> None:
+    cells = toy.cells(80)
+    cells.obs["cl_id"] = ["CL_0000073" if one == "beta" else "none" for one in cells.obs["cell_type"]]
+    cells.write_h5ad(tmp_path / "r.h5ad")
+    recipe = sv.RECIPES["genept-w"].with_encoder("hash")
+    old = sv.atlas.build(
+        known_terms, "old", tmp_path / "r.h5ad", recipe=recipe, label_key="cell_type", label_id_key="cl_id"
+    )
+    calls = sv.annotate(query, old, roll_up=0.5)
+    assert calls.terms is not None
+    sure = calls.scores[:, calls.labels.index("beta")] >= 0.5
+    assert sure.sum() >= 20
+    assert set(calls.terms.ids[sure]) == {BETA}
+
+
+def test_labels_without_ids_are_one_line_with_the_cure(known_terms: sv.Store, query: Path, files: Path) -> None:
+    recipe = sv.RECIPES["genept-w"].with_encoder("hash")
+    none = sv.atlas.build(known_terms, "none", files / "reference.h5ad", label_key="cell_type", recipe=recipe)
+    with pytest.raises(InputError, match=r"no label of atlas 'none' has an id.*--match-labels") as caught:
+        sv.annotate(query, none, roll_up=0.8)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_ontology_in_the_store(atlas: Atlas, query: Path) -> None:
+    with pytest.raises(NotInStoreError, match="scvec ontology") as caught:
+        sv.annotate(query, atlas, roll_up=0.8)
+    assert "\n" not in str(caught.value)

@@ -72,7 +72,7 @@ class Annotation:
     distance
         (n,) cosine distance to the nearest reference cell; NaN where `reason` is ``"empty"``.
     rejected
-        (n,) True where the call is `UNKNOWN`: for a cell with no expression on the atlas's genes.
+        (n,) True where the call is `UNKNOWN`, whatever the reason.
     labels
         (L,) all labels of the atlas, sorted.
     scores
@@ -82,7 +82,7 @@ class Annotation:
     neighbor_names
         (n, k) cell ids of the neighbours; "" where there are fewer than k.
     vectors
-        (n, d) the cells' vectors, of length one; zeros where `rejected`.
+        (n, d) the cells' vectors, of length one; zeros where `reason` is ``"empty"``.
     provenance
         The atlas, its recipe and version, the matrix used, the coverage; JSON types.
     notes

@@ -1,4 +1,6 @@
-"""How far a call can be trusted: measured on reference cells that nothing fitted on them had seen.
+"""How far a call can be trusted: measured on reference cells that no head had seen.
+
+An SVD, and a centre, are fitted on all cells without their labels, these among them.
 
 Each held-out cell was called by the others. What its call looked like (share of the votes, distances, odd genes) and
 whether it was right make a calibration: a confidence for every call, and thresholds that keep the error asked for.
@@ -152,8 +154,8 @@ class Calibration:
     def thresholds(self, max_error: float, n_labels: int) -> Floats:
         """Return (L,) for each label the confidence above which at most `max_error` of its calls are wrong.
 
-        Of all thresholds, the lowest at which (wrong + 1) / (accepted + 1) of the held-out cells keeps it; inf where
-        none does. A label with less than `MIN_CELLS` calls has that of all labels together.
+        Of all thresholds, the lowest at which (w + 1 + sqrt(w + 1)) / (accepted + 1) of the held-out cells keeps it, w
+        of them wrong; inf where none does. A label with less than `MIN_CELLS` calls has that of all labels together.
         """
         confidence, right, known = self.confidence(self._own()), self.held.right, self.held.known
         together = _threshold(confidence[known], right[known], max_error)
@@ -241,7 +243,8 @@ def _threshold(confidence: Floats, right: NDArray[np.bool_], max_error: float) -
     order = np.argsort(-confidence, kind="stable")
     accepted = np.arange(1, len(order) + 1)
     wrong = np.cumsum(~right[order])
-    kept = (wrong + 1) / (accepted + 1) <= max_error
+    # One standard error above the count: the lowest threshold that fits would be one that was lucky.
+    kept = (wrong + 1 + np.sqrt(wrong + 1)) / (accepted + 1) <= max_error
     # Cells of one confidence are accepted together.
     last_of_its_kind = np.append(np.diff(confidence[order]) != 0, True) if len(order) else kept
     good = np.flatnonzero(kept & last_of_its_kind)

@@ -191,7 +191,8 @@ def _search(
     embedding, profiles = voters.atlas.embedding, voters.atlas.profiles
     columns = aligner(match, embedding.gene_ids)
     has = measured(columns)
-    share = profiles.share(has)
+    # An assay of few genes counts a part of the whole; another species' is whole, whatever has an ortholog.
+    share = profiles.share(has) if match.named_by is None else None
     for _, batch in matrix.batches("searching", progress):
         known = normalise(batch, matrix.values, embedding.recipe.target_sum, columns, share)
         vectors, empty = embedding.vectors(known, has)

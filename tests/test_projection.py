@@ -87,7 +87,7 @@ def test_expression_is_an_svd_of_the_reference() -> None:
         fitted(RECIPES["expression"], x)
 
 
-def drawn(x: Any, labels: Any, n: int, seed: int = 0, **recipe: Any) -> Sample:
+def drawn(x: Any, labels: Any, n: int, seed: int = 0, values: Values = COUNTS, **recipe: Any) -> Sample:
     """Draw cells, seven at a time; the batch of each is its row."""
 
     def batches(_title: str) -> Iterator[tuple[int, Any]]:
@@ -96,7 +96,7 @@ def drawn(x: Any, labels: Any, n: int, seed: int = 0, **recipe: Any) -> Sample:
 
     rows = np.array([str(i) for i in range(x.shape[0])], dtype=object)
     asked = replace(RECIPES["genept-w"], fit_cells=n, random_state=seed, **recipe)
-    return draw(asked, MATCH, batches, COUNTS, np.array(labels, dtype=object), rows)
+    return draw(asked, MATCH, batches, values, np.array(labels, dtype=object), rows)
 
 
 def rows_of(sample: Sample) -> list[int]:
@@ -156,6 +156,8 @@ def test_counts_are_drawn_only_where_they_are_thinned() -> None:
     np.testing.assert_array_equal(sample.counts.toarray(), x[rows].toarray()[:, ::2])
     np.testing.assert_allclose(sample.totals, x[rows].toarray().sum(1))
     assert drawn(x, labels, 12, refine=replace(refine, thinning=0.0)).counts is None
+    logged = sp.csr_matrix(x).log1p()
+    assert drawn(logged, labels, 12, values=Values("log1p"), refine=refine).counts is None
 
 
 def test_what_is_measured_is_what_has_a_column() -> None:

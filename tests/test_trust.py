@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from scvec.embed.projection import normalise
 from scvec.errors import InputError, NotInStoreError
 from scvec.ingest.cells.scale import Values
 from scvec.ontology import import_ontology
-from scvec.trust import FAR
+from scvec.trust import FAR, reject
 from scvec.voting import Voting
 from tests import toy, toy_ontology
 from tests.toy_ontology import ALPHA, BETA, ENDOCRINE, TOY
@@ -216,6 +217,18 @@ def test_calls_by_chance_are_unsure(twins: Atlas, tmp_path: Path) -> None:
     kept = ~calls.rejected
     wrong = calls.label[kept] != cells.obs["kind"].to_numpy(str)[kept]
     assert wrong.mean() < 0.1
+
+
+def test_every_label_has_a_threshold_of_its_own(twins: Atlas, files: Path) -> None:
+    calls = sv.annotate(files / "query.h5ad", twins)
+    drawn = np.random.default_rng(0).uniform(0, 1, len(calls)).astype(np.float32)
+    calls = replace(calls, confidence=drawn, novelty=np.zeros_like(drawn))
+    assert twins.calibration is not None
+    thresholds = twins.calibration.thresholds(0.3, len(calls.labels))
+    assert len(set(thresholds.tolist())) > 2
+    own = thresholds[[calls.labels.index(one) for one in calls.nearest]]
+    found = reject(calls, twins, 0.3)
+    assert found.reason.tolist() == ["unsure" if one else "" for one in drawn < own]
 
 
 # What is out of range

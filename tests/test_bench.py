@@ -105,7 +105,12 @@ def test_the_open_suite_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {one.hold_out.values for one in suite.tasks if one.group == "one donor held out" and one.hold_out} == {
         (f"human{i}",) for i in range(1, 5)
     }
-    assert [one.query_genes for one in suite.tasks if one.panel] == [1000, 500, 200]
+    assert [(one.query_taxon, one.query_genes) for one in suite.tasks if one.panel] == [
+        ("mouse", None),
+        (None, 1000),
+        (None, 500),
+        (None, 200),
+    ]
 
 
 @pytest.mark.parametrize("recipes", ['["genept-w"]', "[]", '["expression", "random"]', '["refined"]'])
@@ -411,7 +416,7 @@ WRONG = {
     "two sources of a query": (("remove_class", 'query = "query.h5ad"\nremove_class'), "one of them"),
     "a wrong number": (("cells_per_class = 12", "cells_per_class = 0"), "above 0"),
     "one name twice": (('name = "few"', 'name = "donor 2"'), "the task donor-2 twice"),
-    "panel alone": (("cells_per_class = 12", "panel = true"), "query_genes beside it"),
+    "panel alone": (("cells_per_class = 12", "panel = true"), "query_genes or query_taxon beside it"),
 }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import scvec
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
-from scvec.backoff import with_terms
+from scvec.backoff import backoff, with_terms
 from scvec.calling import Found, call, votes_of
 from scvec.clusters import Clusters, Leiden, call_clusters
 from scvec.embed.projection import aligner, measured, normalise
@@ -24,7 +24,7 @@ from scvec.ingest.genes.gene_texts import taxon_id, taxon_name
 from scvec.ingest.genes.orthologs import orthologs
 from scvec.ingest.guards import guard, guard_species, other_species
 from scvec.ingest.matching import GeneMatch, match_genes
-from scvec.trust import reject, with_sets
+from scvec.trust import check, reject, with_sets
 from scvec.types import Coverage, Neighbors, Progress, silent
 from scvec.voters import Voters, voters
 from scvec.voting import DEFAULT, Voting
@@ -117,6 +117,10 @@ def annotate(
         "clusters": cluster or cluster_key,
     }
     asked |= {"max_error": max_error, "sets": sets, "roll_up": roll_up}
+    error = USUAL_ERROR if max_error is None else max_error
+    how = backoff(atlas, roll_up)  # this and the error are found wanting before any work is done
+    if max_error is not None or sets:
+        check(atlas, error)
     with open_h5ad(query) as file:
         clusters = _clusters(file, cluster_key, cluster)
         with file.matrix(layer, scale) as matrix:
@@ -127,8 +131,8 @@ def annotate(
         coverage = match.coverage(totals)
         calls = call(found, file.obs_names, chosen, voting)
         calls = reject(calls, atlas, max_error)
-        calls = with_sets(calls, atlas, max_error or USUAL_ERROR) if sets else calls
-        calls = with_terms(calls, atlas, roll_up)
+        calls = with_sets(calls, atlas, error) if sets else calls
+        calls = with_terms(calls, how)
         calls = call_clusters(calls, clusters)
         return replace(
             calls,

@@ -29,7 +29,7 @@ def reject(calls: Annotation, atlas: Atlas, max_error: float | None) -> Annotati
     """
     if max_error is None:
         return calls
-    _check(max_error)
+    check(atlas, max_error)
     calibration = _calibration(atlas)
     thresholds = calibration.thresholds(max_error, len(calls.labels))
     limit = calibration.too_novel(FAR)
@@ -58,7 +58,7 @@ def with_sets(calls: Annotation, atlas: Atlas, max_error: float) -> Annotation:
     Of the held-out cells of a label, all but `max_error` give it that share; see `Calibration.set_shares`. A set has
     the nearest label at least, and no label without votes; that of a cell without expression is empty.
     """
-    _check(max_error)
+    check(atlas, max_error)
     least = _calibration(atlas).set_shares(max_error, len(calls.labels))
     names = np.array(calls.labels, dtype=object)
     order = np.argsort(-calls.scores, axis=1, kind="stable")
@@ -68,9 +68,11 @@ def with_sets(calls: Annotation, atlas: Atlas, max_error: float) -> Annotation:
     return replace(calls, sets=sets)
 
 
-def _check(max_error: float) -> None:
+def check(atlas: Atlas, max_error: float) -> None:
+    """Raise `InputError` if an error cannot be kept: it is no share, or the atlas has no calibration."""
     if not 0 < max_error < 1:
         raise InputError(f"max_error = {max_error!r}", "a share between 0 and 1, as 0.05", "give another --max-error")
+    _calibration(atlas)
 
 
 def _calibration(atlas: Atlas) -> Calibration:

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 DATA = Path(os.environ.get("SCVEC_DATA", HERE.parent / ".." / "shared" / "data"))
 WORK = HERE / "work"
 RESULTS = HERE / "results"
-PACKAGES = ("scvec", "numpy", "scipy", "scikit-learn", "pylance", "faiss-cpu", "torch", "sentence-transformers")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "pylance", "faiss-cpu", "torch", "sentence-transformers")
 
 
 def machine() -> dict[str, Any]:
@@ -27,7 +27,7 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(memory),
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {"scvec": sv.__version__, **{name: version(name) for name in PACKAGES}},
     }
 
 

@@ -58,8 +58,9 @@ class Annotation:
     nearest
         (n,) the label that got most votes, also where the call is `UNKNOWN`; that itself where nothing voted.
     reason
-        (n,) why the call is `UNKNOWN`: ``"empty"``, without expression on the atlas's genes; ``"far"``, unlike every
-        held-out cell of a known type; ``"unsure"``, its confidence is below its label's threshold; "" where it is not.
+        (n,) why the call is `UNKNOWN`: ``"empty"``, without expression on the atlas's genes; ``"far"``, more novel than
+        95 % of the held-out cells of known types; ``"unsure"``, its confidence is below its label's threshold; "" where
+        it is not.
     confidence
         (n,) the chance that `nearest` is right for a cell of a type that the atlas has, as calibrated on cells held
         out; NaN where `reason` is ``"empty"``.

@@ -1,6 +1,7 @@
 """How far a call can be trusted: measured on reference cells that no head had seen.
 
-An SVD, and a centre, are fitted on all cells without their labels, these among them.
+An SVD, and a centre, are fitted on all cells without their labels, these among them; and how many steps a head takes is
+chosen on the same held-out cells.
 
 Each held-out cell was called by the others. What its call looked like (share of the votes, distances, odd genes) and
 whether it was right make a calibration: a confidence for every call, and thresholds that keep the error asked for.
@@ -155,14 +156,15 @@ class Calibration:
         """Return (L,) for each label the confidence above which at most `max_error` of its calls are wrong.
 
         Of all thresholds, the lowest at which (w + 1 + sqrt(w + 1)) / (accepted + 1) of the held-out cells keeps it, w
-        of them wrong; inf where none does. A label with less than `MIN_CELLS` calls has that of all labels together.
+        of them wrong; inf where none does. A label with less than `MIN_CELLS` calls, or too
+        few to show so small an error, has that of all labels together.
         """
         confidence, right, known = self.confidence(self._own()), self.held.right, self.held.known
         together = _threshold(confidence[known], right[known], max_error)
         found = np.full(n_labels, together, np.float32)
         for label in range(n_labels):
             own = known & (self.held.called == label)
-            if own.sum() >= MIN_CELLS:
+            if own.sum() >= max(MIN_CELLS, 4 / max_error):
                 found[label] = _threshold(confidence[own], right[own], max_error)
         return found
 

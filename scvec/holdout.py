@@ -13,6 +13,9 @@ from scvec.types import Floats, Ints, Neighbors, Strings
 from scvec.vote import Votes, vote
 from scvec.voting import Voting
 
+MIN_WITH_OTHERS = 0.5
+"""Share of the cells that others of their label must stand against, for batches to be held out whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fold:
@@ -31,8 +34,9 @@ class Fold:
 def folds(codes: Ints, batches: Strings, n: int, random_state: int) -> tuple[Fold, ...]:
     """Part cells into at most `n` folds, each held out once.
 
-    Whole batches are held out, the largest first into the fold that has fewest cells; where there is one batch, cells
-    are drawn at random within each label.
+    Whole batches are held out, the largest first into the fold that has fewest cells. Where there is one batch, or
+    where batches are labels (sorted cells), so that most cells would be held out with all of their label, cells are
+    drawn at random within each label.
 
     Parameters
     ----------
@@ -45,13 +49,18 @@ def folds(codes: Ints, batches: Strings, n: int, random_state: int) -> tuple[Fol
     """
     names, batch_of, sizes = np.unique(batches.astype(str), return_inverse=True, return_counts=True)
     if len(names) > 1:
-        fold_of_batch = _by_size(sizes.tolist(), min(n, len(names)))
-        fold_of = fold_of_batch[batch_of]
-    else:
+        fold_of = _by_size(sizes.tolist(), min(n, len(names)))[batch_of]
+    if len(names) == 1 or _with_others(codes, fold_of) < MIN_WITH_OTHERS:
         fold_of = _within_labels(codes, n, np.random.default_rng(random_state))
     parts = (np.flatnonzero(fold_of == fold) for fold in range(int(fold_of.max(initial=-1)) + 1))
     everything = np.arange(len(codes))
     return tuple(Fold(np.setdiff1d(everything, held), held) for held in parts if 0 < len(held) < len(codes))
+
+
+def _with_others(codes: Ints, fold_of: Ints) -> float:
+    """Return the share of the cells that have others of their label in another fold."""
+    pairs = np.unique(np.stack([codes, fold_of]), axis=1)
+    return float(np.isin(codes, np.flatnonzero(np.bincount(pairs[0]) > 1)).mean())
 
 
 def _by_size(sizes: Sequence[int], n: int) -> Ints:

@@ -79,9 +79,11 @@ def _add_to_h5ad(calls: Annotation, path: Path) -> None:
     with h5py.File(path, "r+") as file:
         obs = file["obs"]
         columns = calls.obs_columns()
+        for stale in [key for key in obs if key.startswith("scvec_") and key not in columns]:
+            del obs[stale]
         for key, values in columns.items():
             write_elem(obs, key, values)
-        known = [name for name in obs.attrs["column-order"] if name not in columns]
+        known = [name for name in obs.attrs["column-order"] if name not in columns and name in obs]
         obs.attrs["column-order"] = np.array([*known, *columns], dtype=h5py.string_dtype())
         for group, items in (
             ("obsm", calls.obsm_arrays(pd.Index(calls.obs_names))),

@@ -32,6 +32,8 @@ from scvec.voting import DEFAULT, Voting
 USUAL_ERROR = 0.05
 """Of prediction sets, where none was asked for."""
 
+OTHER_VOTES = "confidence and novelty were calibrated with the usual votes of all labels, and are not of these votes"
+
 FEW_GENES = 0.6
 """Share of a reference's expression below which a query should have an atlas on its own genes."""
 
@@ -119,8 +121,9 @@ def annotate(
     asked |= {"max_error": max_error, "sets": sets, "roll_up": roll_up}
     error = USUAL_ERROR if max_error is None else max_error
     how = backoff(atlas, roll_up)  # this and the error are found wanting before any work is done
+    others = voting != DEFAULT or where is not None or bool(allow) or bool(block)
     if max_error is not None or sets:
-        check(atlas, error)
+        check(atlas, error, others)
     with open_h5ad(query) as file:
         clusters = _clusters(file, cluster_key, cluster)
         with file.matrix(layer, scale) as matrix:
@@ -141,6 +144,7 @@ def annotate(
                 *coverage.notes(),
                 *species_notes,
                 *_panel_notes(match, atlas, query),
+                *([OTHER_VOTES] if others else []),
                 *calls.notes,
             ),
             provenance=_provenance(file, matrix, atlas, coverage)
@@ -176,11 +180,12 @@ def _match(matrix: Matrix, atlas: Atlas, gene_key: str | None, taxon: str | int 
 
 def _panel_notes(match: GeneMatch, atlas: Atlas, query: str | Path) -> list[str]:
     """Say so if the query measures genes of the atlas that make less than `FEW_GENES` of its expression."""
-    share = atlas.profiles.share(measured(aligner(match, atlas.embedding.gene_ids)))
+    profiles = atlas.profiles
+    share = profiles.share(measured(aligner(match, profiles.gene_ids))) / profiles.share(profiles.composition > 0)
     if share >= FEW_GENES:
         return []
-    here = f"the genes that the query measures make {share:.0%} of the expression in the reference"
-    return [f"{here}: an atlas on these alone calls better: scvec atlas build --panel {query}"]
+    here = f"the genes that the query measures make {share:.0%} of what the atlas's genes express in the reference"
+    return [f"{here}: an atlas on these alone, built with --panel {query}, calls better"]
 
 
 def _texts_of(atlas: Atlas, taxon: str | int) -> GeneTexts:

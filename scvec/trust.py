@@ -41,7 +41,8 @@ def reject(calls: Annotation, atlas: Atlas, max_error: float | None) -> Annotati
     reason[far], reason[unsure] = "far", "unsure"
     gone = far | unsure
     n_far, n_unsure = int(far.sum()), int(unsure.sum())
-    note = f"{n_far:,} cells are too far from every label and {n_unsure:,} too unsure for an error of {max_error:g}"
+    far_is = f"{n_far:,} cells are more novel than {1 - FAR:.0%} of those held out"
+    note = f"{far_is} and {n_unsure:,} too unsure for an error of {max_error:g}"
     return replace(
         calls,
         label=np.where(gone, UNKNOWN, calls.label).astype(object),
@@ -68,18 +69,24 @@ def with_sets(calls: Annotation, atlas: Atlas, max_error: float) -> Annotation:
     return replace(calls, sets=sets)
 
 
-def check(atlas: Atlas, max_error: float) -> None:
-    """Raise `InputError` if an error cannot be kept: it is no share, or the atlas has no calibration."""
+def check(atlas: Atlas, max_error: float, other_votes: bool = False) -> None:
+    """Raise `InputError` if an error cannot be kept: it is no share, or the atlas is not calibrated for these votes."""
     if not 0 < max_error < 1:
         raise InputError(f"max_error = {max_error!r}", "a share between 0 and 1, as 0.05", "give another --max-error")
+    if other_votes:
+        raise InputError(
+            "an error, or sets, for other votes than those that were calibrated",
+            "the usual votes of all labels",
+            "leave out --max-error and --sets, or what changes the votes: -k, --weights, --where, --allow and so on",
+        )
     _calibration(atlas)
 
 
 def _calibration(atlas: Atlas) -> Calibration:
     if atlas.calibration is None:
         raise InputError(
-            f"atlas {atlas.name!r} has too few cells to be calibrated",
-            "some that can be held out",
-            "leave out --max-error",
+            f"atlas {atlas.name!r} could not be calibrated",
+            "cells that can be held out of their label",
+            "leave out --max-error and --sets",
         )
     return atlas.calibration

@@ -40,7 +40,7 @@ class Voting:
     frequency: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.k < 1:
+        if self.k < 1 or self.k != int(self.k):
             raise InputError(f"k = {self.k!r}", "a whole number above 0", "give another --k")
         if self.weights not in get_args(Weights):
             raise unknown("weights", self.weights, get_args(Weights))

@@ -38,10 +38,22 @@ def test_every_cell_is_held_out_once_and_never_seen_then(cells: list[tuple[int, 
         assert (np.diff(fold.held) > 0).all()
         assert len(fold.seen)
         assert len(fold.held)
-        if n_batches > 1:
-            assert not set(batches[fold.seen].tolist()) & set(batches[fold.held].tolist())
-    if n_batches > 1:
+    apart = [not set(batches[fold.seen].tolist()) & set(batches[fold.held].tolist()) for fold in found]
+    # Of labels with a batch each, to hold out a batch would be to hold out all of a label.
+    shared = [len(np.unique(batches[codes == code])) >= min(n, n_batches) for code in codes]
+    if n_batches > 1 and all(shared):
         assert len(found) == min(n, n_batches)
+        assert all(apart)
+
+
+def test_where_batches_are_labels_cells_are_held_out_within_labels() -> None:
+    codes = np.repeat(np.arange(4), 10)
+    for fold in folds(codes, strings(codes), 5, 0):
+        assert np.bincount(codes[fold.held]).tolist() == [2, 2, 2, 2]
+    # A label that one donor alone has is no reason to.
+    codes[0], batches = 5, np.tile(np.arange(2), 20)
+    for fold in folds(codes, strings(batches), 5, 0):
+        assert len(np.unique(batches[fold.held])) == 1
 
 
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=80), st.integers(2, 6), st.integers(0, 99))

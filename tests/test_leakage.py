@@ -91,7 +91,7 @@ def test_queries_leave_the_store_as_it_was(store: sv.Store, atlas: Atlas, query:
     before = tree()
     first = annotate(query, atlas, tmp_path / "q.h5ad")
     for options in ({"k": 3}, {"where": "batch = 'd0'"}, {"cluster_key": "donor"}, {"block": ["beta"]}):
-        annotate(query, atlas, tmp_path / "q.h5ad", **options)
+        sv.annotate(tmp_path / "q.h5ad", atlas, **options)
     annotate(toy.cells(30, seed=9), atlas, tmp_path / "other.h5ad")
     assert tree() == before
     assert_same(first, annotate(query, atlas, tmp_path / "q.h5ad"), slice(None))

@@ -116,7 +116,7 @@ def test_what_is_far_is_more_novel_than_the_limit_and_what_is_unsure_less_sure_t
             expected = "unsure"
         assert trusted.reason[i] == expected
     n_far, n_unsure = ((trusted.reason == one).sum() for one in ("far", "unsure"))
-    note = f"{n_far} cells are too far from every label and {n_unsure} too unsure for an error of 0.05"
+    note = f"{n_far} cells are more novel than 95% of those held out and {n_unsure} too unsure for an error of 0.05"
     assert trusted.notes[-1] == f"{note}; they are labelled {sv.UNKNOWN}"
     assert trusted.provenance["max_error"] == 0.05
 
@@ -257,8 +257,16 @@ def test_an_atlas_of_a_single_cell_has_no_calibration(store: sv.Store, query: Pa
     assert calls.to_frame()["confidence"].null_count() == len(calls)
     options: tuple[dict[str, Any], ...] = ({"max_error": 0.1}, {"sets": True})
     for asked in options:
-        with pytest.raises(InputError, match=r"'one' has too few cells.*leave out --max-error"):
+        with pytest.raises(InputError, match=r"'one' could not be calibrated.*leave out --max-error and --sets"):
             sv.annotate(query, one, **asked)
+
+
+@pytest.mark.parametrize("other", [{"k": 3}, {"where": "batch = 'd0'"}, {"allow": ["beta"]}, {"block": ["beta"]}])
+def test_other_votes_than_those_calibrated_keep_no_error(atlas: Atlas, query: Path, other: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"other votes.*leave out --max-error and --sets"):
+        sv.annotate(query, atlas, max_error=0.05, **other)
+    assert any("not of these votes" in note for note in sv.annotate(query, atlas, **other).notes)
+    assert not any("not of these votes" in note for note in sv.annotate(query, atlas, k=15).notes)
 
 
 # What comes out
@@ -316,7 +324,7 @@ def test_on_the_command_line(store: sv.Store, query: Path, tmp_path: Path, capsy
     captured = capsys.readouterr()
     said = json.loads(captured.out)
     assert (said["max_error"], said["sets"], said["roll_up"]) == (0.05, True, 0.8)
-    assert "too far from every label" in captured.err
+    assert "more novel than 95% of those held out" in captured.err
     frame = pl.read_parquet(out)
     assert set(frame["label"][NEW]) == {sv.UNKNOWN}
     assert {"set", "term", "term_id", "term_depth", "term_support"} <= set(frame.columns)

@@ -10,7 +10,7 @@ from scvec.embed import GeneVectors, open_genes
 from scvec.embed.encoders import Address
 from scvec.errors import GeneMatchError, InputError, MismatchError
 from scvec.ingest import open_h5ad, open_texts
-from scvec.ingest.cells.h5ad import Matrix
+from scvec.ingest.cells.h5ad import CellFile, Matrix
 from scvec.ingest.genes.gene_texts import offered_texts, taxon_id
 from scvec.ingest.genes.orthologs import orthologs
 from scvec.ingest.guards import guard, guard_species
@@ -60,7 +60,7 @@ def on_panel(store: Store, match: GeneMatch, matrix: Matrix, panel: str | Path, 
     """
     texts = match.texts
     own = texts if taxon is None or taxon_id(taxon) == texts.taxon_id else open_texts(store, taxon)
-    with open_h5ad(panel) as file, file.matrix() as other:
+    with open_h5ad(panel) as file, file.matrix(_readable(file)) as other:
         found = match_genes(other, [own])
     if own is not texts:
         found = found.through(orthologs(own, texts), texts)
@@ -70,6 +70,17 @@ def on_panel(store: Store, match: GeneMatch, matrix: Matrix, panel: str | Path, 
             f"{panel} has no gene of {matrix.path}", "some that it has too", "check --panel, or leave it out"
         )
     return match
+
+
+def _readable(file: CellFile) -> str | None:
+    """Return the first matrix of a file that can be read: whichever it is, its genes are named alike."""
+    for layer in file.layers:
+        try:
+            with file.matrix(layer):
+                return layer
+        except InputError:
+            continue
+    return None
 
 
 def bind(

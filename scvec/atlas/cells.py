@@ -15,7 +15,7 @@ from scvec.errors import InputError, LabelError
 from scvec.ingest.cells.h5ad import CellFile, Matrix
 from scvec.ingest.cells.scale import expression
 from scvec.ingest.matching import GeneMatch
-from scvec.types import Floats, Progress, Strings
+from scvec.types import UNKNOWN, Floats, Progress, Strings
 
 FIXED_COLUMNS = ("row", *OBS_COLUMNS, "vector")
 
@@ -38,6 +38,12 @@ def obs_columns(
         "batch": file.labels(batch_key, "--batch-key") if batch_key else none,
         "label_id": file.labels(label_id_key, "--label-id-key") if label_id_key else none,
     }
+    if UNKNOWN in columns["label"]:
+        raise LabelError(
+            f"{file.path}: obs[{label_key!r}] has the label {UNKNOWN!r}, which a call has that cannot be trusted",
+            "labels of cells",
+            "drop those cells, or rename the label",
+        )
     ids_of: dict[str, str] = {}
     for label, label_id in zip(columns["label"].tolist(), columns["label_id"].tolist(), strict=True):
         if ids_of.setdefault(label, label_id) != label_id:

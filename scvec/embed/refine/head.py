@@ -76,7 +76,9 @@ class Head:
         from safetensors.numpy import save_file
 
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}
-        save_file(arrays, path, metadata={"recipe_sha256": self.recipe.sha256(), "parts": json.dumps(self.parts)})
+        # One entry: of several, the order would differ from one process to the next.
+        about = json.dumps({"recipe_sha256": self.recipe.sha256(), "parts": self.parts})
+        save_file(arrays, path, metadata={"head": about})
 
     @classmethod
     def load(cls, path: Path, recipe: Recipe) -> Head:
@@ -84,9 +86,10 @@ class Head:
         from safetensors import safe_open
 
         with safe_open(path, framework="numpy") as file:
-            if file.metadata().get("recipe_sha256") != recipe.sha256():
+            about = json.loads(file.metadata().get("head", "{}"))
+            if about.get("recipe_sha256") != recipe.sha256():
                 raise MismatchError(
                     f"{path} was trained by another recipe", f"recipe {recipe.name}", "build the atlas again"
                 )
-            parts = tuple((start, stop, weight) for start, stop, weight in json.loads(file.metadata()["parts"]))
+            parts = tuple((start, stop, weight) for start, stop, weight in about["parts"])
             return cls(recipe=recipe, parts=parts, **{name: file.get_tensor(name) for name in ARRAYS})

@@ -164,7 +164,7 @@ class Calibration:
         found = np.full(n_labels, together, np.float32)
         for label in range(n_labels):
             own = known & (self.held.called == label)
-            if own.sum() >= max(MIN_CELLS, 4 / max_error):
+            if own.sum() >= max(MIN_CELLS, 2 / max_error):  # fewer cannot show it, were all of them right
                 found[label] = _threshold(confidence[own], right[own], max_error)
         return found
 

@@ -57,27 +57,23 @@ class Found:
 
 
 def votes_of(neighbors: Neighbors, voters: Voters, voting: Voting) -> tuple[Votes, Ints]:
-    """Return how neighbours vote, and (n, k) codes of their labels; of no meaning where there is no neighbour."""
+    """Return how neighbours vote, and (n, k) where in the atlas's `obs` they stand; 0 where there is no neighbour."""
     here = neighbors.ids >= 0
     positions = np.zeros_like(neighbors.ids)
     positions[here] = voters.atlas.positions(neighbors.ids[here])
-    codes = voters.codes[positions]
-    return vote(neighbors, codes, voters.counts, voting), codes
+    return vote(neighbors, voters.codes[positions], voters.counts, voting), positions
 
 
 def call(found: Found, obs_names: Strings, voters: Voters, voting: Voting) -> Annotation:
     """Return the label that gets most votes, for each cell; an answer without notes and provenance as yet."""
     neighbors, obs = found.neighbors, voters.atlas.obs
-    votes, codes = votes_of(neighbors, voters, voting)
+    votes, positions = votes_of(neighbors, voters, voting)
     rejected = votes.winner < 0
     label = np.where(rejected, UNKNOWN, voters.labels[votes.winner])
-    seen = signals(neighbors, codes, votes, found.odd)
+    seen = signals(neighbors, voters.codes[positions], votes, found.odd)
     calibration = voters.atlas.calibration
     none = np.full(len(label), np.nan, np.float32)
     names = np.array(obs["cell_id"].to_pylist(), dtype=object)
-    here = neighbors.ids >= 0
-    positions = np.zeros_like(neighbors.ids)
-    positions[here] = voters.atlas.positions(neighbors.ids[here])
     id_of = dict(zip(obs["label"].to_pylist(), obs["label_id"].to_pylist(), strict=True))
     return Annotation(
         obs_names=obs_names,
@@ -94,7 +90,7 @@ def call(found: Found, obs_names: Strings, voters: Voters, voting: Voting) -> An
         labels=tuple(voters.labels.tolist()),
         scores=votes.shares,
         neighbors=neighbors,
-        neighbor_names=np.where(here, names[positions], "").astype(object),
+        neighbor_names=np.where(neighbors.ids >= 0, names[positions], "").astype(object),
         vectors=found.vectors,
         provenance={},
         notes=_notes(found, voters, voting),

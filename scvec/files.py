@@ -1,13 +1,14 @@
-"""Local files: hashed, and written whole or not at all."""
+"""Local files: hashed, written whole or not at all; maps read from them."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scvec.errors import as_disk_full
+from scvec.errors import FileError, as_disk_full
 
 
 def sha256(path: Path) -> str:
@@ -34,3 +35,27 @@ def placing(target: Path) -> Iterator[Path]:
         raise (as_disk_full(error, str(target)) or error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def read_pairs(path: str | Path, key: str, value: str, what: str) -> dict[str, str | None]:
+    """Read a map: a JSON object of strings, or CSV or TSV with the columns `key` and `value`; None where that is empty.
+
+    Raises
+    ------
+    FileError
+        If it is missing or neither; `what` says which map it is.
+    """
+    import polars as pl
+
+    path = Path(path)
+    try:
+        if path.suffix == ".json":
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+                raise ValueError("no object of strings")
+            return found
+        table = pl.read_csv(path, separator="\t" if path.suffix == ".tsv" else ",", infer_schema=False)
+        return dict(table.select(key, value).drop_nulls(key).iter_rows())
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        wanted = f'a JSON object {{"{key}": "{value}"}}, or CSV or TSV with the columns {key} and {value}'
+        raise FileError(f"{what} {path}: {str(error)[:100]}", wanted, "mend the file") from error

@@ -11,6 +11,9 @@ from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, U
 from scvec.cli.atlas import describe
 from scvec.cli.building import Building, NameArgument, ReferenceArgument, build_atlas
 from scvec.cli.cells import spreads
+from scvec.spec import RECIPES, Refinement
+
+OWN, TRIPLET = Refinement(), Refinement(loss="triplet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,23 +21,36 @@ class Training:
     """How a head is trained; None is the recipe's own value. See `scvec.spec.Refinement`."""
 
     loss: Annotated[Literal["supcon", "triplet"] | None, typer.Option(help="supcon (the default) or triplet.")] = None
-    temperature: Annotated[float | None, typer.Option(help="Of the supcon loss; default 0.2.")] = None
-    margin: Annotated[float | None, typer.Option(help="Of the triplet loss; default 0.2.")] = None
-    dimension: Annotated[int | None, typer.Option(help="Of the contrastive part; default 32.")] = None
-    proxy: Annotated[float | None, typer.Option(help="Weight of the cross-entropy beside the loss; default 1.")] = None
-    probe: Annotated[float | None, typer.Option(help="Weight of a linear probe's logits; default 2; 0: none.")] = None
+    temperature: Annotated[float | None, typer.Option(help=f"Of the supcon loss; default {OWN.temperature:g}.")] = None
+    margin: Annotated[float | None, typer.Option(help=f"Of the triplet loss; default {TRIPLET.margin:g}.")] = None
+    dimension: Annotated[int | None, typer.Option(help=f"Of the contrastive part; default {OWN.dimension:g}.")] = None
+    proxy: Annotated[
+        float | None, typer.Option(help=f"Weight of the cross-entropy beside the loss; default {OWN.proxy:g}.")
+    ] = None
+    probe: Annotated[
+        float | None, typer.Option(help=f"Weight of a linear probe's logits; default {OWN.probe:g}; 0: none.")
+    ] = None
     gene_dropout: Annotated[
-        float | None, typer.Option(help="Up to this share of a cell's genes is left out; default 0.6.")
+        float | None,
+        typer.Option(help=f"Up to this share of a cell's genes is left out; default {OWN.gene_dropout:g}."),
     ] = None
     thinning: Annotated[
-        float | None, typer.Option(help="Up to this share of a cell's counts is left out; default 0.")
+        float | None, typer.Option(help=f"Up to this share of a cell's counts is left out; default {OWN.thinning:g}.")
     ] = None
-    text_weight: Annotated[float | None, typer.Option(help="Of the text in a gene's weights; default 0.1.")] = None
-    decay: Annotated[float | None, typer.Option(help="Of the weights; default 0.0001.")] = None
-    learning_rate: Annotated[float | None, typer.Option(help="At the first step; default 0.5.")] = None
-    steps: Annotated[int | None, typer.Option(help="At most; default 100.")] = None
-    batch_cells: Annotated[int | None, typer.Option(help="Cells of a batch, each seen twice; default 128.")] = None
-    folds: Annotated[int | None, typer.Option(help="Times that donors are held out, at most; default 5.")] = None
+    text_weight: Annotated[
+        float | None, typer.Option(help=f"Of the text in a gene's weights; default {OWN.text_weight:g}.")
+    ] = None
+    decay: Annotated[float | None, typer.Option(help=f"Of the weights; default {OWN.decay:g}.")] = None
+    learning_rate: Annotated[float | None, typer.Option(help=f"At the first step; default {OWN.learning_rate:g}.")] = (
+        None
+    )
+    steps: Annotated[int | None, typer.Option(help=f"At most; default {OWN.steps:g}.")] = None
+    batch_cells: Annotated[
+        int | None, typer.Option(help=f"Cells of a batch, each seen twice; default {OWN.batch_cells:g}.")
+    ] = None
+    folds: Annotated[
+        int | None, typer.Option(help=f"Times that donors are held out, at most; default {OWN.folds:g}.")
+    ] = None
 
 
 @app.command(epilog="Example: scvec refine pancreas reference.h5ad --label-key cell_type --batch-key donor --steps 200")
@@ -53,8 +69,6 @@ def refine(
     As atlas build --recipe refined, with the parameters of the training as options.
     """
     from dataclasses import asdict, replace
-
-    from scvec.spec import RECIPES, Refinement
 
     ui = Ui(json, quiet)
     asked = {key: value for key, value in asdict(training).items() if value is not None}

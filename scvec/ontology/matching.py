@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from scvec.errors import FileError, KeyNotFoundError
+from scvec.errors import KeyNotFoundError
+from scvec.files import read_pairs
 from scvec.ontology.spelling import LETTERS, spelling
 from scvec.ontology.terms import Ontology, as_id
 from scvec.types import Strings
@@ -208,17 +208,4 @@ def read_map(path: str | Path) -> dict[str, str]:
     FileError
         If it is missing or neither.
     """
-    import polars as pl
-
-    path = Path(path)
-    wanted = 'a JSON object {"label": "CL:0000236"}, or CSV or TSV with the columns label and id'
-    try:
-        if path.suffix == ".json":
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
-                raise ValueError("no object of strings")
-            return found
-        table = pl.read_csv(path, separator="\t" if path.suffix == ".tsv" else ",", infer_schema=False)
-        return dict(table.select("label", pl.col("id").fill_null("")).drop_nulls("label").iter_rows())
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        raise FileError(f"the label map {path}: {str(error)[:100]}", wanted, "mend the file") from error
+    return {label: term_id or "" for label, term_id in read_pairs(path, "label", "id", "the label map").items()}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from scvec.errors import FileError, InputError
+from scvec.errors import InputError
 from scvec.evaluation import Evaluation
-from scvec.files import placing
+from scvec.files import placing, read_pairs
 from scvec.report import plots
 
 
@@ -61,15 +61,6 @@ def read_label_map(path: str | Path) -> dict[str, str]:
     FileError
         If it is missing or neither.
     """
-    path = Path(path)
-    wanted = 'a JSON object {"query label": "atlas label"}, or CSV or TSV with the columns query and atlas'
-    try:
-        if path.suffix == ".json":
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
-                raise ValueError("no object of strings")
-            return found
-        table = pl.read_csv(path, separator="\t" if path.suffix == ".tsv" else ",", infer_schema=False)
-        return dict(table.select("query", "atlas").drop_nulls().iter_rows())
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        raise FileError(f"--label-map {path}: {str(error)[:100]}", wanted, "mend the file") from error
+    return {
+        label: name for label, name in read_pairs(path, "query", "atlas", "--label-map").items() if name is not None
+    }

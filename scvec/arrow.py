@@ -1,4 +1,4 @@
-"""Vectors as Arrow columns and back."""
+"""Columns of Arrow tables: vectors, and the few values of many rows."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 
-def vectors_to_arrow(vectors: np.ndarray[Any, Any]) -> pa.FixedSizeListArray:
-    """Return (n, d) float32 as an Arrow column."""
-    flat = np.ascontiguousarray(vectors, np.float32).reshape(-1)
+def vectors_to_arrow(vectors: np.ndarray[Any, Any], number: pa.DataType | None = None) -> pa.FixedSizeListArray:
+    """Return (n, d) vectors as an Arrow column, of float32 unless another kind of `number` is asked for."""
+    dtype = np.float32 if number is None else number.to_pandas_dtype()
+    flat = np.ascontiguousarray(vectors, dtype).reshape(-1)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), vectors.shape[1])
 
 
@@ -22,3 +23,18 @@ def vectors_from_arrow(column: pa.ChunkedArray | pa.Array) -> np.ndarray[Any, np
         np.asarray(chunk.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, width) for chunk in chunks
     ]
     return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
+
+
+def coded(values: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, np.dtype[np.int64]]]:
+    """Return the distinct strings among (n,) values, sorted, and (n,) which of them each is.
+
+    Needs memory for n numbers, and not for n strings.
+    """
+    column = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([pa.array(values, pa.string())])
+    column = column.dictionary_encode().unify_dictionaries()
+    names = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
+    order = sorted(range(len(names)), key=names.__getitem__)
+    rank = np.empty(len(names), np.int64)
+    rank[order] = np.arange(len(names))
+    codes = [rank[np.asarray(chunk.indices)] for chunk in column.chunks]
+    return np.array([names[i] for i in order], object), np.concatenate(codes) if codes else np.zeros(0, np.int64)

@@ -11,6 +11,7 @@ ScvecError
 ├── StoreError              the store, not the caller's file
 │   ├── NotInStoreError     no such atlas, table, version
 │   ├── ExistsError         would overwrite
+│   ├── ConflictError       another process writes there, or was there first
 │   ├── MismatchError       derived data that was not made from what it is used with
 │   ├── StoreFormatError    written by a scvec of another format
 │   └── DiskFullError       nothing was committed
@@ -40,6 +41,10 @@ class ScvecError(Exception):
     def __init__(self, seen: str, wanted: str, cure: str) -> None:
         super().__init__(" ".join(f"{seen}; wanted {wanted}. To cure it: {cure}.".split()))
         self.seen, self.wanted, self.cure = seen, wanted, cure
+
+    def __reduce__(self) -> tuple[type[ScvecError], tuple[str, str, str]]:
+        # An exception is made anew in another process from its arguments, which are not those given here.
+        return type(self), (self.seen, self.wanted, self.cure)
 
 
 class InputError(ScvecError):
@@ -80,6 +85,10 @@ class NotInStoreError(StoreError):
 
 class ExistsError(StoreError):
     """The name is taken and nothing said to replace it."""
+
+
+class ConflictError(StoreError):
+    """Another process writes the same, or has written it since this one began."""
 
 
 class MismatchError(StoreError):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from scvec.errors import FileError, as_disk_full
 
@@ -15,6 +18,14 @@ def sha256(path: Path) -> str:
     """Return the hash of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], metadata: dict[str, str] | None = None) -> None:
+    """Write arrays as safetensors; give `metadata` one entry at most, as of several the order is not the same twice."""
+    from safetensors.numpy import save
+
+    # Through bytes: a full disk is an error of the library's own where it writes the file itself.
+    path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata))
 
 
 @contextmanager

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from uuid import uuid4
 
 from pyarrow import fs
 
 from scvec.errors import StoreError, as_disk_full
 from scvec.files import placing
+
+Made = TypeVar("Made")
 
 
 class Folder:
@@ -31,6 +36,7 @@ class Folder:
 
     def __init__(self, uri: str | Path) -> None:
         plain = str(uri).removeprefix("file://")
+        self._copies: Path | None = None
         self.is_local = "://" not in plain
         self.uri = str(Path(plain).absolute()) if self.is_local else plain.rstrip("/")
         try:
@@ -51,6 +57,10 @@ class Folder:
     def has_file(self, path: str) -> bool:
         """Whether the file is there."""
         return bool(self._fs.get_file_info(self._at(path)).type == fs.FileType.File)
+
+    def size(self, path: str) -> int:
+        """Return the bytes of a file; 0 if it is not there."""
+        return int(self._fs.get_file_info(self._at(path)).size or 0)
 
     def read_json(self, path: str) -> dict[str, Any]:
         """Return the JSON object in a file; raise `StoreError` if it is missing or no JSON object."""
@@ -78,7 +88,55 @@ class Folder:
         with tempfile.TemporaryDirectory() as folder, self.writing():
             local = Path(folder, "file")
             write(local)
-            fs.copy_files(str(local), target, source_filesystem=fs.LocalFileSystem(), destination_filesystem=self._fs)
+            self._upload(local, target)
+
+    def put_folder(self, path: str, write: Callable[[Path], Made], last: str | None = None) -> Made:
+        """Have `write` fill a folder with files, then place it at `path`; return what it returns.
+
+        What was there is replaced. A local folder is there whole or not at all. An object store takes one file after
+        the other: the one called `last` comes when all others are there, so that it tells of a whole folder.
+        """
+        target = self._at(path)
+        with self.writing():
+            if not self.is_local:
+                with tempfile.TemporaryDirectory() as folder:
+                    made = write(Path(folder))
+                    self.remove(path)
+                    for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == last):
+                        self._upload(file, f"{target}/{file.name}")
+                return made
+            # A name of its own: where a worker is lost and its work done again, it may still be writing.
+            part = Path(target).with_name(f".{Path(target).name}.{uuid4().hex[:8]}.part")
+            try:
+                part.mkdir(parents=True)
+                made = write(part)
+                shutil.rmtree(target, ignore_errors=True)
+                part.replace(target)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+            return made
+
+    def local_folder(self, path: str) -> Path:
+        """Return a folder of files as a local path: itself, or a copy that stays as long as this object.
+
+        A copy is made again only after this object has changed the folder: what others change is not seen.
+        """
+        if not self._fs.get_file_info(self._at(path)).type == fs.FileType.Directory:
+            raise StoreError(f"{self.uri}/{path} is missing", "it beside its table", "build again what it belongs to")
+        if self.is_local:
+            return Path(self._at(path))
+        if self._copies is None:
+            self._copies = Path(tempfile.mkdtemp(prefix="scvec-"))
+            weakref.finalize(self, shutil.rmtree, self._copies, ignore_errors=True)
+        local = self._copies / path
+        if not local.exists():
+            part = local.with_name(f".{local.name}.part")
+            part.mkdir(parents=True, exist_ok=True)
+            fs.copy_files(
+                self._at(path), str(part), source_filesystem=self._fs, destination_filesystem=fs.LocalFileSystem()
+            )
+            part.replace(local)
+        return local
 
     @contextmanager
     def local_file(self, path: str) -> Iterator[Path]:
@@ -100,8 +158,20 @@ class Folder:
 
     def remove(self, path: str) -> None:
         """Remove a folder and what is in it, if it is there."""
+        if self._copies is not None:
+            shutil.rmtree(self._copies / path, ignore_errors=True)
         if self._fs.get_file_info(self._at(path)).type == fs.FileType.Directory:
             self._fs.delete_dir(self._at(path))
+
+    def remove_file(self, path: str) -> None:
+        """Remove a file, if it is there."""
+        if self._copies is not None:
+            (self._copies / path).unlink(missing_ok=True)
+        if self.has_file(path):
+            self._fs.delete_file(self._at(path))
+
+    def _upload(self, local: Path, target: str) -> None:
+        fs.copy_files(str(local), target, source_filesystem=fs.LocalFileSystem(), destination_filesystem=self._fs)
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root

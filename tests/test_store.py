@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from scvec import store as store_module
 from scvec.arrow import vectors_from_arrow, vectors_to_arrow
-from scvec.errors import DiskFullError, MismatchError, NotInStoreError, StoreError, StoreFormatError
-from scvec.store import MARKER, Store
+from scvec.errors import ConflictError, DiskFullError, MismatchError, NotInStoreError, StoreError, StoreFormatError
+from scvec.store import FORMAT, MARKER, Store
+from scvec.store import table as table_module
 
 SCHEMA = pa.schema([("n", pa.int64())])
 
@@ -37,7 +37,7 @@ def test_nothing_is_made_before_the_first_write(tmp_path: Path) -> None:
 
 
 def test_versions_tags_and_manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "ROWS_PER_FRAGMENT", 2)
+    monkeypatch.setattr(table_module, "ROWS_PER_FRAGMENT", 2)
     table = Store(tmp_path / "s").table("some/t")
     first = table.write([batch(1, 2), batch(3), batch(4, 5, 6)], SCHEMA, {"made": "first"})
     table.tag("a", first)
@@ -100,12 +100,103 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     Store(tmp_path).table("t").write([batch(1)], SCHEMA, {})
     marker = tmp_path / MARKER
-    marker.write_text(json.dumps({"format": store_module.FORMAT + 1}))
+    marker.write_text(json.dumps({"format": FORMAT + 1}))
     with pytest.raises(StoreFormatError, match="upgrade"):
         Store(tmp_path)
     marker.write_text("{")
     with pytest.raises(StoreError, match=MARKER):
         Store(tmp_path)
+
+
+def test_a_store_of_the_last_format_is_read_and_becomes_one_of_this(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.table("t").write([batch(1)], SCHEMA, {})
+    (tmp_path / MARKER).write_text(json.dumps({"format": 2}))
+    older = Store(tmp_path)
+    assert numbers(older.table("t").latest().read()) == [1]
+    assert older.read_json(MARKER)["format"] == 2  # reading changes nothing
+    older.table("t").write([batch(2)], SCHEMA, {})
+    assert older.read_json(MARKER)["format"] == FORMAT
+    (tmp_path / MARKER).write_text(json.dumps({"format": 1}))
+    with pytest.raises(StoreFormatError, match="import gene texts and build atlases again"):
+        Store(tmp_path)
+
+
+def rows(*values: int) -> pa.Table:
+    return pa.Table.from_batches([batch(*values)])
+
+
+def test_staged_rows_are_seen_once_they_are_committed(tmp_path: Path) -> None:
+    table = Store(tmp_path / "s").table("t")
+    staged = [*table.stage(rows(1, 2)), *table.stage(rows(3))]
+    assert not table.exists
+    first = table.commit(staged, SCHEMA, {"made": "whole"})
+    assert numbers(table.latest().read()) == [1, 2, 3]
+    more = table.stage(rows(4), whole=False)
+    gone = table.stage(rows(5), whole=False)
+    assert table.commit_after(first, more) == 2
+    assert numbers(table.latest().read()) == [1, 2, 3, 4]
+    with pytest.raises(ConflictError, match="at version 2, as another process wrote it meanwhile; wanted version 1"):
+        table.commit_after(first, gone)
+    data = tmp_path / "s" / "t.lance" / "data"
+    n_files = len(list(data.iterdir()))
+    table.discard(gone)
+    assert len(list(data.iterdir())) == n_files - 1
+    assert numbers(table.at(table.restore(first)).read()) == [1, 2, 3]
+    assert table.versions() == [1, 2, 3]
+
+
+def test_rows_go_and_files_are_tidied(tmp_path: Path) -> None:
+    table = Store(tmp_path / "s").table("t")
+    schema = pa.schema([("row", pa.int64())])
+    parts = [pa.table({"row": list(range(i, i + 4))}, schema=schema) for i in range(0, 20, 4)]
+    version = table.commit([one for part in parts for one in table.stage(part)], schema, {})
+    version = table.delete(version, "row > 10 AND row != 12")
+    assert table.latest().read()["row"].to_pylist() == [*range(11), 12]
+    version = table.compact(version)
+    table.tag("kept", version)
+    table.stage(parts[0], whole=False)
+    table.forget()
+    assert table.versions() == [version]
+    assert len(list((tmp_path / "s" / "t.lance" / "data").iterdir())) == 1
+    assert table.at("kept").read()["row"].to_pylist() == [*range(11), 12]
+    assert [one["row"].to_pylist() for one in table.latest().batches(["row"], "row >= 9")] == [[9, 10, 12]]
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    store, other = Store(tmp_path / "s"), Store(tmp_path / "s")
+    with store.only_writer("a/writer"):
+        with pytest.raises(ConflictError, match="another process is writing a/writer"), other.only_writer("a/writer"):
+            pass
+        with other.only_writer("b/writer"):
+            pass
+    with other.only_writer("a/writer"):
+        pass
+
+
+def test_put_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s")
+
+    def write(text: str, *, breaking: bool = False) -> Callable[[Path], int]:
+        def filling(folder: Path) -> int:
+            (folder / "f").write_text(text)
+            if breaking:
+                raise RuntimeError
+            return len(text)
+
+        return filling
+
+    with pytest.raises(RuntimeError):
+        store.put_folder("a/b", write("x", breaking=True))
+    assert not list((tmp_path / "s" / "a").iterdir())
+    assert store.put_folder("a/b", write("one")) == 3
+    with pytest.raises(RuntimeError):
+        store.put_folder("a/b", write("x", breaking=True))
+    assert (store.local_folder("a/b") / "f").read_text() == "one"
+    store.put_folder("a/b", write("other"))
+    assert (store.local_folder("a/b") / "f").read_text() == "other"
+    with pytest.raises(StoreError, match="missing"):
+        store.local_folder("a/c")
 
 
 def test_a_file_is_no_store(tmp_path: Path) -> None:

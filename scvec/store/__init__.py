@@ -1,0 +1,11 @@
+"""The store: Lance tables under one folder or object-store URI. The only package that knows Lance.
+
+A table is read at a version or a tag, whole or not at all; a write is one commit. Beside the tables stand small
+files that belong to one version of a table (an index, fitted statistics); a tag is moved only after they are there.
+"""
+
+from scvec.store.snapshot import Snapshot
+from scvec.store.store import FORMAT, MARKER, Store
+from scvec.store.table import ROWS_PER_FRAGMENT, Table, check_tag
+
+__all__ = ["FORMAT", "MARKER", "ROWS_PER_FRAGMENT", "Snapshot", "Store", "Table", "check_tag"]

@@ -1,0 +1,175 @@
+"""One version of a table, read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from scvec.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    import lance
+
+MANIFEST = b"scvec"
+ROW, VECTOR = "row", "vector"
+"""Columns that are searched: a row's id, and what it is found by."""
+
+QUERIES = 1024
+"""Queries that are searched for at once."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of a table; what is read from it never changes."""
+
+    _dataset: lance.LanceDataset
+    path: str
+
+    @property
+    def version(self) -> int:
+        """The version's number."""
+        return int(self._dataset.version)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What the table was made from."""
+        raw = (self._dataset.schema.metadata or {}).get(MANIFEST)
+        if raw is None:
+            raise StoreError(f"{self.path} carries no manifest", "a table that scvec wrote", "build it again")
+        values: dict[str, Any] = json.loads(raw)
+        return values
+
+    def __len__(self) -> int:
+        with self._reading():
+            return int(self._dataset.count_rows())
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return all rows, in the order written."""
+        with self._reading():
+            return self._dataset.to_table(columns=None if columns is None else list(columns))
+
+    def where(self, expression: str, columns: Sequence[str]) -> pa.Table:
+        """Return the rows for which a SQL `expression` holds, in the order written.
+
+        Raises
+        ------
+        InputError
+            If it is no condition on the table's columns.
+        """
+        names = [field.name for field in self._dataset.schema if not pa.types.is_nested(field.type)]
+        fault = _fault(expression, names)
+        # In brackets, as Lance does not read what follows a whole expression.
+        condition = f"({expression}\n)"
+        try:
+            # Nothing is true and false: rows here mean that a bracket of the expression's own closed ours.
+            if not fault and self._dataset.count_rows(f"{condition} AND false"):
+                fault = "its brackets do not match"
+            if not fault:
+                return self._dataset.to_table(columns=list(columns), filter=condition)
+        except (ValueError, OSError) as error:
+            fault = _reason(error)
+        raise InputError(
+            f"condition {expression!r}: {fault}",
+            f"SQL on the columns {', '.join(names)}",
+            "write text in single quotes, and in backticks a name that is not one plain word",
+        )
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The table's columns."""
+        return self._dataset.schema
+
+    def batches(self, columns: Sequence[str], condition: str | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield all rows, or those of a condition of our own, in the order written, some thousands at a time."""
+        with self._reading():
+            yield from self._dataset.scanner(
+                columns=list(columns), filter=condition, scan_in_order=True, late_materialization=False
+            ).to_batches()
+
+    def take(self, rows: Sequence[int] | np.ndarray[Any, Any], columns: Sequence[str]) -> pa.Table:
+        """Return the rows at these positions, in the order asked for."""
+        with self._reading():
+            return self._dataset.take(np.asarray(rows, np.int64).tolist(), columns=list(columns))
+
+    @property
+    def has_index(self) -> bool:
+        """Whether it has an index of its vectors."""
+        with self._reading():
+            return any(one.name == VECTOR for one in self._dataset.describe_indices())
+
+    def nearest(
+        self,
+        queries: np.ndarray[Any, np.dtype[np.float32]],
+        k: int,
+        *,
+        nprobes: int,
+        ef: int | None = None,
+        condition: str | None = None,
+    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Return (n, k) row ids that the index finds for (n, d) vectors, by cosine; -1 where it finds fewer.
+
+        Rows that the index does not have are searched one by one; vectors of zeros have no cosine and are not found.
+
+        Parameters
+        ----------
+        queries, k
+            Vectors, and how many rows are wanted.
+        nprobes
+            Partitions that are visited.
+        ef
+            Candidates kept while a graph is walked; None for other kinds.
+        condition
+            Of our own, on the rows to search among; None: all.
+        """
+        found = np.full((len(queries), k), -1, np.int64)
+        asked = {"column": VECTOR, "k": k, "metric": "cosine", "nprobes": nprobes, **({} if ef is None else {"ef": ef})}
+        for start in range(0, len(queries), QUERIES):
+            some = queries[start : start + QUERIES]
+            # Always two, as Lance does not number the rows of a single query.
+            both = np.vstack([some, some]) if len(some) == 1 else some
+            with self._reading():
+                table = self._dataset.scanner(
+                    columns=[ROW, "_distance"], nearest={**asked, "q": both}, filter=condition, prefilter=True
+                ).to_table()
+            query, ids = np.asarray(table["query_index"], np.int64), np.asarray(table[ROW], np.int64)
+            order = np.lexsort((np.asarray(table["_distance"]), query))
+            rank = np.arange(len(order)) - np.searchsorted(query[order], query[order])
+            own = query[order] < len(some)
+            found[start + query[order][own], rank[own]] = ids[order][own]
+        return found
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Name the table that cannot be read: Lance names one of its files, or none, and calls it invalid data."""
+        try:
+            yield
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StoreError(
+                f"the table {self.path} cannot be read ({str(error)[:150]})",
+                "whole files",
+                "restore it from a copy, or build it again",
+            ) from error
+
+
+def _fault(expression: str, names: Iterable[str]) -> str:
+    """Return what is wrong with a condition and Lance would not say: it misreads the one, breaks off at the other."""
+    for name in names:
+        if f'"{name}"' in expression:
+            return f'"{name}" in double quotes is read as text'
+    bare = re.sub(r"'[^']*'|`[^`]*`|\"[^\"]*\"", "", expression)
+    return "it has a placeholder" if re.search(r"[?$]|(?<!:):(?!:)", bare) else ""
+
+
+def _reason(error: Exception) -> str:
+    """Return what Lance has to say of a condition, less the place in its code and the statement it made of it."""
+    said = re.sub(r",? *\S*\.rs:\d+.*$| Valid fields are.*$", "", str(error), flags=re.DOTALL).replace("\n", " ")
+    said = re.sub(r"^.*(AND false \(|AND false: |user input: )", "", said)
+    return said[:150].removesuffix(")")

@@ -1,0 +1,98 @@
+"""A folder or object-store URI of tables, with a marker that says in which format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import scvec
+from scvec.errors import ConflictError, StoreFormatError
+from scvec.folder import Folder
+from scvec.store.table import Table
+
+FORMAT = 3
+"""The version of the layout that is written."""
+
+READABLE = (2, 3)
+"""Of 2, gene texts and vectors are as they are now; its atlases have another layout, and are refused one by one."""
+
+MARKER = "scvec-store.json"
+
+
+class Store(Folder):
+    """A folder or object-store URI of tables, and of the files that belong to them.
+
+    Nothing is made before the first write.
+
+    Parameters
+    ----------
+    uri
+        A local path, or ``s3://``, ``gs://`` ... as pyarrow and Lance know them; credentials and endpoint come from the
+        environment (``AWS_ENDPOINT_URL`` and so on).
+
+    Raises
+    ------
+    StoreFormatError
+        If a scvec of another format wrote it.
+    StoreError
+        If it is no such URI, or a file.
+    """
+
+    def __init__(self, uri: str | Path) -> None:
+        super().__init__(uri)
+        found = self.read_json(MARKER).get("format") if self.exists else FORMAT
+        if not isinstance(found, int) or found > FORMAT:
+            raise StoreFormatError(
+                f"{self.uri} has store format {found}", f"{FORMAT}", "upgrade scvec: pip install -U scvec"
+            )
+        if found not in READABLE:
+            raise StoreFormatError(
+                f"{self.uri} has store format {found}, of an earlier scvec",
+                f"{FORMAT}",
+                "import gene texts and build atlases again in a new --store",
+            )
+        self._format = found
+
+    @property
+    def exists(self) -> bool:
+        """Whether something was ever written here."""
+        return self.has_file(MARKER)
+
+    def table(self, path: str) -> Table:
+        """Return a handle on the table at `path` (``"gene_texts/9606"``), which may not exist yet."""
+        return Table(self, path)
+
+    def mark(self) -> None:
+        """Write the marker before the first table; a store of an older format is from now on of this one."""
+        if not self.exists or self._format != FORMAT:
+            self.write_json(MARKER, {"format": FORMAT, "written_by": f"scvec {scvec.__version__}"})
+            self._format = FORMAT
+
+    @contextmanager
+    def only_writer(self, path: str) -> Iterator[None]:
+        """Let no other process of this machine write what is at `path` meanwhile.
+
+        The system lets go of the lock when the process ends, however it ends. In an object store, where there is
+        no such lock, the later of two writers finds at its commit that another was there.
+
+        Raises
+        ------
+        ConflictError
+            If another process is writing there.
+        """
+        if not self.is_local:
+            yield
+            return
+        import fcntl
+
+        lock = Path(self.uri, f"{path}.lock")
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ConflictError(
+                    f"another process is writing {path}", "one writer at a time", "wait for it, and run this again"
+                ) from error
+            yield

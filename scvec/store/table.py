@@ -1,0 +1,265 @@
+"""One table at all of its versions: rows are staged or streamed, and become visible in one commit."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from scvec.errors import ConflictError, MismatchError, NotInStoreError, StoreError
+from scvec.store.lance import lance
+from scvec.store.snapshot import MANIFEST, VECTOR, Snapshot
+
+if TYPE_CHECKING:
+    from scvec.store.store import Store
+
+ROWS_PER_FRAGMENT = 32_768
+
+
+class Table:
+    """One Lance table of a store, at all of its versions."""
+
+    def __init__(self, store: Store, path: str) -> None:
+        self.store, self.path = store, path
+        self._uri = f"{store.uri}/{path}.lance"
+
+    def __repr__(self) -> str:
+        return f"Table({self._uri!r})"
+
+    @property
+    def exists(self) -> bool:
+        """Whether any version was committed."""
+        return bool(self.store.children(f"{self.path}.lance/_versions"))
+
+    def write(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, manifest: Mapping[str, Any]) -> int:
+        """Commit `batches` as the whole content of a new version, and return its number.
+
+        Rows are written as they come, some tens of thousands at a time. If `batches` raises, nothing is committed and
+        a table that did not exist still does not.
+        """
+        try:
+            staged = [one for shard in _shards(batches, schema) for one in self.stage(shard)]
+            return self.commit(staged, schema, manifest)
+        except BaseException:
+            if not self.exists:
+                self.store.remove(f"{self.path}.lance")
+            raise
+
+    def append(self, rows: pa.Table, manifest: Mapping[str, Any]) -> int:
+        """Commit `rows` after those that are there; the first append makes the table with `manifest`."""
+        if not self.exists:
+            return self.write(rows.to_batches(), rows.schema, manifest)
+        latest = self.latest()
+        if latest.manifest != json.loads(json.dumps(manifest)):
+            raise MismatchError(f"{self.path} has another manifest", "rows made the same way", "write to another table")
+        fragments = self._write_fragments(rows, "append")
+        return self._commit(lance().LanceOperation.Append(fragments), read_version=latest.version)
+
+    def stage(self, rows: pa.Table, *, whole: bool = True) -> list[str]:
+        """Write rows that no version has as yet, and return what `commit` or `commit_after` is to be told of them.
+
+        May be called by several processes at once.
+
+        Parameters
+        ----------
+        rows
+            With the table's columns.
+        whole
+            Whether they are to be the table's whole content; False: to come after the rows of its newest version.
+        """
+        return [json.dumps(one.to_json()) for one in self._write_fragments(rows, "overwrite" if whole else "append")]
+
+    def commit(self, staged: Sequence[str], schema: pa.Schema, manifest: Mapping[str, Any]) -> int:
+        """Make staged rows, in this order, the whole content of a new version, and return its number."""
+        operation = lance().LanceOperation.Overwrite(_with_manifest(schema, manifest), _fragments(staged))
+        return self._commit(operation)
+
+    def commit_after(self, base: int, staged: Sequence[str]) -> int:
+        """Make a version of the rows of `base`, the newest one, and staged rows after them; return its number.
+
+        Raises
+        ------
+        ConflictError
+            If `base` is not the newest version any more.
+        """
+        self._expect(base)
+        return self._commit(lance().LanceOperation.Append(_fragments(staged)), read_version=base)
+
+    def discard(self, staged: Iterable[str]) -> None:
+        """Remove the files of staged rows that no version has."""
+        for one in staged:
+            for file in json.loads(one)["files"]:
+                self.store.remove_file(f"{self.path}.lance/data/{PurePosixPath(file['path']).name}")
+
+    def restore(self, version: int) -> int:
+        """Make a new version that is equal to an old one, and return its number."""
+        with self.store.writing():
+            dataset = self._open(version)
+            dataset.restore()
+        return self.latest().version
+
+    def delete(self, base: int, condition: str) -> int:
+        """Make a version of `base`, the newest one, without the rows for which a condition holds; return its number.
+
+        `condition` is one that `Snapshot.where` took.
+        """
+        self._expect(base)
+        with self.store.writing():
+            self._open().delete(f"({condition}\n)")
+        return self.latest().version
+
+    def build_index(self, base: int, kind: str, n_lists: int, n_codes: int | None = None) -> int:
+        """Make a version of `base`, the newest one, with an index of its vectors by cosine; return its number.
+
+        It takes the place of one that is there.
+
+        Parameters
+        ----------
+        base
+            A version.
+        kind
+            As Lance calls it: ``"IVF_FLAT"``, ``"IVF_PQ"``, ``"IVF_HNSW_SQ"``.
+        n_lists
+            Partitions.
+        n_codes
+            Bytes of a product quantizer's code; None for other kinds.
+        """
+        self._expect(base)
+        codes = {} if n_codes is None else {"num_sub_vectors": n_codes}
+        with self.store.writing():
+            self._open().create_index(
+                VECTOR, kind, name=VECTOR, metric="cosine", replace=True, num_partitions=n_lists, **codes
+            )
+        return self.latest().version
+
+    def compact(self, base: int) -> int:
+        """Make a version of `base`, the newest one, of few large files without deleted rows; return its number.
+
+        It has no index: of rows that one has and rows that came later Lance makes no common files, and puts the later
+        ones first.
+        """
+        self._expect(base)
+        with self.store.writing():
+            if self.latest().has_index:
+                self._open().drop_index(VECTOR)
+            self._open().optimize.compact_files(
+                target_rows_per_fragment=16 * ROWS_PER_FRAGMENT, materialize_deletions_threshold=0.0
+            )
+        return self.latest().version
+
+    def forget(self) -> int:
+        """Remove all versions but the newest and the tagged ones, and what was never committed; return the bytes.
+
+        Nobody else may be writing.
+        """
+        with self.store.writing():
+            freed = self._open().cleanup_old_versions(
+                older_than=timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
+            )
+        return int(freed.bytes_removed)
+
+    def tag(self, name: str, version: int) -> None:
+        """Have `name` mean `version` from now on."""
+        check_tag(name)
+        tags = self._open().tags
+        with self.store.writing():
+            (tags.update if name in tags.list() else tags.create)(name, version)
+
+    def tags(self) -> dict[str, int]:
+        """Return version by tag, the newest version last."""
+        if not self.exists:
+            return {}
+        found = {name: int(tag["version"]) for name, tag in self._open().tags.list().items()}
+        return dict(sorted(found.items(), key=lambda item: item[1]))
+
+    def versions(self) -> list[int]:
+        """Return the numbers of all versions, tagged or not, ascending."""
+        return sorted(int(one["version"]) for one in self._open().versions()) if self.exists else []
+
+    def latest(self) -> Snapshot:
+        """Return the newest version, tagged or not."""
+        return Snapshot(self._open(), self.path)
+
+    def at(self, version: int | str) -> Snapshot:
+        """Return a version by number or tag.
+
+        Raises
+        ------
+        NotInStoreError
+            If there is no such table, version or tag.
+        """
+        return Snapshot(self._open(version), self.path)
+
+    def _expect(self, base: int) -> None:
+        newest = self.latest().version
+        if newest != base:
+            raise ConflictError(
+                f"{self.path} is at version {newest}, as another process wrote it meanwhile",
+                f"version {base}",
+                "run the command again",
+            )
+
+    def _open(self, version: int | str | None = None) -> Any:
+        if not self.exists:
+            raise NotInStoreError(
+                f"no table {self.path} in {self.store.uri}",
+                "one that was built",
+                "check --store, or build it",
+            )
+        try:
+            return lance().dataset(self._uri, version=version)
+        except ValueError as error:
+            raise NotInStoreError(
+                f"{self.path} has no version {version!r}",
+                f"one of {list(self.tags())}",
+                "name another, or build it",
+            ) from error
+        except OSError as error:
+            raise StoreError(
+                f"{self._uri}: {str(error)[:200]}",
+                "a readable table",
+                "restore it from a copy, or build it again",
+            ) from error
+
+    def _write_fragments(self, rows: pa.Table, mode: str) -> list[Any]:
+        with self.store.writing():
+            self.store.mark()
+            written: list[Any] = lance().fragment.write_fragments(rows, self._uri, schema=rows.schema, mode=mode)
+        return written
+
+    def _commit(self, operation: Any, read_version: int | None = None) -> int:
+        with self.store.writing():
+            self.store.mark()
+            return int(lance().LanceDataset.commit(self._uri, operation, read_version=read_version).version)
+
+
+def check_tag(name: str) -> None:
+    """Raise `StoreError` if `name` cannot be a tag."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise StoreError(f"tag {name!r}", "letters, digits, '.', '-' and '_'", "choose another name")
+
+
+def _fragments(staged: Sequence[str]) -> list[Any]:
+    return [lance().fragment.FragmentMetadata.from_json(one) for one in staged]
+
+
+def _shards(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    held: list[pa.RecordBatch] = []
+    n_rows = 0
+    for batch in batches:
+        held.append(batch)
+        n_rows += batch.num_rows
+        if n_rows >= ROWS_PER_FRAGMENT:
+            yield pa.Table.from_batches(held, schema)
+            held, n_rows = [], 0
+    if held:
+        yield pa.Table.from_batches(held, schema)
+
+
+def _with_manifest(schema: pa.Schema, manifest: Mapping[str, Any]) -> pa.Schema:
+    return schema.with_metadata({MANIFEST: json.dumps(manifest, sort_keys=True).encode()})

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from scvec.annotation import Annotation
 from scvec.errors import InputError, KeyNotFoundError, LabelError
-from scvec.ingest.cells.h5ad import open_h5ad
 from scvec.metrics import Bools, Rejection, SetQuality, Trust
 from scvec.ontology import LabelMatch, Ontology, credited, match_labels
 from scvec.ontology.matching import NO_MAP
 from scvec.ontology.spelling import spelling
+from scvec.truth import given_ids, given_labels
 from scvec.types import Strings
 
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ def evaluate(
     label_id_key: str | None = None,
     ontology: Ontology | None = None,
     atlas_ids: Mapping[str, str] = NO_MAP,
+    obs: str | Path | None = None,
 ) -> Evaluation:
     """Compare calls with a column of the query's ``obs``.
 
@@ -167,7 +168,7 @@ def evaluate(
     calls
         The calls for `query`.
     query
-        The h5ad that was annotated.
+        The file that was annotated.
     label_key
         Its column of labels.
     label_map
@@ -179,6 +180,8 @@ def evaluate(
         two call their labels. Labels without a term are judged letter for letter. None: all labels are.
     atlas_ids
         The id of an atlas's label, from its ``obs``; a label without one is matched by its name.
+    obs
+        A table of annotations of the query's cells, as `scvec.annotate` took it.
 
     Raises
     ------
@@ -195,10 +198,12 @@ def evaluate(
         )
     if ontology is None and label_id_key is not None:
         raise InputError(f"--label-id-key {label_id_key}", "--by-ontology with it", "add it, or leave both out")
-    truth = np.array([label_map.get(one, one) for one in given_labels(query, label_key).tolist()], dtype=object)
+    truth = np.array(
+        [label_map.get(one, one) for one in given_labels(query, label_key, obs=obs).tolist()], dtype=object
+    )
     terms: _Terms | None = None
     if ontology is not None:
-        ids = given_ids(query, label_key, label_id_key)
+        ids = given_ids(query, label_key, label_id_key, obs)
         # What is mapped to a label of the atlas has its term.
         ids |= {label_map[one]: atlas_ids.get(label_map[one], "") for one in label_map}
         terms = _Terms(ontology, _matched(ontology, calls.labels, atlas_ids), _matched(ontology, truth.tolist(), ids))
@@ -280,21 +285,3 @@ def _or_near(label: str, others: Sequence[str]) -> str:
     spelled = {spelling(one): one for one in others}
     near = difflib.get_close_matches(spelling(label), spelled, n=1, cutoff=ALIKE)
     return f"{label} ({spelled[near[0]]}?)" if near else label
-
-
-def given_labels(query: str | Path, label_key: str, option: str = "--label-key") -> Strings:
-    """Return (n,) the author's labels in a column of a query's ``obs``; raises as `evaluate` does."""
-    with open_h5ad(query) as file:
-        return file.labels(label_key, option)
-
-
-def given_ids(query: str | Path, label_key: str, label_id_key: str | None) -> dict[str, str]:
-    """Return the ids of the author's labels, none without a column of them; raises as `evaluate` does."""
-    if label_id_key is None:
-        return {}
-    labels, ids = given_labels(query, label_key), given_labels(query, label_id_key, "--label-id-key")
-    pairs = sorted(set(zip(labels.tolist(), ids.tolist(), strict=True)))
-    for (label, one), (other, two) in pairwise(pairs):
-        if label == other:
-            raise LabelError(f"{query}: label {label!r} has ids {one!r} and {two!r}", "one id for a label", "mend obs")
-    return dict(pairs)

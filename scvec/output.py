@@ -12,6 +12,7 @@ import numpy as np
 from scvec.annotation import Annotation
 from scvec.errors import InputError
 from scvec.files import placing
+from scvec.ingest.cells import copy_local, is_h5ad, place
 
 HDF5_OVERHEAD, NAME_BYTES = 2, 64
 """What calls take in a file, at most: this many times their arrays, and this much a name."""
@@ -20,30 +21,43 @@ SUFFIXES = (".h5ad", ".parquet", ".csv")
 
 
 def check_target(out: str | Path, query: str | Path) -> None:
-    """Raise `InputError` if `out` is no file that calls can be written to; asked before any work is done."""
+    """Raise `InputError` if `out` is no file that calls can be written to; asked before any work is done.
+
+    Raises
+    ------
+    FileError
+        If `out` is to be a copy of the query, and that cannot be opened.
+    """
     out = Path(out)
     if out.suffix not in SUFFIXES:
         raise InputError(f"--out {out}", f"a name that ends in {', '.join(SUFFIXES)}", "name such a file")
     if out.is_dir():
         raise InputError(f"--out {out} is a folder", "a file", f"--out {out}/calls{out.suffix}")
-    if out.resolve() == Path(query).resolve():
+    where = place(query)
+    if isinstance(where, Path) and out.resolve() == where.resolve():
         raise InputError(
             f"--out {out} is the query itself",
             "another file: inputs are never changed",
             "choose another name",
+        )
+    if out.suffix == ".h5ad" and not is_h5ad(query):
+        raise InputError(
+            f"--out {out} is to be a copy of {query}, which is no h5ad",
+            ".parquet or .csv, which every query can be written to",
+            f"--out {out.with_suffix('.parquet')}, or write the query as h5ad first",
         )
 
 
 def write(calls: Annotation, out: str | Path, query: str | Path) -> None:
     """Write calls by the ending of `out`.
 
-    ``.h5ad`` is a copy of the query with the calls in ``obs``, ``obsm`` and ``uns``, made without reading its matrices;
-    ``.parquet`` and ``.csv`` have one row a cell, lists in CSV joined by ``;``.
+    ``.h5ad`` is a copy of the query, itself an h5ad, with the calls in ``obs``, ``obsm`` and ``uns``, made without
+    reading its matrices; ``.parquet`` and ``.csv`` have one row a cell, lists in CSV joined by ``;``.
 
     Raises
     ------
     InputError
-        If `out` has another ending, is a folder, or is the query.
+        If `out` has another ending, is a folder, is the query, or is to be a copy of a query that is no h5ad.
     DiskFullError
         If no space was left; `out` is then as before.
     """
@@ -53,7 +67,7 @@ def write(calls: Annotation, out: str | Path, query: str | Path) -> None:
     out = Path(out)
     with placing(out) as part:
         if out.suffix == ".h5ad":
-            shutil.copyfile(query, part)
+            copy_local(query, part)
             _check_room(calls, part)
             _add_to_h5ad(calls, part)
         elif out.suffix == ".parquet":

@@ -124,6 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 5
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         assert isinstance(self.server, _Http)
         server = self.server.server
@@ -150,19 +153,20 @@ class _Handler(BaseHTTPRequestHandler):
         if self._unchanged(state):
             self._head(asked, 304, shown, quirks.hidden)
             return
-        start = 0 if quirks.no_ranges else self._start(state, quirks.no_if_range)
+        start, stop = (0, None) if quirks.no_ranges else self._range(state, quirks.no_if_range)
         if start is not None and start >= len(body) > 0:
             self._head(asked, 416, {"Content-Range": f"bytes */{len(body)}", "Content-Length": "0"})
             return
-        start = start or 0
-        length = {"Content-Length": str(len(body) - start)}
-        ranged = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"} if start else {}
+        end, start, is_part = min(stop or len(body), len(body)), start or 0, bool(start or stop)
+        length = {"Content-Length": str(end - start)}
+        ranged = {"Content-Range": f"bytes {start}-{end - 1}/{len(body)}"} if is_part else {}
         if quirks.becomes is not None:
             file.write_bytes(quirks.becomes)
             quirks.becomes = None
         self.close_connection = "Content-Length" in quirks.hidden
-        self._head(asked, 206 if start else 200, {**shown, **length, **ranged}, quirks.hidden)
-        self._send(asked, body, start, quirks)
+        self._head(asked, 206 if is_part else 200, {**shown, **length, **ranged}, quirks.hidden)
+        if self.command != "HEAD":
+            self._send(asked, body[:end], start, quirks)
 
     def _send(self, asked: Asked, body: bytes, start: int, quirks: Quirks) -> None:
         stall = quirks.stalls[0] if quirks.stalls else None
@@ -184,12 +188,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self.headers["If-None-Match"] == state["ETag"]
         return self.headers.get("If-Modified-Since") == state["Last-Modified"]
 
-    def _start(self, state: dict[str, str], no_if_range: bool) -> int | None:
-        """Return the first byte that is wanted; None for all."""
+    def _range(self, state: dict[str, str], no_if_range: bool) -> tuple[int | None, int | None]:
+        """Return the first byte that is wanted, None for all, and the end where one is said."""
         wanted = self.headers.get("Range")
         if wanted is None or not (no_if_range or self.headers.get("If-Range") in (None, *state.values())):
-            return None
-        return int(wanted.removeprefix("bytes=").removesuffix("-"))
+            return None, None
+        start, _, last = wanted.removeprefix("bytes=").partition("-")
+        return int(start), int(last) + 1 if last else None
 
     def _head(self, asked: Asked, status: int, headers: dict[str, str], hidden: tuple[str, ...] = ()) -> None:
         asked.status = status

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from scvec.errors import DuplicateNameError, FileError, InputError, KeyNotFoundError, LabelError, MatrixError
-from scvec.ingest import open_h5ad
+from scvec.ingest import open_cells
 from scvec.ingest.cells import matrix as matrix_module
 from scvec.ingest.cells.scale import Values, decide
 from tests import toy
 
 
 def read_all(path: Path, **options: Any) -> tuple[np.ndarray[Any, Any], str]:
-    with open_h5ad(path) as file, file.matrix(**options) as matrix:
+    with open_cells(path) as file, file.matrix(**options) as matrix:
         parts = [batch.toarray() for _, batch in matrix.batches("reading")]
         return np.concatenate(parts), str(matrix.values)
 
@@ -53,7 +53,7 @@ def test_every_form_reads_the_same(
 
 def test_batches_stay_small(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matrix_module, "MAX_BATCH_CELLS", 7)
-    with open_h5ad(files / "query.h5ad") as file, file.matrix() as matrix:
+    with open_cells(files / "query.h5ad") as file, file.matrix() as matrix:
         found = [(start, batch.shape[0]) for start, batch in matrix.batches("reading")]
     assert found == [(0, 7), (7, 7), (14, 7), (21, 7), (28, 7), (35, 6)]
 
@@ -132,7 +132,7 @@ def test_an_empty_matrix_is_counts() -> None:
 
 def test_files_that_are_none(tmp_path: Path, files: Path) -> None:
     def refuse(path: Path, message: str) -> None:
-        with pytest.raises(FileError, match=message), open_h5ad(path) as file, file.matrix() as matrix:
+        with pytest.raises(FileError, match=message), open_cells(path) as file, file.matrix() as matrix:
             list(matrix.batches("reading"))
 
     refuse(tmp_path / "none.h5ad", "not there")
@@ -169,7 +169,7 @@ def test_labels(tmp_path: Path) -> None:
     cells.obs["holes"] = pd.Categorical(["a"] * 19 + [None])
     cells.obs["blank"] = ["a"] * 19 + [" "]
     cells.write_h5ad(tmp_path / "x.h5ad")
-    with open_h5ad(tmp_path / "x.h5ad") as file:
+    with open_cells(tmp_path / "x.h5ad") as file:
         assert file.labels("cell_type", "--label-key")[:3].tolist() == ["alpha", "beta", "ductal"]
         assert file.labels("cluster", "--label-key")[-1] == "19"
         with pytest.raises(LabelError, match=r"'holes'.*1 of 20"):
@@ -190,7 +190,7 @@ def test_names_are_there_once(tmp_path: Path) -> None:
     genes.var_names = ["twin"] * 3 + list(genes.var_names[3:])
     genes.write_h5ad(tmp_path / "genes.h5ad")
     with (
-        open_h5ad(tmp_path / "genes.h5ad") as file,
+        open_cells(tmp_path / "genes.h5ad") as file,
         file.matrix() as matrix,
         pytest.raises(DuplicateNameError, match="gene name 'twin' occurs 3 times"),
     ):
@@ -208,7 +208,7 @@ def test_names_kept_as_nullable_strings(tmp_path: Path, files: Path) -> None:
             ad.io.write_elem(file[axis], file[axis].attrs["_index"], names)
     with h5py.File(path) as file:
         assert isinstance(file["obs"][file["obs"].attrs["_index"]], h5py.Group)
-    with open_h5ad(path) as file, file.matrix() as matrix:
+    with open_cells(path) as file, file.matrix() as matrix:
         assert file.obs_names[:2].tolist() == ["s1c0", "s1c1"]
         assert matrix.gene_names().tolist() == list(toy.SYMBOLS)
 

@@ -1,6 +1,6 @@
-"""Files come in: NCBI's gene files become gene texts, h5ad files become checked batches of cells."""
+"""Files come in: NCBI's gene files become gene texts, files of cells become checked batches of cells."""
 
-from scvec.ingest.cells.h5ad import open_h5ad
+from scvec.ingest.cells import expand, open_cells
 from scvec.ingest.coverage import coverage
 from scvec.ingest.genes.diff import diff
 from scvec.ingest.genes.gene_texts import GeneTexts, list_texts, newest_texts, open_texts, texts
@@ -11,9 +11,10 @@ __all__ = [
     "Pulled",
     "coverage",
     "diff",
+    "expand",
     "list_texts",
     "newest_texts",
-    "open_h5ad",
+    "open_cells",
     "open_texts",
     "pull",
     "texts",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scvec.ingest.cells.h5ad import AskedScale, open_h5ad
+from scvec.ingest.cells import AskedScale, open_cells
 from scvec.ingest.cells.scale import expression
 from scvec.ingest.genes.gene_texts import offered_texts
 from scvec.ingest.matching import match_genes
@@ -25,7 +25,7 @@ def coverage(
     gene_key: str | None = None,
     progress: Progress = silent,
 ) -> Coverage:
-    """Report which genes of an h5ad are known, by which route, and what their texts are made of.
+    """Report which genes of a file of cells are known, by which route, and what their texts are made of.
 
     Nothing is refused for having too few known genes. Parameters are those of `scvec.atlas.build`.
 
@@ -37,7 +37,7 @@ def coverage(
         If there are no gene texts.
     """
     offered = offered_texts(store, taxon, release)
-    with open_h5ad(cells) as file, file.matrix(layer, scale) as matrix:
+    with open_cells(cells) as file, file.matrix(layer, scale) as matrix:
         match = match_genes(matrix, offered, gene_key=gene_key)
         totals = np.zeros(matrix.n_genes)
         for _, batch in matrix.batches("reading", progress):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from scvec.errors import GeneMatchError
-from scvec.ingest.cells.h5ad import Matrix
+from scvec.ingest.cells import Matrix
 from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
 from scvec.ingest.genes.identifiers import EXACT, are_row_numbers
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch
@@ -86,7 +86,7 @@ def other_species(match: GeneMatch, others: Sequence[GeneTexts], matrix: Matrix)
     totals, own = matrix.sampled_totals, match.named_by or match.texts
     expected = match.share(totals, EXACT)
     for texts in others:
-        if texts.taxon_id == own.taxon_id:
+        if texts.taxon_id == own.taxon_id or expected + OTHER_SPECIES_MARGIN >= 1:  # none can fit so much better
             continue
         found = texts.identifiers.resolve(match.names, exact=True).columns
         share = float(totals[found].sum()) / (float(totals.sum()) or 1.0)
@@ -94,11 +94,11 @@ def other_species(match: GeneMatch, others: Sequence[GeneTexts], matrix: Matrix)
             species = taxon_name(texts.taxon_id)
             fit = f"{share:.0%} of the expression by the letter, {expected:.0%} with {taxon_name(own.taxon_id)} genes"
             return species, f"{species} genes ({fit})"
+    if match.share(totals, ["spelling"]) <= match.share(totals) / 2:
+        return None
     shape = suspect(match.names.tolist())
     named = SPECIES_OF.get(shape, ())
-    if match.share(totals, ["spelling"]) > match.share(totals) / 2 and named and taxon_name(own.taxon_id) not in named:
-        return named[0], shape
-    return None
+    return (named[0], shape) if named and taxon_name(own.taxon_id) not in named else None
 
 
 def _looks(match: GeneMatch) -> str:

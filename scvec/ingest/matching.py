@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scvec.ingest.cells.h5ad import VAR_NAMES, Matrix
+from scvec.ingest.cells import VAR_NAMES, Matrix
 from scvec.ingest.cells.scale import Totals
 from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
 from scvec.ingest.genes.identifiers import EXACT, ROUTES, are_row_numbers

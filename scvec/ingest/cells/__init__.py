@@ -1,1 +1,20 @@
-"""Files of cells: checked batches of one matrix, and the names beside it."""
+"""Files of cells, of any format and anywhere: checked batches of one matrix, and the names beside it."""
+
+from scvec.ingest.cells.checked import VAR_NAMES, AskedScale, Matrix
+from scvec.ingest.cells.file import CellFile
+from scvec.ingest.cells.opening import is_h5ad, open_cells
+from scvec.ingest.cells.places import Place, absolute, copy_local, expand, place
+
+__all__ = [
+    "VAR_NAMES",
+    "AskedScale",
+    "CellFile",
+    "Matrix",
+    "Place",
+    "absolute",
+    "copy_local",
+    "expand",
+    "is_h5ad",
+    "open_cells",
+    "place",
+]

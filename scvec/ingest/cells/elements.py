@@ -1,65 +1,75 @@
-"""Parts of an h5ad file, read with errors that name the part."""
+"""Parts of an AnnData file, HDF5 or zarr alike, read with errors that name the part."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-import h5py
 import numpy as np
 
-from scvec.errors import DuplicateNameError, FileError
+from scvec.ingest.cells.frames import Column
+from scvec.ingest.cells.places import reading
 from scvec.types import Strings
 
-if TYPE_CHECKING:
-    import pandas as pd
+NAMES_A_BLOCK = 2**16
 
 
-@contextmanager
-def reading(where: str) -> Iterator[None]:
-    """Say which part of a file could not be read: HDF5's own words name neither."""
-    try:
-        yield
-    except (OSError, KeyError, RuntimeError) as error:
-        raise FileError(
-            f"{where} cannot be read ({str(error)[:100]})", "a whole file", "fetch or write it again"
-        ) from error
+@dataclass(frozen=True, slots=True)
+class TreeFrame:
+    """``obs`` or ``var`` of an AnnData file.
+
+    Attributes
+    ----------
+    group
+        The group of HDF5 or zarr.
+    where
+        The file and the group, for messages.
+    """
+
+    group: Any
+    where: str
+
+    @property
+    def keys(self) -> list[str]:
+        """The names of the columns."""
+        with reading(self.where):
+            return [key for key in self.group if key != self.group.attrs.get("_index")]
+
+    def names(self) -> Strings:
+        """Return (n,) the names of the rows."""
+        with reading(self.where):
+            element = self.group[self.group.attrs["_index"]]
+            # Not always a plain array of strings: newer writers keep names as a nullable one.
+            if hasattr(element, "shape") and element.attrs.get("encoding-type") == "string-array":
+                return _strings(element)
+            return _as_strings(_read(element))
+
+    def column(self, key: str) -> Column:
+        """Return a column."""
+        with reading(f"{self.where}[{key!r}]"):
+            return Column.of(_read(self.group[key]))
 
 
-def refuse_duplicates(names: Strings, what: str, cure: str) -> None:
-    """Raise `DuplicateNameError` if a name is there twice; `what` names them: ``"file.h5ad: cell"``."""
-    values, counts = np.unique(names.astype(str), return_counts=True)
-    if (counts > 1).any():
-        example = str(values[int(np.argmax(counts > 1))])
-        raise DuplicateNameError(f"{what} name {example!r} occurs {int(counts.max())} times", "each name once", cure)
-
-
-def read_names(group: h5py.Group, where: str) -> Strings:
-    """Return (n,) the index of ``obs`` or ``var``."""
+def _read(element: Any) -> Any:
     from anndata.io import read_elem
 
-    with reading(where):
-        # Not always a plain array of strings: newer writers keep names as a nullable one.
-        names = np.asarray(read_elem(group[group.attrs["_index"]]), dtype=object)
-    return np.array([str(name) for name in names], dtype=object)
+    return read_elem(element)
 
 
-def read_column(element: h5py.Group | h5py.Dataset, where: str) -> pd.Series[Any]:
-    """Return (n,) a column of ``obs`` or ``var``, its values as they are."""
-    import pandas as pd
-    from anndata.io import read_elem
-
-    with reading(where):
-        return pd.Series(read_elem(element), dtype=object)
-
-
-def as_names(column: pd.Series[Any]) -> Strings:
-    """Return (n,) a column as strings: "" for what is missing, and no .0 where that made whole numbers floats."""
-    return np.array([_name(value) for value in column], dtype=object)
+def _strings(array: Any) -> Strings:
+    """Read an array of strings block by block: HDF5 hands them out as bytes first."""
+    decoded = array.asstr() if hasattr(array, "asstr") else array
+    names = np.empty(array.shape[0], object)
+    for start in range(0, len(names), NAMES_A_BLOCK):
+        stop = min(start + NAMES_A_BLOCK, len(names))
+        names[start:stop] = decoded[start:stop]
+    if decoded is array and (names == "").any():  # zarr takes chunks that are not there for empty strings
+        raise ValueError(f"{int((names == '').sum()):,} names are empty")
+    return names
 
 
-def _name(value: object) -> str:
-    if value is None or value != value or str(value) == "<NA>":
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def _as_strings(values: Any) -> Strings:
+    column = np.asarray(values, dtype=object)
+    names = np.empty(len(column), object)
+    names[:] = [str(name) for name in column]
+    return names

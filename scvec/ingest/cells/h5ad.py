@@ -1,269 +1,128 @@
-"""An h5ad file as cells: names, annotations, and batches of one checked matrix."""
+"""AnnData files, h5ad or zarr alike: annotations and matrices by the names that anndata gives them."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal
 
-import h5py
 import numpy as np
-import scipy.sparse as sp
 
-from scvec.errors import FileError, InputError, LabelError, MatrixError, unknown
-from scvec.ingest.cells.elements import as_names, read_column, read_names, reading, refuse_duplicates
-from scvec.ingest.cells.matrix import Rows, open_rows
-from scvec.ingest.cells.scale import Scale, Totals, Values, check, decide, expression
-from scvec.types import Progress, Strings, silent
+from scvec.errors import FileError
+from scvec.ingest.cells.elements import TreeFrame
+from scvec.ingest.cells.frames import Frame
+from scvec.ingest.cells.layout import by_cells
+from scvec.ingest.cells.matrix import CsrRows, DenseRows, Rows
+from scvec.ingest.cells.places import Place, Uri, reading
 
-if TYPE_CHECKING:
-    pass
-
-AskedScale: TypeAlias = Scale | Literal["auto"]
-
-VAR_NAMES = "var_names"
-GENE_KEYS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "gene_ids", "gene_id", "ensembl_id")
-"""Columns of ``var`` in which CELLxGENE, 10x readers and others keep the genes' other names."""
-
-SAMPLE_BLOCKS, SAMPLE_BLOCK_CELLS = 8, 128
-"""What a matrix holds is decided on this many evenly spaced blocks, then checked on every cell."""
+ENCODINGS: dict[str, Literal["csr", "csc"]] = {"csr_matrix": "csr", "csc_matrix": "csc"}
 
 
-@dataclass(frozen=True)
-class Matrix:
-    """One matrix of a file, of decided scale.
+class AnnDataSource:
+    """An open AnnData file.
 
-    Attributes
+    Parameters
     ----------
     path
-        The file.
-    key
-        ``"X"``, ``"raw"`` or the layer's name.
-    values
-        What it holds.
-    var
-        The annotations of its genes.
-    rows
-        Its cells.
-    sampled_totals
-        (n_genes,) expression of each gene in some thousand cells from all over it: what their names are judged by.
-    """
-
-    path: Path
-    key: str
-    values: Values
-    var: h5py.Group
-    rows: Rows
-    sampled_totals: Totals
-
-    @property
-    def where(self) -> str:
-        """The file and the matrix, for messages."""
-        return f"{self.path}: {self.key}"
-
-    @property
-    def n_genes(self) -> int:
-        """Its columns."""
-        return self.rows.shape[1]
-
-    @property
-    def gene_keys(self) -> list[str]:
-        """Where its genes may be named: ``var_names``, and those columns of ``var`` that are called as is usual."""
-        return [VAR_NAMES, *(key for key in GENE_KEYS if key in self._var_columns)]
-
-    @property
-    def _var_columns(self) -> list[str]:
-        return [key for key in self.var if key != self.var.attrs.get("_index")]
-
-    def gene_names(self, key: str = VAR_NAMES) -> Strings:
-        """Return (n_genes,) what its genes are called in ``var_names`` or a column of ``var``; "" where it is missing.
-
-        Raises
-        ------
-        KeyNotFoundError
-            If there is no such column.
-        DuplicateNameError
-            If ``var_names`` has a name twice. In a column a gene may have several rows.
-        """
-        if key == VAR_NAMES:
-            names = read_names(self.var, f"{self.path}: var")
-            cure = "name a column of var with --gene-key, or adata.var_names_make_unique()"
-            refuse_duplicates(names, f"{self.where}: gene", cure)
-            return names
-        if key not in self._var_columns:
-            raise unknown("var column for --gene-key", key, [VAR_NAMES, *self._var_columns], self.path)
-        return as_names(read_column(self.var[key], f"{self.path}: var[{key!r}]"))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return which matrix it is and what it holds, as JSON types."""
-        return {"key": self.key, "scale": self.values.scale, "log1p_total": self.values.log1p_total}
-
-    def batches(self, title: str, progress: Progress = silent) -> Iterator[tuple[int, sp.csr_matrix[np.float32]]]:
-        """Yield (first cell, values) for all cells in order, each batch checked.
-
-        Raises
-        ------
-        MatrixError
-            If a value is not what the matrix holds.
-        FileError
-            If the file breaks off.
-        """
-        n_cells, step = self.rows.shape[0], self.rows.batch_cells()
-        with progress(title, n_cells) as advance:
-            for start in range(0, n_cells, step):
-                stop = min(start + step, n_cells)
-                with reading(self.where):
-                    batch = self.rows.read(start, stop)
-                check(batch, self.values, self.where)
-                yield start, batch
-                advance(stop - start)
-
-
-class CellFile:
-    """An open h5ad file. Get one from `open_h5ad`."""
-
-    def __init__(self, path: Path, file: h5py.File) -> None:
-        self.path, self._file = path, file
-
-    @cached_property
-    def obs_names(self) -> Strings:
-        """(n_obs,) the cells' names, each one once."""
-        names = read_names(self._file["obs"], f"{self.path}: obs")
-        refuse_duplicates(names, f"{self.path}: cell", "adata.obs_names_make_unique()")
-        if not len(names):
-            raise InputError(f"{self.path} has no cells", "at least one", "check what wrote it")
-        return names
-
-    @property
-    def obs_keys(self) -> list[str]:
-        """The names of the cells' annotations."""
-        return [key for key in self._file["obs"] if key != self._file["obs"].attrs.get("_index")]
-
-    @property
-    def layers(self) -> list[str]:
-        """The names of the matrices there are."""
-        return ["X"] * ("X" in self._file) + list(self._file.get("layers", ())) + ["raw"] * ("raw" in self._file)
-
-    def labels(self, key: str, option: str) -> Strings:
-        """Return (n_obs,) an annotation as strings; `option` is how it was asked for.
-
-        Raises
-        ------
-        KeyNotFoundError
-            If there is no such annotation.
-        LabelError
-            If values are missing.
-        """
-        if key not in self.obs_keys:
-            raise unknown(f"obs column for {option}", key, self.obs_keys, self.path)
-        column = read_column(self._file["obs"][key], f"{self.path}: obs[{key!r}]")
-        absent = column.isna() | (column.astype(str).str.strip() == "")
-        if absent.any():
-            first = self.obs_names[int(np.argmax(absent.to_numpy()))]
-            raise LabelError(
-                f"{self.path}: obs[{key!r}] lacks {int(absent.sum()):,} of {len(column):,} values ({first}, ...)",
-                "a value for every cell",
-                "drop those cells or fill them in",
-            )
-        return column.astype(str).to_numpy(object)
-
-    @contextmanager
-    def matrix(self, layer: str | None = None, scale: AskedScale = "auto") -> Iterator[Matrix]:
-        """Give one of the matrices: `layer`, ``"raw"``, or ``"X"`` (the default).
-
-        Raises
-        ------
-        KeyNotFoundError
-            If there is no such matrix.
-        MatrixError
-            If it holds neither counts nor log1p values, or not `scale`; the message names those that would do.
-        """
-        key = layer or "X"
-        try:
-            with self._rows(key) as rows:
-                yield self._decided(key, rows, scale)
-        except MatrixError as error:
-            fits = [other for other in self.layers if other != key and self._would_do(other)]
-            if not fits:
-                raise
-            cure = f"this file has such values elsewhere: use --layer {' or --layer '.join(fits)}"
-            raise MatrixError(error.seen, error.wanted, cure) from error
-
-    @contextmanager
-    def _rows(self, key: str) -> Iterator[Rows]:
-        if key not in self.layers:
-            raise unknown("matrix for --layer", key, self.layers, self.path)
-        element = self._file[_element_path(self._file, key)]
-        with ExitStack() as stack:
-            with reading(f"{self.path}: {key}"):
-                rows = stack.enter_context(open_rows(element, f"{self.path}: {key}"))
-            yield rows
-
-    def _decided(self, key: str, rows: Rows, scale: AskedScale) -> Matrix:
-        where = f"{self.path}: {key}"
-        var = self._file["raw/var" if _element_path(self._file, key) == "raw/X" else "var"]
-        wanted = (len(self.obs_names), len(read_names(var, f"{self.path}: var")))
-        if rows.shape != wanted:
-            raise FileError(
-                f"{where} has the shape {rows.shape} for {wanted[0]} cells and {wanted[1]} genes",
-                "a matrix that fits its names",
-                "write the file again",
-            )
-        with reading(where):
-            sample = _sample(rows)
-        values = decide(sample, scale, where)
-        return Matrix(self.path, key, values, var, rows, expression(sample, values))
-
-    def _would_do(self, key: str) -> bool:
-        try:
-            with self._rows(key) as rows:
-                self._decided(key, rows, "auto")
-        except InputError:
-            return False
-        return True
-
-
-@contextmanager
-def open_h5ad(path: str | Path) -> Iterator[CellFile]:
-    """Open an h5ad file for reading.
+        Where it is.
+    root
+        Its root, of HDF5 or zarr.
 
     Raises
     ------
     FileError
-        If it is missing, truncated, no HDF5, or no AnnData of 0.7 or later.
+        If it was written by anndata before 0.7.
     """
-    path = Path(path)
-    wanted = "an h5ad file"
-    if not path.is_file():
-        raise FileError(f"{path} is {'a folder' if path.is_dir() else 'not there'}", wanted, "check the path")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        why = "is truncated" if "truncated" in str(error) else "cannot be opened as HDF5"
-        raise FileError(f"{path} {why}", wanted, "fetch or write it again") from error
-    with file:
-        if not {"obs", "var"} <= set(file):
-            raise FileError(f"{path} is HDF5 without obs and var", wanted, "write it with anndata")
-        if not all(isinstance(file[axis], h5py.Group) and "_index" in file[axis].attrs for axis in ("obs", "var")):
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, path: Place, root: Any) -> None:
+        self._path, self._root = path, root
+        with reading(str(path)):
+            old = not all("_index" in root[axis].attrs for axis in ("obs", "var"))
+        if old:
             raise FileError(
                 f"{path} has the layout of anndata before 0.7",
                 "that of 0.7 or later",
                 "read it with anndata.read_h5ad and write it again",
             )
-        yield CellFile(path, file)
+
+    @property
+    def obs(self) -> Frame:
+        """The annotations of the cells."""
+        return TreeFrame(self._root["obs"], f"{self._path}: obs")
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the matrices."""
+        with reading(str(self._path)):
+            return ["X"] * ("X" in self._root) + self._own_layers + ["raw"] * ("raw" in self._root)
+
+    @property
+    def _own_layers(self) -> list[str]:
+        return list(self._root["layers"]) if "layers" in self._root else []
+
+    def var(self, layer: str) -> Frame:
+        """Return the annotations of a matrix's genes."""
+        path = "raw/var" if self._at(layer) == "raw/X" else "var"
+        return TreeFrame(self._root[path], f"{self._path}: {path}")
+
+    def _at(self, layer: str) -> str:
+        if layer in self._own_layers:
+            return f"layers/{layer}"
+        return "raw/X" if layer == "raw" else "X"
+
+    @contextmanager
+    def rows(self, layer: str) -> Iterator[Rows]:
+        """Give the cells of a matrix. A CSC matrix is laid out by cells in temporary files first.
+
+        Raises
+        ------
+        FileError
+            If it is no matrix, or broken.
+        """
+        where = f"{self._path}: {layer}"
+        with tempfile.TemporaryDirectory(prefix="scvec-") as folder:
+            with reading(where):
+                element = self._root[self._at(layer)]
+                rows = open_rows(element, where, Path(folder))
+                if isinstance(rows, CsrRows) and not (isinstance(self._path, Uri) and self._path.is_http):
+                    _refuse_gaps(element)
+            yield rows
 
 
-def _element_path(file: h5py.File, key: str) -> str:
-    if key in file.get("layers", ()):
-        return f"layers/{key}"
-    return "raw/X" if key == "raw" else "X"
+def open_rows(element: Any, where: str, folder: Path) -> Rows:
+    """Return the rows of a matrix of HDF5 or zarr, with temporary files in `folder`.
+
+    Raises
+    ------
+    FileError
+        If the element is not a matrix.
+    ValueError
+        If it is broken.
+    """
+    if hasattr(element, "shape") and len(element.shape) == 2:
+        return DenseRows(element)
+    form = ENCODINGS.get(str(element.attrs.get("encoding-type")))
+    if form is None or not {"data", "indices", "indptr"} <= set(element):
+        raise FileError(f"{where} is no matrix", "CSR, CSC or dense values", "write the file again with anndata")
+    shape = (int(element.attrs["shape"][0]), int(element.attrs["shape"][1]))
+    indptr = np.asarray(element["indptr"][:], np.int64)
+    if form == "csr":
+        return CsrRows(element["data"], element["indices"], indptr, shape)
+    CsrRows(element["data"], element["indices"], indptr, shape[::-1])  # raises, where they do not fit
+    return by_cells(element, indptr, shape, folder)
 
 
-def _sample(rows: Rows) -> sp.csr_matrix[np.float32]:
-    n_cells = rows.shape[0]
-    starts = np.unique(np.linspace(0, max(0, n_cells - SAMPLE_BLOCK_CELLS), SAMPLE_BLOCKS, dtype=int))
-    blocks = [rows.read(int(start), min(int(start) + SAMPLE_BLOCK_CELLS, n_cells)) for start in starts]
-    return sp.csr_matrix(sp.vstack(blocks, format="csr"))
+def _refuse_gaps(element: Any) -> None:
+    """Raise `ValueError` if a sparse matrix of zarr lacks chunks: zarr takes what is missing for zeros.
+
+    Chunks of nothing but zeros are not written: no value kept is zero, and of a cell only one has the column zero.
+    """
+    for name in ("data", "indices"):
+        array = element[name]
+        lacking = array.nchunks - array.nchunks_initialized if hasattr(array, "nchunks_initialized") else 0
+        if lacking and (name == "data" or array.chunks[0] >= element["indptr"].shape[0]):
+            raise ValueError(f"{lacking:,} of the {array.nchunks:,} chunks of its {name} are not there")

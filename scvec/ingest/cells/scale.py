@@ -20,6 +20,10 @@ SAME_TOTAL = 0.01
 """Cells whose expm1 totals differ by less than this (standard deviation / mean) were scaled to one total."""
 
 
+PIECE = 2**15
+"""Values looked at together: 128 kB."""
+
+
 @dataclass(frozen=True, slots=True)
 class Values:
     """What the values of a matrix are.
@@ -99,19 +103,29 @@ def expression(batch: sp.csr_matrix[np.float32], values: Values) -> Totals:
 
 
 def _check_finite(batch: sp.csr_matrix[np.float32], where: str) -> None:
-    if not np.isfinite(batch.data).all():
+    if not len(batch.data):
+        return
+    # NaN and infinity show in the extremes, so that these need no arrays of their own.
+    least = batch.data.min()
+    if not (np.isfinite(least) and np.isfinite(batch.data.max())):
         raise MatrixError(
             f"{where} holds NaN or infinite values",
             "finite values",
             "find out how they came in, and remove them",
         )
-    if len(batch.data) and batch.data.min() < 0:
+    if least < 0:
         raise MatrixError(
-            f"{where} holds negative values (down to {batch.data.min():.4g}): it looks scaled",
+            f"{where} holds negative values (down to {least:.4g}): it looks scaled",
             "counts or log1p values",
             "name a matrix of counts or log1p values with --layer",
         )
 
 
 def _all_whole(batch: sp.csr_matrix[np.float32]) -> bool:
-    return bool((batch.data == np.floor(batch.data)).all())
+    """Whether all values are whole, looked at in pieces that stay in the processor's cache."""
+    whole = np.empty(min(PIECE, len(batch.data)), batch.data.dtype)
+    for start in range(0, len(batch.data), PIECE):
+        piece = batch.data[start : start + PIECE]
+        if not np.array_equal(np.floor(piece, out=whole[: len(piece)]), piece):
+            return False
+    return True

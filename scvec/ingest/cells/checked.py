@@ -1,0 +1,158 @@
+"""One matrix of a file of cells: its scale decided, every value that is handed out checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+
+from scvec.errors import unknown
+from scvec.ingest.cells.frames import Frame, refuse_duplicates
+from scvec.ingest.cells.matrix import Rows
+from scvec.ingest.cells.places import Place, reading
+from scvec.ingest.cells.scale import Scale, Totals, Values, check, expression
+from scvec.types import Ints, Progress, Strings, silent
+
+AskedScale: TypeAlias = Scale | Literal["auto"]
+
+VAR_NAMES = "var_names"
+GENE_KEYS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "gene_ids", "gene_id", "ensembl_id")
+"""Columns of ``var`` in which CELLxGENE, 10x readers and others keep the genes' other names."""
+
+SAMPLE_BLOCKS, SAMPLE_BLOCK_CELLS = 8, 128
+"""What a matrix holds is decided on this many evenly spaced blocks, then checked on every cell."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One matrix of a file, of decided scale.
+
+    Attributes
+    ----------
+    path
+        The file.
+    key
+        ``"X"``, ``"raw"`` or the layer's name.
+    values
+        What it holds.
+    var
+        The annotations of its genes.
+    rows
+        Its cells.
+    sample
+        Some cells from all over it, where these were read to decide what it holds.
+    """
+
+    path: Place
+    key: str
+    values: Values
+    var: Frame
+    rows: Rows
+    sample: sp.csr_matrix[np.float32] | None = field(default=None, repr=False)
+
+    @property
+    def where(self) -> str:
+        """The file and the matrix, for messages."""
+        return f"{self.path}: {self.key}"
+
+    @property
+    def n_genes(self) -> int:
+        """Its columns."""
+        return self.rows.shape[1]
+
+    @cached_property
+    def sampled_totals(self) -> Totals:
+        """(n_genes,) expression of each gene in some thousand cells: what their names are judged by."""
+        sample = read_sample(self.rows, self.where) if self.sample is None else self.sample
+        return expression(sample, self.values)
+
+    @property
+    def gene_keys(self) -> list[str]:
+        """Where its genes may be named: ``var_names``, and those columns of ``var`` that are called as is usual."""
+        return [VAR_NAMES, *(key for key in GENE_KEYS if key in self.var.keys)]
+
+    def gene_names(self, key: str = VAR_NAMES) -> Strings:
+        """Return (n_genes,) what its genes are called in ``var_names`` or a column of ``var``; "" where it is missing.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If there is no such column.
+        DuplicateNameError
+            If ``var_names`` has a name twice. In a column a gene may have several rows.
+        """
+        if key == VAR_NAMES:
+            names = self.var.names()
+            cure = "name a column of var with --gene-key, or adata.var_names_make_unique()"
+            refuse_duplicates(names, f"{self.where}: gene", cure)
+            return names
+        if key not in self.var.keys:
+            raise unknown("var column for --gene-key", key, [VAR_NAMES, *self.var.keys], self.path)
+        return self.var.column(key).gene_names()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return which matrix it is and what it holds, as JSON types."""
+        return {"key": self.key, "scale": self.values.scale, "log1p_total": self.values.log1p_total}
+
+    def batches(
+        self, title: str, progress: Progress = silent, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, sp.csr_matrix[np.float32]]]:
+        """Yield (first cell, values) for the cells from `start` to `stop`, all by default, in order and checked.
+
+        Raises
+        ------
+        MatrixError
+            If a value is not what the matrix holds.
+        FileError
+            If the file breaks off.
+        """
+        end, step = self.rows.shape[0] if stop is None else min(stop, self.rows.shape[0]), self.rows.batch_cells()
+        with progress(title, max(0, end - start)) as advance:
+            for first in range(start, end, step):
+                last = min(first + step, end)
+                with reading(self.where):
+                    batch = self.rows.read(first, last)
+                check(batch, self.values, self.where)
+                yield first, batch
+                advance(last - first)
+
+    def take(self, cells: Ints) -> sp.csr_matrix[np.float32]:
+        """Return (m, n_genes) some cells, checked; what lies between them is not read, but for what a chunk brings.
+
+        Parameters
+        ----------
+        cells
+            (m,) their positions, ascending.
+
+        Raises
+        ------
+        ValueError
+            If they do not ascend, or are not there.
+        MatrixError, FileError
+            As `batches` does.
+        """
+        cells = np.asarray(cells, np.int64)
+        if len(cells) and (cells[0] < 0 or cells[-1] >= self.rows.shape[0] or (np.diff(cells) < 0).any()):
+            raise ValueError(f"positions from 0 to {self.rows.shape[0] - 1:,} that ascend are wanted")
+        parts = [sp.csr_matrix(np.zeros((0, self.n_genes), np.float32))]
+        for first, last in self.rows.together(cells):
+            wanted = cells[first:last]
+            with reading(self.where):
+                block = self.rows.read(int(wanted[0]), int(wanted[-1]) + 1)
+            whole = block.shape[0] == len(wanted) and bool((np.diff(wanted) == 1).all())
+            parts.append(block if whole else sp.csr_matrix(block[wanted - wanted[0]]))
+            check(parts[-1], self.values, self.where)
+        return sp.csr_matrix(sp.vstack(parts, format="csr"))
+
+
+def read_sample(rows: Rows, where: str) -> sp.csr_matrix[np.float32]:
+    """Return some cells from all over a matrix: what it holds is decided on them."""
+    n_cells = rows.shape[0]
+    starts = np.unique(np.linspace(0, max(0, n_cells - SAMPLE_BLOCK_CELLS), SAMPLE_BLOCKS, dtype=int))
+    with reading(where):
+        blocks = [rows.read(int(start), min(int(start) + SAMPLE_BLOCK_CELLS, n_cells)) for start in starts]
+    return sp.csr_matrix(sp.vstack(blocks, format="csr"))

@@ -1,0 +1,180 @@
+"""An open file of cells, whatever its format: names, annotations, matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from scvec.errors import FileError, InputError, LabelError, MatrixError, unknown
+from scvec.ingest.cells.checked import AskedScale, Matrix, read_sample
+from scvec.ingest.cells.frames import Column, Frame, Table, refuse_duplicates
+from scvec.ingest.cells.matrix import Rows
+from scvec.ingest.cells.places import Place, fingerprint, n_bytes
+from scvec.ingest.cells.scale import Values, decide
+from scvec.types import Ints, Strings
+
+
+class Source(Protocol):
+    """What a format gives of a file of cells."""
+
+    @property
+    def obs(self) -> Frame:
+        """The annotations of the cells."""
+        ...
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the matrices."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of the file, a line each."""
+        ...
+
+    def var(self, layer: str) -> Frame:
+        """Return the annotations of a matrix's genes."""
+        ...
+
+    def rows(self, layer: str) -> AbstractContextManager[Rows]:
+        """Give the cells of a matrix."""
+        ...
+
+
+class CellFile:
+    """An open file of cells. Get one from `open_cells`.
+
+    Attributes
+    ----------
+    path
+        Where it is: a path, or the URI of a remote file.
+    notes
+        What a reader should know of the file, a line each.
+    """
+
+    def __init__(self, path: Place, members: list[Place], source: Source, table: Table | None) -> None:
+        self.path, self.notes = path, source.notes
+        self._members, self._source, self._table = members, source, table
+        self._table_rows: Ints | None = None
+
+    @cached_property
+    def obs_names(self) -> Strings:
+        """(n_obs,) the cells' names, each one once."""
+        names = self._source.obs.names()
+        refuse_duplicates(names, f"{self.path}: cell", "adata.obs_names_make_unique()")
+        if not len(names):
+            raise InputError(f"{self.path} has no cells", "at least one", "check what wrote it")
+        return names
+
+    @property
+    def obs_keys(self) -> list[str]:
+        """The names of the cells' annotations, those of the table of annotations behind the file's own."""
+        own, added = self._source.obs.keys, [] if self._table is None else self._table.keys
+        return [*own, *(key for key in added if key not in own)]
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the matrices there are."""
+        return self._source.layers
+
+    def fingerprint(self) -> str:
+        """Return a hash that is another one when the file, or its table of annotations, is changed.
+
+        Of sizes and times of change, or of a remote file's ETag; the contents are not read.
+
+        Raises
+        ------
+        FileError
+            If the file is no longer there.
+        """
+        return fingerprint(self._members if self._table is None else [*self._members, self._table.where])
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of the file, or of all in the folder."""
+        return n_bytes(self._members)
+
+    def labels(self, key: str, option: str) -> Strings:
+        """Return (n_obs,) an annotation as strings; `option` is how it was asked for.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If there is no such annotation.
+        LabelError
+            If values are missing.
+        """
+        if key not in self.obs_keys:
+            raise unknown(f"obs column for {option}", key, self.obs_keys, self.path)
+        labels, absent = self._column(key).labels()
+        if absent.any():
+            first = self.obs_names[int(np.argmax(absent))]
+            raise LabelError(
+                f"{self.path}: obs[{key!r}] lacks {int(absent.sum()):,} of {len(labels):,} values ({first}, ...)",
+                "a value for every cell",
+                "drop those cells or fill them in",
+            )
+        return labels
+
+    def _column(self, key: str) -> Column:
+        if self._table is not None and key in self._table.keys:
+            return self._table.column(key, self._rows_of(self._table))
+        return self._source.obs.column(key)
+
+    def _rows_of(self, table: Table) -> Ints:
+        if self._table_rows is None:
+            self._table_rows = table.rows_of(self.obs_names, self.path)
+        return self._table_rows
+
+    @contextmanager
+    def matrix(self, layer: str | None = None, scale: AskedScale | Values = "auto") -> Iterator[Matrix]:
+        """Give one of the matrices: `layer`, ``"raw"``, or ``"X"`` (the default).
+
+        `scale` is what it is to hold, or `Values` that were decided before: these are taken as they are, and nothing
+        is read of the matrix until it is asked for.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If there is no such matrix.
+        MatrixError
+            If it holds neither counts nor log1p values, or not `scale`; the message names those that would do.
+        """
+        key = layer or "X"
+        if key not in self.layers:
+            raise unknown("matrix for --layer", key, self.layers, self.path)
+        try:
+            with self._source.rows(key) as rows:
+                yield self._decided(key, rows, scale)
+        except MatrixError as error:
+            fits = [other for other in self.layers if other != key and self._would_do(other)]
+            if not fits:
+                raise
+            cure = f"this file has such values elsewhere: use --layer {' or --layer '.join(fits)}"
+            raise MatrixError(error.seen, error.wanted, cure) from error
+
+    def _decided(self, key: str, rows: Rows, scale: AskedScale | Values) -> Matrix:
+        where, var = f"{self.path}: {key}", self._source.var(key)
+        wanted = (len(self.obs_names), len(var.names()))
+        if rows.shape != wanted:
+            raise FileError(
+                f"{where} has the shape {rows.shape} for {wanted[0]} cells and {wanted[1]} genes",
+                "a matrix that fits its names",
+                "write the file again",
+            )
+        if isinstance(scale, Values):
+            return Matrix(self.path, key, scale, var, rows)
+        sample = read_sample(rows, where)
+        return Matrix(self.path, key, decide(sample, scale, where), var, rows, sample)
+
+    def _would_do(self, key: str) -> bool:
+        try:
+            with self._source.rows(key) as rows:
+                self._decided(key, rows, "auto")
+        except InputError:
+            return False
+        return True

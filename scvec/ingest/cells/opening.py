@@ -1,0 +1,139 @@
+"""Which format a file of cells has, and opening it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from scvec.errors import FileError
+from scvec.ingest.cells.file import CellFile, Source
+from scvec.ingest.cells.frames import read_table
+from scvec.ingest.cells.h5ad import AnnDataSource
+from scvec.ingest.cells.places import Place, Uri, place, reading
+from scvec.ingest.cells.tenx import is_tenx, market_file, market_members, open_market, open_tenx
+
+WANTED = "an h5ad, a zarr store of AnnData, or 10x's .h5 or folder with matrix.mtx"
+HDF5_ENDINGS = (".h5ad", ".h5", ".hdf5")
+MARKET_ENDINGS = ("matrix.mtx", "matrix.mtx.gz")
+ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
+
+
+@contextmanager
+def open_cells(path: str | Path, obs: str | Path | None = None) -> Iterator[CellFile]:
+    """Open a file of cells for reading, whatever its format: what is in it decides, not its name.
+
+    Parameters
+    ----------
+    path
+        An h5ad; a zarr store of AnnData, format 2 or 3, a folder or a local ``.zip``; Cell Ranger's ``.h5``; the folder
+        of its ``matrix.mtx``, or that file itself, with barcodes and features beside it. Or the URI of one of these,
+        as fsspec knows it: ``s3://``, ``https://`` ...
+    obs
+        A table of annotations, CSV, TSV or Parquet, with the cells' names in the first column: every cell of the file
+        must be in it, other rows are ignored, and its columns stand in place of those that the file has by the same
+        names.
+
+    Raises
+    ------
+    FileError
+        If it is missing, truncated, not to be read, or of another format.
+    InputError
+        If the protocol of a URI, or the ending of `obs`, is not known.
+    MissingDependencyError
+        If the package of the protocol is not installed.
+    """
+    where = place(path)
+    with ExitStack() as stack:
+        table = None if obs is None else read_table(obs)
+        members = [where]
+        if matrix := _market(where):
+            members = market_members(matrix)
+            source: Source = open_market(where, members, stack)
+        elif is_zarr(where):
+            source = AnnDataSource(where, _zarr_root(where, stack))
+            if isinstance(where, Uri) and where.is_http:  # which lists no folders
+                members = [one for mark in ZARR_MARKS if (one := where / mark).exists()]
+        else:
+            source = _hdf5_source(where, stack)
+        yield CellFile(where, members, source, table)
+
+
+def is_h5ad(path: str | Path) -> bool:
+    """Whether a file that can be opened is an h5ad: what a copy can be added to."""
+    where = place(path)
+    if _market(where) or is_zarr(where):
+        return False
+    with ExitStack() as stack:
+        return isinstance(_hdf5_source(where, stack), AnnDataSource)
+
+
+def is_zarr(where: Place) -> bool:
+    """Whether a place is a zarr store, by the files that mark one."""
+    if where.suffix in HDF5_ENDINGS and not _is_folder(where):
+        return False
+    if where.suffix == ".zip":
+        return True
+    return _is_folder(where) and any((where / mark).exists() for mark in ZARR_MARKS)
+
+
+def _is_folder(where: Place) -> bool:
+    # What a web server has can be looked for, and not listed.
+    return where.suffix not in HDF5_ENDINGS if isinstance(where, Uri) else where.is_dir()
+
+
+def _market(where: Place) -> Place | None:
+    if where.name.endswith(MARKET_ENDINGS):
+        return where
+    return market_file(where) if _is_folder(where) else None
+
+
+def _zarr_root(where: Place, stack: ExitStack) -> Any:
+    import zarr
+    from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+    from zarr.storage import FsspecStore, LocalStore, ZipStore
+
+    if isinstance(where, Uri) and where.suffix == ".zip":
+        raise FileError(f"{where} is an archive", "a zarr store as a folder, or a local archive", "unpack or fetch it")
+    with reading(str(where)):
+        if isinstance(where, Uri):
+            # The file system that all else is read through: one of zarr's own would leave its connections open.
+            shared = AsyncFileSystemWrapper(where.fs, asynchronous=True)
+            store: Any = FsspecStore(shared, read_only=True, path=where.fs._strip_protocol(where.uri))
+        else:
+            store = ZipStore(where, mode="r") if where.suffix == ".zip" else LocalStore(where, read_only=True)
+        root = zarr.open_group(store, mode="r")
+        stack.callback(store.close)
+        if not {"obs", "var"} <= set(root):
+            raise FileError(f"{where} is zarr without obs and var", WANTED, "write it with anndata")
+    return root
+
+
+def _hdf5_source(where: Place, stack: ExitStack) -> Source:
+    file = stack.enter_context(_hdf5(where, stack))
+    with reading(str(where)):
+        if {"obs", "var"} <= set(file):
+            return AnnDataSource(where, file)
+        if is_tenx(file):
+            return open_tenx(where, file)
+    raise FileError(f"{where} is HDF5 without obs and var, and without 10x's matrix", WANTED, "write it with anndata")
+
+
+def _hdf5(where: Place, stack: ExitStack) -> Any:
+    if isinstance(where, Path) and not where.is_file():
+        said = "is a folder without matrix.mtx, and no zarr store" if where.is_dir() else "is not there"
+        raise FileError(f"{where} {said}", WANTED, "check the path")
+    if isinstance(where, Uri):
+        with reading(str(where)):
+            where.fs.info(where.uri)
+            stream = stack.enter_context(where.open_blocks())
+        if not stream.seekable():
+            raise FileError(f"{where}: the server sends files whole only", "one that heeds Range", "fetch the file")
+    try:
+        return h5py.File(where if isinstance(where, Path) else stream, "r")
+    except OSError as error:
+        why = "is truncated" if "truncated" in str(error) else "cannot be opened as HDF5"
+        raise FileError(f"{where} {why}", WANTED, "fetch or write it again") from error

@@ -1,0 +1,233 @@
+"""Matrices as 10x Genomics' Cell Ranger writes them, as HDF5 or as a folder of text."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+
+from scvec.errors import FileError
+from scvec.ingest.cells.frames import Frame, Named
+from scvec.ingest.cells.market import read_market
+from scvec.ingest.cells.matrix import ColumnsOf, CsrRows, Rows
+from scvec.ingest.cells.places import Place, reading
+from scvec.types import Ints, Strings
+
+GENES = "Gene Expression"
+"""The type of features that are a cell's genes."""
+
+SYMBOLS = "gene_symbols"
+
+ARRAYS = {"barcodes", "data", "indices", "indptr", "shape"}
+
+
+class _Whole(Protocol):
+    """Gives all features of all cells, whatever their type."""
+
+    def __call__(self) -> Rows: ...
+
+
+class TenxSource:
+    """Cells by their barcodes; genes by their Ensembl ids, with ``gene_symbols``.
+
+    Symbols are not the names, as several genes share one. Features that are no genes, such as antibodies, are left out.
+
+    Parameters
+    ----------
+    path
+        Where it is.
+    cells
+        (n_obs,) the barcodes.
+    features
+        Ids, symbols and types of all features.
+    whole
+        Gives the matrix of all features.
+
+    Raises
+    ------
+    FileError
+        If no feature is a gene.
+    """
+
+    def __init__(self, path: Place, cells: Strings, features: dict[str, Strings], whole: _Whole) -> None:
+        self._whole = whole
+        types: Strings = features["types"]
+        self._n_features = len(types)
+        self._genes: Ints = np.flatnonzero(types == GENES)
+        others = Counter(types[types != GENES].tolist())
+        if not len(self._genes):
+            seen = ", ".join(others) or "none at all"
+            raise FileError(f"{path} has no features of the type {GENES} ({seen})", "some", "name another file")
+        self._cells = Named(cells, {})
+        symbols = {SYMBOLS: features["symbols"][self._genes]} if "symbols" in features else {}
+        self._var = Named(features["ids"][self._genes], symbols)
+        parts = ", ".join(f"{n:,} {kind}" for kind, n in others.most_common())
+        self.notes = (f"{sum(others.values()):,} features are no genes and are left out: {parts}",) if others else ()
+
+    @property
+    def obs(self) -> Frame:
+        """The barcodes; there are no annotations."""
+        return self._cells
+
+    @property
+    def layers(self) -> list[str]:
+        """There is one matrix."""
+        return ["X"]
+
+    def var(self, layer: str) -> Frame:
+        """Return the genes."""
+        del layer
+        return self._var
+
+    @contextmanager
+    def rows(self, layer: str) -> Iterator[Rows]:
+        """Give the cells with their genes."""
+        del layer
+        rows = self._whole()
+        fits = rows.shape == (len(self._cells.names()), self._n_features)
+        yield ColumnsOf(rows, self._genes) if fits and len(self._genes) < self._n_features else rows
+
+
+def is_tenx(file: Any) -> bool:
+    """Whether an open HDF5 file is a matrix of 10x: of version 3, or of version 2 with a group for each genome."""
+    return bool(_groups(file))
+
+
+def _groups(file: Any) -> list[str]:
+    groups = [key for key in file if hasattr(file[key], "keys")]
+    return [key for key in groups if set(file[key]) >= ARRAYS]
+
+
+def open_tenx(path: Place, file: Any) -> TenxSource:
+    """Return the cells of an open HDF5 file of Cell Ranger.
+
+    Raises
+    ------
+    FileError
+        If it is broken, or has several genomes.
+    """
+    groups = _groups(file)
+    with reading(str(path)):
+        group = file[groups[0]]
+        cells = _decoded(group["barcodes"])
+        genomes: list[str] = groups
+        if "features" in group:
+            of = group["features"]
+            features = {
+                "ids": _decoded(of["id"]),
+                "symbols": _decoded(of["name"]),
+                "types": _decoded(of["feature_type"]),
+            }
+            if "genome" in of:
+                found = _decoded(of["genome"])[features["types"] == GENES]
+                genomes = sorted(set(found.tolist()))
+        else:
+            features = {"ids": _decoded(group["genes"]), "symbols": _decoded(group["gene_names"])}
+            features["types"] = np.full(len(features["ids"]), GENES, object)
+        n_features, n_cells = (int(one) for one in group["shape"][:])
+    if len(genomes) > 1:
+        raise FileError(
+            f"{path} has genes of several genomes: {', '.join(genomes)}",
+            "those of one",
+            f"scanpy.read_10x_h5({str(path)!r}, genome={genomes[0]!r}).write_h5ad(...) and give that file",
+        )
+
+    def whole() -> Rows:
+        # Its columns are the cells: a CSC matrix of features by cells is a CSR matrix of cells.
+        with reading(str(path)):
+            return CsrRows(group["data"], group["indices"], group["indptr"][:], (n_cells, n_features))
+
+    return TenxSource(path, cells, features, whole)
+
+
+def _decoded(dataset: Any) -> Strings:
+    """Return (n,) strings that are kept as bytes of one width, or of any."""
+    values = dataset[:]
+    if values.dtype.kind == "S":
+        return np.strings.decode(values, "utf-8").astype(object)
+    return np.array([one.decode() if isinstance(one, bytes) else str(one) for one in values], dtype=object)
+
+
+def market_file(folder: Place) -> Place | None:
+    """Return the matrix of a folder of Cell Ranger; None if there is none."""
+    found = (folder / name for name in ("matrix.mtx.gz", "matrix.mtx"))
+    return next((one for one in found if one.exists()), None)
+
+
+def market_members(matrix: Place) -> list[Place]:
+    """Return the matrix with the files of barcodes and features beside it, which share what stands before ``matrix``.
+
+    Raises
+    ------
+    FileError
+        If one is missing.
+    """
+    if not matrix.exists():
+        raise FileError(f"{matrix} is not there", "a matrix of Cell Ranger", "check the path")
+    folder, prefix = matrix.parent, matrix.name.removesuffix(".gz").removesuffix("matrix.mtx")
+    members = [matrix]
+    for names in (("barcodes.tsv",), ("features.tsv", "genes.tsv")):
+        asked = [f"{prefix}{name}{gz}" for name in names for gz in (".gz", "")]
+        found = next((folder / name for name in asked if (folder / name).exists()), None)
+        if found is None:
+            raise FileError(f"{folder} has {matrix.name} without {' or '.join(asked)}", "both", "fetch it too")
+        members.append(found)
+    return members
+
+
+def open_market(path: Place, members: list[Place], stack: ExitStack) -> TenxSource:
+    """Return the cells of a folder of Cell Ranger: matrix, barcodes, features.
+
+    The text of the matrix is read once, when it is first asked for, into temporary files that `stack` removes.
+
+    Raises
+    ------
+    FileError
+        If a file is missing, truncated or no such table.
+    """
+    matrix, barcodes, features = members
+    cells = _lines(barcodes)
+    table = [line.split("\t") for line in _lines(features).tolist()]
+    widths = {len(row) for row in table}
+    if len(widths) > 1:
+        raise FileError(
+            f"{features} has rows of {min(widths)} and of {max(widths)} columns", "a table", "fetch it again"
+        )
+    columns = [np.array(column, dtype=object) for column in zip(*table, strict=True)] or [np.empty(0, object)]
+    found = dict(zip(("ids", "symbols", "types"), columns, strict=False))
+    found.setdefault("types", np.full(len(table), GENES, object))
+    made: list[Rows] = []
+
+    def whole() -> Rows:
+        if not made:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scvec-")))
+            with reading(str(matrix)), opened(matrix) as stream:
+                made.append(read_market(stream, (len(cells), len(table)), folder))
+        return made[0]
+
+    return TenxSource(path, cells, found, whole)
+
+
+@contextmanager
+def opened(file: Place) -> Iterator[IO[bytes]]:
+    """Give the bytes of a file, decompressed if its name ends in ``.gz``."""
+    with file.open("rb") as stream:
+        if file.name.endswith(".gz"):
+            with gzip.open(stream, "rb") as plain:
+                yield plain  # type: ignore[misc]  # GzipFile reads as IO[bytes] does
+        else:
+            yield stream
+
+
+def _lines(file: Place) -> Strings:
+    with reading(str(file)), opened(file) as stream:
+        lines = stream.read().decode("utf-8").splitlines()
+    names = np.empty(len(lines), object)
+    names[:] = lines
+    return names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from scvec.embed.projection import Projection, aligner, embed, fit, measured, normalise, top_genes
-from scvec.embed.sample import Sample, draw
+from scvec.embed.sample import Part, Sample, draw
 from scvec.errors import InputError, MismatchError
 from scvec.ingest import GeneTexts
 from scvec.ingest.cells.scale import Values, expression
@@ -88,15 +87,13 @@ def test_expression_is_an_svd_of_the_reference() -> None:
 
 
 def drawn(x: Any, labels: Any, n: int, seed: int = 0, values: Values = COUNTS, **recipe: Any) -> Sample:
-    """Draw cells, seven at a time; the batch of each is its row."""
-
-    def batches(_title: str) -> Iterator[tuple[int, Any]]:
-        for start in range(0, x.shape[0], 7):
-            yield start, x[start : start + 7]
-
-    rows = np.array([str(i) for i in range(x.shape[0])], dtype=object)
-    asked = replace(RECIPES["genept-w"], fit_cells=n, random_state=seed, **recipe)
-    return draw(asked, MATCH, batches, values, np.array(labels, dtype=object), rows)
+    """Draw cells from files of seven; the batch of each is its row."""
+    rows, named = (np.array(one, dtype=object) for one in ([str(i) for i in range(x.shape[0])], labels))
+    parts = [
+        Part(MATCH, values, named[here], rows[here], x[here].__getitem__)
+        for here in (slice(start, start + 7) for start in range(0, x.shape[0], 7))
+    ]
+    return draw(replace(RECIPES["genept-w"], fit_cells=n, random_state=seed, **recipe), MATCH.genes, parts)
 
 
 def rows_of(sample: Sample) -> list[int]:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.embed.kernel import farthest
 from scvec.embed.projection import Mask
 from scvec.embed.refine.train import Moments
-from scvec.embed.refine.views import unit_rows
 from scvec.embed.sample import Sample
+from scvec.files import save_arrays
 from scvec.types import Floats, Ints, freeze
 
 ARRAYS = ("gene_ids", "labels", "power", "composition")
@@ -73,28 +74,15 @@ class Profiles:
             (n,) how much the `N_ODD` genes farthest above the label's mean cell are above it, added up, in units of the
             cell's length; 0 for a cell without label.
         genes
-            (n, N_ODD) positions of these genes, the oddest first; -1 where there are fewer.
+            (n, N_ODD) positions of these genes, the oddest first, of equally odd ones that which stands first in the
+            matrix; -1 where there are fewer.
         """
-        cells = unit_rows(known)
         seen = np.float32(np.sqrt(self.power[measured].sum(dtype=np.float64)))
-        called = np.repeat(codes, np.diff(cells.indptr))
-        above = cells.data * seen - self.labels[called, cells.indices]
-        excess, genes = np.zeros(len(codes), np.float32), np.full((len(codes), N_ODD), -1, np.int64)
-        for i in np.flatnonzero(codes >= 0):
-            start, stop = cells.indptr[i], cells.indptr[i + 1]
-            own = above[start:stop]
-            top = np.argpartition(-own, N_ODD)[:N_ODD] if len(own) > N_ODD else np.arange(len(own))
-            top = top[np.argsort(-own[top], kind="stable")]
-            top = top[own[top] > 0]
-            excess[i] = own[top].sum()
-            genes[i, : len(top)] = cells.indices[start:stop][top]
-        return excess, genes
+        return farthest(known, self.labels, codes, seen, N_ODD)
 
     def save(self, path: Path) -> None:
         """Write it as safetensors."""
-        from safetensors.numpy import save_file
-
-        save_file({name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}, path)
+        save_arrays(path, {name: getattr(self, name) for name in ARRAYS})
 
     @classmethod
     def load(cls, path: Path) -> Profiles:

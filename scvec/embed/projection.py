@@ -10,7 +10,9 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.embed import kernel
 from scvec.errors import InputError, MismatchError
+from scvec.files import save_arrays
 from scvec.ingest.cells.scale import Values
 from scvec.ingest.matching import GeneMatch
 from scvec.spec import Recipe
@@ -40,10 +42,11 @@ class Embedding(Protocol):
         """Length of a cell vector."""
         ...
 
-    def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask) -> tuple[Floats, Mask]:
+    def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask, device: str = "cpu") -> tuple[Floats, Mask]:
         """Return (n, d) vectors of length one of (n, g) log-normalised cells, and (n,) which of them are empty.
 
-        `measured` is (g,) True for the genes that the cells' matrix has at all. An empty cell's vector is zero.
+        `measured` is (g,) True for the genes that the cells' matrix has at all. An empty cell's vector is zero. The
+        product with the genes' weights is taken on `device`.
         """
         ...
 
@@ -82,22 +85,22 @@ class Projection:
         """Length of a cell vector."""
         return int(self.weights.shape[1])
 
-    def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask) -> tuple[Floats, Mask]:
+    def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask, device: str = "cpu") -> tuple[Floats, Mask]:
         """Return vectors of length one; see `Embedding`. What is not measured counts as not expressed."""
         del measured
         if self.recipe.top_n is not None:
             known = top_genes(known, self.recipe.top_n)
-        vectors = _means(known, self.weights)
+        # A mean and not a sum, for a centre to be subtracted: sums of cells with many genes lie on its one side, sums
+        # of those with few on the other.
+        vectors = kernel.project(known, self.weights, "sum", device)
         # A cell without expression stays zero: minus the centre it would look like one.
         vectors[np.diff(known.indptr) > 0] -= self.centre
         return to_unit(vectors)
 
     def save(self, path: Path) -> None:
         """Write the arrays as safetensors; the recipe goes into the atlas's manifest."""
-        from safetensors.numpy import save_file
-
-        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ("gene_ids", "weights", "centre")}
-        save_file(arrays, path, metadata={"recipe_sha256": self.recipe.sha256()})
+        arrays = {name: getattr(self, name) for name in ("gene_ids", "weights", "centre")}
+        save_arrays(path, arrays, {"recipe_sha256": self.recipe.sha256()})
 
     @classmethod
     def load(cls, path: Path, recipe: Recipe) -> Projection:
@@ -136,12 +139,17 @@ def fit(recipe: Recipe, gene_ids: Ints, gene_vectors: Floats | None, logged: sp.
     weights = _svd(logged, recipe) if gene_vectors is None else gene_vectors
     centre = np.zeros(weights.shape[1], np.float32)
     if recipe.centre:
-        centre = np.asarray(_means(logged, weights).mean(axis=0, dtype=np.float64), np.float32)
+        centre = np.asarray(kernel.project(logged, weights, "sum").mean(axis=0, dtype=np.float64), np.float32)
     return Projection(recipe, gene_ids, weights, centre)
 
 
 def embed(
-    embedding: Embedding, batch: sp.csr_matrix[np.float32], values: Values, columns: sp.csr_matrix[np.float32]
+    embedding: Embedding,
+    batch: sp.csr_matrix[np.float32],
+    values: Values,
+    columns: sp.csr_matrix[np.float32],
+    share: float | None = None,
+    device: str = "cpu",
 ) -> tuple[Floats, Mask]:
     """Embed a batch of cells as they are in a matrix.
 
@@ -155,6 +163,10 @@ def embed(
         What they hold.
     columns
         Of the matrix, from `aligner`.
+    share
+        As in `normalise`.
+    device
+        Where.
 
     Returns
     -------
@@ -163,7 +175,8 @@ def embed(
     empty
         (n,) True for a cell without expression on the genes of `embedding`, or whose vector is zero.
     """
-    return embedding.vectors(normalise(batch, values, embedding.recipe.target_sum, columns), measured(columns))
+    known = normalise(batch, values, embedding.recipe.target_sum, columns, share)
+    return embedding.vectors(known, measured(columns), device)
 
 
 def measured(columns: sp.csr_matrix[np.float32]) -> Mask:
@@ -197,18 +210,7 @@ def normalise(
         With it, the genes that `columns` knows add up to this share of `target_sum`, whatever else a cell expresses: so
         that a matrix of few genes is on the scale of one that has all.
     """
-    linear = batch.astype(np.float64)
-    if values.scale == "log1p":
-        linear.data = np.expm1(linear.data)
-    known = linear if columns is None else sp.csr_matrix(linear @ columns)
-    if values.scale == "counts" or values.log1p_total is not None:
-        totals = np.asarray((linear if share is None else known).sum(axis=1)).ravel()
-        if share is None and values.log1p_total is not None:
-            totals[:] = values.log1p_total
-        scale = target_sum * (1.0 if share is None else share) / np.where(totals > 0, totals, 1)
-        known.data = known.data * np.repeat(scale, np.diff(known.indptr))
-    known.data = np.log1p(known.data)
-    return known.astype(np.float32)
+    return kernel.normalise(batch, values, target_sum, columns, share)
 
 
 def top_genes(batch: sp.csr_matrix[np.float32], n: int) -> sp.csr_matrix[np.float32]:
@@ -240,16 +242,6 @@ def _svd(logged: sp.csr_matrix[np.float32], recipe: Recipe) -> Floats:
             "give a larger reference, or a recipe file with a smaller dimension",
         )
     return np.asarray(TruncatedSVD(dimension, random_state=recipe.random_state).fit(logged).components_.T, np.float32)
-
-
-def _means(logged: sp.csr_matrix[np.float32], weights: Floats) -> Floats:
-    """Return each cell's expression-weighted mean of its genes' weights; zeros for a cell without expression.
-
-    A mean and not a sum, for a centre to be subtracted: sums of cells with many genes lie on its one side, sums of
-    those with few on the other.
-    """
-    totals = np.asarray(logged.sum(axis=1, dtype=np.float64)).ravel()
-    return np.asarray((logged @ weights) / np.where(totals > 0, totals, 1.0)[:, None], np.float32)
 
 
 def to_unit(vectors: Floats) -> tuple[Floats, Mask]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 
-from scvec.embed.projection import Batches, aligner, normalise
+from scvec.arrow import coded
+from scvec.embed.projection import aligner, normalise
 from scvec.ingest.cells.scale import Values
 from scvec.ingest.matching import GeneMatch
 from scvec.spec import Recipe
-from scvec.types import Ints, Strings
+from scvec.types import Ints, Progress, Strings, silent
+
+CHUNK_CELLS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,30 @@ class Sample:
         )
 
 
-def draw(
-    recipe: Recipe, match: GeneMatch, batches: Batches, values: Values, labels: Strings, batch_of: Strings
-) -> Sample:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of the reference, as a sample is drawn from it.
+
+    Attributes
+    ----------
+    match
+        Which of its columns are which genes.
+    values
+        What its matrix holds.
+    labels, batches
+        (N,) label and batch of its cells.
+    take
+        Given (m,) ascending positions, returns these cells as (m, n_vars) values of the matrix.
+    """
+
+    match: GeneMatch
+    values: Values
+    labels: Strings
+    batches: Strings
+    take: Callable[[Ints], sp.csr_matrix[np.float32]]
+
+
+def draw(recipe: Recipe, gene_ids: Ints, parts: Sequence[Part], progress: Progress = silent) -> Sample:
     """Return at most `Recipe.fit_cells` cells, in the reference's order, those without expression left out.
 
     Of a larger reference, every label gives the same number of cells, or all it has.
@@ -72,33 +97,39 @@ def draw(
     ----------
     recipe
         Gives target sum, size and seed.
-    match
-        The reference's genes.
-    batches
-        Goes through the reference once.
-    values
-        What its matrix holds.
-    labels, batch_of
-        (N,) label and batch of all its cells.
+    gene_ids
+        (g,) the genes of the atlas.
+    parts
+        The reference's files.
+    progress
+        Shows the cells read.
     """
-    names, codes = np.unique(labels.astype(str), return_inverse=True)
-    chosen = _fair(codes, recipe.fit_cells, np.random.default_rng(recipe.random_state))
-    columns = aligner(match, match.genes)
-    thins = recipe.refine is not None and recipe.refine.thinning > 0 and values.scale == "counts"
-    logged, counts, totals = [], [], []
-    for start, batch in batches("fitting"):
-        cells = batch[chosen[start : start + batch.shape[0]]]
-        logged.append(normalise(cells, values, recipe.target_sum, columns))
-        if thins:
-            counts.append(sp.csr_matrix(cells @ columns))
-            totals.append(np.asarray(cells.sum(axis=1, dtype=np.float64)).ravel())
+    names, codes = coded(np.concatenate([part.labels for part in parts]))
+    chosen = np.flatnonzero(_fair(codes, recipe.fit_cells, np.random.default_rng(recipe.random_state)))
+    thins = recipe.refine is not None and recipe.refine.thinning > 0
+    thins = thins and all(part.values.scale == "counts" for part in parts)
+    logged, counts, totals, batches = [], [], [], []
+    first = 0
+    with progress("reading a sample", len(chosen)) as advance:
+        for part in parts:
+            columns = aligner(part.match, gene_ids)
+            own = chosen[(chosen >= first) & (chosen < first + len(part.labels))] - first
+            first += len(part.labels)
+            batches.append(part.batches[own])
+            for i in range(0, len(own), CHUNK_CELLS):
+                cells = part.take(own[i : i + CHUNK_CELLS])
+                logged.append(normalise(cells, part.values, recipe.target_sum, columns))
+                if thins:
+                    counts.append(sp.csr_matrix(cells @ columns))
+                    totals.append(np.asarray(cells.sum(axis=1, dtype=np.float64)).ravel())
+                advance(cells.shape[0])
     everything = Sample(
         logged=sp.csr_matrix(sp.vstack(logged, format="csr")),
         counts=sp.csr_matrix(sp.vstack(counts, format="csr")) if thins else None,
-        totals=np.concatenate(totals) if thins else np.ones(int(chosen.sum())),
-        codes=codes[chosen].astype(np.int64),
+        totals=np.concatenate(totals) if thins else np.ones(len(chosen)),
+        codes=codes[chosen],
         names=tuple(names.tolist()),
-        batches=batch_of[chosen],
+        batches=np.concatenate(batches),
     )
     filled = np.flatnonzero(np.diff(everything.logged.indptr) > 0)
     return everything if len(filled) == len(everything) else everything.at(filled)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.embed.kernel import project
 from scvec.embed.projection import Mask, to_unit
-from scvec.embed.refine.views import unit_rows
 from scvec.errors import MismatchError
+from scvec.files import save_arrays
 from scvec.spec import Recipe
 from scvec.types import Floats, Ints, freeze
 
@@ -60,11 +61,11 @@ class Head:
         """Length of a cell vector."""
         return int(self.weights.shape[1])
 
-    def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask) -> tuple[Floats, Mask]:
+    def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask, device: str = "cpu") -> tuple[Floats, Mask]:
         """Return vectors of length one; see `scvec.embed.projection.Embedding`."""
         # Of a cell's length, only the part on the measured genes is seen: on average this share of it.
         seen = np.sqrt(self.power[measured].sum(dtype=np.float64))
-        mapped = (unit_rows(known) @ self.weights) * np.float32(seen)
+        mapped = project(known, self.weights, "length", device) * np.float32(seen)
         mapped += self.bias - (self.mean * measured) @ self.weights
         mapped[np.diff(known.indptr) == 0] = 0
         for start, stop, weight in self.parts:
@@ -73,12 +74,8 @@ class Head:
 
     def save(self, path: Path) -> None:
         """Write the arrays as safetensors; the recipe goes into the atlas's manifest."""
-        from safetensors.numpy import save_file
-
-        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}
-        # One entry: of several, the order would differ from one process to the next.
         about = json.dumps({"recipe_sha256": self.recipe.sha256(), "parts": self.parts})
-        save_file(arrays, path, metadata={"head": about})
+        save_arrays(path, {name: getattr(self, name) for name in ARRAYS}, {"head": about})
 
     @classmethod
     def load(cls, path: Path, recipe: Recipe) -> Head:

@@ -1,0 +1,231 @@
+"""The arithmetic between a matrix's values and cell vectors: normalising, projecting, comparing with labels.
+
+What is here takes and gives SciPy's matrices; the loops are in `scvec.embed.compiled`, and loaded with Numba on the
+first call.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+
+from scvec.errors import MatrixError
+from scvec.ingest.cells.scale import Values
+from scvec.loops import over_rows
+from scvec.types import Floats, Ints, freeze
+
+if TYPE_CHECKING:
+    import torch
+
+By: TypeAlias = Literal["sum", "length"]
+Doubles: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
+Parts: TypeAlias = tuple[Floats, np.ndarray[tuple[int], np.dtype[np.int32]], Ints]
+
+TILE = 64
+"""Columns of the weights that are added up at once: four registers, and of 20,000 genes 5 MB."""
+
+ROWS = 1024
+"""Rows that pass by a tile before the next one is taken."""
+
+_packed: dict[int, tuple[weakref.ref[Floats], Floats]] = {}
+
+
+def normalise(
+    batch: sp.csr_matrix[np.float32],
+    values: Values,
+    target_sum: float,
+    columns: sp.csr_matrix[np.float32] | None,
+    share: float | None,
+) -> sp.csr_matrix[np.float32]:
+    """Return log1p of `batch` scaled to `target_sum` a cell; see `scvec.embed.projection.normalise`.
+
+    Sums and logarithms are float64, of relative error 1e-10; then they are rounded to float32.
+
+    Raises
+    ------
+    MatrixError
+        If the batch has indices of columns that it does not have.
+    """
+    from scvec.embed import compiled
+
+    data, indices, indptr = _parts(batch)
+    n, n_vars = batch.shape
+    gene_of = np.arange(n_vars, dtype=np.int32) if columns is None else _gene_of(columns)
+    n_genes = n_vars if columns is None else columns.shape[1]
+    merges = columns is not None and bool((np.bincount(gene_of[gene_of >= 0], minlength=1) > 1).any())
+    kept, plain = np.zeros(n, np.int64), np.zeros(n, np.bool_)
+
+    def count(lo: int, hi: int) -> None:
+        if not compiled.count(data, indices, indptr, freeze(gene_of), n_genes, merges, kept, plain, lo, hi):
+            raise MatrixError(
+                "a batch of cells has a column index that is out of range",
+                f"indices of 0 to {n_vars - 1:,}",
+                "write the matrix again",
+            )
+
+    over_rows(count, n, ROWS)
+    starts = np.zeros(n + 1, np.int64)
+    np.cumsum(kept, out=starts[1:])
+    normed, genes = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.int32)
+    logged = values.scale == "log1p"
+    if logged and values.log1p_total is None:
+        scaling = compiled.AS_IS
+    elif share is not None:
+        scaling = compiled.OF_KNOWN
+    else:
+        scaling = compiled.FIXED if logged else compiled.OF_ALL
+    how = (logged, scaling, float(values.log1p_total or 0), float(target_sum * (1.0 if share is None else share)))
+
+    def fill(lo: int, hi: int) -> None:
+        out = normed[starts[lo] : starts[hi]], genes[starts[lo] : starts[hi]]
+        compiled.fill(data, indices, indptr, freeze(gene_of), n_genes, plain, starts, *how, *out, lo, hi)
+
+    over_rows(fill, n, ROWS)
+    # SciPy takes the smaller integers where it can, and copies where the two kinds differ.
+    pointers = starts.astype(np.int32) if starts[-1] <= np.iinfo(np.int32).max else starts
+    return sp.csr_matrix((normed, genes, pointers), shape=(n, n_genes))
+
+
+def project(known: sp.csr_matrix[np.float32], weights: Floats, by: By | None = None, device: str = "cpu") -> Floats:
+    """Return (n, d) `known` @ `weights`, each row divided by the sum or by the length of its values.
+
+    On the CPU a row's vector has the same bits in any batch and with any number of threads. Weights that are read-only
+    are kept in the order that the loops read them as long as they live.
+
+    Parameters
+    ----------
+    known
+        (n, g) cells.
+    weights
+        (g, d) genes.
+    by
+        What to divide rows by; None: nothing. An empty row is zero.
+    device
+        ``"cpu"``: the compiled loops; else a device of PyTorch's: ``"cuda"``.
+    """
+    from scvec.embed import compiled
+
+    if known.shape[1] != len(weights):
+        raise ValueError(f"{known.shape[1]} genes of cells and {len(weights)} of weights")
+    data, genes, indptr = _parts(known)
+    n, d = known.shape[0], weights.shape[1]
+    scales = _scales(data, indptr, by)
+    if device != "cpu":
+        return by_torch(known, weights, device) * scales.astype(np.float32)[:, None]
+    packed, out = _kept(weights), np.zeros((n, d), np.float32)
+
+    def rows(lo: int, hi: int) -> None:
+        compiled.project_rows(data, genes, indptr, packed, len(weights), TILE, scales, out, lo, hi)
+
+    over_rows(rows, n, ROWS)
+    return out
+
+
+def by_torch(known: sp.csr_matrix[np.float32], weights: Floats, device: str | torch.device) -> Floats:
+    """Return (n, d) `known` @ `weights`, multiplied on a device of PyTorch's."""
+    import warnings
+
+    import torch
+
+    data, genes, indptr = (torch.from_numpy(np.array(one)) for one in _parts(known))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
+        cells = torch.sparse_csr_tensor(
+            indptr, genes.long(), data, size=known.shape, device=device, check_invariants=False
+        )
+    dense = torch.from_numpy(np.array(weights, np.float32)).to(device)
+    return np.asarray((cells @ dense).cpu().numpy(), np.float32)
+
+
+def farthest(
+    known: sp.csr_matrix[np.float32], labels: Floats, codes: Ints, seen: np.float32, n: int
+) -> tuple[Floats, Ints]:
+    """Return how far the n genes that a cell expresses farthest above its label are above it; see `Profiles.odd`.
+
+    Parameters
+    ----------
+    known
+        (m, g) cells; they are scaled to length `seen`.
+    labels
+        (L, g) mean cells.
+    codes
+        (m,) the label of each; -1 for none.
+    seen
+        Length of a cell.
+    n
+        Genes wanted; of equally far ones those that stand first in the matrix.
+    """
+    from scvec.embed import compiled
+
+    if len(codes) and codes.max() >= len(labels):
+        raise ValueError(f"label {codes.max()} of {len(labels)}")
+    data, genes, indptr = _parts(known)
+    scales = _scales(data, indptr, "length")
+    excess, top = np.zeros(len(codes), np.float32), np.full((len(codes), n), -1, np.int64)
+    means, called = freeze(np.ascontiguousarray(labels, np.float32)), freeze(np.asarray(codes, np.int64))
+
+    def rows(lo: int, hi: int) -> None:
+        compiled.farthest(data, genes, indptr, scales, np.float32(seen), means, called, excess, top, lo, hi)
+
+    over_rows(rows, len(codes), ROWS)
+    return excess, top
+
+
+def _scales(data: Floats, indptr: Ints, by: By | None) -> Doubles:
+    """Return (n,) what rows are to be multiplied by."""
+    from scvec.embed import compiled
+
+    n = len(indptr) - 1
+    scales = np.ones(n)
+    if by is not None:
+        kind = compiled.BY_SUM if by == "sum" else compiled.BY_LENGTH
+        over_rows(lambda lo, hi: compiled.scale_rows(data, indptr, kind, scales, lo, hi), n, ROWS)
+    return scales
+
+
+def _parts(cells: sp.csr_matrix[Any]) -> Parts:
+    """Return data, indices and indptr, read-only and always of the same types: loops are compiled once."""
+    return (
+        freeze(np.ascontiguousarray(cells.data, np.float32)),
+        freeze(np.ascontiguousarray(cells.indices, np.int32)),
+        freeze(np.ascontiguousarray(cells.indptr, np.int64)),
+    )
+
+
+def _gene_of(columns: sp.csr_matrix[np.float32]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """Return (n_vars,) the gene of each column of a matrix, as an aligner's matrix says; -1 for none."""
+    genes = np.diff(columns.indptr)
+    if len(genes) and genes.max() > 1:
+        raise ValueError("a column is of several genes")
+    gene_of = np.full(columns.shape[0], -1, np.int32)
+    gene_of[genes > 0] = columns.indices
+    return gene_of
+
+
+def _kept(weights: Floats) -> Floats:
+    """Return packed weights; those of read-only weights are made once."""
+    if weights.flags.writeable:
+        return _pack(weights)
+    key = id(weights)
+    held = _packed.get(key)
+    if held is None or held[0]() is not weights:
+        held = weakref.ref(weights, lambda _: _packed.pop(key, None)), _pack(weights)
+        _packed[key] = held
+    return held[1]
+
+
+def _pack(weights: Floats) -> Floats:
+    """Return the weights tile by tile, in whole registers: what is read together lies together."""
+    from scvec.embed.compiled import LANES
+
+    g, d = weights.shape
+    padded = -(-d // LANES) * LANES
+    packed = np.zeros(g * padded, np.float32)
+    for first in range(0, padded, TILE):
+        wide = min(TILE, padded - first)
+        tile = packed[g * first : g * (first + wide)].reshape(g, wide)
+        tile[:, : min(wide, d - first)] = weights[:, first : first + wide]
+    return freeze(packed)

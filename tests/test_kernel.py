@@ -1,0 +1,299 @@
+"""The compiled loops, against the plain definitions in float64."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scvec.embed import compiled, kernel
+from scvec.embed.kernel import by_torch, farthest, project
+from scvec.embed.projection import normalise
+from scvec.errors import MatrixError
+from scvec.index.compiled import half_by_bits
+from scvec.index.distances import pair_distances
+from scvec.ingest.cells.scale import Values
+from scvec.loops import EXACT, THREADS, jit, n_threads, over_rows
+from scvec.types import freeze
+
+Form = Literal["counts", "log1p", "unequal"]
+seeds = st.integers(0, 2**31)
+
+
+def cells(seed: int, n: int, g: int, density: float, form: Form = "counts") -> tuple[sp.csr_matrix[np.float32], Values]:
+    """Return cells, some of them empty, in shuffled order of columns, some zeros stored."""
+    rng = np.random.default_rng(seed)
+    dense = rng.poisson(3.0, (n, g)) * (rng.random((n, g)) < density) * (rng.random((n, 1)) < 0.8)
+    values, total = dense.astype(np.float64), None
+    if form != "counts":
+        total = 500.0
+        values = np.log1p(values / np.maximum(values.sum(1, keepdims=True), 1) * total)
+    stored = (dense > 0) | (rng.random((n, g)) < 0.05)
+    rows, columns = np.nonzero(stored)
+    order = np.lexsort((rng.random(len(rows)), rows))
+    data = values[rows, columns][order].astype(np.float32)
+    indptr = np.concatenate([[0], np.cumsum(stored.sum(1))])
+    x = sp.csr_matrix((data, columns[order].astype(np.int32), indptr.astype(np.int64)), shape=(n, g))
+    return x, Values("counts") if form == "counts" else Values("log1p", total if form == "log1p" else None)
+
+
+def plain_normalise(x: Any, values: Values, columns: Any, share: float | None) -> np.ndarray[Any, Any]:
+    dense = x.toarray().astype(np.float64)
+    linear = dense if values.scale == "counts" else np.expm1(dense)
+    known = linear if columns is None else linear @ columns.toarray()
+    if values.scale == "counts" or values.log1p_total is not None:
+        totals = (linear if share is None else known).sum(axis=1)
+        if share is None and values.log1p_total is not None:
+            totals[:] = values.log1p_total
+        known = known * (1e4 * (share or 1.0) / np.where(totals > 0, totals, 1))[:, None]
+    return np.asarray(np.log1p(known))
+
+
+@given(
+    seeds,
+    st.integers(0, 9),
+    st.integers(1, 40),
+    st.floats(0, 1),
+    st.sampled_from(["counts", "log1p", "unequal"]),
+    st.sampled_from(["all", "some", "merged"]),
+    st.sampled_from([None, 0.3]),
+)
+def test_normalising_is_its_definition(
+    seed: int, n: int, g: int, density: float, form: Form, genes: str, share: float | None
+) -> None:
+    """Whether columns are of a gene each, of none, or several of one; in any order, with zeros stored."""
+    x, values = cells(seed, n, g, density, form)
+    rng = np.random.default_rng(seed)
+    columns = None
+    if genes != "all":
+        own = rng.permutation(g)[: max(1, g // 2)]
+        to = rng.permutation(g + 3)[: len(own)] if genes == "some" else rng.integers(0, max(1, g // 3), len(own))
+        columns = sp.csr_matrix((np.ones(len(own), np.float32), (own, to)), shape=(g, g + 3))
+    before = x.copy()
+    known = normalise(x, values, 1e4, columns, share)
+    expected = plain_normalise(x, values, columns, share)
+    assert known.dtype == np.float32
+    assert known.shape == expected.shape
+    np.testing.assert_allclose(known.toarray(), expected, rtol=1e-6)
+    assert (known.data > 0).all(), "an empty cell has no values"
+    assert known.nnz == (expected > 0).sum(), "each gene once"
+    for name in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(getattr(x, name), getattr(before, name))
+
+
+@given(
+    st.lists(st.floats(1e-300, 1e30), min_size=1),
+    st.lists(st.floats(1e-300, 14), min_size=1),
+)
+def test_logarithms_and_powers_are_to_ten_digits(linear: list[float], logged: list[float]) -> None:
+    for x in (*linear, 0.0, 1e-300, 2**0.5 - 1, np.nextafter(2**0.5 - 1, 2)):
+        assert compiled.log1p(np.float64(x)) == pytest.approx(np.log1p(x), rel=1e-10, abs=0)
+    for x in (*logged, 0.0, 1e-300, 0.5 * np.log(2), 14.0):
+        assert compiled.expm1(np.float64(x)) == pytest.approx(np.expm1(x), rel=1e-10, abs=0)
+
+
+def test_a_column_that_is_not_there_is_refused() -> None:
+    x, values = cells(0, 5, 12, 0.5)
+    for wrong in (12, -1):
+        broken = x.copy()
+        broken.indices[3] = wrong
+        with pytest.raises(MatrixError, match="out of range"):
+            normalise(broken, values, 1e4)
+    twice = sp.csr_matrix(np.ones((12, 2), np.float32))
+    with pytest.raises(ValueError, match="several genes"):
+        normalise(x, values, 1e4, twice)
+
+
+@given(seeds, st.integers(0, 12), st.integers(1, 60), st.integers(1, 150), st.sampled_from([None, "sum", "length"]))
+def test_projecting_is_the_product(seed: int, n: int, g: int, d: int, by: kernel.By | None) -> None:
+    x, _ = cells(seed, n, g, 0.4, "log1p")
+    weights = np.random.default_rng(seed).standard_normal((g, d)).astype(np.float32)
+    dense = x.toarray().astype(np.float64)
+    size = {None: np.ones(n), "sum": dense.sum(1), "length": np.linalg.norm(dense, axis=1)}[by]
+    expected = dense @ weights.astype(np.float64) / np.where(size > 0, size, 1)[:, None]
+    found = project(x, weights, by)
+    assert found.dtype == np.float32
+    assert found.shape == (n, d)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(dense).max(initial=0)))
+    np.testing.assert_array_equal(project(x, freeze(weights), by), found)
+
+
+def test_a_row_has_the_same_bits_in_any_batch_and_on_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, values = cells(3, 2500, 300, 0.3)
+    weights = freeze(np.random.default_rng(3).standard_normal((300, 100)).astype(np.float32))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    whole = project(normalise(x, values, 1e4), weights, "length")
+    for threads, size in (("4", 2500), ("1", 7), ("3", 999)):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
+        parts = [x[i : i + size] for i in range(0, 2500, size)]
+        again = [project(normalise(part, values, 1e4), weights, "length") for part in parts]
+        np.testing.assert_array_equal(np.concatenate(again).view(np.uint32), whole.view(np.uint32))
+
+
+def test_packed_weights_are_kept_as_long_as_the_weights_and_only_where_these_cannot_change() -> None:
+    x, _ = cells(1, 4, 20, 0.9)
+    weights = np.ones((20, 5), np.float32)
+    first = project(x, weights)
+    weights *= 2
+    np.testing.assert_array_equal(project(x, weights), 2 * first)
+    held, frozen = len(kernel._packed), freeze(weights.copy())
+    project(x, frozen)
+    assert len(kernel._packed) == held + 1
+    del frozen
+    assert len(kernel._packed) == held
+
+
+def test_genes_of_cells_and_of_weights_must_be_as_many() -> None:
+    x, _ = cells(1, 4, 20, 0.9)
+    with pytest.raises(ValueError, match="20 genes of cells and 19 of weights"):
+        project(x, np.ones((19, 5), np.float32))
+    with pytest.raises(ValueError, match="label 2 of 2"):
+        farthest(x, np.zeros((2, 20), np.float32), np.full(4, 2), np.float32(1), 3)
+
+
+def test_torch_multiplies_as_the_loops_do() -> None:
+    torch = pytest.importorskip("torch")
+    x, _ = cells(5, 40, 80, 0.3, "log1p")
+    weights = np.random.default_rng(5).standard_normal((80, 33)).astype(np.float32)
+    np.testing.assert_allclose(by_torch(x, weights, torch.device("cpu")), project(x, weights), atol=1e-4)
+    np.testing.assert_allclose(project(x, weights, "length", "cpu:0"), project(x, weights, "length"), atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("d", [1, 46, 384])
+def test_a_gpu_multiplies_as_the_loops_do(d: int) -> None:
+    x, _ = cells(6, 500, 2000, 0.1, "log1p")
+    weights = np.random.default_rng(6).standard_normal((2000, d)).astype(np.float32)
+    for by in ("sum", "length", None):
+        found, expected = project(x, weights, by, "cuda"), project(x, weights, by)
+        np.testing.assert_allclose(found, expected, atol=1e-5 * max(1.0, float(np.abs(expected).max())))
+
+
+@settings(max_examples=50)
+@given(seeds, st.integers(0, 8), st.integers(1, 40), st.integers(1, 12))
+def test_the_farthest_genes_are_those_of_a_plain_loop(seed: int, n: int, g: int, wanted: int) -> None:
+    """To the bit, ties in the order that the matrix has them."""
+    rng = np.random.default_rng(seed)
+    x, _ = cells(seed, n, g, 0.6)
+    x.data = np.minimum(x.data, 2)
+    labels = (rng.integers(0, 3, (3, g)) / 10).astype(np.float32)
+    codes, seen = rng.integers(-1, 3, n), np.float32(rng.random())
+    excess, genes = farthest(x, labels, codes, seen, wanted)
+    for i in range(n):
+        row = slice(x.indptr[i], x.indptr[i + 1])
+        data, own = x.data[row], x.indices[row]
+        length = np.sqrt((data.astype(np.float64) ** 2).sum())
+        over = (data * (1.0 / (length if length > 0 else 1.0))).astype(np.float32) * seen - labels[codes[i], own]
+        top = np.argsort(-over, kind="stable")[:wanted]
+        top = top[over[top] > 0] if codes[i] >= 0 else top[:0]
+        assert genes[i].tolist() == own[top].tolist() + [-1] * (wanted - len(top))
+        assert excess[i] == pytest.approx(over[top].sum(), abs=1e-6)
+
+
+@settings(max_examples=50)
+@given(seeds, st.integers(0, 9), st.integers(1, 20), st.integers(0, 6), st.integers(1, 70))
+def test_pair_distances_are_those_of_pairs(seed: int, n: int, stored_rows: int, k: int, d: int) -> None:
+    rng = np.random.default_rng(seed)
+    queries, stored = (rng.standard_normal((m, d)).astype(np.float32) for m in (n, stored_rows))
+    for one in (queries, stored):
+        one /= np.linalg.norm(one, axis=1, keepdims=True)
+    if n:
+        queries[0] = stored[0]
+    ids = rng.integers(-1, stored_rows, (n, k))
+    for kept in (stored, stored.astype(np.float16), stored[::2][: max(1, stored_rows // 2)]):
+        named = np.minimum(ids, len(kept) - 1)
+        found = pair_distances(queries, kept, named)
+        left, right = np.repeat(queries, k, axis=0).astype(np.float64), kept[named.ravel()].astype(np.float64)
+        pairs = np.maximum(0.0, 1.0 - np.einsum("nd,nd->n", left, right))
+        expected = np.where(named < 0, np.inf, pairs.reshape(n, k))
+        assert found.shape == (n, k)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+        assert (found >= 0).all()
+        for i in range(n):
+            np.testing.assert_array_equal(pair_distances(queries[i : i + 1], kept, named[i : i + 1])[0], found[i])
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_stored_vectors_can_stay_on_the_disk(kind: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    stored = rng.standard_normal((50, 24)).astype(kind)
+    (tmp_path / "vectors").write_bytes(b"head of" + stored.tobytes())
+    mapped = np.memmap(tmp_path / "vectors", kind, "r", offset=7, shape=stored.shape)
+    queries, ids = rng.standard_normal((9, 24)).astype(np.float32), rng.integers(-1, 50, (9, 5))
+    np.testing.assert_array_equal(pair_distances(queries, mapped, ids), pair_distances(queries, stored, ids))
+
+
+def test_positions_and_types_that_cannot_be_read_are_refused() -> None:
+    queries, stored = np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)
+    for wrong in (4, -2):
+        with pytest.raises(IndexError, match="of 4 stored vectors"):
+            pair_distances(queries, stored, np.full((2, 1), wrong))
+    with pytest.raises(ValueError, match="float64"):
+        pair_distances(queries, stored.astype(np.float64), np.zeros((2, 1), np.int64))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="queries"):
+        pair_distances(queries, stored[:, :2], np.zeros((2, 1), np.int64))
+
+
+def test_every_float16_is_read_as_it_is() -> None:
+    every = np.arange(65536, dtype=np.uint16)
+    found = np.array([half_by_bits(one) for one in every], np.float32)
+    np.testing.assert_array_equal(found, every.view(np.float16).astype(np.float32))
+
+
+def test_threads_are_those_that_the_environment_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
+    assert n_threads() == 8
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
+    assert n_threads() == 3
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+    assert n_threads() == 2
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "99")
+    assert n_threads() == 8
+    done: list[int] = []
+    over_rows(lambda lo, hi: done.extend(range(lo, hi)), 100, 7)
+    assert sorted(done) == list(range(100))
+
+    def fail(lo: int, _hi: int) -> None:
+        raise KeyError(lo)
+
+    with pytest.raises(KeyError):
+        over_rows(fail, 100, 7)
+
+
+SECOND = """
+import sys, warnings
+warnings.simplefilter("error")
+import numpy as np, scipy.sparse as sp
+from scvec.embed.projection import normalise
+from scvec.embed.kernel import project
+from scvec.ingest.cells.scale import Values
+known = normalise(sp.csr_matrix(np.eye(5, dtype=np.float32)), Values("counts"), 1e4)
+print(project(known, np.ones((5, 3), np.float32)).sum() > 0)
+from scvec.embed import compiled
+print(*(sum(one.stats.cache_hits.values()) for one in (compiled.fill, compiled.project_rows)))
+"""
+
+
+def test_a_second_process_does_not_compile_again(tmp_path: Path) -> None:
+    given = {**os.environ, "NUMBA_NUM_THREADS": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    for kept in ("0", "1"):
+        made = subprocess.run([sys.executable, "-c", SECOND], env=given, capture_output=True, text=True, check=True)
+        assert made.stdout.split() == ["True", kept, kept]
+
+
+def test_loops_are_compiled_where_nothing_can_be_kept() -> None:
+    """Numba finds no folder for a function that is in no file, as for a file in a folder that it may not write to."""
+    names: dict[str, Any] = {}
+    exec("def double(x):\n    return 2 * x", names)
+    assert jit(EXACT)(names["double"])(21) == 42

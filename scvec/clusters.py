@@ -80,8 +80,8 @@ def leiden(vectors: Floats, how: Leiden) -> Ints:
 
     n_cells = len(vectors)
     ids = np.arange(n_cells)
-    factory = "Flat" if n_cells <= MAX_EXACT else f"IVF{int(n_cells**0.5)},Flat"
-    found = indexes.search(indexes.build(factory, ids, vectors), lambda rows: vectors[rows], vectors, N_NEIGHBORS + 1)
+    factory = indexes.EXACT if n_cells <= MAX_EXACT else f"IVF{int(n_cells**0.5)},Flat"
+    found = indexes.search(indexes.build(factory, ids, vectors), vectors, N_NEIGHBORS + 1)
     left, right = np.broadcast_to(ids[:, None], found.ids.shape), found.ids
     edges = np.column_stack([np.minimum(left, right)[right >= 0], np.maximum(left, right)[right >= 0]])
     edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0)

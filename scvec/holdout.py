@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scvec.index import search
-from scvec.index.exact import Exact
+from scvec.index import Exact, Stored, search
 from scvec.types import Floats, Ints, Neighbors, Strings
 from scvec.vote import Votes, vote
 from scvec.voting import Voting
@@ -96,6 +95,6 @@ def retrieve(reference: Floats, codes: Ints, n_labels: int, queries: Floats, vot
     voting
         How neighbours vote.
     """
-    index = Exact(np.arange(len(reference)), reference)
-    found = search(index, lambda ids: reference[ids], queries, voting.k)
+    index = Exact(Stored.of(np.arange(len(reference)), reference))
+    found = search(index, queries, voting.k)
     return found, vote(found, codes[found.ids], np.bincount(codes, minlength=n_labels), voting)

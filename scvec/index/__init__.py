@@ -1,70 +1,63 @@
-"""Indexes of cell vectors: built from a spec, measured against exact search, kept as one file."""
+"""Indexes of cell vectors: in immutable parts on disk, mapped and searched as one, measured against exact search."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-
 from scvec.index.among import Among, narrowed
-from scvec.index.base import Index, Searched, nearest, pair_distances, recall, search
+from scvec.index.base import Index, Searched, nearest, recall, search
+from scvec.index.choose import part_rows, resolve, sample_rows
+from scvec.index.distances import pair_distances
 from scvec.index.exact import Exact
-from scvec.spec import IndexSpec
+from scvec.index.lance import is_lance
+from scvec.index.load import check_part, open_parts
+from scvec.index.make import EXACT, PartMade, make_part, train
+from scvec.index.spec import IndexSpec
+from scvec.index.stored import Stored
+from scvec.index.tuning import Tuned, sample, tune
 from scvec.types import Floats, Ints
 
 __all__ = [
+    "EXACT",
     "Among",
+    "Exact",
     "Index",
+    "IndexSpec",
+    "PartMade",
     "Searched",
+    "Stored",
+    "Tuned",
     "build",
-    "load",
-    "measure",
+    "check_part",
+    "is_lance",
+    "make_part",
     "narrowed",
     "nearest",
+    "open_parts",
     "pair_distances",
+    "part_rows",
     "recall",
+    "resolve",
+    "sample",
+    "sample_rows",
     "search",
+    "train",
+    "tune",
 ]
 
-N_RECALL_QUERIES = 500
 
+def build(factory: str, ids: Ints, vectors: Floats, random_state: int = 0) -> Index:
+    """Return an index in memory of (n,) ids, in any order, and their (n, d) vectors of length one, trained on them all.
 
-def build(factory: str, ids: Ints, vectors: Floats) -> Index:
-    """Build an index of (n, d) vectors of length one; raise `InputError` if `factory` means nothing or does not fit."""
-    if factory == Exact.factory:
-        return Exact(ids, vectors)
-    from scvec.index.faiss import Faiss
-
-    return Faiss.build(factory, ids, vectors)
-
-
-def load(factory: str, path: Path) -> Index:
-    """Read an index that `Index.save` wrote."""
-    if factory == Exact.factory:
-        return Exact.load(path)
-    from scvec.index.faiss import Faiss
-
-    return Faiss.load(factory, path)
-
-
-def measure(index: Index, ids: Ints, vectors: Floats, spec: IndexSpec) -> dict[str, Any]:
-    """Return recall at k of `index` against exact search, with how it was measured.
-
-    The queries are a seeded sample of the indexed cells; each leaves itself out of its own answer.
+    Raises
+    ------
+    InputError
+        If `factory` means nothing or does not fit.
     """
-    chosen = np.sort(np.random.default_rng(spec.random_state).permutation(len(ids))[:N_RECALL_QUERIES])
-    order = np.argsort(ids)
+    stored = Stored.of(ids, vectors)
+    if factory == EXACT:
+        return Exact(stored)
+    from scvec.index import kinds
+    from scvec.index.faiss import Faiss
 
-    def vectors_of(wanted: Ints) -> Floats:
-        return vectors[order[np.searchsorted(ids, wanted, sorter=order)]]
-
-    k = spec.k + 1
-    found, truth = (search(one, vectors_of, vectors[chosen], k) for one in (index, Exact(ids, vectors)))
-    left = [_without(one.ids, one.distances, ids[chosen], spec.k) for one in (found, truth)]
-    return {"recall": round(recall(*left), 6), "k": spec.k, "queries": len(chosen), "against": "exact"}
-
-
-def _without(ids: Ints, distances: Floats, own: Ints, k: int) -> Any:
-    others = np.where(ids == own[:, None], -1, ids)
-    return nearest(others, np.where(others < 0, np.inf, distances).astype(np.float64), k)
+    index = kinds.trained(factory, stored.vectors(stored.rows), random_state)
+    kinds.fill(index, factory, stored.vectors(stored.rows))
+    return Faiss(factory, stored, [index])

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from scvec.index.stored import Stored
 from scvec.types import Floats, Ints, Neighbors
 
-OVERFETCH = 32
-"""Candidates asked of an approximate index beyond k, before distances are recomputed."""
-
-Vectors = Callable[[Ints], Floats]
-"""Gives the stored vectors of row ids."""
+OVERFETCH, LISTS, EFFORT = "overfetch", "nprobe", "efSearch"
+"""Parameters of an index: candidates asked for beyond k, before distances are recomputed; inverted lists visited;
+candidates kept while a graph is walked."""
 
 
 class Searched(Protocol):
-    """Whatever names candidates."""
+    """Whatever names candidates, and knows the distances to them."""
+
+    @property
+    def parameters(self) -> Mapping[str, int]:
+        """What it searches with."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -26,39 +30,82 @@ class Searched(Protocol):
         """Return (n, k) row ids, the nearest as far as it knows, in any order; -1 where there are fewer."""
         ...
 
+    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
+        """Return (n, k) distances of (n, d) queries to (n, k) rows, from their vectors; inf where the id is -1."""
+        ...
 
-class Index(Searched, Protocol):
-    """Finds candidates by cosine distance among vectors of length one.
 
-    Attributes
-    ----------
-    factory
-        What it was made by.
-    parameters
-        What it searches with.
-    """
+class Index(Protocol):
+    """Finds candidates by cosine distance among vectors of length one."""
 
-    factory: str
-    parameters: dict[str, Any]
+    @property
+    def factory(self) -> str:
+        """What it was made by."""
+        ...
+
+    @property
+    def parameters(self) -> Mapping[str, int]:
+        """What it searches with: `OVERFETCH`, and how thoroughly."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What there is to say of where it searches, for the answer."""
+        ...
+
+    @property
+    def stored(self) -> Stored:
+        """Its rows and their vectors."""
+        ...
+
+    @property
+    def rows(self) -> Ints:
+        """(n,) its row ids, ascending."""
+        ...
 
     @property
     def selects(self) -> bool:
         """Whether `candidates` can be told the rows to search among."""
         ...
 
+    @property
+    def min_share(self) -> float:
+        """The least share of the rows that searching among these is worth; of fewer, exact search is the faster."""
+        ...
+
+    @property
+    def lists(self) -> int | None:
+        """How many inverted lists it has; None: it has none."""
+        ...
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes that it reads of a cell to judge its distance."""
+        ...
+
+    def __len__(self) -> int: ...
+
     def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
         """Return (n, k) row ids, the nearest as far as it knows, in any order; -1 where there are fewer.
 
-        Where ids are given in `among`, only these rows are searched.
+        Where ids are given in `among`, ascending, only these rows are searched.
         """
         ...
 
-    def save(self, path: Path) -> None:
-        """Write it as one file."""
+    def vectors(self, ids: Ints) -> Floats:
+        """Return (m, d) the vectors of rows."""
+        ...
+
+    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
+        """Return (n, k) distances of (n, d) queries to (n, k) rows, from their vectors; inf where the id is -1."""
+        ...
+
+    def using(self, parameters: Mapping[str, int]) -> Index:
+        """Return the same index, searching with these."""
         ...
 
 
-def search(index: Searched, vectors: Vectors, queries: Floats, k: int) -> Neighbors:
+def search(index: Searched, queries: Floats, k: int) -> Neighbors:
     """Return the k nearest of the candidates of `index`, by distances recomputed from the stored vectors.
 
     Recomputing in float64, one pair at a time, makes the answer the same whatever the batch size, and puts ties in the
@@ -68,44 +115,31 @@ def search(index: Searched, vectors: Vectors, queries: Floats, k: int) -> Neighb
     ----------
     index
         Any back-end, whole or narrowed to some rows.
-    vectors
-        Gives the stored vectors.
     queries
         (n, d) of length one.
     k
         Neighbours wanted.
     """
-    ids = index.candidates(queries, min(k + OVERFETCH, max(1, len(index))))
-    found = ids >= 0
-    unique, inverse = np.unique(ids[found], return_inverse=True)
-    distances = np.full(ids.shape, np.inf)
-    stored = vectors(unique)
-    query_of = np.nonzero(found)[0]
-    distances[found] = pair_distances(queries[query_of], stored[inverse]) if len(unique) else ()
-    return nearest(ids, distances, k)
+    ids = index.candidates(queries, min(k + index.parameters.get(OVERFETCH, 0), max(1, len(index))))
+    return nearest(ids, index.distances(queries, ids), k)
 
 
-def pair_distances(left: Floats, right: Floats) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return (n,) 1 - cos of each pair of rows of length one, never below 0."""
-    dots = np.concatenate(
-        [
-            np.einsum("nd,nd->n", left[i : i + 65_536].astype(np.float64), right[i : i + 65_536].astype(np.float64))
-            for i in range(0, len(left), 65_536)
-        ]
-        or [np.zeros(0)]
-    )
-    return np.maximum(0.0, 1.0 - dots)
-
-
-def nearest(ids: Ints, distances: np.ndarray[Any, np.dtype[np.float64]], k: int) -> Neighbors:
+def nearest(ids: Ints, distances: NDArray[Any], k: int) -> Neighbors:
     """Return the k first of each row by (distance as float32, id), padded with (-1, inf)."""
     rounded = distances.astype(np.float32)
-    width = max(k, ids.shape[1])
-    padded_ids = np.full((len(ids), width), -1, np.int64)
-    padded = np.full((len(ids), width), np.inf, np.float32)
-    padded_ids[:, : ids.shape[1]], padded[:, : ids.shape[1]] = ids, rounded
-    order = np.lexsort((padded_ids, padded), axis=1)[:, :k]
-    return Neighbors(np.take_along_axis(padded_ids, order, 1), np.take_along_axis(padded, order, 1))
+    short = max(0, k - ids.shape[1])
+    if short:
+        ids = np.pad(ids, ((0, 0), (0, short)), constant_values=-1)
+        rounded = np.pad(rounded, ((0, 0), (0, short)), constant_values=np.inf)
+    if k < ids.shape[1]:
+        first = np.argpartition(rounded, k - 1, axis=1)[:, :k]
+        last = np.take_along_axis(rounded, first, 1).max(axis=1, keepdims=True, initial=-np.inf)
+        # Where others are as near as the k-th, the ids of all of them decide.
+        tied = (rounded <= last).sum(axis=1) > k
+        first[tied] = np.lexsort((ids[tied], rounded[tied]), axis=1)[:, :k]
+        ids, rounded = np.take_along_axis(ids, first, 1), np.take_along_axis(rounded, first, 1)
+    order = np.lexsort((ids, rounded), axis=1)
+    return Neighbors(np.take_along_axis(ids, order, 1), np.take_along_axis(rounded, order, 1))
 
 
 def recall(found: Neighbors, truth: Neighbors) -> float:

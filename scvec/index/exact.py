@@ -2,76 +2,103 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
+from scvec.index.base import nearest
+from scvec.index.stored import Stored
 from scvec.types import Floats, Ints
 
-Doubles: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+QUERIES, BLOCK = 1024, 8192
+"""Queries and vectors whose products are taken at once: 32 MB of scores."""
 
-BLOCK_BYTES = 256 * 2**20
+MARGIN = 1e-5
+"""A product of two vectors of length one in float32 is nearer than this to its true value."""
+
+MANY = 4
+"""Where more than so many times k of a block are nearer than the k-th nearest so far, the block's own k-th is found."""
 
 
 class Exact:
-    """All distances, in float64; ties at the k-th place go to the lowest id.
+    """All distances; ties at the k-th place go to the lowest id.
+
+    Products in float32, block by block, say which vectors may be among the nearest, with a margin for their rounding;
+    the distances to those are taken in float64. Memory does not grow with the number of vectors.
 
     Parameters
     ----------
-    ids
-        (n,) row ids.
-    vectors
-        (n, d) of length one.
+    stored
+        Rows and their vectors.
     """
 
     factory = "exact"
     selects = True
+    min_share = 0.0
+    lists = None
+    notes: tuple[str, ...] = ()
+    parameters: Mapping[str, int] = MappingProxyType({})
 
-    def __init__(self, ids: Ints, vectors: Floats) -> None:
-        order = np.argsort(ids, kind="stable")
-        self._ids, self._vectors = ids[order], vectors[order].astype(np.float64)
-        self.parameters: dict[str, Any] = {}
+    def __init__(self, stored: Stored) -> None:
+        self.stored = stored
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.stored)
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes that it reads of a cell to judge its distance."""
+        return self.stored.dimension * self.stored.itemsize
+
+    @property
+    def rows(self) -> Ints:
+        """(n,) its row ids, ascending."""
+        return self.stored.rows
+
+    def using(self, parameters: Mapping[str, int]) -> Exact:
+        """Return itself: it has no parameters."""
+        del parameters
+        return self
+
+    def vectors(self, ids: Ints) -> Floats:
+        """Return (m, d) the vectors of rows."""
+        return self.stored.vectors(ids)
+
+    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
+        """Return (n, k) distances of (n, d) queries to (n, k) rows; inf where the id is -1."""
+        return self.stored.distances(queries, ids)
 
     def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
         """Return (n, k) ids of the nearest, nearest first; of the rows in `among`, where it is given."""
-        ids, vectors = self._ids, self._vectors
-        if among is not None:
-            chosen = np.isin(ids, among)
-            ids, vectors = ids[chosen], vectors[chosen]
-        k = min(k, len(ids))
-        step = max(1, BLOCK_BYTES // (8 * max(1, len(ids))))
-        blocks = [
-            _nearest(ids, vectors, queries[i : i + step].astype(np.float64), k) for i in range(0, len(queries), step)
-        ]
-        return np.concatenate(blocks) if blocks else np.zeros((0, k), np.int64)
+        positions = None if among is None else np.sort(self.stored.positions(among))
+        k = min(k, len(self) if positions is None else len(positions))
+        found = np.full((len(queries), k), -1, np.int64)
+        for start in range(0, len(queries) if k else 0, QUERIES):
+            some = np.ascontiguousarray(queries[start : start + QUERIES], np.float32)
+            best, far = found[start : start + QUERIES], np.full((len(some), k), np.inf, np.float32)
+            for block, vectors in self.stored.blocks(BLOCK, positions):
+                self._better(some, block, some @ vectors.T, best, far)
+        return found
 
-    def save(self, path: Path) -> None:
-        """Write it as safetensors."""
-        from safetensors.numpy import save_file
-
-        save_file({"ids": self._ids, "vectors": self._vectors.astype(np.float32)}, path)
-
-    @classmethod
-    def load(cls, path: Path) -> Exact:
-        """Read what `save` wrote."""
-        from safetensors.numpy import load_file
-
-        arrays = load_file(path)
-        return cls(arrays["ids"], arrays["vectors"])
-
-
-def _nearest(ids: Ints, vectors: Doubles, queries: Doubles, k: int) -> Ints:
-    # Rounded, so that equal vectors tie although BLAS sums them in another order.
-    distances = np.round(1.0 - queries @ vectors.T, 12)
-    if k == len(ids):
-        return ids[np.argsort(distances, axis=1, kind="stable")]
-    kth = np.partition(distances, k - 1, axis=1)[:, k - 1]
-    rows = []
-    for row, limit in zip(distances, kth, strict=True):
-        near = np.flatnonzero(row <= limit)
-        rows.append(near[np.argsort(row[near], kind="stable")][:k])
-    return ids[np.array(rows, np.int64).reshape(len(rows), k)]
+    def _better(self, queries: Floats, block: Ints, scores: Floats, best: Ints, far: Floats) -> None:
+        """Put those of a block that are nearer into `best`, the ids, and `far`, their distances."""
+        k = best.shape[1]
+        floor = 1.0 - far[:, -1] - MARGIN
+        full = (scores >= floor[:, None]).sum(axis=1) > MANY * k
+        if full.any() and len(block) > k:
+            kth = np.partition(scores[full], len(block) - k, axis=1)[:, len(block) - k]
+            floor[full] = np.maximum(floor[full], kth - 2 * MARGIN)
+        query, column = np.nonzero(scores >= floor[:, None])
+        if not len(query):
+            return
+        touched, place = np.unique(query, return_inverse=True)
+        rank = np.arange(len(query)) - np.searchsorted(query, touched)[place]
+        # As many columns as the query with most of them needs.
+        positions = np.full((len(touched), int(rank.max()) + 1), -1, np.int64)
+        positions[place, rank] = block[column]
+        distances = self.stored.at(queries[touched], positions).astype(np.float32)
+        ids = self.stored.ids(positions)
+        near = nearest(np.hstack([best[touched], ids]), np.hstack([far[touched], distances]), k)
+        best[touched], far[touched] = near.ids, near.distances

@@ -1,25 +1,36 @@
-"""FAISS indexes by factory string, on CPU."""
+"""Search in FAISS indexes, whole or among some of their rows."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
-from scvec.errors import InputError
+from scvec.index import faiss_gpu, kinds
+from scvec.index.base import EFFORT, LISTS, OVERFETCH
+from scvec.index.stored import Stored
 from scvec.types import Floats, Ints
 
-SEED = 1234
 MIN_NPROBE, NPROBE_SHARE = 8, 8
-EF_SEARCH = 128
-"""Search settings: an IVF index visits an eighth of its lists, at least eight; HNSW keeps 128 candidates."""
+USUAL = {OVERFETCH: 32, EFFORT: 128}
+"""Where search is not tuned: an eighth of the lists, at least eight; 128 candidates of a graph; 32 beyond k."""
+
+MIN_SHARE_OF_LISTS, MIN_SHARE = 0.02, 0.1
+QUERIES = 1024
+"""Queries whose lists are chosen at once, where only some rows are searched."""
+
+_kinds: Any = faiss  # whose stubs know no fields of its parameters
 
 
 class Faiss:
-    """A FAISS index of inner products over vectors of length one, with ids.
+    """FAISS indexes of inner products over vectors of length one, the parts of one training.
+
+    A cell is known to FAISS by its position in its part. Parts of inverted lists are merged when they are read, so
+    that they are searched as one.
 
     Source: Douze et al. 2024, "The Faiss library" (arXiv 2401.08281).
 
@@ -27,93 +38,191 @@ class Faiss:
     ----------
     factory
         A FAISS factory string.
-    index
-        The trained index, wrapped in an id map.
+    stored
+        Rows and vectors.
+    parts
+        An index of each part, in the order of `stored`; lists are moved out of all but the first.
+    parameters
+        What to search with; what is not said is as usual.
+    device
+        ``"cpu"``; ``"cuda"`` for all GPUs, one as ``"cuda:1"``: where the kind of index can be copied there, all rows
+        are searched there, and some rows on the CPU, as a GPU's indexes cannot be told which.
     """
 
-    def __init__(self, factory: str, index: Any) -> None:
-        self.factory, self._index = factory, index
-        self.parameters = _set_search(index)
+    def __init__(
+        self,
+        factory: str,
+        stored: Stored,
+        parts: Sequence[Any],
+        parameters: Mapping[str, int] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        merged = kinds.merged(parts)
+        self._clones, self.notes = faiss_gpu.cloned(factory, merged, device)
+        self._fill(factory, stored, merged, parameters or {})
+
+    def _fill(self, factory: str, stored: Stored, parts: list[tuple[int, Any]], asked: Mapping[str, int]) -> None:
+        self.factory, self.stored, self._parts = factory, stored, parts
+        layers = list(kinds.layers(parts[0][1]))
+        self._ivf: Any = next((one for one in layers if isinstance(one, faiss.IndexIVF)), None)
+        usual = {OVERFETCH: USUAL[OVERFETCH]}
+        if self._ivf is not None:
+            usual[LISTS] = min(int(self._ivf.nlist), max(MIN_NPROBE, int(self._ivf.nlist) // NPROBE_SHARE))
+        elif any(isinstance(one, faiss.IndexHNSW) for one in layers):
+            usual[EFFORT] = USUAL[EFFORT]
+        self.parameters: Mapping[str, int] = {key: int(asked.get(key, value)) for key, value in usual.items()}
+        self._last: tuple[Ints, Ints] | None = None
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return len(self.stored)
 
-    @classmethod
-    def build(cls, factory: str, ids: Ints, vectors: Floats) -> Faiss:
-        """Train and fill an index.
+    @property
+    def rows(self) -> Ints:
+        """(n,) its row ids, ascending."""
+        return self.stored.rows
 
-        Raises
-        ------
-        InputError
-            If FAISS knows no such factory string, or needs more cells for it than there are.
-        """
-        try:
-            inner = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-            ivf = _ivf(inner)
-            if ivf is not None:
-                # Small atlases are as right as large ones: FAISS's advice on training size goes to stderr otherwise.
-                ivf.cp.min_points_per_centroid, ivf.cp.seed = 1, SEED
-            index = faiss.IndexIDMap2(inner)
-            index.train(vectors)
-            index.add_with_ids(vectors, ids)
-        except RuntimeError as error:
-            raise InputError(
-                f"index {factory!r} cannot be made of {len(ids):,} cells ({str(error).rpartition('Error: ')[2][:80]})",
-                "exact, or a FAISS factory string such as Flat, HNSW32 or IVF64,Flat",
-                "give another with --index",
-            ) from error
-        return cls(factory, index)
+    @property
+    def min_share(self) -> float:
+        """Lists without a row that is wanted are left out, a graph leads through all of its rows."""
+        return MIN_SHARE if self._ivf is None else MIN_SHARE_OF_LISTS
+
+    @property
+    def lists(self) -> int | None:
+        """How many inverted lists it has; None: it has none."""
+        return None if self._ivf is None else int(self._ivf.nlist)
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes that it reads of a cell to judge its distance."""
+        return kinds.code_bytes(self._parts[0][1])
+
+    def using(self, parameters: Mapping[str, int]) -> Faiss:
+        """Return the same index, searching with these."""
+        other = object.__new__(Faiss)
+        other._clones, other.notes = self._clones, self.notes
+        other._fill(self.factory, self.stored, self._parts, parameters)
+        return other
+
+    def vectors(self, ids: Ints) -> Floats:
+        """Return (m, d) the vectors of rows."""
+        return self.stored.vectors(ids)
+
+    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
+        """Return (n, k) distances of (n, d) queries to (n, k) rows; inf where the id is -1."""
+        return self.stored.distances(queries, ids)
 
     @cached_property
     def selects(self) -> bool:
         """Whether `candidates` can be told the rows to search among; some kinds refuse, product quantizers say."""
         try:
-            self.candidates(np.zeros((1, self._index.d), np.float32), 1, np.zeros(1, np.int64))
+            self.candidates(np.zeros((1, self.stored.dimension), np.float32), 1, self.rows[:1])
         except RuntimeError:
             return False
         return True
 
     def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
         """Return (n, k) ids of the nearest it finds; -1 where it finds fewer; only of `among`, where it is given."""
-        params = None if among is None else self._selecting(among)
-        found = self._index.search(np.ascontiguousarray(queries, np.float32), k, params=params)[1]
-        return np.asarray(found, np.int64)
+        queries = np.ascontiguousarray(queries, np.float32)
+        if not len(queries):
+            return np.zeros((0, k), np.int64)
+        lists = self.parameters.get(LISTS)
+        if among is None and self._clones and max(k, lists or 0) <= faiss_gpu.MOST:
+            found = [(start, *faiss_gpu.search(one, queries, k, lists)) for start, one in self._clones]
+        elif among is None:
+            found = [(start, *part.search(queries, k, params=self._asked(part))) for start, part in self._parts]
+        else:
+            found = [self._among(queries, k, start, part, self._positions(among)) for start, part in self._parts]
+        positions = _nearest(found, k)
+        if among is not None and EFFORT in self.parameters and len(found) > 1:
+            positions[self._is_lost(found, k, among)] = -1
+        return self.stored.ids(positions)
 
-    def _selecting(self, among: Ints) -> Any:
-        """Return how some rows are searched; what was set for the whole index does not hold unless it is said again."""
-        kinds: Any = faiss  # whose stubs know no fields of these
-        selector = kinds.IDSelectorBatch(np.ascontiguousarray(among, np.int64))
-        if "nprobe" in self.parameters:
-            # All lists: those nearest to a query need not be the ones with the rows, and rows left out cost little.
-            return kinds.SearchParametersIVF(sel=selector, nprobe=_ivf(self._index).nlist)
-        if "efSearch" in self.parameters:
-            return kinds.SearchParametersHNSW(sel=selector, efSearch=self.parameters["efSearch"])
-        return kinds.SearchParameters(sel=selector)
+    def _is_lost(self, found: Sequence[tuple[int, Floats, Ints]], k: int, among: Ints) -> NDArray[np.bool_]:
+        """Return (n,) whether the graph of a part did not lead to as many rows as it has, though others may have."""
+        starts = [*(start for start, _, _ in found), len(self)]
+        wanted = np.diff(np.searchsorted(self._positions(among), starts))
+        lost = np.zeros(len(found[0][2]), bool)
+        for (_, _, there), n in zip(found, wanted.tolist(), strict=True):
+            lost |= (there >= 0).sum(axis=1) < min(k, n)
+        return lost
 
-    def save(self, path: Path) -> None:
-        """Write it in FAISS's own format."""
-        faiss.write_index(self._index, str(path))
+    def _positions(self, among: Ints) -> Ints:
+        # A query comes in batches, which search among the same rows.
+        if self._last is None or self._last[0] is not among:
+            self._last = among, np.sort(self.stored.positions(among))
+        return self._last[1]
 
-    @classmethod
-    def load(cls, factory: str, path: Path) -> Faiss:
-        """Read what `save` wrote."""
-        return cls(factory, faiss.read_index(str(path)))
+    def _among(self, queries: Floats, k: int, start: int, part: Any, positions: Ints) -> tuple[int, Floats, Ints]:
+        n = int(part.ntotal)
+        chosen = np.zeros(n, bool)
+        chosen[positions[slice(*np.searchsorted(positions, (start, start + n)))] - start] = True
+        selector = _kinds.IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
+        if not isinstance(part, faiss.IndexIVF):
+            # Lists behind a transform or under a refinement are not chosen one by one: as many more as rows are gone.
+            share = max(1, int(chosen.sum())) / n
+            return start, *part.search(queries, k, params=self._asked(part, selector, share))
+        return start, *self._among_lists(queries, k, chosen, selector)
+
+    def _among_lists(self, queries: Floats, k: int, chosen: NDArray[np.bool_], selector: Any) -> tuple[Floats, Ints]:
+        """Search the lists nearest to each query that hold rows wanted, as many as make `nprobe` whole ones."""
+        live = np.bincount(self._list_of[chosen], minlength=self._ivf.nlist)
+        share = live / np.maximum(1, np.bincount(self._list_of, minlength=self._ivf.nlist))
+        found = [self._in_lists(queries[i : i + QUERIES], k, share, selector) for i in range(0, len(queries), QUERIES)]
+        distances, positions = zip(*found, strict=True)
+        return np.concatenate(distances), np.concatenate(positions)
+
+    def _in_lists(self, queries: Floats, k: int, share: NDArray[np.float64], selector: Any) -> tuple[Floats, Ints]:
+        wanted, n_lists = self.parameters[LISTS], len(share)
+        width = min(n_lists, 2 * wanted)
+        while True:
+            scores, lists = self._ivf.quantizer.search(queries, width)
+            weights = np.where(lists < 0, 0, share[lists])
+            before = np.cumsum(weights, axis=1) - weights
+            if width == n_lists or (before[:, -1] + weights[:, -1] >= wanted).all():
+                break
+            width = min(n_lists, 2 * width)
+        visited = (weights > 0) & (before < wanted)
+        # Those visited come first, and as many columns are kept as the query that visits most has.
+        order = np.argsort(~visited, axis=1, kind="stable")[:, : max(1, int(visited.sum(axis=1).max()))]
+        lists = np.ascontiguousarray(np.take_along_axis(np.where(visited, lists, -1), order, 1))
+        scores = np.ascontiguousarray(np.take_along_axis(scores, order, 1))
+        distances, positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+        pointers = [faiss.swig_ptr(one) for one in (lists, scores, distances, positions)]
+        params = _kinds.SearchParametersIVF(sel=selector, nprobe=lists.shape[1])
+        self._ivf.search_preassigned_c(len(queries), faiss.swig_ptr(queries), k, *pointers, False, params)
+        return distances, positions
+
+    @cached_property
+    def _list_of(self) -> Ints:
+        """(n,) which list each cell is in."""
+        found, lists = np.empty(len(self), np.int64), self._ivf.invlists
+        for number in range(self._ivf.nlist):
+            size = lists.list_size(number)
+            if size:
+                found[faiss.rev_swig_ptr(lists.get_ids(number), size)] = number
+        return found
+
+    def _asked(self, index: Any, selector: Any = None, share: float = 1.0) -> Any:
+        """Return the parameters of a search, as the kind of index wants them."""
+        if isinstance(index, faiss.IndexRefine):
+            base = self._asked(faiss.downcast_index(index.base_index), selector, share)
+            return _kinds.IndexRefineSearchParameters(k_factor=1.0, base_index_params=base)
+        chosen = {} if selector is None else {"sel": selector}
+        if LISTS in self.parameters:
+            lists = min(int(self._ivf.nlist), int(np.ceil(self.parameters[LISTS] / share)))
+            return _kinds.SearchParametersIVF(nprobe=lists, **chosen)
+        if EFFORT in self.parameters:
+            return _kinds.SearchParametersHNSW(efSearch=self.parameters[EFFORT], **chosen)
+        return _kinds.SearchParameters(**chosen) if chosen else None
 
 
-def _ivf(index: Any) -> Any:
-    return faiss.try_extract_index_ivf(index)
-
-
-def _set_search(index: Any) -> dict[str, Any]:
-    """Set how thoroughly an index searches; FAISS's own defaults are for speed."""
-    ivf = _ivf(index)
-    if ivf is not None:
-        ivf.nprobe = min(ivf.nlist, max(MIN_NPROBE, ivf.nlist // NPROBE_SHARE))
-        return {"nprobe": int(ivf.nprobe)}
-    inner = faiss.downcast_index(index.index)
-    while isinstance(inner, (faiss.IndexPreTransform, faiss.IndexRefine)):
-        inner = faiss.downcast_index(inner.index if isinstance(inner, faiss.IndexPreTransform) else inner.base_index)
-    if isinstance(inner, faiss.IndexHNSW):
-        inner.hnsw.efSearch = EF_SEARCH
-        return {"efSearch": EF_SEARCH}
-    return {}
+def _nearest(found: Sequence[tuple[int, Floats, Ints]], k: int) -> Ints:
+    """Return (n, k) positions, those of the greatest products of all parts."""
+    if len(found) == 1:
+        start, _, positions = found[0]
+        return np.where(positions < 0, -1, positions + start)
+    products = np.hstack([np.where(there < 0, -np.inf, scores) for _, scores, there in found])
+    positions = np.hstack([np.where(there < 0, -1, there + start) for start, _, there in found])
+    first = np.argpartition(-products, k - 1, axis=1)[:, :k]
+    order = np.take_along_axis(first, np.argsort(-np.take_along_axis(products, first, 1), axis=1, kind="stable"), 1)
+    return np.take_along_axis(positions, order, 1)

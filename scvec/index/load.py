@@ -1,0 +1,107 @@
+"""Reading the parts of an index: mapped from their files, and refused where a file is not whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scvec.errors import MismatchError
+from scvec.files import sha256
+from scvec.index.base import Index
+from scvec.index.exact import Exact
+from scvec.index.make import EXACT, INDEX, ROWS, VECTORS
+from scvec.index.stored import Part, Stored
+
+
+def open_parts(factory: str, folders: Sequence[Path], parameters: Mapping[str, int], *, device: str = "cpu") -> Index:
+    """Return the index of all parts, as `make_part` wrote them.
+
+    Parameters
+    ----------
+    factory
+        What they were made by.
+    folders
+        One a part, at least one.
+    parameters
+        What to search with, as `tune` chose it; what is not said is as usual.
+    device
+        ``"cpu"``; ``"cuda"`` for all GPUs (for exact search, the first), or one as ``"cuda:1"``. Where an index is
+        searched on the CPU all the same, its `notes` say why.
+
+    Raises
+    ------
+    MismatchError
+        If a file is missing, truncated, or not of the same cells as the others.
+    """
+    parts = [_part(folder) for folder in folders]
+    if len({vectors.shape[1] for _, vectors in parts}) > 1:
+        shapes = ", ".join(str(vectors.shape[1]) for _, vectors in parts)
+        raise MismatchError(f"parts of {shapes} dimensions in {folders[0].parent}", "one", "build the index again")
+    stored = Stored(parts)
+    if factory == EXACT:
+        return exact(stored, device)
+    from scvec.index.faiss import Faiss
+
+    found = [_faiss(folder, *vectors.shape) for folder, (_, vectors) in zip(folders, parts, strict=True)]
+    return Faiss(factory, stored, found, parameters, device)
+
+
+def exact(stored: Stored, device: str = "cpu") -> Index:
+    """Return exact search of these vectors, on the CPU or on a device of torch."""
+    if device == "cpu":
+        return Exact(stored)
+    from scvec.index.torch_exact import TorchExact
+
+    return TorchExact(stored, device)
+
+
+def check_part(folder: Path, hashes: Mapping[str, str]) -> list[str]:
+    """Return the names of the files of a part that are missing, or not those that `hashes` are of, sorted."""
+    return sorted(
+        name for name, digest in hashes.items() if not (folder / name).is_file() or sha256(folder / name) != digest
+    )
+
+
+def _part(folder: Path) -> Part:
+    rows, vectors = _mapped(folder / ROWS), _mapped(folder / VECTORS)
+    if rows.dtype != np.int64 or rows.ndim != 1 or (np.diff(rows) <= 0).any():
+        raise _broken(folder / ROWS, "it holds no ascending row ids")
+    if vectors.dtype not in (np.float32, np.float16) or vectors.ndim != 2 or not vectors.flags.c_contiguous:
+        raise _broken(folder / VECTORS, "it holds no vectors")
+    if len(vectors) != len(rows):
+        raise _broken(folder / VECTORS, f"it has {len(vectors):,} vectors for {len(rows):,} rows")
+    return np.asarray(rows), vectors
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    try:
+        found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        expected = found.offset + found.nbytes
+    except (OSError, EOFError, ValueError) as error:
+        raise _broken(path, str(error)[:80]) from error
+    if path.stat().st_size != expected:
+        raise _broken(path, f"it has {path.stat().st_size:,} bytes, and its header says {expected:,}")
+    # A plain view: a map that is a subclass of the array is slower to take from.
+    return np.asarray(found)
+
+
+def _faiss(folder: Path, n: int, dimension: int) -> Any:
+    from scvec.index import kinds
+
+    path = folder / INDEX
+    try:
+        index = kinds.read(path)
+    except ValueError as error:
+        raise _broken(path, str(error)) from error
+    if (index.ntotal, index.d) != (n, dimension):
+        seen = f"it has {index.ntotal:,} vectors of {index.d} dimensions, and {VECTORS} {n:,} of {dimension}"
+        raise _broken(path, seen)
+    return index
+
+
+def _broken(path: Path, seen: str) -> MismatchError:
+    return MismatchError(f"{path} is broken: {seen}", "the file as it was written", "build the index again")

@@ -1,0 +1,163 @@
+"""Exact search on a GPU, or on any device of torch: the vectors lie there, and the CPU has the last word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scvec.index.base import nearest
+from scvec.index.exact import MARGIN, Exact
+from scvec.index.stored import Stored
+from scvec.types import Floats, Ints
+
+if TYPE_CHECKING:
+    import torch
+
+QUERIES, BLOCK = 1024, 65_536
+"""Queries and vectors whose products are taken at once: 256 MB of scores."""
+
+SPARE = 32
+"""Candidates beyond k that are kept, for the rounding of float32 products and for ties."""
+
+FREE = 0.75
+"""Share of the device's free memory that vectors may fill; the others come from their file at every search."""
+
+
+class TorchExact:
+    """The answers of `Exact`, from products that a torch device takes.
+
+    The device keeps the k + `SPARE` greatest products of each query, in float32. Where the least of these lies clearly
+    below the k-th, by twice the rounding, no other can be among the nearest, and their distances are taken in float64;
+    a query with more ties than that is searched by `Exact`.
+
+    Parameters
+    ----------
+    stored
+        Rows and their vectors; they are kept on the device as they are stored, in float32 or float16.
+    device
+        As torch calls it; ``"cuda"`` is the first GPU.
+    """
+
+    factory = "exact"
+    selects = True
+    min_share = 0.0
+    lists = None
+    notes: tuple[str, ...] = ()
+    parameters: Mapping[str, int] = MappingProxyType({})
+
+    def __init__(self, stored: Stored, device: str) -> None:
+        import torch
+
+        self.stored, self._device, self._cpu = stored, torch.device(device), Exact(stored)
+        room = _room(self._device)
+        self._held: list[tuple[int, NDArray[Any], torch.Tensor | None]] = []
+        for start, block in stored.pieces(BLOCK):
+            room -= block.nbytes
+            self._held.append((start, block, self._moved(block) if room >= 0 else None))
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes that it reads of a cell to judge its distance."""
+        return self._cpu.code_bytes
+
+    @property
+    def rows(self) -> Ints:
+        """(n,) its row ids, ascending."""
+        return self.stored.rows
+
+    def using(self, parameters: Mapping[str, int]) -> TorchExact:
+        """Return itself: it has no parameters."""
+        del parameters
+        return self
+
+    def vectors(self, ids: Ints) -> Floats:
+        """Return (m, d) the vectors of rows."""
+        return self.stored.vectors(ids)
+
+    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
+        """Return (n, k) distances of (n, d) queries to (n, k) rows; inf where the id is -1."""
+        return self.stored.distances(queries, ids)
+
+    def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
+        """Return (n, k) ids of the nearest, nearest first; of the rows in `among`, where it is given."""
+        positions = None if among is None else np.sort(self.stored.positions(among))
+        n = len(self) if positions is None else len(positions)
+        k = min(k, n)
+        found = np.full((len(queries), k), -1, np.int64)
+        for start in range(0, len(queries) if k else 0, QUERIES):
+            some = np.ascontiguousarray(queries[start : start + QUERIES], np.float32)
+            scores, best = self._greatest(some, min(n, k + SPARE), positions)
+            near = found[start : start + QUERIES]
+            near[:] = nearest(self.stored.ids(best), self.stored.at(some, best), k).ids
+            if n > k + SPARE:
+                unclear = scores[:, -1] >= scores[:, k - 1] - 2 * MARGIN
+                near[unclear] = self._cpu.candidates(some[unclear], k, among)
+        return found
+
+    def _greatest(self, queries: Floats, width: int, positions: Ints | None) -> tuple[Floats, Ints]:
+        """Return (n, width) the greatest products, descending, and the positions of their vectors."""
+        import torch
+
+        with _whole_float32():
+            asked = torch.from_numpy(queries).to(self._device)
+            scores = torch.empty((len(queries), 0), device=self._device)
+            best = torch.empty((len(queries), 0), dtype=torch.int64, device=self._device)
+            for places, block in self._blocks(positions):
+                products = asked @ block.float().T
+                top = torch.topk(products, min(width, len(places)), dim=1)
+                scores, best = torch.cat([scores, top.values], 1), torch.cat([best, places[top.indices]], 1)
+                if scores.shape[1] > width:
+                    scores, order = torch.topk(scores, width, dim=1)
+                    best = torch.gather(best, 1, order)
+            scores, order = torch.sort(scores, dim=1, descending=True)
+            return scores.cpu().numpy(), torch.gather(best, 1, order).cpu().numpy()
+
+    def _blocks(self, positions: Ints | None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield positions and vectors on the device; only some, ascending, where they are given."""
+        import torch
+
+        for start, block, held in self._held:
+            if positions is None:
+                places = torch.arange(start, start + len(block), device=self._device)
+                yield places, self._moved(block) if held is None else held
+                continue
+            own = positions[slice(*np.searchsorted(positions, (start, start + len(block))))]
+            if not len(own):
+                continue
+            places = torch.from_numpy(own).to(self._device)
+            yield places, self._moved(block[own - start]) if held is None else held[places - start]
+
+    def _moved(self, block: NDArray[Any]) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(np.array(block)).to(self._device)
+
+
+def _room(device: torch.device) -> float:
+    """Return how many bytes of vectors the device may hold; the CPU has them in their file, and holds none."""
+    if device.type != "cuda":
+        return 0
+    import torch
+
+    return FREE * torch.cuda.mem_get_info(device)[0]
+
+
+@contextmanager
+def _whole_float32() -> Iterator[None]:
+    """Have products taken in float32 as it is: with TF32 or bfloat16 they are off by more than `MARGIN`."""
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from scvec.annotation import Annotation
     from scvec.errors import ScvecError
     from scvec.evaluation import Evaluation, evaluate
+    from scvec.index.spec import IndexSpec
     from scvec.query import annotate
-    from scvec.spec import RECIPES, IndexSpec, Recipe
+    from scvec.spec import RECIPES, Recipe
     from scvec.store import Store
     from scvec.types import UNKNOWN, Coverage, Neighbors
     from scvec.voting import Voting
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 __all__ = [
     "RECIPES",
@@ -57,7 +58,7 @@ _HOME = {
     "Annotation": "annotation",
     "Coverage": "types",
     "Evaluation": "evaluation",
-    "IndexSpec": "spec",
+    "IndexSpec": "index.spec",
     "Neighbors": "types",
     "Recipe": "spec",
     "ScvecError": "errors",

@@ -165,14 +165,13 @@ class Annotation:
         order = np.argsort(-self.scores, axis=1, kind="stable")
         for rank in range(n_alternatives):
             columns |= self._alternative(order, rank)
-        columns["neighbors"] = [[name for name in row if name] for row in self.neighbor_names.tolist()]
-        columns["neighbor_distances"] = [row[np.isfinite(row)].tolist() for row in self.neighbors.distances]
+        columns["neighbors"] = _lists(self.neighbor_names, self.neighbor_names != "", pl.String)
+        distances = self.neighbors.distances
+        columns["neighbor_distances"] = _lists(distances, np.isfinite(distances), pl.Float32)
         schema: dict[str, pl.DataType | type[pl.DataType]] = {
             "label_id": pl.String,
             "odd_genes": pl.String,
             **({} if self.cluster is None else {"cluster": pl.String}),
-            "neighbors": pl.List(pl.String),
-            "neighbor_distances": pl.List(pl.Float32),
         }
         return pl.DataFrame(columns, schema_overrides=schema)
 
@@ -274,3 +273,13 @@ class Annotation:
             "notes": np.array(self.notes, dtype=object),
             "provenance": json.dumps(self.provenance, sort_keys=True),
         }
+
+
+def _lists(values: NDArray[Any], keep: NDArray[np.bool_], dtype: Any) -> pl.Series:
+    """Return (n, k) values as a column of lists of those to keep; made flat: Python is slow with a list a cell."""
+    import polars as pl
+    import pyarrow as pa
+
+    flat = pl.Series(values[keep].tolist() if values.dtype == object else values[keep], dtype=dtype).to_arrow()
+    offsets = np.concatenate([[0], np.cumsum(keep.sum(axis=1))])
+    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), flat))

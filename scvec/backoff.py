@@ -46,7 +46,7 @@ def backoff(atlas: Atlas, support: float | None) -> Backoff | None:
     if not 0 < support <= 1:
         raise InputError(f"roll_up = {support!r}", "a share of the votes from 0 to 1", "give another --roll-up")
     ontology = open_ontology(atlas.store)
-    id_of = dict(zip(atlas.obs["label"].to_pylist(), atlas.obs["label_id"].to_pylist(), strict=True))
+    id_of = atlas.label_ids
     ids = tuple(_in_use(id_of[label], ontology) for label in sorted(id_of))
     if not any(ids):
         raise InputError(

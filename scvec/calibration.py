@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.files import save_arrays
 from scvec.types import Floats, Ints, Neighbors, freeze
 from scvec.vote import Votes
 
@@ -190,10 +191,8 @@ class Calibration:
 
     def save(self, path: Path) -> None:
         """Write it as safetensors."""
-        from safetensors.numpy import save_file
-
-        arrays = {name: np.ascontiguousarray(getattr(self.held, name)) for name in ARRAYS}
-        save_file(arrays | {"coefficients": self.coefficients}, path)
+        arrays = {name: getattr(self.held, name) for name in ARRAYS}
+        save_arrays(path, arrays | {"coefficients": self.coefficients})
 
     @classmethod
     def load(cls, path: Path) -> Calibration:

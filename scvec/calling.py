@@ -31,6 +31,10 @@ class Found:
         (n,) True for a cell with no expression on the atlas's genes.
     neighbors
         (n, k) its neighbours; none for an empty cell.
+    positions
+        (n, k) where in the atlas's `obs` these stand; 0 where there is none.
+    votes
+        How they vote.
     odd, odd_genes
         (n,) and (n, m) how much it expresses beyond its label, and by which of the atlas's genes; see `Profiles.odd`.
     """
@@ -38,6 +42,8 @@ class Found:
     vectors: Floats
     empty: NDArray[np.bool_]
     neighbors: Neighbors
+    positions: Ints
+    votes: Votes
     odd: Floats
     odd_genes: Ints
 
@@ -50,6 +56,11 @@ class Found:
             Neighbors(
                 np.concatenate([one.neighbors.ids for one in parts]),
                 np.concatenate([one.neighbors.distances for one in parts]),
+            ),
+            np.concatenate([one.positions for one in parts]),
+            Votes(
+                np.concatenate([one.votes.winner for one in parts]),
+                np.concatenate([one.votes.shares for one in parts]),
             ),
             np.concatenate([one.odd for one in parts]),
             np.concatenate([one.odd_genes for one in parts]),
@@ -66,19 +77,17 @@ def votes_of(neighbors: Neighbors, voters: Voters, voting: Voting) -> tuple[Vote
 
 def call(found: Found, obs_names: Strings, voters: Voters, voting: Voting) -> Annotation:
     """Return the label that gets most votes, for each cell; an answer without notes and provenance as yet."""
-    neighbors, obs = found.neighbors, voters.atlas.obs
-    votes, positions = votes_of(neighbors, voters, voting)
+    neighbors, positions, votes = found.neighbors, found.positions, found.votes
+    ids = voters.atlas.label_ids
     rejected = votes.winner < 0
     label = np.where(rejected, UNKNOWN, voters.labels[votes.winner])
     seen = signals(neighbors, voters.codes[positions], votes, found.odd)
     calibration = voters.atlas.calibration
     none = np.full(len(label), np.nan, np.float32)
-    names = np.array(obs["cell_id"].to_pylist(), dtype=object)
-    id_of = dict(zip(obs["label"].to_pylist(), obs["label_id"].to_pylist(), strict=True))
     return Annotation(
         obs_names=obs_names,
         label=label,
-        label_id=np.array([id_of.get(one, "") for one in label], dtype=object),
+        label_id=np.array([ids.get(one, "") for one in label], dtype=object),
         nearest=label,
         reason=np.where(rejected, "empty", "").astype(object),
         confidence=none if calibration is None else np.where(rejected, none, calibration.confidence(seen)),
@@ -90,7 +99,7 @@ def call(found: Found, obs_names: Strings, voters: Voters, voting: Voting) -> An
         labels=tuple(voters.labels.tolist()),
         scores=votes.shares,
         neighbors=neighbors,
-        neighbor_names=np.where(neighbors.ids >= 0, names[positions], "").astype(object),
+        neighbor_names=np.where(neighbors.ids >= 0, voters.atlas.cell_ids(positions), "").astype(object),
         vectors=found.vectors,
         provenance={},
         notes=_notes(found, voters, voting),

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.embed.projection import normalise
-from scvec.ingest.cells.h5ad import AskedScale, open_h5ad
+from scvec.ingest.cells import AskedScale, open_cells
 from scvec.types import Strings
 
 TARGET_SUM = 1e4
@@ -34,13 +34,13 @@ def logistic_regression(
     asked, asked_names = _logged(query, layer, scale)
     shared, left, right = np.intersect1d(names.astype(str), asked_names.astype(str), return_indices=True)
     del shared
-    with open_h5ad(reference) as file:
+    with open_cells(reference) as file:
         labels = file.labels(label_key, "--label-key")
     model = LogisticRegression(max_iter=500, random_state=random_state).fit(features[:, left], labels.astype(str))
     return np.asarray(model.predict(asked[:, right]), dtype=object)
 
 
 def _logged(path: str | Path, layer: str | None, scale: AskedScale) -> tuple[sp.csr_matrix[np.float32], Strings]:
-    with open_h5ad(path) as file, file.matrix(layer, scale) as matrix:
+    with open_cells(path) as file, file.matrix(layer, scale) as matrix:
         parts = [normalise(batch, matrix.values, TARGET_SUM) for _, batch in matrix.batches("reading")]
         return sp.csr_matrix(sp.vstack(parts, format="csr")), matrix.gene_names()

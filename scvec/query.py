@@ -12,20 +12,17 @@ import numpy as np
 import scvec
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
+from scvec.atlas.binding import match_to_atlas, placed
 from scvec.backoff import backoff, with_terms
 from scvec.calling import Found, call, votes_of
 from scvec.clusters import Clusters, Leiden, call_clusters
 from scvec.embed.projection import aligner, measured, normalise
 from scvec.errors import InputError
-from scvec.ingest import GeneTexts, newest_texts, open_texts
-from scvec.ingest.cells.h5ad import AskedScale, CellFile, Matrix, open_h5ad
+from scvec.ingest.cells import AskedScale, CellFile, Matrix, open_cells
 from scvec.ingest.cells.scale import expression
-from scvec.ingest.genes.gene_texts import taxon_id, taxon_name
-from scvec.ingest.genes.orthologs import orthologs
-from scvec.ingest.guards import guard, guard_species, other_species
-from scvec.ingest.matching import GeneMatch, match_genes
+from scvec.ingest.matching import GeneMatch
 from scvec.trust import check, reject, with_sets
-from scvec.types import Coverage, Neighbors, Progress, silent
+from scvec.types import Coverage, Ints, Neighbors, Progress, silent
 from scvec.voters import Voters, voters
 from scvec.voting import DEFAULT, Voting
 
@@ -52,13 +49,14 @@ def annotate(
     max_error: float | None = None,
     sets: bool = False,
     roll_up: float | None = None,
+    obs: str | Path | None = None,
     layer: str | None = None,
     scale: AskedScale = "auto",
     gene_key: str | None = None,
     taxon: str | int | None = None,
     progress: Progress = silent,
 ) -> Annotation:
-    """Label the cells of an h5ad by a weighted vote of their k nearest cells in an atlas.
+    """Label the cells of a file by a weighted vote of their k nearest cells in an atlas.
 
     The cells become vectors by the atlas's own recipe. A cell without expression on the atlas's genes is kept and
     labelled `scvec.UNKNOWN`. The answer is the same at every call, whatever the size of the batches read.
@@ -66,7 +64,7 @@ def annotate(
     Parameters
     ----------
     query
-        An h5ad file; it is not changed.
+        A file of cells, as `scvec.ingest.open_cells` takes it: h5ad, zarr, 10x; it is not changed.
     atlas
         The reference.
     k
@@ -92,6 +90,8 @@ def annotate(
     roll_up
         The share of its votes that a term of the Cell Ontology is to have, for each cell; where votes are split, it is
         a more general one. Needs labels with ids, and the ontology in the store. None: no terms.
+    obs
+        A table of annotations of its cells, beside those that the file has: see `scvec.ingest.open_cells`.
     layer, scale
         Which matrix, and whether it holds counts or log1p values.
     gene_key
@@ -124,10 +124,10 @@ def annotate(
     others = voting != DEFAULT or where is not None or bool(allow) or bool(block)
     if max_error is not None or sets:
         check(atlas, error, others)
-    with open_h5ad(query) as file:
+    with open_cells(query, obs) as file:
         clusters = _clusters(file, cluster_key, cluster)
         with file.matrix(layer, scale) as matrix:
-            match, species_notes = _match(matrix, atlas, gene_key, taxon)
+            match, species_notes = match_to_atlas(matrix, atlas, gene_key, taxon)
             chosen = voters(atlas, where, allow, block)
             totals = np.zeros(matrix.n_genes)
             found = Found.joined(list(_search(matrix, match, chosen, voting, totals, progress)))
@@ -141,10 +141,12 @@ def annotate(
             calls,
             notes=(
                 f"{matrix.key} taken as {matrix.values}",
+                *file.notes,
                 *coverage.notes(),
                 *species_notes,
                 *_panel_notes(match, atlas, query),
                 *([OTHER_VOTES] if others else []),
+                *atlas.index.notes,
                 *calls.notes,
             ),
             provenance=_provenance(file, matrix, atlas, coverage)
@@ -161,23 +163,6 @@ def _clusters(file: CellFile, key: str | None, method: str | None) -> Clusters |
     return None if method is None else Leiden.parse(method)
 
 
-def _match(matrix: Matrix, atlas: Atlas, gene_key: str | None, taxon: str | int | None) -> tuple[GeneMatch, list[str]]:
-    """Return the match to the atlas's genes, and notes on the species."""
-    own, offered = atlas.texts if taxon is None else _texts_of(atlas, taxon), newest_texts(atlas.store)
-    match, notes = match_genes(matrix, [own], gene_key=gene_key), []
-    if taxon is None:
-        guard_species(match, offered, matrix, is_query=True)
-    else:
-        other = other_species(match, offered, matrix)
-        if other is not None:
-            notes.append(f"the genes look like {other[1]}; taken as {taxon_name(own.taxon_id)} because --taxon says so")
-    if own.taxon_id != atlas.texts.taxon_id:
-        match = match.through(orthologs(own, atlas.texts), atlas.texts)
-    match = match.only(atlas.embedding.gene_ids)
-    guard(match, matrix)
-    return match, notes
-
-
 def _panel_notes(match: GeneMatch, atlas: Atlas, query: str | Path) -> list[str]:
     """Say so if the query measures genes of the atlas that make less than `FEW_GENES` of its expression."""
     profiles = atlas.profiles
@@ -188,23 +173,15 @@ def _panel_notes(match: GeneMatch, atlas: Atlas, query: str | Path) -> list[str]
     return [f"{here}: an atlas on these alone, built with --panel {query}, calls better"]
 
 
-def _texts_of(atlas: Atlas, taxon: str | int) -> GeneTexts:
-    """Return the texts of the query's species: the atlas's own release, or the last one of another taxon."""
-    return atlas.texts if taxon_id(taxon) == atlas.texts.taxon_id else open_texts(atlas.store, taxon)
-
-
 def _search(
     matrix: Matrix, match: GeneMatch, voters: Voters, voting: Voting, totals: np.ndarray[Any, Any], progress: Progress
 ) -> Iterator[Found]:
     """Yield vectors and neighbours batch by batch, adding up the expression of each gene in `totals`."""
     embedding, profiles = voters.atlas.embedding, voters.atlas.profiles
-    columns = aligner(match, embedding.gene_ids)
-    has = measured(columns)
-    # An assay of few genes counts a part of the whole; another species' is whole, whatever has an ortholog.
-    share = profiles.share(has) if match.named_by is None else None
+    columns, has, share = placed(match, voters.atlas)
     for _, batch in matrix.batches("searching", progress):
         known = normalise(batch, matrix.values, embedding.recipe.target_sum, columns, share)
-        vectors, empty = embedding.vectors(known, has)
+        vectors, empty = embedding.vectors(known, has, voters.atlas.device)
         totals += expression(batch, matrix.values)
         ids = np.full((len(empty), voting.k), -1, np.int64)
         distances = np.full((len(empty), voting.k), np.inf, np.float32)
@@ -212,14 +189,20 @@ def _search(
             near = voters.nearest(vectors[~empty], voting.k)
             ids[~empty], distances[~empty] = near.ids, near.distances
         neighbors = Neighbors(ids, distances)
-        odd, genes = profiles.odd(known, has, votes_of(neighbors, voters, voting)[0].winner)
-        yield Found(vectors, empty, neighbors, odd, genes)
+        votes, positions = votes_of(neighbors, voters, voting)
+        odd, genes = profiles.odd(known, has, _profiled(votes.winner, len(profiles.labels)))
+        yield Found(vectors, empty, neighbors, positions, votes, odd, genes)
+
+
+def _profiled(winner: Ints, n_profiles: int) -> Ints:
+    """Return the codes of labels, -1 for those that came after the atlas was fitted and have no profile."""
+    return np.where(winner < n_profiles, winner, -1)
 
 
 def _provenance(file: CellFile, matrix: Matrix, atlas: Atlas, coverage: Coverage) -> dict[str, Any]:
     made = atlas.manifest
     return {
         "scvec": scvec.__version__,
-        "atlas": {key: made[key] for key in ("name", "version", "recipe", "recipe_sha256", "source", "index")},
+        "atlas": {key: made[key] for key in ("name", "version", "recipe", "recipe_sha256", "sources", "index")},
         "query": {"file": file.path.name, "matrix": matrix.to_dict(), "coverage": coverage.to_dict()},
     }

@@ -34,7 +34,8 @@ def reject(calls: Annotation, atlas: Atlas, max_error: float | None) -> Annotati
     thresholds = calibration.thresholds(max_error, len(calls.labels))
     limit = calibration.too_novel(FAR)
     called = ~calls.rejected
-    code = np.searchsorted(np.array(calls.labels, dtype=str), calls.nearest.astype(str)) % len(calls.labels)
+    place = {label: i for i, label in enumerate(calls.labels)}
+    code = np.array([place.get(label, 0) for label in calls.nearest.tolist()], np.int64)
     far = called & (calls.novelty > limit)
     unsure = called & ~far & (calls.confidence < thresholds[code])
     reason = calls.reason.copy()

@@ -30,7 +30,7 @@ class Voters:
     index
         Searches among them.
     labels
-        (L,) all labels of the atlas, sorted.
+        (L,) all labels of the atlas.
     codes
         (n,) which of `labels` each cell of the atlas has, in the order of its `obs`.
     notes
@@ -74,12 +74,12 @@ def voters(atlas: Atlas, where: str | None = None, allow: Sequence[str] = (), bl
     InputError
         If the condition is none, if the atlas has no such label, or if no cell is left.
     """
-    labels, codes = np.unique(atlas.labels.astype(str), return_inverse=True)
+    labels, codes = atlas.label_names, atlas.label_codes
     for option, names in (("--allow", allow), ("--block", block)):
         for name in names:
             if name not in labels:
                 raise _no_such_label(option, name, labels.tolist())
-    may = (np.isin(labels, list(allow)) | (not allow)) & ~np.isin(labels, list(block))
+    may = np.array([(not allow or label in allow) and label not in block for label in labels.tolist()])
     rows = atlas.filled[may[codes[atlas.positions(atlas.filled)]]]
     if where is not None:
         rows = np.intersect1d(rows, atlas.where(where))
@@ -95,7 +95,7 @@ def voters(atlas: Atlas, where: str | None = None, allow: Sequence[str] = (), bl
     if isinstance(index, Among) and index.is_refused:
         how = f", exactly, as an index {atlas.index.factory} cannot leave cells out"
     notes = (f"{len(rows):,} of {len(atlas.filled):,} cells searched{how}: {'; '.join(asked)}",) if asked else ()
-    return Voters(atlas, rows, index, np.array(labels.tolist(), object), codes.astype(np.int64), notes)
+    return Voters(atlas, rows, index, labels, codes, notes)
 
 
 def _no_such_label(option: str, name: str, labels: list[str]) -> KeyNotFoundError:

@@ -50,8 +50,9 @@ def readable(store: sv.Store) -> dict[str, Any]:
 
 def test_an_atlas_says_what_it_was_made_from(atlas: Atlas) -> None:
     made = atlas.manifest
-    assert made["source"]["file"] == "reference.h5ad"
-    assert made["matrix"] == {"key": "X", "scale": "counts", "log1p_total": None}
+    (source,) = made["sources"]
+    assert source["file"] == "reference.h5ad"
+    assert source["matrix"] == {"key": "X", "scale": "counts", "log1p_total": None}
     assert made["keys"] == {"label": "cell_type", "batch": "donor", "label_id": "cl_id", "obs": []}
     assert (made["n_cells"], made["n_empty"], made["n_labels"], made["taxon_id"]) == (120, 0, 4, 9606)
     assert made["coverage"] == {
@@ -69,7 +70,7 @@ def test_an_atlas_says_what_it_was_made_from(atlas: Atlas) -> None:
     kinds = made["coverage"]["texts"]
     assert {kind: part["n_genes"] for kind, part in kinds.items()} == {"NCBI Gene names": 80, "NCBI Gene summary": 160}
     assert made["index"] | {"search": {}} == made["index"]
-    assert (made["index"]["factory"], made["index"]["rows"], made["index"]["recall"]) == ("Flat", 120, 1.0)
+    assert (made["index"]["factory"], made["index"]["rows"], made["index"]["recall"]) == ("exact", 120, 1.0)
     assert atlas.recipe == sv.RECIPES["refined"].with_encoder("hash").bind("2021-07-01", "1")
     assert made["dimension"] == 32 + 4  # the loss's, and the probe's
     training = made["training"]
@@ -172,12 +173,11 @@ def test_an_interrupt_at_any_moment_leaves_the_store(
         "embed": (Projection, "vectors"),
         "train": (fit, "train"),
         "calibrate": (fitting, "calibrate"),
-        "index": (indexes, "build"),
+        "index": (indexes, "make_part"),
         "manifest": (type(store), "write_json"),
         "tag": (Table, "tag"),
     }[moment]
     before = readable(store)
-    names = set(tree(store))
     recipe = sv.RECIPES["refined"].with_encoder("hash") if moment == "train" else HASH
     with monkeypatch.context() as patched:
         patched.setattr(*target, interrupt)
@@ -185,7 +185,7 @@ def test_an_interrupt_at_any_moment_leaves_the_store(
             with pytest.raises(KeyboardInterrupt):
                 sv.atlas.build(store, name, files / "query.h5ad", label_key="donor", recipe=recipe, overwrite=True)
     assert readable(store) == before
-    assert not any(name.startswith("atlases/new") for name in set(tree(store)) - names)
+    assert sv.atlas.list_atlases(store) == ["toy"]
     built = sv.atlas.build(store, "new", files / "reference.h5ad", label_key="cell_type", recipe=HASH)
     assert built.manifest["n_cells"] == 120
 
@@ -193,8 +193,8 @@ def test_an_interrupt_at_any_moment_leaves_the_store(
 def test_a_killed_build_was_not_there(store: sv.Store, files: Path) -> None:
     """A real process, killed after its table was committed and before its index was."""
     code = (
-        "import sys, time; import scvec as sv; from scvec.atlas import builder\n"
-        "builder.indexes.measure = lambda *a: (print('committed', flush=True), time.sleep(60))\n"
+        "import sys, time; import scvec as sv; from scvec.atlas import indexing\n"
+        "indexing.indexes.tune = lambda *a: (print('committed', flush=True), time.sleep(60))\n"
         "r = sv.RECIPES['genept-w'].with_encoder('hash')\n"
         "sv.atlas.build(sv.Store(sys.argv[1]), 'new', sys.argv[2], label_key='cell_type', recipe=r)"
     )
@@ -215,9 +215,9 @@ def test_a_killed_build_was_not_there(store: sv.Store, files: Path) -> None:
 def test_ctrl_c_on_the_command_line(store: sv.Store, files: Path) -> None:
     """A real SIGINT to a real build: exit code 130, one line, the store as before."""
     code = (
-        "import sys, time; from scvec.atlas.cells import Cells; from scvec.cli import main\n"
+        "import sys, time; from scvec.atlas import shards; from scvec.cli import main\n"
         "def slow(*a):\n    print('embedding', flush=True); time.sleep(60)\n"
-        "Cells._rows = slow\n"
+        "shards._rows = slow\n"
         "sys.exit(main())"
     )
     arguments = [
@@ -243,17 +243,23 @@ def test_ctrl_c_on_the_command_line(store: sv.Store, files: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors == "scvec: interrupted; the store is as it was\n"
+    assert errors == "scvec: interrupted; the store reads as before; run it again to go on\n"
     assert readable(store) == before
-    assert not Path(store.uri, "atlases", "new").exists()
+    assert sv.atlas.list_atlases(store) == ["toy"]
 
 
-@pytest.mark.parametrize("file", ["index", "projection.safetensors", "profiles.safetensors", "calibration.safetensors"])
-def test_a_file_of_another_build_is_refused(store: sv.Store, files: Path, file: str) -> None:
-    sv.atlas.build(store, "other", files / "query.h5ad", label_key="donor", recipe=sv.RECIPES["random"])
-    folder = Path(store.uri) / "atlases"
-    (folder / "toy" / "v1" / file).write_bytes((folder / "other" / "v1" / file).read_bytes())
-    with pytest.raises(MismatchError, match="scvec atlas build toy"):
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [("index", "vectors.npy"), ("index", "rows.npy")]
+    + [("fitted", f"{name}.safetensors") for name in ("projection", "profiles", "calibration")],
+)
+def test_a_file_of_another_build_is_refused(store: sv.Store, files: Path, kind: str, file: str) -> None:
+    recipe = sv.RECIPES["refined"].with_encoder("hash")
+    sv.atlas.build(store, "other", files / "query.h5ad", label_key="donor", recipe=recipe)
+    own, other = (next(Path(store.uri, "atlases", name, kind).rglob(file)) for name in ("toy", "other"))
+    own.write_bytes(other.read_bytes())
+    cure = "scvec atlas verify toy --repair" if kind == "index" else "build the atlas again with --overwrite"
+    with pytest.raises(MismatchError, match=cure):
         sv.annotate(files / "query.h5ad", sv.atlas.open_atlas(store, "toy"))
 
 
@@ -266,14 +272,14 @@ def test_a_manifest_of_another_version_is_refused(store: sv.Store) -> None:
             sv.atlas.open_atlas(store, "toy")
 
 
-def test_an_atlas_without_profiles_is_refused_with_the_cure(store: sv.Store) -> None:
-    """As those built before calls were calibrated."""
+def test_an_atlas_of_an_older_layout_is_refused_with_the_cure(store: sv.Store) -> None:
+    """As those built before an atlas could be of several files."""
     table = store.table("atlases/toy/cells")
     made = table.at("current")
-    manifest = {key: value for key, value in made.manifest.items() if key != "training"}
+    manifest = {key: value for key, value in made.manifest.items() if key != "layout"}
     cells = made.read(["row", "cell_id"])
     table.tag("current", table.write(cells.to_batches(), cells.schema, manifest))
-    with pytest.raises(MismatchError, match=r"without profiles.*scvec atlas build toy REF\.h5ad --overwrite"):
+    with pytest.raises(MismatchError, match=r"as a single file.*scvec atlas build toy REF\.h5ad --overwrite"):
         sv.atlas.open_atlas(store, "toy")
 
 
@@ -386,13 +392,6 @@ def test_columns_that_cannot_be_kept(store: sv.Store, tmp_path: Path, keys: list
         sv.atlas.build(store, "x", tmp_path / "r.h5ad", label_key="cell_type", recipe=HASH, obs_keys=keys)
 
 
-def test_an_atlas_that_keeps_no_column_is_read_as_before(store: sv.Store, files: Path) -> None:
-    """Atlases built before further columns could be kept do not say that they keep none."""
-    atlas = sv.atlas.open_atlas(store, "toy")
-    del atlas.manifest["keys"]["obs"]
-    assert atlas.obs.column_names == ["row", "cell_id", "dataset", "batch", "label", "label_id", "empty"]
-
-
 def test_empty_cells_are_not_among_those_left(store: sv.Store, tmp_path: Path) -> None:
     cells = toy.cells(40, form="dense")
     cells.X[5] = 0
@@ -401,35 +400,6 @@ def test_empty_cells_are_not_among_those_left(store: sv.Store, tmp_path: Path) -
     calls = sv.annotate(tmp_path / "r.h5ad", built, where="row < 10")
     assert calls.provenance["n_searched"] == 9
     assert 5 not in calls.neighbors.ids
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A bucket on a real S3 server on loopback."""
-    import socket
-    import urllib.request
-
-    from moto.server import ThreadedMotoServer
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
-    server.start()
-    address = f"http://127.0.0.1:{port}"
-    for key, value in {
-        "AWS_ENDPOINT_URL": address,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(key, value)
-    urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT")).close()
-    yield "s3://bucket/store"
-    server.stop()
 
 
 def test_a_store_in_an_object_store(bucket: str, ncbi: tuple[Path, Path], files: Path, atlas: Atlas) -> None:

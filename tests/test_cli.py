@@ -19,7 +19,7 @@ from scvec.cli import app, main
 from scvec.cli.app import ORDER
 from scvec.spec import Refinement
 from scvec.store import MARKER
-from tests import toy
+from tests import sources, toy
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -180,9 +180,9 @@ def test_refine_is_a_build_with_the_parameters_of_the_training(run: Run, store: 
         made[name] = sv.atlas.open_atlas(store, name)
     assert made["built"].recipe == made["refined"].recipe
     assert made["built"].recipe.random_state == 3
-    files_of = [Path(store.uri, "atlases", name, "v1") for name in ("built", "refined")]
+    files_of = [Path(store.uri, "atlases", name) for name in ("built", "refined")]
     for name in ("projection", "profiles", "calibration"):
-        assert len({(folder / f"{name}.safetensors").read_bytes() for folder in files_of}) == 1
+        assert len({next(folder.rglob(f"{name}.safetensors")).read_bytes() for folder in files_of}) == 1
     other = made["other"].recipe.refine
     assert other == Refinement(loss="triplet", margin=0.4, steps=16, folds=2)
     assert made["other"].manifest["training"]["folds"] == 2
@@ -227,6 +227,7 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
     alike = toy.cells(20)
     alike.obs["cell_type"] = "beta"
     alike.write_h5ad(folder / "alike.h5ad")
+    (folder / "one.csv").write_text("cell,a\ns1c0,x\n")
     (folder / "bad.pickle").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     query, reference = files / "query.h5ad", files / "reference.h5ad"
 
@@ -243,6 +244,17 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "missing file": (ask(folder / "none.h5ad"), "not there"),
         "truncated": (ask(folder / "cut.h5ad"), "truncated"),
         "no h5ad": (build(folder / "words.h5ad"), "HDF5"),
+        "a folder": (ask(folder), "a folder without matrix.mtx"),
+        "no address": (
+            ("query", "nowhere://there/x.h5ad", "--atlas", "toy", "--out", folder / "calls.csv"),
+            "no protocol 'nowhere'",
+        ),
+        "no table": (ask(query, "--obs", folder / "none.csv"), "none.csv is not there"),
+        "cells not in the table": (ask(query, "--obs", folder / "one.csv", "--cluster-key", "a"), "lacks 40 of the 41"),
+        "h5ad of another format": (
+            ("query", sources.write_tenx(toy.cells(20), folder / "x.h5"), "--atlas", "toy", "--out", folder / "x.h5ad"),
+            "which is no h5ad",
+        ),
         "scaled": (ask(made("scaled.h5ad", scale="scaled", form="dense")), "scaled"),
         "declared counts": (ask(made("log.h5ad", scale="log1p"), "--scale", "counts"), "fractions"),
         "declared log1p": (build(reference, "--scale", "log1p"), "whole numbers"),
@@ -274,6 +286,8 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "no such encoder": (("embed", "--taxon", "human", "--encoder", "ada"), "minilm"),
         "no vectors": (build(reference, "--encoder", "minilm"), "scvec embed"),
         "bad index": (build(reference, "--index", "FLAT"), "HNSW32"),
+        "no recall": (build(reference, "--recall", "1.5"), "index recall = 1.5"),
+        "no size": (build(reference, "--memory", "much"), "--memory 2GB"),
         "bad out": (("query", query, "--atlas", "toy", "--out", folder / "calls.xlsx"), ".parquet"),
         "out is the query": (("query", query, "--atlas", "toy", "--out", query), "never changed"),
         "one label": (build(folder / "alike.h5ad"), "--recipe genept-w"),

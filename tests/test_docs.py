@@ -101,7 +101,7 @@ def test_make_targets_and_extras_exist() -> None:
     assert all(re.search(rf"^{one}:", makefile, flags=re.MULTILINE) for one in targets)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = {one for group in re.findall(r"scvec\[([\w,]+)\]", README) for one in group.split(",")}
-    assert named == {"text", "report", "openai", "cluster"}
+    assert named == {"text", "report", "openai", "cluster", "gpu", "ray", "remote"}
     assert named <= extras.keys()
 
 

@@ -628,7 +628,7 @@ def test_ctrl_c_in_a_download_leaves_what_came_for_the_next_run(mirror: Server, 
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors == "scvec: interrupted; the store is as it was\n"
+    assert errors == "scvec: interrupted; the store reads as before; run it again to go on\n"
     assert not (tmp_path / "store").exists()
     assert main(scvec_pull(mirror, tmp_path, "--quiet")) == 0
     again = mirror.asked_for(f"/{GENE_INFO[9606]}")[-1]

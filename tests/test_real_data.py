@@ -13,8 +13,9 @@ import scvec as sv
 from scvec.cli import main
 from scvec.controls import logistic_regression
 from scvec.errors import GeneMatchError
-from scvec.evaluation import compare, given_labels
+from scvec.evaluation import compare
 from scvec.ingest.cells import matrix as matrix_module
+from scvec.truth import given_labels
 
 TFIDF = sv.RECIPES["genept-w"].with_encoder("tfidf")
 REFINED = sv.RECIPES["refined"].with_encoder("tfidf")

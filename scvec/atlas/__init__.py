@@ -1,6 +1,26 @@
-"""Reference atlases: built from a labelled h5ad, read at one version, searched."""
+"""Reference atlases: built from labelled cells, kept up, read at one version, searched."""
 
 from scvec.atlas.builder import build
-from scvec.atlas.reference import Atlas, list_atlases, open_atlas
+from scvec.atlas.extension import extend
+from scvec.atlas.fanout import search_parts
+from scvec.atlas.opening import list_atlases, open_atlas, versions
+from scvec.atlas.reference import Atlas
+from scvec.atlas.upkeep import checkout, compact, rebuild, remove
+from scvec.atlas.verifying import Fault, repair, verify
 
-__all__ = ["Atlas", "build", "list_atlases", "open_atlas"]
+__all__ = [
+    "Atlas",
+    "Fault",
+    "build",
+    "checkout",
+    "compact",
+    "extend",
+    "list_atlases",
+    "open_atlas",
+    "rebuild",
+    "remove",
+    "repair",
+    "search_parts",
+    "verify",
+    "versions",
+]

@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 
+from scvec.atlas.reference import Atlas
 from scvec.embed import GeneVectors, open_genes
 from scvec.embed.encoders import Address
+from scvec.embed.projection import Mask, aligner, measured
 from scvec.errors import GeneMatchError, InputError, MismatchError
-from scvec.ingest import open_h5ad, open_texts
-from scvec.ingest.cells.h5ad import CellFile, Matrix
-from scvec.ingest.genes.gene_texts import offered_texts, taxon_id
+from scvec.ingest import newest_texts, open_texts
+from scvec.ingest.cells import CellFile, Matrix, open_cells
+from scvec.ingest.cells.scale import Totals
+from scvec.ingest.genes.gene_texts import GeneTexts, offered_texts, taxon_id, taxon_name
 from scvec.ingest.genes.orthologs import orthologs
-from scvec.ingest.guards import guard, guard_species
+from scvec.ingest.guards import guard, guard_species, other_species
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch, match_genes
 from scvec.spec import RECIPES, Recipe
 from scvec.store import Store
@@ -60,7 +64,7 @@ def on_panel(store: Store, match: GeneMatch, matrix: Matrix, panel: str | Path, 
     """
     texts = match.texts
     own = texts if taxon is None or taxon_id(taxon) == texts.taxon_id else open_texts(store, taxon)
-    with open_h5ad(panel) as file, file.matrix(_readable(file)) as other:
+    with open_cells(panel) as file, file.matrix(_readable(file)) as other:
         found = match_genes(other, [own])
     if own is not texts:
         found = found.through(orthologs(own, texts), texts)
@@ -83,10 +87,61 @@ def _readable(file: CellFile) -> str | None:
     return None
 
 
+def match_to_atlas(
+    matrix: Matrix, atlas: Atlas, gene_key: str | None, taxon: str | int | None
+) -> tuple[GeneMatch, list[str]]:
+    """Match the columns of other cells to an atlas's genes; return that, and notes on the species.
+
+    Raises
+    ------
+    GeneMatchError
+        If too little is known, or the genes look like another species' and `taxon` does not say so.
+    """
+    own, offered = atlas.texts if taxon is None else _texts_of(atlas, taxon), newest_texts(atlas.store)
+    match, notes = match_genes(matrix, [own], gene_key=gene_key), []
+    if taxon is None:
+        guard_species(match, offered, matrix, is_query=True)
+    else:
+        other = other_species(match, offered, matrix)
+        if other is not None:
+            notes.append(f"the genes look like {other[1]}; taken as {taxon_name(own.taxon_id)} because --taxon says so")
+    if own.taxon_id != atlas.texts.taxon_id:
+        match = match.through(orthologs(own, atlas.texts), atlas.texts)
+    match = match.only(atlas.embedding.gene_ids)
+    guard(match, matrix)
+    return match, notes
+
+
+def placed(match: GeneMatch, atlas: Atlas) -> tuple[sp.csr_matrix[np.float32], Mask, float | None]:
+    """Return how matched cells are embedded with an atlas's genes.
+
+    Returns
+    -------
+    columns
+        (n_vars, g) from `aligner`.
+    measured
+        (g,) True for the genes that the cells' matrix has.
+    share
+        Of the reference's expression that is on these: an assay of few genes counts a part of the whole. None for
+        another species, which is whole, whatever has an ortholog.
+    """
+    columns = aligner(match, atlas.embedding.gene_ids)
+    has = measured(columns)
+    return columns, has, atlas.profiles.share(has) if match.named_by is None else None
+
+
+def _texts_of(atlas: Atlas, taxon: str | int) -> GeneTexts:
+    """Return the texts of the cells' species: the atlas's own release, or the last one of another taxon."""
+    return atlas.texts if taxon_id(taxon) == atlas.texts.taxon_id else open_texts(atlas.store, taxon)
+
+
 def bind(
-    store: Store, recipe: Recipe, genes: GeneVectors | None, match: GeneMatch, matrix: Matrix, progress: Progress
+    store: Store, recipe: Recipe, genes: GeneVectors | None, match: GeneMatch, sampled: Totals, progress: Progress
 ) -> tuple[Recipe, Floats | None, GeneMatch]:
-    """Tie the recipe to release and encoder; return the vectors of the genes, if it wants any, and those with one."""
+    """Tie the recipe to release and encoder; return the vectors of the genes, if it wants any, and those with one.
+
+    `sampled` is (n_vars,) the expression of the matched columns in a sample of cells.
+    """
     release = match.texts.release
     if not recipe.reads_text:
         return recipe.bind(release, None), _drawn(recipe, match), match
@@ -99,9 +154,9 @@ def bind(
             f"revision {recipe.encoder_revision}, as the recipe says",
             "give those, or mend the recipe",
         )
-    whole = match.share(matrix.sampled_totals)
+    whole = match.share(sampled)
     match = match.only(vectors.gene_ids)
-    share = match.share(matrix.sampled_totals) / (whole or 1.0)
+    share = match.share(sampled) / (whole or 1.0)
     if share < MIN_COVERAGE:
         raise GeneMatchError(
             f"encoder {vectors.encoder!r} has vectors of {len(match.genes):,} of the reference's genes, "

@@ -1,51 +1,48 @@
-"""Building an atlas: fit on the reference, embed it, index it; visible only when all of it is there.
+"""Building an atlas: fit on the reference, embed it shard by shard, index it; visible only when all of it is there.
 
-A build writes its cells as one version of the table ``atlases/<name>/cells``, then the files of that version
-(``atlases/<name>/v<version>/``: projection, index, manifest), and last moves the table's tag ``current``. Readers
-follow the tag, so that a build which did not come to its end was not there.
+A build writes what it fits, then the shards of its cells, commits these as one version of the table
+``atlases/<name>/cells``, makes the index of that version, and last writes its manifest and moves the table's tag
+``current``. Readers follow the tag, so that a build which did not come to its end was not there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import scvec
-from scvec import index as indexes
-from scvec.arrow import vectors_from_arrow
 from scvec.atlas.binding import bind, match_reference, on_panel, recipe_for
-from scvec.atlas.cells import Cells, obs_columns
+from scvec.atlas.cells import Keys, table_schema
+from scvec.atlas.engine import Engine, Local
+from scvec.atlas.fitted import load_fitted, save_fitted
 from scvec.atlas.fitting import Fitted, fit_reference
-from scvec.atlas.reference import (
-    CURRENT,
-    Atlas,
-    cells_path,
-    check_name,
-    open_atlas,
-    version_folder,
-)
+from scvec.atlas.indexing import filled_rows, index_folder, new_index, no_expression, with_table_index
+from scvec.atlas.job import Job, open_job
+from scvec.atlas.names import CURRENT, LAYOUT, atlas_folder, cells_path, check_name
+from scvec.atlas.publishing import publish
+from scvec.atlas.reference import Atlas
+from scvec.atlas.sources import Source, on_common_genes
+from scvec.atlas.steps import Files, described, embed_and_commit, label_ids, planned
 from scvec.embed import GeneVectors
+from scvec.embed.projection import aligner
 from scvec.embed.sample import draw
-from scvec.errors import ExistsError, InputError
-from scvec.files import sha256
-from scvec.ingest import open_h5ad
-from scvec.ingest.cells.h5ad import AskedScale, CellFile, Matrix
+from scvec.errors import ExistsError, FileError, InputError
+from scvec.index import IndexSpec
+from scvec.ingest.cells import AskedScale, Matrix
 from scvec.ingest.matching import GeneMatch
-from scvec.ontology import Ontology, match_labels
+from scvec.ontology import Ontology
 from scvec.ontology.matching import NO_MAP
-from scvec.spec import IndexSpec, Recipe
-from scvec.store import Snapshot, Store
-from scvec.types import Progress, Strings, silent
+from scvec.spec import Recipe
+from scvec.store import Store
+from scvec.types import Floats, Ints, Progress, silent
 
 
 def build(
     store: Store,
     name: str,
-    reference: str | Path,
+    reference: str | Path | Sequence[str | Path],
     *,
     label_key: str,
     batch_key: str | None = None,
@@ -58,22 +55,31 @@ def build(
     layer: str | None = None,
     scale: AskedScale = "auto",
     index: IndexSpec | None = None,
+    obs: str | Path | None = None,
+    dataset: str | None = None,
     gene_key: str | None = None,
     taxon: str | int | None = None,
     release: str | None = None,
     panel: str | Path | None = None,
     panel_taxon: str | int | None = None,
     overwrite: bool = False,
+    shard_cells: int | None = None,
+    device: str = "cpu",
+    engine: Engine | None = None,
     progress: Progress = silent,
 ) -> Atlas:
-    """Build an atlas from a labelled h5ad. The store is as before until the last step.
+    """Build an atlas from files of labelled cells. Readers see the store as before until the last step.
+
+    A build that was interrupted or killed goes on where it was, when it is started again with the same files and the
+    same parameters; no shard is embedded twice.
 
     Parameters
     ----------
     store, name
         Where to, and what it will be called.
     reference
-        An h5ad file.
+        A file that `scvec.ingest.cells.open_cells` reads, or several, globs among them. Genes that one of several lacks
+        are left out.
     label_key, batch_key, label_id_key
         Columns of ``obs``: the label of each cell; its donor or batch; its label's id, such as a Cell Ontology id.
     ontology, label_map
@@ -88,7 +94,11 @@ def build(
     layer, scale
         Which matrix, and whether it holds counts or log1p values.
     index
-        How it is searched; None: FAISS ``Flat``.
+        How it is searched; None: what suits the number of cells.
+    obs
+        A table of the cells' annotations, for files that carry none.
+    dataset
+        What the cells of a single file are said to be of; None: its name.
     gene_key
         Column of ``var`` that names the genes; None: ``var_names``, or the usual column that covers more where these
         cover too little.
@@ -98,7 +108,15 @@ def build(
         An h5ad, such as a query of few genes: only genes that it has too are used, and nothing of its values. Its
         species, where that is another than the reference's.
     overwrite
-        Replace an atlas of that name; its old version stays in the table.
+        Replace an atlas of that name; its old version stays, see `checkout`.
+    shard_cells
+        How many cells are read, embedded and staged at once, None: 32,768. Fewer take less memory, and are spread over
+        more workers.
+    device
+        Where vectors are computed and the index is trained.
+    engine
+        Where shards are embedded and the parts of the index made, see `scvec.atlas.on_ray.ray_engine`; None: in this
+        process.
     progress
         Shows the cells done.
 
@@ -110,81 +128,100 @@ def build(
         If there is such an atlas and `overwrite` is not set.
     NotInStoreError
         If gene texts or vectors are missing.
+    ConflictError
+        If another process writes the atlas, or a file is changed while it is read.
     """
     check_name(name)
-    recipe = recipe_for(recipe, genes)
-    table = store.table(cells_path(name))
-    existed = CURRENT in table.tags()
-    if existed and not overwrite:
+    recipe, engine = recipe_for(recipe, genes), engine or Local()
+    keys = Keys(label_key, batch_key, label_id_key, tuple(obs_keys))
+    paths = [reference] if isinstance(reference, (str, Path)) else reference
+    files = Files(paths=paths, keys=keys, obs=obs, dataset=dataset, layer=layer, scale=scale)
+    table, folder = store.table(cells_path(name)), atlas_folder(name)
+
+    def matched(matrix: Matrix) -> GeneMatch:
+        match = match_reference(store, matrix, genes, gene_key, taxon, release)
+        return match if panel is None else on_panel(store, match, matrix, panel, panel_taxon)
+
+    base = table.tags().get(CURRENT)
+    if base is not None and not overwrite:
         raise ExistsError(f"there is an atlas {name!r}", "a new name", "choose another, or give --overwrite")
-    try:
-        with open_h5ad(reference) as file:
-            columns = obs_columns(file, label_key, batch_key, label_id_key, obs_keys)
-            label_notes = _find_ids(columns, ontology, label_map, label_id_key)
-            with file.matrix(layer, scale) as matrix:
-                match = match_reference(store, matrix, genes, gene_key, taxon, release)
-                if panel is not None:
-                    match = on_panel(store, match, matrix, panel, panel_taxon)
-                bound, gene_vectors, match = bind(store, recipe, genes, match, matrix, progress)
-                cells = Cells(matrix, match, file.obs_names, columns)
-                batches = partial(matrix.batches, progress=progress)
-                sample = draw(bound, match, batches, matrix.values, columns["label"], columns["batch"])
-                if not len(sample):
-                    raise _all_empty(name)
-                fitted = fit_reference(bound, match.genes, gene_vectors, sample, progress)
-                manifest = {
-                    **_manifest(name, file, matrix, match, fitted),
-                    "label_notes": label_notes,
-                    "keys": {"label": label_key, "batch": batch_key, "label_id": label_id_key, "obs": list(obs_keys)},
-                }
-                version = table.write(
-                    cells.embedded(fitted.embedding, progress), cells.schema(fitted.embedding.dimension), manifest
-                )
-        summary = {"version": version, "n_labels": len(set(columns["label"].tolist())), **cells.summary()}
-        _finish(
-            store,
-            name,
-            table.at(version),
-            fitted,
-            {**manifest, **summary},
-            index or IndexSpec(),
-            progress,
-        )
-        table.tag(CURRENT, version)
-    except BaseException:
-        if not existed:
-            store.remove(f"atlases/{name}")
-        raise
-    return open_atlas(store, name)
+    sources = on_common_genes(files.read(matched))
+    ids, notes = label_ids(sources, ontology, label_map, {})
+    bound, vectors, match = bind(store, recipe, genes, sources[0].match, sources[0].sampled, progress)
+    sources = [replace(source, match=source.match.only(match.genes)) for source in sources]
+    plan = {"base": base, "recipe": bound.to_dict(), "keys": keys.to_dict(), "ids": ids, **planned(sources)}
+    with store.only_writer(f"{folder}/writer"):
+        job = open_job(store, table, f"{folder}/job", plan)
+        try:
+            fitted, made = _fitted(job, bound, match.genes, vectors, sources, progress)
+            about = _about(name, match, fitted)
+            columns = [(aligner(source.match, fitted.embedding.gene_ids), None) for source in sources]
+            schema = table_schema(keys, fitted.embedding.dimension, bound.dtype)
+            version, done = embed_and_commit(
+                job,
+                fitted.embedding,
+                sources,
+                columns,
+                keys,
+                ids,
+                0,
+                lambda staged: table.commit(staged, schema, about),
+                True,
+                shard_cells,
+                device,
+                engine,
+                progress,
+            )
+            cells = table.at(version)
+            rows = filled_rows(cells, name)
+            spec = index or IndexSpec()
+            place = index_folder(store, name, version, spec)
+            cells = with_table_index(table, cells, rows, spec, progress)
+            manifest = {
+                **about,
+                "labels": list(fitted.labels),
+                "label_notes": notes,
+                "keys": keys.to_dict(),
+                "sources": described(sources, done),
+                "next_row": len(cells),
+                "fitted": made,
+                "index": new_index(store, place, cells, rows, spec, device, engine, progress),
+            }
+            atlas = publish(store, table, cells.version, base, manifest, "build")
+        except FileError:  # it may be there again, or be whole
+            raise
+        except InputError:  # the same would come of it again; what else ends a build leaves it to be gone on with
+            job.discard()
+            if base is None:
+                store.remove(folder)
+            raise
+        job.end()
+    return atlas
 
 
-def _all_empty(name: str) -> InputError:
-    return InputError(
-        f"no cell of atlas {name!r} has expression on a known gene", "at least one that has", "check the matrix"
-    )
+def _fitted(
+    job: Job, recipe: Recipe, gene_ids: Ints, vectors: Floats | None, sources: Sequence[Source], progress: Progress
+) -> tuple[Fitted, dict[str, Any]]:
+    """Return what is fitted on the reference, and what the manifest says of its files: as it is, or as it was."""
+    noted = job.noted("fitted")
+    if noted is not None:
+        fitted = load_fitted(job.store, noted, recipe, noted["training"], noted["labels"])
+        return fitted, {key: noted[key] for key in ("folder", "hashes")}
+    sample = draw(recipe, gene_ids, [source.part() for source in sources], progress)
+    if not len(sample):
+        raise no_expression(f"of {sources[0].path}")
+    fitted = fit_reference(recipe, gene_ids, vectors, sample, progress)
+    made = save_fitted(job.store, f"{Path(job.folder).parent.as_posix()}/fitted/{job.token}", fitted)
+    job.note("fitted", made | {"training": fitted.training, "labels": list(fitted.labels)})
+    return fitted, made
 
 
-def _find_ids(
-    columns: dict[str, Strings], ontology: Ontology | None, label_map: Mapping[str, str], label_id_key: str | None
-) -> list[str]:
-    """Put ids found by the labels' names into `columns`, and return what there is to say of them."""
-    if ontology is None and not label_map:
-        return []
-    if ontology is None or label_id_key is not None:
-        raise InputError(
-            "a map of labels" if ontology is None else "ids by --label-id-key and by --match-labels",
-            "--label-id-key, or --match-labels with a --label-map or without",
-            "choose one",
-        )
-    found = match_labels(ontology, np.unique(columns["label"].astype(str)).tolist(), label_map)
-    columns["label_id"] = found.ids_of(columns["label"])
-    return list(found.notes())
-
-
-def _manifest(name: str, file: CellFile, matrix: Matrix, match: GeneMatch, fitted: Fitted) -> dict[str, Any]:
+def _about(name: str, match: GeneMatch, fitted: Fitted) -> dict[str, Any]:
+    """Return what all versions of the atlas have in common: the manifest of its table."""
     recipe = fitted.embedding.recipe
     return {
         "kind": "atlas",
+        "layout": LAYOUT,
         "name": name,
         "taxon_id": match.texts.taxon_id,
         "gene_texts_digest": match.texts.manifest["digest"],
@@ -192,55 +229,5 @@ def _manifest(name: str, file: CellFile, matrix: Matrix, match: GeneMatch, fitte
         "recipe_sha256": recipe.sha256(),
         "dimension": fitted.embedding.dimension,
         "training": fitted.training,
-        "source": {"file": file.path.name, "bytes": file.path.stat().st_size},
-        "matrix": matrix.to_dict(),
         "written_by": f"scvec {scvec.__version__}",
     }
-
-
-def _finish(
-    store: Store,
-    name: str,
-    cells: Snapshot,
-    fitted: Fitted,
-    manifest: dict[str, Any],
-    spec: IndexSpec,
-    progress: Progress,
-) -> None:
-    """Write the files of a version: projection, index with its recall, and last the manifest; all of them or none."""
-    folder = version_folder(name, cells.version)
-    rows = cells.read(["row", "empty", "vector"])
-    filled = ~np.asarray(rows["empty"])
-    ids, vectors = np.asarray(rows["row"])[filled], vectors_from_arrow(rows["vector"])[filled]
-    if not len(ids):
-        raise _all_empty(name)
-    hashes: dict[str, str] = {}
-
-    def put(file: str, key: str, write: Callable[[Path], None]) -> None:
-        def write_and_hash(path: Path) -> None:
-            write(path)
-            hashes[key] = sha256(path)
-
-        store.put_file(f"{folder}/{file}", write_and_hash)
-
-    try:
-        with progress("indexing", 1) as advance:
-            index = indexes.build(spec.factory, ids, vectors)
-            measured = indexes.measure(index, ids, vectors, spec)
-            advance(1)
-        put("projection.safetensors", "projection_sha256", fitted.embedding.save)
-        put("profiles.safetensors", "profiles_sha256", fitted.profiles.save)
-        if fitted.calibration is not None:
-            put("calibration.safetensors", "calibration_sha256", fitted.calibration.save)
-        put("index", "index_sha256", index.save)
-        made = {
-            "factory": spec.factory,
-            "metric": "cosine",
-            "rows": len(ids),
-            "search": index.parameters,
-            **measured,
-        }
-        store.write_json(f"{folder}/manifest.json", {**manifest, "index": made, **hashes})
-    except BaseException:
-        store.remove(folder)
-        raise

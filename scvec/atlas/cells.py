@@ -1,58 +1,85 @@
-"""The rows of an atlas's table: a reference's cells, embedded batch by batch."""
+"""The rows of an atlas's table: what is kept of each reference cell beside its vector."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from scvec.arrow import vectors_to_arrow
-from scvec.atlas.reference import OBS_COLUMNS
-from scvec.embed.projection import Embedding, aligner, embed
 from scvec.errors import InputError, LabelError
-from scvec.ingest.cells.h5ad import CellFile, Matrix
-from scvec.ingest.cells.scale import expression
-from scvec.ingest.matching import GeneMatch
-from scvec.types import UNKNOWN, Floats, Progress, Strings
+from scvec.ingest.cells import CellFile
+from scvec.types import UNKNOWN, Floats, Strings
 
+OBS_COLUMNS = ("cell_id", "dataset", "batch", "label", "label_id", "empty")
 FIXED_COLUMNS = ("row", *OBS_COLUMNS, "vector")
 
 
-def obs_columns(
-    file: CellFile, label_key: str, batch_key: str | None, label_id_key: str | None, obs_keys: Sequence[str] = ()
-) -> dict[str, Strings]:
-    """Return (n,) label, batch and label_id of each cell, "" where there is no key, and its values under `obs_keys`.
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Columns of ``obs`` that an atlas keeps.
+
+    Attributes
+    ----------
+    label, batch, label_id
+        The label of each cell; its donor or batch; its label's id. The last two may be None.
+    obs
+        Further ones, kept as strings under their own names.
+    """
+
+    label: str
+    batch: str | None = None
+    label_id: str | None = None
+    obs: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types."""
+        return asdict(self) | {"obs": list(self.obs)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Keys:
+        """Return what `to_dict` gave."""
+        return cls(values["label"], values["batch"], values["label_id"], tuple(values["obs"]))
+
+
+def obs_columns(file: CellFile, keys: Keys) -> dict[str, Strings]:
+    """Return (n,) label, batch and label_id of each cell, "" where there is no key, and its values under ``keys.obs``.
 
     Raises
     ------
     InputError
-        If a column is not there or lacks values, if one of `obs_keys` cannot name a column of the table, or if a label
-        has two ids.
+        If a column is not there or lacks values, if one of ``keys.obs`` cannot name a column of the table, or if a
+        label has two ids.
     """
-    _check_names(file, obs_keys)
+    _check_names(file, keys.obs)
     none = np.full(len(file.obs_names), "", object)
     columns = {
-        "label": file.labels(label_key, "--label-key"),
-        "batch": file.labels(batch_key, "--batch-key") if batch_key else none,
-        "label_id": file.labels(label_id_key, "--label-id-key") if label_id_key else none,
+        "label": file.labels(keys.label, "--label-key"),
+        "batch": file.labels(keys.batch, "--batch-key") if keys.batch else none,
+        "label_id": file.labels(keys.label_id, "--label-id-key") if keys.label_id else none,
     }
-    if UNKNOWN in columns["label"]:
+    ids = ids_of(columns["label"], columns["label_id"], str(file.path))
+    if UNKNOWN in ids:
         raise LabelError(
-            f"{file.path}: obs[{label_key!r}] has the label {UNKNOWN!r}, which a call has that cannot be trusted",
+            f"{file.path}: obs[{keys.label!r}] has the label {UNKNOWN!r}, which a call has that cannot be trusted",
             "labels of cells",
             "drop those cells, or rename the label",
         )
-    ids_of: dict[str, str] = {}
-    for label, label_id in zip(columns["label"].tolist(), columns["label_id"].tolist(), strict=True):
-        if ids_of.setdefault(label, label_id) != label_id:
+    return columns | {key: file.labels(key, "--obs-key") for key in keys.obs}
+
+
+def ids_of(labels: Iterable[str], ids: Iterable[str], where: str) -> dict[str, str]:
+    """Return the id of each label; raise `LabelError` if one has two."""
+    found: dict[str, str] = {}
+    for label, label_id in dict.fromkeys(zip(labels, ids, strict=True)):
+        if found.setdefault(label, label_id) != label_id:
             raise LabelError(
-                f"{file.path}: label {label!r} has ids {ids_of[label]!r} and {label_id!r}",
-                "one id for a label",
-                "mend obs",
+                f"{where}: label {label!r} has ids {found[label]!r} and {label_id!r}", "one id for a label", "mend obs"
             )
-    return columns | {key: file.labels(key, "--obs-key") for key in obs_keys}
+    return found
 
 
 def _check_names(file: CellFile, obs_keys: Sequence[str]) -> None:
@@ -69,64 +96,24 @@ def _check_names(file: CellFile, obs_keys: Sequence[str]) -> None:
         taken.add(key.casefold())
 
 
-class Cells:
-    """The cells of a reference on their way into the table, and counts of what went by.
+def table_schema(keys: Keys, dimension: int, dtype: str) -> pa.Schema:
+    """Return the columns of an atlas's table."""
+    number = {"float32": pa.float32(), "float16": pa.float16()}[dtype]
+    types = {
+        "row": pa.int64(),
+        **dict.fromkeys((*OBS_COLUMNS, *keys.obs), pa.string()),
+        "empty": pa.bool_(),
+        "vector": pa.list_(number, dimension),
+    }
+    return pa.schema(list(types.items()))
 
-    Parameters
-    ----------
-    matrix, match
-        Their values, and which genes these are of.
-    obs_names
-        (n,) their names.
-    columns
-        (n,) label, batch and label_id of each, and what else is kept of them.
-    """
 
-    def __init__(self, matrix: Matrix, match: GeneMatch, obs_names: Strings, columns: dict[str, Strings]) -> None:
-        self._matrix, self._match = matrix, match
-        self._columns = {
-            "cell_id": obs_names,
-            "dataset": np.full(len(obs_names), matrix.path.stem, object),
-            **columns,
-        }
-        self._totals = np.zeros(matrix.n_genes)
-        self._n_empty = 0
-
-    def __len__(self) -> int:
-        return len(self._columns["cell_id"])
-
-    def schema(self, dimension: int) -> pa.Schema:
-        """Return the table's columns."""
-        vector = pa.list_(pa.float32(), dimension)
-        types = {
-            "row": pa.int64(),
-            **dict.fromkeys((*OBS_COLUMNS, *self._columns), pa.string()),
-            "empty": pa.bool_(),
-            "vector": vector,
-        }
-        return pa.schema(list(types.items()))
-
-    def embedded(self, embedding: Embedding, progress: Progress) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, embedded."""
-        columns = aligner(self._match, embedding.gene_ids)
-        for start, batch in self._matrix.batches("embedding cells", progress):
-            vectors, empty = embed(embedding, batch, self._matrix.values, columns)
-            self._totals += expression(batch, self._matrix.values)
-            self._n_empty += int(empty.sum())
-            yield self._rows(start, vectors, empty)
-
-    def _rows(self, start: int, vectors: Floats, empty: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.RecordBatch:
-        stop = start + len(empty)
-        arrays = {key: values[start:stop] for key, values in self._columns.items()}
-        arrays |= {"row": np.arange(start, stop), "empty": empty}
-        schema = self.schema(vectors.shape[1])
-        columns = [
-            vectors_to_arrow(vectors) if field.name == "vector" else pa.array(arrays[field.name], field.type)
-            for field in schema
-        ]
-        return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-    def summary(self) -> dict[str, Any]:
-        """Return what the manifest says of the cells, once all went by."""
-        coverage = self._match.coverage(self._totals).to_dict()
-        return {"n_cells": len(self), "n_empty": self._n_empty, "coverage": coverage}
+def record_batch(schema: pa.Schema, columns: Mapping[str, np.ndarray[Any, Any]], vectors: Floats) -> pa.RecordBatch:
+    """Return rows of the table, of all columns but the vectors and these."""
+    arrays = [
+        vectors_to_arrow(vectors, field.type.value_type)
+        if field.name == "vector"
+        else pa.array(columns[field.name], field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

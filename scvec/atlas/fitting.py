@@ -36,12 +36,15 @@ class Fitted:
         From cells held out; None where none can be, of a reference of one cell.
     training
         How the head was trained, as JSON types; None without one.
+    labels
+        Those of the reference, sorted: what the rows of the profiles and the codes of the calibration mean.
     """
 
     embedding: Embedding
     profiles: Profiles
     calibration: Calibration | None
     training: dict[str, Any] | None
+    labels: tuple[str, ...]
 
 
 def fit_reference(
@@ -68,10 +71,10 @@ def fit_reference(
     profiles = Profiles.of(gene_ids, sample, recipe.target_sum)
     if recipe.refine is not None and gene_vectors is not None:
         trained = fit_head(recipe, gene_ids, gene_vectors, sample, progress)
-        return Fitted(trained.head, profiles, _calibrated(sample, trained.folds), trained.to_dict())
+        return Fitted(trained.head, profiles, _calibrated(sample, trained.folds), trained.to_dict(), sample.names)
     embedding = fit(recipe, gene_ids, gene_vectors, sample.logged)
     parted = folds(sample.codes, sample.batches, FOLDS, recipe.random_state)
-    return Fitted(embedding, profiles, _calibrated(sample, [(fold, embedding) for fold in parted]), None)
+    return Fitted(embedding, profiles, _calibrated(sample, [(fold, embedding) for fold in parted]), None, sample.names)
 
 
 def _calibrated(sample: Sample, held: Iterable[tuple[Fold, Embedding]]) -> Calibration | None:

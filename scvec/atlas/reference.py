@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from scvec import index as indexes
-from scvec.arrow import vectors_from_arrow
+from scvec.arrow import coded, vectors_from_arrow
+from scvec.atlas.cells import OBS_COLUMNS, Keys
+from scvec.atlas.fitted import load_calibration, load_embedding, load_profiles
+from scvec.atlas.indexing import faulty_part, open_index
+from scvec.atlas.names import CURRENT, cells_path
 from scvec.calibration import Calibration
 from scvec.embed.encoders import Address
 from scvec.embed.profiles import Profiles
-from scvec.embed.projection import Embedding, Projection
-from scvec.embed.refine import Head
-from scvec.errors import InputError, MismatchError, NotInStoreError
-from scvec.files import sha256
+from scvec.embed.projection import Embedding
+from scvec.errors import ConflictError, MismatchError
 from scvec.ingest import GeneTexts, open_texts
 from scvec.spec import Recipe
-from scvec.store import Snapshot, Store
+from scvec.store import Snapshot, Store, Table
 from scvec.types import Floats, Ints, Neighbors, Strings
 
-CURRENT = "current"
-OBS_COLUMNS = ("cell_id", "dataset", "batch", "label", "label_id", "empty")
+HASHED_BYTES = 64 * 2**20
+"""Parts of an index up to this size are hashed when they are opened; of larger ones, the size is checked."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,44 @@ class Atlas:
         The version of its table.
     manifest
         What it was made from and how.
+    device
+        Where it is searched: ``"cpu"``, ``"cuda"`` or one of several as ``"cuda:1"``.
     """
 
     name: str
     store: Store
     cells: Snapshot
     manifest: dict[str, Any]
+    device: str = "cpu"
+
+    @property
+    def table(self) -> Table:
+        """The table at all of its versions."""
+        return self.store.table(cells_path(self.name))
+
+    def at_head(self) -> int:
+        """Return the version that a change begins at: this one, made the table's newest again where it is not.
+
+        A process that was killed may have left a version behind that nobody sees.
+
+        Raises
+        ------
+        ConflictError
+            If this is not the current version any more.
+        """
+        current = self.table.tags().get(CURRENT)
+        if current != self.cells.version:
+            raise ConflictError(
+                f"atlas {self.name!r} is at version {current}",
+                f"version {self.cells.version}, which this one is to change",
+                "open it again, or check that version out",
+            )
+        return current if self.table.latest().version == current else self.table.restore(current)
+
+    @property
+    def keys(self) -> Keys:
+        """The columns of ``obs`` that it keeps."""
+        return Keys.from_dict(self.manifest["keys"])
 
     @property
     def recipe(self) -> Recipe:
@@ -63,48 +95,78 @@ class Atlas:
     @cached_property
     def embedding(self) -> Embedding:
         """The recipe as fitted on the reference."""
-        with self.store.local_file(self._file("projection.safetensors")) as path:
-            self._check_hash(path, "projection_sha256", "projection")
-            return (Projection if self.recipe.refine is None else Head).load(path, self.recipe)
+        return load_embedding(self.store, self.manifest["fitted"], self.recipe)
 
     @cached_property
     def profiles(self) -> Profiles:
         """What its labels express."""
-        with self.store.local_file(self._file("profiles.safetensors")) as path:
-            self._check_hash(path, "profiles_sha256", "profiles")
-            return Profiles.load(path)
+        return load_profiles(self.store, self.manifest["fitted"])
 
     @cached_property
     def calibration(self) -> Calibration | None:
         """How far its calls can be trusted; None for an atlas of a single cell."""
-        if "calibration_sha256" not in self.manifest:
-            return None
-        with self.store.local_file(self._file("calibration.safetensors")) as path:
-            self._check_hash(path, "calibration_sha256", "calibration")
-            return Calibration.load(path)
+        return load_calibration(self.store, self.manifest["fitted"])
 
     @cached_property
     def index(self) -> indexes.Index:
-        """The index of its cells."""
+        """The index of its cells; if it is in parts, of those that were removed too, until the atlas is compacted."""
         made = self.manifest["index"]
-        with self.store.local_file(self._file("index")) as path:
-            self._check_hash(path, "index_sha256", "index")
-            index = indexes.load(made["factory"], path)
-        if len(index) != made["rows"]:
+        for part in made["parts"]:
+            self._check_part(part)
+        index = open_index(self.store, made, self.cells, self.filled, self.device)
+        if made["parts"] and len(index) != made["rows"]:
             raise MismatchError(
-                f"the index of atlas {self.name} has {len(index)} cells", str(made["rows"]), self._rebuild()
+                f"the index of atlas {self.name} has {len(index)} cells", str(made["rows"]), self._repair()
             )
         return index
 
     @cached_property
     def obs(self) -> pa.Table:
         """Columns `row`, the row ids, ascending, `OBS_COLUMNS`, and those that its build was told to keep."""
-        return self.cells.read(["row", *OBS_COLUMNS, *self.manifest["keys"].get("obs", ())])
+        return self.cells.read(["row", *OBS_COLUMNS, *self.keys.obs])
 
     @cached_property
+    def rows(self) -> Ints:
+        """(n,) row ids of its cells, ascending."""
+        rows: Ints = np.asarray(self.obs["row"], np.int64)
+        return rows
+
+    @cached_property
+    def _is_dense(self) -> bool:
+        return len(self.rows) > 0 and int(self.rows[-1] - self.rows[0]) + 1 == len(self.rows)
+
+    @property
     def labels(self) -> Strings:
         """(n,) label of each cell, in the order of `obs`."""
-        return np.array(self.obs["label"].to_pylist(), dtype=object)
+        names: Strings = self.label_names[self.label_codes]
+        return names
+
+    @cached_property
+    def label_names(self) -> Strings:
+        """(L,) its labels: those that it was fitted on, sorted, and after them those that came later."""
+        fitted = self.manifest["labels"]
+        later = set(coded(self.obs["label"])[0]) - set(fitted)
+        return np.array([*fitted, *sorted(later)], object)
+
+    @cached_property
+    def label_codes(self) -> Ints:
+        """(n,) which of `label_names` each cell has, in the order of `obs`."""
+        names, codes = coded(self.obs["label"])
+        place = {name: i for i, name in enumerate(self.label_names.tolist())}
+        found: Ints = np.array([place[name] for name in names], np.int64)[codes]
+        return found
+
+    @cached_property
+    def label_ids(self) -> dict[str, str]:
+        """The id of each label; "" where it has none."""
+        pairs = self.obs.group_by(["label", "label_id"]).aggregate([])
+        return dict(zip(pairs["label"].to_pylist(), pairs["label_id"].to_pylist(), strict=True))
+
+    def cell_ids(self, positions: Ints) -> Strings:
+        """Return what the cells at these positions of `obs` are called."""
+        unique, inverse = np.unique(positions, return_inverse=True)
+        names = self.obs["cell_id"].take(pa.array(unique))
+        return np.array(names.to_pylist(), object)[inverse].reshape(positions.shape)
 
     def expect(self, recipe: str | None, encoder: str | None) -> None:
         """Raise `MismatchError` if the atlas was built with another recipe or encoder; None asks for nothing."""
@@ -121,13 +183,12 @@ class Atlas:
 
     def positions(self, ids: Ints) -> Ints:
         """Return where in `obs` cells given by row id stand; raise `MismatchError` if one is not there."""
-        rows = np.asarray(self.obs["row"])
-        found = np.minimum(np.searchsorted(rows, ids), len(rows) - 1)
-        if not (rows[found] == ids).all():
+        # No id is left out in an atlas that no cell was removed from: no need to look for them.
+        found = ids - self.rows[0] if self._is_dense else np.searchsorted(self.rows, ids)
+        found = np.clip(found, 0, len(self.rows) - 1)
+        if not (self.rows[found] == ids).all():
             raise MismatchError(
-                f"the index of atlas {self.name} has cells that its table lacks",
-                "the same cells",
-                self._rebuild(),
+                f"the index of atlas {self.name} has cells that its table lacks", "the same cells", self._repair()
             )
         return found
 
@@ -139,8 +200,8 @@ class Atlas:
 
     @cached_property
     def filled(self) -> Ints:
-        """Row ids of the cells that the index has, ascending: all but the empty ones."""
-        rows: Ints = np.asarray(self.obs["row"], np.int64)[~np.asarray(self.obs["empty"])]
+        """Row ids of the cells that may be found, ascending: all but the empty ones."""
+        rows: Ints = self.rows[~np.asarray(self.obs["empty"])]
         return rows
 
     def where(self, condition: str) -> Ints:
@@ -155,84 +216,23 @@ class Atlas:
 
     def narrowed(self, rows: Ints) -> indexes.Searched:
         """Return the index, for search among these of the `filled` rows only."""
-        return indexes.narrowed(self.index, rows, self.vectors)
+        return indexes.narrowed(self.index, rows)
 
     def search(self, queries: Floats, k: int, index: indexes.Searched | None = None) -> Neighbors:
         """Return the k nearest reference cells of (n, d) vectors of length one; `index` may be a `narrowed` one."""
-        return indexes.search(self.index if index is None else index, self.vectors, queries, k)
+        return indexes.search(self.narrowed(self.filled) if index is None else index, queries, k)
 
-    def _file(self, name: str) -> str:
-        return f"{version_folder(self.name, self.cells.version)}/{name}"
-
-    def _check_hash(self, path: Path, key: str, what: str) -> None:
-        if sha256(path) != self.manifest[key]:
+    def _check_part(self, part: dict[str, Any]) -> None:
+        """Raise `MismatchError` if a part of the index is not as it was made: by hash, where that is soon done."""
+        folder = f"{self.manifest['index']['folder']}/{part['name']}"
+        faulty = faulty_part(self.store, folder, part, whole=part["bytes"] <= HASHED_BYTES)
+        if faulty:
             raise MismatchError(
-                f"the {what} of atlas {self.name} is not the one it was built with",
-                "that one",
-                self._rebuild(),
+                f"{faulty[0]} of atlas {self.name} is not as it was made", "the same bytes", self._repair()
             )
+
+    def _repair(self) -> str:
+        return f"scvec atlas verify {self.name} --repair"
 
     def _rebuild(self) -> str:
         return f"build it again: scvec atlas build {self.name} REF.h5ad --overwrite"
-
-
-def open_atlas(store: Store, name: str) -> Atlas:
-    """Return an atlas at its current version.
-
-    Raises
-    ------
-    NotInStoreError
-        If there is no such atlas.
-    MismatchError
-        If its files are not of that version.
-    """
-    check_name(name)
-    table = store.table(cells_path(name))
-    if CURRENT not in table.tags():
-        there = ", ".join(list_atlases(store)) or "none is there"
-        raise NotInStoreError(
-            f"{store.uri} has no atlas {name!r}",
-            f"one of: {there}",
-            f"scvec atlas build {name} REF.h5ad --label-key KEY",
-        )
-    cells = table.at(CURRENT)
-    if "training" not in cells.manifest:
-        raise MismatchError(
-            f"atlas {name!r} was built by {cells.manifest.get('written_by', 'another scvec')}, without profiles",
-            "one of this version",
-            f"build it again: scvec atlas build {name} REF.h5ad --overwrite",
-        )
-    manifest = store.read_json(f"{version_folder(name, cells.version)}/manifest.json")
-    atlas = Atlas(name, store, cells, manifest)
-    of_table = cells.manifest
-    differing = [key for key in of_table if manifest.get(key) != of_table[key]]
-    if manifest.get("version") != cells.version or manifest.get("n_cells") != len(cells) or differing:
-        raise MismatchError(
-            f"the manifest of atlas {name!r} is not of version {cells.version} of its cells",
-            "the same",
-            atlas._rebuild(),
-        )
-    return atlas
-
-
-def list_atlases(store: Store) -> list[str]:
-    """Return the names of the atlases whose build came to its end, sorted."""
-    return [name for name in store.children("atlases") if CURRENT in store.table(cells_path(name)).tags()]
-
-
-def check_name(name: str) -> None:
-    """Raise `InputError` if `name` cannot name an atlas."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise InputError(
-            f"atlas name {name!r}", "letters, digits, '.', '-' and '_', at most 100", "choose another name"
-        )
-
-
-def cells_path(name: str) -> str:
-    """Return where an atlas's table is in its store."""
-    return f"atlases/{name}/cells"
-
-
-def version_folder(name: str, version: int) -> str:
-    """Return where the files of one version of an atlas are in its store."""
-    return f"atlases/{name}/v{version}"

@@ -10,7 +10,7 @@ from scvec.bench.methods import Method, methods
 from scvec.bench.suite import Suite
 from scvec.bench.tasks import Prepared, digest, prepare
 from scvec.embed import GeneVectors, open_genes
-from scvec.ingest import GeneTexts, open_h5ad
+from scvec.ingest import GeneTexts, open_cells
 from scvec.ingest.genes.gene_texts import offered_texts
 from scvec.ingest.matching import match_genes
 from scvec.spec import Recipe
@@ -102,7 +102,7 @@ class _Binder:
             return None
         source = task.task.reference
         if source not in self._texts:
-            with open_h5ad(task.reference) as file, file.matrix() as matrix:
+            with open_cells(task.reference) as file, file.matrix() as matrix:
                 self._texts[source] = match_genes(matrix, offered_texts(self._store, None)).texts
         texts = self._texts[source]
         if recipe.encoder is None:

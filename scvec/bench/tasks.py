@@ -18,8 +18,8 @@ from scvec.bench.suite import Task, slug
 from scvec.embed.projection import normalise
 from scvec.errors import InputError, unknown
 from scvec.files import placing, sha256
-from scvec.ingest import newest_texts, open_h5ad, open_texts
-from scvec.ingest.cells.h5ad import VAR_NAMES, CellFile, Matrix
+from scvec.ingest import newest_texts, open_cells, open_texts
+from scvec.ingest.cells import VAR_NAMES, CellFile, Matrix
 from scvec.ingest.genes.gene_texts import offered_texts
 from scvec.ingest.genes.orthologs import orthologs
 from scvec.ingest.matching import match_genes
@@ -74,13 +74,13 @@ class Prepared:
     @cached_property
     def truth(self) -> Strings:
         """(n,) what the query's cells are: labels, or ids where these are compared."""
-        with open_h5ad(self.query) as file:
+        with open_cells(self.query) as file:
             return file.labels(LABEL_ID if self.task.compare_ids else LABEL, "label_key")
 
     @cached_property
     def _names(self) -> Mapping[str, str]:
         """What the truth is called, by the reference's label."""
-        with open_h5ad(self.reference) as file:
+        with open_cells(self.reference) as file:
             labels = file.labels(LABEL, "label_key")
             other = file.labels(LABEL_ID, "label_id_key") if self.task.compare_ids else labels
         return dict(zip(labels.tolist(), other.tolist(), strict=True))
@@ -145,7 +145,9 @@ def _digests(task: Task, seed: int | None, store: Store) -> tuple[str, str]:
 
 
 def _bytes_of(path: Path) -> str:
-    with open_h5ad(path):  # raises, where it is not there or cut short
+    with open_cells(path) as file:  # raises, where it is not there or cut short
+        if not path.is_file():
+            return file.fingerprint()
         state = path.stat()
     return _hashed(path, state.st_size, state.st_mtime_ns)
 
@@ -166,14 +168,14 @@ def _written(about: Path) -> str | None:
 def _split(task: Task, seed: int) -> tuple[AnnData, AnnData]:
     """Return reference and query."""
     rng = np.random.default_rng(seed)
-    with open_h5ad(task.reference) as file:
+    with open_cells(task.reference) as file:
         reference = _cells(file, task, is_query=False)
         labels = reference.obs[LABEL].to_numpy(str)
         held_out = _held_out(file, task, labels, rng)
     if task.query is None:
         query = reference[held_out].copy()
     else:
-        with open_h5ad(task.query) as file:
+        with open_cells(task.query) as file:
             query = _cells(file, task, is_query=True)
     kept = ~held_out
     if task.remove_class is not None:
@@ -234,7 +236,7 @@ def _cells(file: CellFile, task: Task, *, is_query: bool) -> AnnData:
 
 def _cut(task: Task, reference: AnnData, query: AnnData, n: int, seed: int) -> AnnData:
     """Return the query as a panel of n genes would have it: counts of these alone."""
-    with open_h5ad(task.reference) as file, file.matrix(task.layer) as matrix:
+    with open_cells(task.reference) as file, file.matrix(task.layer) as matrix:
         order = _by_variance(reference, matrix)
     here = np.isin(reference.var_names.to_numpy(str)[order], query.var_names.to_numpy(str))
     offered = reference.var_names.to_numpy(str)[order[:N_VARIABLE][here[:N_VARIABLE]]]
@@ -258,10 +260,10 @@ def _by_variance(cells: AnnData, matrix: Matrix) -> NDArray[np.int64]:
 
 def _renamed(prepared: Prepared, query: AnnData, store: Store) -> AnnData:
     """Return the query with the first column of each gene named as the reference's; others keep names nobody shares."""
-    with open_h5ad(prepared.reference) as file, file.matrix() as matrix:
+    with open_cells(prepared.reference) as file, file.matrix() as matrix:
         there = match_genes(matrix, offered_texts(store, None))
     own = open_texts(store, prepared.task.query_taxon or "")
-    with open_h5ad(prepared.query) as file, file.matrix() as matrix:
+    with open_cells(prepared.query) as file, file.matrix() as matrix:
         here = match_genes(matrix, [own])
     if own.taxon_id != there.texts.taxon_id:
         here = here.through(orthologs(own, there.texts), there.texts)

@@ -8,6 +8,7 @@ from scvec.cli import genes as genes
 from scvec.cli import ontology as ontology
 from scvec.cli import query as query
 from scvec.cli import refine as refine
+from scvec.cli import upkeep as upkeep
 from scvec.cli.app import main
 
 __all__ = ["main"]

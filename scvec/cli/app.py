@@ -66,6 +66,15 @@ class Ui:
         """Print the result: `values` as JSON where that was asked for, else `text`."""
         typer.echo(json.dumps(values, indent=1) if self.as_json else text)
 
+    def device(self, asked: str) -> str:
+        """Return the device to use, with a note where it is not the one asked for."""
+        from scvec.device import choose
+
+        device, said = choose(asked)
+        if said:
+            self.note(said)
+        return device
+
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
         """Show a bar on a terminal; elsewhere a line now and then, if it takes long."""
@@ -142,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(args=None if arguments is None else list(arguments))
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            return _fail("interrupted; the store is as it was", INTERRUPTED)
+            return _fail("interrupted; the store reads as before; run it again to go on", INTERRUPTED)
         return end.code if isinstance(end.code, int) else 1
     except ScvecError as error:
         return _fail(str(error))

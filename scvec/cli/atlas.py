@@ -13,6 +13,8 @@ from scvec.cli.cells import spreads
 atlas_app = typer.Typer(help="Reference atlases: build, list, describe.", no_args_is_help=True)
 app.add_typer(atlas_app, name="atlas")
 
+AtlasArgument = Annotated[str, typer.Argument(help="The atlas.")]
+
 
 @atlas_app.command(epilog="Example: scvec atlas build pancreas reference.h5ad --label-key cell_type --batch-key donor")
 @spreads(building=Building)
@@ -27,7 +29,7 @@ def build(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Build a reference atlas from a labelled h5ad."""
+    """Build a reference atlas from labelled cells; one that was interrupted goes on where it was."""
     from scvec.spec import recipe as find_recipe
 
     ui = Ui(json, quiet)
@@ -39,10 +41,16 @@ def build(
 def list_(store: StoreOption = DEFAULT_STORE, json: JsonOption = False, quiet: QuietOption = False) -> None:
     """List the atlases in the store."""
     from scvec import atlas
+    from scvec.errors import MismatchError
 
     ui = Ui(json, quiet)
     opened = open_store(store)
-    found = [atlas.open_atlas(opened, name).manifest for name in atlas.list_atlases(opened)]
+    found = []
+    for name in atlas.list_atlases(opened):
+        try:
+            found.append(atlas.open_atlas(opened, name).manifest)
+        except MismatchError as error:
+            ui.note(str(error))
     rows = [(one["name"], one["n_cells"], one["n_labels"], _recipe(one), one["index"]["factory"]) for one in found]
     if not rows:
         ui.note("no atlas yet: scvec atlas build --help")
@@ -51,7 +59,8 @@ def list_(store: StoreOption = DEFAULT_STORE, json: JsonOption = False, quiet: Q
 
 @atlas_app.command(epilog="Example: scvec atlas info pancreas")
 def info(
-    name: Annotated[str, typer.Argument(help="The atlas.")],
+    name: AtlasArgument,
+    version: Annotated[int | None, typer.Option(help="Which version; default: the current one.")] = None,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -59,7 +68,7 @@ def info(
     """Describe an atlas: what it was made from and how, and the recall of its index."""
     from scvec import atlas
 
-    manifest = atlas.open_atlas(open_store(store), name).manifest
+    manifest = atlas.open_atlas(open_store(store), name, version).manifest
     Ui(json, quiet).result(manifest, describe(manifest))
 
 
@@ -72,14 +81,14 @@ def describe(manifest: dict[str, Any]) -> str:
     """Return what an atlas was made from and how, in lines."""
     from scvec.ingest.genes.gene_texts import taxon_name
 
-    coverage, index, matrix = manifest["coverage"], manifest["index"], manifest["matrix"]
+    index, sources, coverage = manifest["index"], manifest["sources"], manifest["coverage"]
     unmatched = ", ".join(f"{name} {share:.2%}" for name, share in coverage["unmatched"][:5])
     recall = f"recall@{index['k']} {index['recall']:.4f} against exact search ({index['queries']} queries)"
     matched = f"{coverage['n_matched']:,} of {coverage['n_genes']:,} matched"
     lines = {
         "atlas": f"{manifest['name']}, version {manifest['version']}",
         "cells": f"{manifest['n_cells']:,} of {manifest['n_labels']} labels, {manifest['n_empty']:,} empty",
-        "source": f"{manifest['source']['file']}, {matrix['key']} taken as {matrix['scale']}",
+        "source": _sources(sources),
         "kept": ", ".join(manifest["keys"].get("obs", ())) or "no further column of obs",
         "genes": f"{matched}, {coverage['share']:.1%} of the expression",
         "by": ", ".join(f"{route} {part['share']:.1%}" for route, part in coverage["routes"].items()),
@@ -89,8 +98,15 @@ def describe(manifest: dict[str, Any]) -> str:
         "trained": _trained(manifest["training"]),
         "texts": f"{taxon_name(manifest['taxon_id'])}, release {manifest['recipe']['release']}",
         "index": f"{index['factory']}, {recall}",
+        "versions": "; ".join(f"{one['version']} {one['change']}" for one in manifest["history"]),
     }
     return "\n".join(f"{key:<10}{value}" for key, value in lines.items())
+
+
+def _sources(sources: list[dict[str, Any]]) -> str:
+    first = sources[0]
+    said = f"{first['file']}, {first['matrix']['key']} taken as {first['matrix']['scale']}"
+    return said if len(sources) == 1 else f"{len(sources)} files; {said}; the genes below are of the least covered one"
 
 
 def _trained(training: dict[str, Any] | None) -> str:

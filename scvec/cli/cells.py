@@ -12,6 +12,13 @@ import typer
 
 from scvec.voting import DEFAULT, Weights
 
+CELLS = "an h5ad, a zarr store of AnnData, 10x's .h5 or folder with matrix.mtx, or the URI of one"
+"""What is read, for help texts."""
+
+CellsArgument = Annotated[str, typer.Argument(help=f"Cells, which are not changed: {CELLS}.", metavar="CELLS")]
+OBS_HELP = "CSV, TSV or Parquet of annotations, the cells' names in the first column; 10x's files have none."
+ObsOption = Annotated[str | None, typer.Option(help=OBS_HELP)]
+
 AskedScale: TypeAlias = Literal["auto", "counts", "log1p"]
 LayerOption = Annotated[str | None, typer.Option(help="Which matrix: X (the default), raw, or a layer's name.")]
 ScaleOption = Annotated[
@@ -21,6 +28,8 @@ GeneKeyOption = Annotated[
     str | None,
     typer.Option(help="Column of var that names the genes; default: var_names, or a usual column that covers more."),
 ]
+
+DeviceOption = Annotated[str, typer.Option(help="auto: a GPU if there is one; cpu; cuda, or one of several as cuda:1.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +69,7 @@ class How:
         float | None,
         typer.Option(help="Share of the votes that a Cell Ontology term is to have, as 0.8; more general if need be."),
     ] = None
+    obs: ObsOption = None
     layer: LayerOption = None
     scale: ScaleOption = "auto"
     gene_key: GeneKeyOption = None
@@ -69,6 +79,7 @@ class How:
             help="The query's species, where it is another than the atlas's: human, mouse, rat or a taxon id."
         ),
     ] = None
+    device: DeviceOption = "cpu"
     recipe: Annotated[str | None, typer.Option(help="Refuse an atlas that was not built with this recipe.")] = None
     encoder: Annotated[str | None, typer.Option(help="Refuse an atlas that was not built with this encoder.")] = None
 

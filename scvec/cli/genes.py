@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.cells import GeneKeyOption, LayerOption, ScaleOption
+from scvec.cli.cells import CellsArgument, GeneKeyOption, LayerOption, ScaleOption
 
 if TYPE_CHECKING:
     from scvec.ingest import GeneTexts
@@ -138,7 +138,7 @@ def diff(
 
 @genes_app.command(epilog="Example: scvec genes check query.h5ad --taxon human")
 def check(
-    cells: Annotated[Path, typer.Argument(help="An h5ad.", metavar="CELLS.h5ad")],
+    cells: CellsArgument,
     taxon: Annotated[str | None, typer.Option(help="Its species; default: the one in the store that fits.")] = None,
     release: ReleaseOption = None,
     gene_key: GeneKeyOption = None,

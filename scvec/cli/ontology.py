@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
+from scvec.cli.cells import CellsArgument, ObsOption
 from scvec.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def list_(store: StoreOption = DEFAULT_STORE, json: JsonOption = False, quiet: Q
 
 @ontology_app.command(epilog="Example: scvec ontology match cells.h5ad --label-key cell_type --out map.csv")
 def match(
-    cells: Annotated[Path, typer.Argument(help="An h5ad; it is not changed.", metavar="CELLS.h5ad")],
+    cells: CellsArgument,
     label_key: Annotated[str, typer.Option(help="Column of obs with the author's labels.")],
     own: Annotated[
         Path | None,
@@ -91,6 +92,7 @@ def match(
         Path | None, typer.Option(help="Write label, id and name as CSV: to be mended, and given as --map.")
     ] = None,
     release: Annotated[str | None, typer.Option(help="Which Cell Ontology; default: the one imported last.")] = None,
+    obs: ObsOption = None,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -99,7 +101,7 @@ def match(
     from collections import Counter
 
     from scvec import ontology
-    from scvec.ingest import open_h5ad
+    from scvec.ingest import open_cells
     from scvec.ontology.matching import NO_MAP
 
     ui = Ui(json, quiet)
@@ -107,7 +109,7 @@ def match(
         raise InputError(f"--out {out}", "a name that ends in .csv", "name another file")
     opened = ontology.open_ontology(open_store(store), release)
     given = ontology.read_map(own) if own is not None else NO_MAP
-    with open_h5ad(cells) as file:
+    with open_cells(cells, obs) as file:
         counts = Counter(file.labels(label_key, "--label-key").tolist())
     found = ontology.match_labels(opened, sorted(counts), given)
     if out is not None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.cells import How, asks_how
+from scvec.cli.cells import CELLS, How, asks_how
 
 if TYPE_CHECKING:
     from scvec.annotation import Annotation
 
-QueryArgument = Annotated[Path, typer.Argument(help="An h5ad; it is not changed.", metavar="QUERY.h5ad")]
+QueryArgument = Annotated[str, typer.Argument(help=f"Cells, which are not changed: {CELLS}.", metavar="QUERY")]
+OUT_HELP = "Where to: a name that ends in .parquet or .csv; or in .h5ad, for a copy of a query that is one."
 AtlasOption = Annotated[str, typer.Option(help="The reference.")]
 
 
@@ -22,14 +23,17 @@ AtlasOption = Annotated[str, typer.Option(help="The reference.")]
 def query(
     query: QueryArgument,
     atlas: AtlasOption,
-    out: Annotated[Path, typer.Option(help="Where to: a name that ends in .h5ad, .parquet or .csv.")],
+    out: Annotated[
+        Path,
+        typer.Option(help=OUT_HELP),
+    ],
     *,
     how: How,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Label the cells of an h5ad by their nearest cells in an atlas."""
+    """Label cells by their nearest cells in an atlas."""
     from scvec import output
 
     ui = Ui(json, quiet)
@@ -76,18 +80,20 @@ def evaluate(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Label the cells of an h5ad and compare the calls with the author's labels."""
+    """Label cells and compare the calls with the author's labels."""
     from scvec import evaluation
     from scvec.atlas import open_atlas
+    from scvec.ingest.cells import place
     from scvec.ontology import open_ontology
     from scvec.report.files import check_folder, read_label_map, summary, write_evaluation
+    from scvec.truth import given_ids, given_labels
 
     ui = Ui(json, quiet)
     # What is wrong with these is found before any work is done.
     mapping = read_label_map(label_map) if label_map else {}
     ontology = open_ontology(open_store(store)) if by_ontology or label_id_key else None
-    evaluation.given_labels(query, label_key)
-    evaluation.given_ids(query, label_key, label_id_key)
+    given_labels(query, label_key, obs=how.obs)
+    given_ids(query, label_key, label_id_key, how.obs)
     if out is not None:
         check_folder(out)
     calls = _calls(ui, query, atlas, how, store)
@@ -103,8 +109,9 @@ def evaluate(
         label_id_key=label_id_key,
         ontology=ontology,
         atlas_ids=ids,
+        obs=how.obs,
     )
-    files = write_evaluation(result, out, f"{query.name} by atlas {atlas}") if out else []
+    files = write_evaluation(result, out, f"{place(query).name} by atlas {atlas}") if out else []
     for note in result.notes:
         ui.note(note)
     per_class = result.per_class()
@@ -147,12 +154,12 @@ and on yours: scvec genes pull --help, scvec atlas build --help"""
     ui.result(made.to_dict(), text.strip("\n"))
 
 
-def _calls(ui: Ui, path: Path, atlas_name: str, how: How, store: str) -> Annotation:
+def _calls(ui: Ui, path: str, atlas_name: str, how: How, store: str) -> Annotation:
     from scvec.atlas import open_atlas
     from scvec.query import annotate
     from scvec.voting import Voting
 
-    atlas = open_atlas(open_store(store), atlas_name)
+    atlas = open_atlas(open_store(store), atlas_name, device=ui.device(how.device))
     atlas.expect(how.recipe, how.encoder)
     calls = annotate(
         path,
@@ -166,6 +173,7 @@ def _calls(ui: Ui, path: Path, atlas_name: str, how: How, store: str) -> Annotat
         max_error=how.max_error,
         sets=how.sets,
         roll_up=how.roll_up,
+        obs=how.obs,
         layer=how.layer,
         scale=how.scale,
         gene_key=how.gene_key,

@@ -20,7 +20,7 @@ from scvec.atlas import Atlas
 from scvec.controls import logistic_regression
 from scvec.demo.cards import CARDS, ORIGIN, import_cards
 from scvec.errors import missing
-from scvec.evaluation import compare, evaluate, given_labels
+from scvec.evaluation import compare, evaluate
 from scvec.files import placing, sha256
 from scvec.ingest import GeneTexts
 from scvec.query import annotate
@@ -28,6 +28,7 @@ from scvec.report import plots
 from scvec.report.files import check_folder
 from scvec.spec import RECIPES, Recipe
 from scvec.store import Store
+from scvec.truth import given_labels
 from scvec.types import Progress, silent
 
 LABEL_KEY = "bulk_labels"
@@ -230,7 +231,7 @@ def _write_shown(out: Path, atlas: Atlas, calls: Annotation) -> None:
     output.write(calls, out / "query_annotated.h5ad", query)
     output.write(calls, out / "calls.parquet", query)
     truth = given_labels(query, LABEL_KEY)
-    reference = atlas.vectors(np.asarray(atlas.obs["row"]))
+    reference = atlas.vectors(atlas.rows)
     background = np.arange(len(reference) + len(calls)) < len(reference)
     wrong = np.concatenate([np.zeros(len(reference), bool), calls.label != truth])
     panels = [

@@ -1,0 +1,84 @@
+"""The files of what was fitted on a reference, shared by all versions of an atlas that are of one fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scvec.atlas.fitting import Fitted
+from scvec.calibration import Calibration
+from scvec.embed.profiles import Profiles
+from scvec.embed.projection import Embedding, Projection
+from scvec.embed.refine import Head
+from scvec.errors import MismatchError
+from scvec.files import sha256
+from scvec.spec import Recipe
+from scvec.store import Store
+
+PROJECTION, PROFILES, CALIBRATION = "projection.safetensors", "profiles.safetensors", "calibration.safetensors"
+
+
+def save_fitted(store: Store, folder: str, fitted: Fitted) -> dict[str, Any]:
+    """Write what was fitted into a folder, and return what the manifest says of it."""
+    writers: dict[str, Callable[[Path], None]] = {PROJECTION: fitted.embedding.save, PROFILES: fitted.profiles.save}
+    if fitted.calibration is not None:
+        writers[CALIBRATION] = fitted.calibration.save
+
+    def write(path: Path) -> dict[str, str]:
+        for name, save in writers.items():
+            save(path / name)
+        return {name: sha256(path / name) for name in writers}
+
+    return {"folder": folder, "hashes": store.put_folder(folder, write)}
+
+
+def load_embedding(store: Store, made: Mapping[str, Any], recipe: Recipe) -> Embedding:
+    """Return the recipe as fitted."""
+    kind = Projection if recipe.refine is None else Head
+    found: Embedding = _load(store, made, PROJECTION, lambda path: kind.load(path, recipe))
+    return found
+
+
+def load_profiles(store: Store, made: Mapping[str, Any]) -> Profiles:
+    """Return what the labels express."""
+    found: Profiles = _load(store, made, PROFILES, Profiles.load)
+    return found
+
+
+def load_calibration(store: Store, made: Mapping[str, Any]) -> Calibration | None:
+    """Return how far calls can be trusted; None where nothing could be held out."""
+    return _load(store, made, CALIBRATION, Calibration.load) if CALIBRATION in made["hashes"] else None
+
+
+def load_fitted(
+    store: Store, made: Mapping[str, Any], recipe: Recipe, training: dict[str, Any] | None, labels: Sequence[str]
+) -> Fitted:
+    """Return all of it."""
+    embedding, profiles = load_embedding(store, made, recipe), load_profiles(store, made)
+    return Fitted(embedding, profiles, load_calibration(store, made), training, tuple(labels))
+
+
+def faulty_files(store: Store, made: Mapping[str, Any]) -> list[str]:
+    """Return the files that are missing or are not as they were written."""
+    found = []
+    for name, wanted in made["hashes"].items():
+        path = f"{made['folder']}/{name}"
+        if not store.has_file(path):
+            found.append(path)
+            continue
+        with store.local_file(path) as local:
+            if sha256(local) != wanted:
+                found.append(path)
+    return found
+
+
+def _load(store: Store, made: Mapping[str, Any], name: str, load: Callable[[Path], Any]) -> Any:
+    with store.local_file(f"{made['folder']}/{name}") as path:
+        if sha256(path) != made["hashes"][name]:
+            raise MismatchError(
+                f"{path} is not as it was written",
+                "what the atlas was built with",
+                "restore it from a copy, or build the atlas again with --overwrite",
+            )
+        return load(path)

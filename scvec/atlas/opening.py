@@ -1,0 +1,67 @@
+"""Which atlases a store has, and opening one of them."""
+
+from __future__ import annotations
+
+import re
+
+from scvec.atlas.names import CURRENT, atlas_folder, cells_path, check_name, version_folder
+from scvec.atlas.reference import Atlas
+from scvec.errors import MismatchError, NotInStoreError
+from scvec.store import Store
+
+
+def open_atlas(store: Store, name: str, version: int | None = None, device: str = "cpu") -> Atlas:
+    """Return an atlas at its current version, or at an older one.
+
+    Raises
+    ------
+    NotInStoreError
+        If there is no such atlas, or it has no such version.
+    MismatchError
+        If its files are not of that version.
+    """
+    check_name(name)
+    table = store.table(cells_path(name))
+    if CURRENT not in table.tags():
+        there = ", ".join(list_atlases(store)) or "none is there"
+        raise NotInStoreError(
+            f"{store.uri} has no atlas {name!r}",
+            f"one of: {there}",
+            f"scvec atlas build {name} REF.h5ad --label-key KEY",
+        )
+    if version is not None and version not in versions(store, name):
+        raise NotInStoreError(
+            f"atlas {name!r} has no version {version}",
+            f"one of {', '.join(map(str, versions(store, name)))}",
+            f"scvec atlas info {name}",
+        )
+    cells = table.at(CURRENT if version is None else version)
+    if "layout" not in cells.manifest:
+        raise MismatchError(
+            f"atlas {name!r} was built by {cells.manifest.get('written_by', 'another scvec')}, as a single file",
+            "one of this version",
+            f"build it again: scvec atlas build {name} REF.h5ad --overwrite",
+        )
+    manifest = store.read_json(f"{version_folder(name, cells.version)}/manifest.json")
+    atlas = Atlas(name, store, cells, manifest, device)
+    of_table = cells.manifest
+    differing = [key for key in of_table if manifest.get(key) != of_table[key]]
+    if manifest.get("version") != cells.version or manifest.get("n_cells") != len(cells) or differing:
+        raise MismatchError(
+            f"the manifest of atlas {name!r} is not of version {cells.version} of its cells",
+            "the same",
+            atlas._rebuild(),
+        )
+    return atlas
+
+
+def versions(store: Store, name: str) -> list[int]:
+    """Return the versions of an atlas that can be opened, ascending."""
+    kept = set(store.table(cells_path(name)).versions())
+    found = [int(one[1:]) for one in store.children(atlas_folder(name)) if re.fullmatch(r"v\d+", one)]
+    return sorted(kept & set(found))
+
+
+def list_atlases(store: Store) -> list[str]:
+    """Return the names of the atlases whose build came to its end, sorted."""
+    return [name for name in store.children("atlases") if CURRENT in store.table(cells_path(name)).tags()]

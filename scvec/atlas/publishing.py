@@ -1,0 +1,62 @@
+"""The last step of whatever changes an atlas: its manifest is written, and the tag that readers follow is moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from scvec.arrow import coded
+from scvec.atlas.names import CURRENT, version_folder
+from scvec.atlas.opening import open_atlas
+from scvec.atlas.reference import Atlas
+from scvec.errors import ConflictError
+from scvec.store import Snapshot, Store, Table
+
+
+def publish(
+    store: Store, table: Table, version: int, base: int | None, manifest: Mapping[str, Any], change: str
+) -> Atlas:
+    """Make a version of an atlas's table the current one, with its manifest.
+
+    Parameters
+    ----------
+    store, table
+        Where.
+    version
+        Of the table.
+    base
+        The version that was current when the change began; None: there was none.
+    manifest
+        All there is to say of the version, but what is counted in its table.
+    change
+        What was done, for the history.
+
+    Raises
+    ------
+    ConflictError
+        If another process published a version meanwhile.
+    """
+    name = manifest["name"]
+    cells = table.at(version)
+    history = [*manifest.get("history", ()), {"version": version, "change": change, "n_cells": len(cells)}]
+    coverage = min((source["coverage"] for source in manifest["sources"]), key=lambda one: float(one["share"]))
+    whole = {**manifest, "version": version, **tallied(cells), "coverage": coverage, "history": history}
+    current = table.tags().get(CURRENT)
+    if current != base:
+        raise ConflictError(
+            f"atlas {name!r} is at version {current}, as another process wrote it meanwhile",
+            f"version {base}, on which this one began",
+            "run the command again",
+        )
+    store.write_json(f"{version_folder(name, version)}/manifest.json", whole)
+    table.tag(CURRENT, version)
+    return open_atlas(store, name)
+
+
+def tallied(cells: Snapshot) -> dict[str, int]:
+    """Return what is counted in a version of the table: cells, labels, empty cells."""
+    table = cells.read(["label", "empty"])
+    n_empty = int(np.count_nonzero(np.asarray(table["empty"])))
+    return {"n_cells": len(cells), "n_labels": len(coded(table["label"])[0]), "n_empty": n_empty}

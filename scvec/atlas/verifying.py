@@ -1,0 +1,174 @@
+"""Whether all files of an atlas are as they were made and fit each other; what is derived can be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scvec import index as indexes
+from scvec.arrow import vectors_from_arrow
+from scvec.atlas.engine import Local
+from scvec.atlas.fitted import faulty_files
+from scvec.atlas.indexing import faulty_part, index_folder, make_part, new_index
+from scvec.atlas.names import atlas_folder, version_folder
+from scvec.atlas.opening import open_atlas
+from scvec.atlas.reference import Atlas
+from scvec.atlas.upkeep import rebuild
+from scvec.errors import StoreError
+from scvec.files import sha256
+from scvec.index import IndexSpec
+from scvec.types import Ints, Progress, silent
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that is not as it was made.
+
+    Attributes
+    ----------
+    what
+        The file or table, with what is wrong.
+    cure
+        What to do about it.
+    derived
+        Whether it can be made again from the table.
+    part
+        Name of the part of the index that it is of; "" for the whole index, or none of it.
+    """
+
+    what: str
+    cure: str
+    derived: bool = False
+    part: str = ""
+
+
+def verify(atlas: Atlas, progress: Progress = silent) -> list[Fault]:
+    """Read all of an atlas and return what is wrong, nothing if it is whole.
+
+    Row ids and numbers of cells are held against the manifest, files against their hashes, and the rows and vectors of
+    the index against those of the table.
+    """
+    faults = [
+        Fault(f"{path} is missing or not as it was written", "restore it, or build again with --overwrite")
+        for path in faulty_files(atlas.store, atlas.manifest["fitted"])
+    ]
+    made = atlas.manifest["index"]
+    if "trained" in made:
+        path = f"{made['folder']}/{made['trained']}"
+        if not _is(atlas, path, made["trained_sha256"]):
+            faults.append(Fault(f"{path} is missing or not as it was written", _repair(atlas), derived=True))
+    try:
+        found = list(_against_table(atlas, progress))
+    except (StoreError, OSError) as error:
+        found = [Fault(f"the table {atlas.cells.path}: {str(error)[:200]}", _restore(atlas))]
+    return faults + found
+
+
+def repair(atlas: Atlas, faults: list[Fault], *, device: str = "cpu", progress: Progress = silent) -> Atlas:
+    """Make again, from the table, what is faulty and derived: parts of the index, or all of it; return the atlas.
+
+    Raises
+    ------
+    StoreError
+        If something else is faulty.
+    """
+    lasting = [fault for fault in faults if not fault.derived]
+    if lasting:
+        raise StoreError(lasting[0].what, "what nothing else can be made from whole", lasting[0].cure)
+    store, made = atlas.store, atlas.manifest["index"]
+    if faults and indexes.is_lance(made["factory"]):
+        return rebuild(atlas, device=device, progress=progress)  # as its index is in the table, there is a new version
+    with store.only_writer(f"{atlas_folder(atlas.name)}/writer"):
+        if any(not fault.part for fault in faults):
+            spec = IndexSpec(**made["spec"])
+            folder = index_folder(store, atlas.name, atlas.cells.version, spec)
+            index = new_index(store, folder, atlas.cells, atlas.filled, spec, device, Local(), progress)
+        else:
+            index = {**made, "parts": [_mended(atlas, part, faults, progress) for part in made["parts"]]}
+            index["rows"] = sum(part["rows"] for part in index["parts"])
+        path = f"{version_folder(atlas.name, atlas.cells.version)}/manifest.json"
+        store.write_json(path, {**atlas.manifest, "index": index})
+    return open_atlas(store, atlas.name, device=atlas.device)
+
+
+def _mended(atlas: Atlas, part: dict[str, Any], faults: list[Fault], progress: Progress) -> dict[str, Any]:
+    """Return a part as it is, or made again of those of its cells that the table still has."""
+    if part["name"] not in {fault.part for fault in faults}:
+        return part
+    rows = atlas.filled[(atlas.filled >= part["first_row"]) & (atlas.filled <= part["last_row"])]
+    with progress("indexing", len(rows)) as advance:
+        mended = make_part(atlas.store, atlas.manifest["index"], part["name"], atlas.cells, rows)
+        advance(len(rows))
+    return mended
+
+
+def _against_table(atlas: Atlas, progress: Progress) -> Iterator[Fault]:
+    rows = atlas.rows
+    if len(rows) != atlas.manifest["n_cells"] or (np.diff(rows) <= 0).any():
+        yield Fault(f"the table {atlas.cells.path} has other rows than its manifest says", _restore(atlas))
+        return
+    made, held = atlas.manifest["index"], []
+    if indexes.is_lance(made["factory"]):
+        yield from _of_lance(atlas)
+        return
+    with progress("verifying", sum(part["rows"] for part in made["parts"])) as advance:
+        for part in made["parts"]:
+            folder = f"{made['folder']}/{part['name']}"
+            faulty = faulty_part(atlas.store, folder, part, whole=True)
+            advance(part["rows"])
+            if faulty:
+                own = atlas.filled[(atlas.filled >= part["first_row"]) & (atlas.filled <= part["last_row"])]
+                held.append(own)
+                yield Fault(f"{', '.join(faulty)}: missing or not as made", _repair(atlas), True, part["name"])
+                continue
+            stored = indexes.open_parts("exact", [atlas.store.local_folder(folder)], {})
+            held.append(stored.rows)
+            wrong = _other_vectors(atlas, stored, part)
+            if wrong:
+                # The part has the hash it was made with: it is the table that changed.
+                yield Fault(
+                    f"the table {atlas.cells.path} has other vectors than the index for {wrong:,} cells",
+                    _restore(atlas),
+                )
+    if not np.isin(atlas.filled, np.concatenate(held)).all():
+        yield Fault(f"the index {made['folder']} lacks cells of the table", _repair(atlas), derived=True)
+
+
+def _of_lance(atlas: Atlas) -> Iterator[Fault]:
+    """Yield what is wrong with an index of Lance's, all files of which are read by a search in all of its lists."""
+    try:
+        there = atlas.cells.has_index
+        atlas.cells.nearest(atlas.vectors(atlas.filled[:1]), 1, nprobes=atlas.manifest["index"]["lists"])
+    except (StoreError, OSError) as error:
+        yield Fault(f"Lance's index of {atlas.cells.path}: {str(error)[:200]}", _repair(atlas), derived=True)
+        return
+    if not there:
+        yield Fault(f"the table {atlas.cells.path} lacks its index", _repair(atlas), derived=True)
+
+
+def _other_vectors(atlas: Atlas, stored: indexes.Index, part: Mapping[str, Any]) -> int:
+    """Return for how many cells of a part the table has another vector."""
+    wrong = 0
+    condition = f"row >= {part['first_row']} AND row <= {part['last_row']} AND NOT empty"
+    for block in atlas.cells.batches(["row", "vector"], condition):
+        own: Ints = np.asarray(block["row"], np.int64)
+        wrong += int((stored.vectors(own) != vectors_from_arrow(block["vector"])).any(axis=1).sum())
+    return wrong
+
+
+def _is(atlas: Atlas, path: str, digest: str) -> bool:
+    if not atlas.store.has_file(path):
+        return False
+    with atlas.store.local_file(path) as local:
+        return sha256(local) == digest
+
+
+def _repair(atlas: Atlas) -> str:
+    return f"scvec atlas verify {atlas.name} --repair"
+
+
+def _restore(atlas: Atlas) -> str:
+    return f"restore it from a copy, or build again: scvec atlas build {atlas.name} REF.h5ad --overwrite"

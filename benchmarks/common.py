@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 DATA = Path(os.environ.get("SCVEC_DATA", HERE.parent / ".." / "shared" / "data"))
 WORK = HERE / "work"
 RESULTS = HERE / "results"
-PACKAGES = ("numpy", "scipy", "scikit-learn", "pylance", "faiss-cpu", "torch", "sentence-transformers")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "pylance", "faiss-cpu", "numba", "torch", "sentence-transformers")
 
 
 def machine() -> dict[str, Any]:

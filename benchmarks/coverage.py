@@ -27,7 +27,7 @@ STEPS = ("by symbol, with a summary", "and by spelling", "and by alias", "and an
 
 def steps(store: sv.Store, path: Path, layer: str | None) -> tuple[dict[str, float], sv.Coverage]:
     """Return the share of the counts that has a text after each step, and the whole report."""
-    with sv.ingest.open_h5ad(path) as file, file.matrix(layer) as matrix:
+    with sv.ingest.open_cells(path) as file, file.matrix(layer) as matrix:
         match = match_genes(matrix, sv.ingest.newest_texts(store))
         totals = sum((expression(batch, matrix.values) for _, batch in matrix.batches("reading")), np.zeros(1))
     source = dict(match.texts.genes.select("gene_id", "source").iter_rows())

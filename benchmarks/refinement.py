@@ -22,8 +22,8 @@ from benchmarks.common import WORK, markdown, save
 from benchmarks.open import OUT, SUITE
 from scvec.bench import Suite, plan, records
 from scvec.bench.tasks import BATCH, LABEL, Prepared
-from scvec.evaluation import given_labels
 from scvec.spec import RECIPES, Recipe, Refinement
+from scvec.truth import given_labels
 
 REFINED = RECIPES["refined"]
 TASKS = ("baron, human to mouse", "5 cells", "200 genes")

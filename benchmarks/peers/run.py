@@ -24,7 +24,7 @@ from scvec.bench.records import Record
 from scvec.bench.tasks import BATCH, LABEL, Prepared, digest
 from scvec.errors import InputError, ScvecError
 from scvec.files import sha256
-from scvec.ingest import open_h5ad
+from scvec.ingest import open_cells
 
 ANNOTATE = Path(__file__).with_name("annotate.py")
 SEEDED = ("celltypist", "symphonypy", "scanpy-ingest", "random-forest")
@@ -55,7 +55,7 @@ def peer(python: Path, task: Prepared, method: str, seed: int | None, folder: Pa
     about = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
     # As strings, all of them: a label may look like a number, or be called NA.
     calls = pl.read_csv(out, infer_schema=False)
-    with open_h5ad(task.query) as file:
+    with open_cells(task.query) as file:
         if calls["obs_name"].to_list() != file.obs_names.tolist():
             raise ValueError(f"{out} has other cells than {task.query}")
     found = records.figures(

@@ -401,6 +401,25 @@ def test_a_corrupt_file_is_named_and_what_is_derived_is_made_again(
         np.testing.assert_array_equal(found.ids, before.ids)
 
 
+def test_a_part_whose_cells_were_all_removed_is_left_out_by_a_repair(store: sv.Store, atlas: Atlas, new: Path) -> None:
+    left = sv.atlas.remove(sv.atlas.extend(atlas, new), "dataset = 'new'")
+    part = left.manifest["index"]["parts"][1]
+    Path(store.uri, left.manifest["index"]["folder"], part["name"], "vectors.npy").write_bytes(b"")
+    mended = sv.atlas.repair(left, sv.atlas.verify(left))
+    assert len(mended.manifest["index"]["parts"]) == 1
+    assert is_whole(mended)
+
+
+def test_an_old_version_is_the_way_back_from_a_broken_one(store: sv.Store, atlas: Atlas, new: Path) -> None:
+    extended = sv.atlas.extend(atlas, new)
+    Path(store.uri, "atlases", "toy", f"v{extended.cells.version}", "manifest.json").write_text("{")
+    with pytest.raises(StoreError):
+        sv.atlas.open_atlas(store, "toy")
+    back = sv.atlas.checkout(store, "toy", 1)
+    assert rows_of(back) == rows_of(atlas)
+    assert is_whole(back)
+
+
 def test_vectors_in_half_the_room(store: sv.Store, files: Path) -> None:
     from dataclasses import replace
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from scvec.atlas.engine import Local
 from scvec.atlas.indexing import add_parts, filled_rows, index_folder, new_index, tuned, with_table_index
-from scvec.atlas.names import atlas_folder, version_folder
+from scvec.atlas.names import CURRENT, atlas_folder, version_folder
 from scvec.atlas.opening import open_atlas, versions
 from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
@@ -119,10 +119,10 @@ def checkout(store: Store, name: str, version: int) -> Atlas:
         If the atlas has no such version.
     """
     old = open_atlas(store, name, version)
-    current = open_atlas(store, name)
     with store.only_writer(f"{atlas_folder(name)}/writer"):
+        current = old.table.tags()[CURRENT]  # which need not be whole: an old version may be the way back
         restored = old.table.restore(version)
-        return publish(store, old.table, restored, current.cells.version, old.manifest, f"check out version {version}")
+        return publish(store, old.table, restored, current, old.manifest, f"check out version {version}")
 
 
 def _republished(atlas: Atlas, version: int, index: dict[str, object], change: str) -> Atlas:

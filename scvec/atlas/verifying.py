@@ -87,18 +87,21 @@ def repair(atlas: Atlas, faults: list[Fault], *, device: str = "cpu", progress: 
             folder = index_folder(store, atlas.name, atlas.cells.version, spec)
             index = new_index(store, folder, atlas.cells, atlas.filled, spec, device, Local(), progress)
         else:
-            index = {**made, "parts": [_mended(atlas, part, faults, progress) for part in made["parts"]]}
+            mended = [_mended(atlas, part, faults, progress) for part in made["parts"]]
+            index = {**made, "parts": [part for part in mended if part is not None]}
             index["rows"] = sum(part["rows"] for part in index["parts"])
         path = f"{version_folder(atlas.name, atlas.cells.version)}/manifest.json"
         store.write_json(path, {**atlas.manifest, "index": index})
     return open_atlas(store, atlas.name, device=atlas.device)
 
 
-def _mended(atlas: Atlas, part: dict[str, Any], faults: list[Fault], progress: Progress) -> dict[str, Any]:
-    """Return a part as it is, or made again of those of its cells that the table still has."""
+def _mended(atlas: Atlas, part: dict[str, Any], faults: list[Fault], progress: Progress) -> dict[str, Any] | None:
+    """Return a part as it is, or made again of those of its cells that the table still has; None if it has none."""
     if part["name"] not in {fault.part for fault in faults}:
         return part
     rows = atlas.filled[(atlas.filled >= part["first_row"]) & (atlas.filled <= part["last_row"])]
+    if not len(rows):
+        return None
     with progress("indexing", len(rows)) as advance:
         mended = make_part(atlas.store, atlas.manifest["index"], part["name"], atlas.cells, rows)
         advance(len(rows))

@@ -1,15 +1,14 @@
 """Which kind of index for how many cells, how large its parts are, and how many cells it is trained on.
 
-The rule was measured on clustered vectors (300 labels, each with its own low-rank spread), on two cores:
+What of the rule ``python -m benchmarks.search`` shows on a million cells, two cores:
 
-- up to `MAX_EXACT` cells a scan of all is fast enough, and needs no index;
-- from there on inverted lists, about twice the root of the number of cells: of a million, 2,048 lists of which 4 are
-  visited find 95 % of the neighbours; 4,096 lists take three times as long to make and are no faster to search;
+- inverted lists, about twice the root of the number of cells, of which a few are visited;
 - a code is one bit a dimension (RaBitQ, Gao and Long 2024, arXiv 2405.12497): of 384 dimensions it finds what a byte
-  each (SQ8) finds, in a sixth of the memory, while 4-bit product quantizers find two thirds with twice its size and a
-  third with its own. Of 64 dimensions a bit is coarse, so that twice the candidates are fetched, and a byte is as fast;
-- no graph: HNSW32 found 80 % of 300,000 cells' neighbours with an efSearch of 32 and of 256 alike, took eight times
-  as long to make, and cannot be merged.
+  each (SQ8) finds, in a sixth of the memory.
+
+What was found in trials whose scripts are not kept: up to `MAX_EXACT` cells a scan of all is fast enough; under
+`BIT_DIMENSIONS` dimensions a bit is coarse, and a byte as fast; twice as many lists take longer to make and are no
+faster to search; 4-bit product quantizers find less; a graph takes far longer to make, and cannot be merged.
 """
 
 from __future__ import annotations

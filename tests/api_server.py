@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from scvec.types import Floats
+from tests.loopback import Handler, Loopback
 
 Answer = dict[str, Any]
 HANG_SECONDS = 5.0
@@ -98,23 +97,20 @@ class ApiServer:
         self.lock = threading.Lock()
         self.at_once = 0
         self.failed = False
-        self._http = _Http(self)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
-        self._thread.start()
+        self._http = Loopback(self, _Handler)
+        self._http.begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.ending.set()
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
+        self._http.end()
         assert not self.failed, "the server itself failed"
 
     @property
     def port(self) -> int:
-        return int(self._http.server_address[1])
+        return self._http.port
 
     @property
     def url(self) -> str:
@@ -126,31 +122,16 @@ class ApiServer:
         return [body["input"] for body in self.bodies]
 
 
-class _Http(ThreadingHTTPServer):
-    daemon_threads = False
+class _Handler(Handler):
+    @property
+    def owner(self) -> ApiServer:
+        owner = self.server.owner  # type: ignore[attr-defined]
+        assert isinstance(owner, ApiServer)
+        return owner
 
-    def __init__(self, owner: ApiServer) -> None:
-        self.owner = owner
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Be silent about a client that did not wait, and about nothing else."""
-        if not isinstance(sys.exception(), ConnectionError):
-            self.owner.failed = True
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Http
-    protocol_version = "HTTP/1.1"
-    timeout = 10
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Be silent."""
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        owner = self.server.owner
+    def do_POST(self) -> None:  # noqa: N802 - http.server's name
+        body = self.body()
+        owner = self.owner
         with owner.lock:
             owner.bodies.append(body)
             owner.authorizations.append(self.headers.get("Authorization", ""))
@@ -169,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(body, owner.lie if owner.at in (None, number) else None)
 
     def _answer(self, body: Answer, lie: str | None) -> None:
-        owner = self.server.owner
+        owner = self.owner
         answer = _truth(body, owner)
         if lie is not None and lie in LIES:
             LIES[lie](answer)
@@ -204,14 +185,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(
         self, status: int, body: str | Answer, kind: str = "application/json", *, length: int | None = None
     ) -> None:
-        content = (body if isinstance(body, str) else json.dumps(body)).encode()
-        self.send_response(status)
-        if status == self.server.owner.limited_status and self.server.owner.retry_after is not None:
-            self.send_header("Retry-After", self.server.owner.retry_after)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content) if length is None else length))
-        self.end_headers()
-        self.wfile.write(content)
+        retry_after = self.owner.retry_after if status == self.owner.limited_status else None
+        self.send(status, body, kind, length=length, retry_after=retry_after)
 
 
 def _truth(body: Answer, owner: ApiServer) -> Answer:

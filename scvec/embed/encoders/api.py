@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
 from scvec.embed.encoders.base import Address, Model, Request
 from scvec.errors import InputError, ServiceError, missing
+from scvec.service import Server
 from scvec.types import Floats
 
 if TYPE_CHECKING:
     import openai
 
-NO_KEY = "none"  # A local server asks for no key, but the client does.
-OPENAI_URL = "https://api.openai.com/v1"
 DIMENSIONS: Final = {"text-embedding-ada-002": 1536, "text-embedding-3-small": 1536, "text-embedding-3-large": 3072}
 PRICES: Final = {"text-embedding-ada-002": 0.10, "text-embedding-3-small": 0.02, "text-embedding-3-large": 0.13}
 """USD for a million tokens: list prices, January 2024; a bill is an estimate."""
@@ -37,75 +33,11 @@ CHARACTERS_A_TOKEN = 3
 """Texts hardly have fewer: tokens reckoned with it keep under those limits."""
 CONCURRENCY, WORTHWHILE_TEXTS = 4, 32
 """Requests under way at once, and how many texts are not split for its sake."""
-MAX_RETRIES = 8
-"""Of a request that was limited, failed or not answered: the client waits as the server says, else up to 8 s."""
-TIMEOUT_SECONDS, CONNECT_SECONDS = 300.0, 10.0
-MAX_SAID_CHARACTERS = 200
-
-# Of a refusal, by its status: what is wanted, and the cure.
-REFUSALS: Mapping[int, tuple[str, str]] = {
-    401: ("a key that it knows", "check OPENAI_API_KEY"),
-    403: ("a key that may use the model", "check OPENAI_API_KEY and what its account may do"),
-    404: ("a model that it has", "check the model's name and OPENAI_BASE_URL"),
-    429: ("room in the account's rate limit and quota", "wait or raise the quota, then run again"),
-}
 
 
 def estimate_tokens(text: str) -> int:
     """Return about how many tokens a text has, to reckon its cost: English has about four characters a token."""
     return -(-len(text) // 4)
-
-
-@dataclass(frozen=True, slots=True)
-class _Server:
-    """Where requests go; `host` is what errors name, `secrets` are what a login in the url is known by, or ()."""
-
-    url: str
-    host: str
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-
-    @classmethod
-    def from_environment(cls) -> _Server:
-        """Read ``OPENAI_BASE_URL``; raise `InputError`, which does not show it, if no request can go there."""
-        try:
-            parts = urlsplit(os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL)
-            named = re.fullmatch(r"[a-z0-9._:%-]+", parts.hostname or "") and parts.port != 0
-            usable = named and parts.scheme in ("http", "https") and not parts.query
-        except ValueError:
-            usable = False
-        if not usable:
-            cure = "export OPENAI_BASE_URL=http://HOST:PORT/v1, or unset it"
-            raise InputError("OPENAI_BASE_URL is no address of a server", "one like http://127.0.0.1:8000/v1", cure)
-        login, _, host = parts.netloc.rpartition("@")
-        user, _, password = unquote(login).partition(":")
-        basic = base64.b64encode(f"{user}:{password}".encode()).decode()
-        # The login goes in a header: the client's transport logs the url.
-        secrets = (basic, login, unquote(login), password, user) if login else ()
-        return cls(parts._replace(netloc=host).geturl(), host.lower(), tuple(filter(None, secrets)))
-
-    def client(self) -> openai.OpenAI:
-        """Return a client, to be closed; raise `InputError`, which does not show the key, if it is of no use."""
-        import openai
-
-        key = os.environ.get("OPENAI_API_KEY", "").strip()
-        if re.search(r"[^!-~]", key) or (not key and "openai.com" in self.host):
-            seen = "OPENAI_API_KEY holds a space or a letter that no key has" if key else "OPENAI_API_KEY is not set"
-            raise InputError(seen, f"a key for {self.host}", "export OPENAI_API_KEY=...")
-        return openai.OpenAI(
-            base_url=self.url,
-            api_key=key or NO_KEY,
-            default_headers={"Authorization": f"Basic {self.secrets[0]}"} if self.secrets else None,
-            max_retries=MAX_RETRIES,
-            timeout=openai.Timeout(TIMEOUT_SECONDS, connect=min(CONNECT_SECONDS, TIMEOUT_SECONDS)),
-        )
-
-    def scrub(self, text: str, key: str) -> str:
-        """Return the beginning of what a server said, without the key and the login, which it may have echoed."""
-        # Before the text is cut, or half a key could be left; the login as a whole before its parts.
-        for secret in (key, *self.secrets):
-            text = text if secret == NO_KEY else text.replace(secret, "[secret]")
-        text = " ".join(text.split())
-        return text if len(text) <= MAX_SAID_CHARACTERS else f"{text[:MAX_SAID_CHARACTERS]}..."
 
 
 class OpenAICompatible:
@@ -116,7 +48,7 @@ class OpenAICompatible:
     servers never mix, but a server that changes its model is not noticed. `tokens_used` is what the server counted.
     """
 
-    def __init__(self, name: str, model: str, server: _Server, dimensions: int | None = None) -> None:
+    def __init__(self, name: str, model: str, server: Server, dimensions: int | None = None) -> None:
         self.name, self.model, self.tokens_used = name, model, 0
         host = re.sub(r"[^a-z0-9._-]+", "-", server.host).strip("-")
         self.revision = f"{host}-d{dimensions}" if dimensions else host
@@ -132,7 +64,7 @@ class OpenAICompatible:
     @property
     def usd_per_million_tokens(self) -> float | None:
         """OpenAI's list price of the model; None where another serves it, or it is another's."""
-        return PRICES.get(self.model) if self._server.host.endswith("openai.com") else None
+        return PRICES.get(self.model) if self._server.is_openai else None
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """Return (n, dimension) vectors as the server gives them.
@@ -174,7 +106,14 @@ class OpenAICompatible:
             if vectors.shape[1] != self._dimension:
                 raise ValueError(f"vectors of {vectors.shape[1]} numbers, not {self._dimension}")
         except openai.OpenAIError as error:
-            problem = self._refusal(error, client.api_key)
+            problem = self._server.refusal(
+                error,
+                client.api_key,
+                by=self.model,
+                wanted="vectors",
+                left="nothing of this batch was stored",
+                cure="run again: what is stored is not asked for again",
+            )
         except ValueError as error:
             said = self._server.scrub(str(error), client.api_key)
             seen = f"{self._server.host} gave for model {self.model!r} {said}; nothing of this batch was stored"
@@ -183,24 +122,6 @@ class OpenAICompatible:
             return vectors
         # Raised out here to have no context: the client's errors hold what the server said, and that may be the key.
         raise problem
-
-    def _refusal(self, error: openai.OpenAIError, key: str) -> ServiceError:
-        """Return what to raise for an error of the client."""
-        import openai
-
-        tries, said = 1, str(error)
-        wanted, cure = "vectors", "run again: what is stored is not asked for again"
-        if isinstance(error, openai.APIError):
-            tries += int(error.request.headers.get("x-stainless-retry-count", 0))
-        if isinstance(error, openai.APIConnectionError):
-            said = f"{type(error.__cause__).__name__}: {error.__cause__}"  # It says only that there was no connection.
-            cure = "check that it runs, and OPENAI_BASE_URL, then run again"
-        elif isinstance(error, openai.APIStatusError):
-            # Its text has the server's message, but only where that stands in the usual place.
-            said = said if " - " in said else f"{said} - {error.body}"
-            wanted, cure = REFUSALS.get(error.status_code, (wanted, cure))
-        seen = f"{self._server.host} gave no vectors by model {self.model!r} at try {tries}"
-        return ServiceError(f"{seen} ({self._server.scrub(said, key)}); nothing of this batch was stored", wanted, cure)
 
 
 def _parts(texts: list[str]) -> list[list[str]]:
@@ -271,7 +192,7 @@ def make_openai(request: Request) -> OpenAICompatible:
     if find_spec("openai") is None:
         raise missing("openai", "openai", f"the encoder {address.canonical()}")
     model = address.kind if is_preset else address.argument
-    return OpenAICompatible(address.canonical(), model, _Server.from_environment(), _dimensions(address, model))
+    return OpenAICompatible(address.canonical(), model, Server.from_environment(), _dimensions(address, model))
 
 
 def _dimensions(address: Address, model: str) -> int | None:

@@ -72,14 +72,17 @@ class Address:
         What the kind is to load: a model's name, a path; "" for a kind that needs none.
     options
         By name.
+    of
+        What it is an address of, as errors name it.
     """
 
     kind: str
     argument: str = ""
     options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
+    of: str = "encoder"
 
     @classmethod
-    def parse(cls, text: str) -> Address:
+    def parse(cls, text: str, of: str = "encoder") -> Address:
         """Read an address; raise `InputError` if an option has no value."""
         whole, _, query = text.partition("?")
         kind, _, argument = whole.partition(":")
@@ -87,9 +90,9 @@ class Address:
         for part in filter(None, query.split("&")):
             key, equals, value = part.partition("=")
             if not (key and equals and value):
-                raise InputError(f"encoder {text!r} has the option {part!r}", "option=value", "mend the name")
+                raise InputError(f"{of} {text!r} has the option {part!r}", "option=value", "mend the name")
             options[key] = value
-        return cls(kind, argument, MappingProxyType(options))
+        return cls(kind, argument, MappingProxyType(options), of)
 
     def canonical(self) -> str:
         """Return the name under which vectors are kept: options in order, of a path its last part only."""
@@ -102,7 +105,9 @@ class Address:
         """Return the value of an option, by default the first of the `known`; raise `InputError` for another."""
         value = self.options.get(option, known[0])
         if value not in known:
-            raise InputError(f"{option}={value!r} in encoder {self.canonical()!r}", " or ".join(known), "mend the name")
+            raise InputError(
+                f"{option}={value!r} in {self.of} {self.canonical()!r}", " or ".join(known), "mend the name"
+            )
         return value
 
     def only(self, *options: str) -> None:
@@ -110,7 +115,7 @@ class Address:
         for key in self.options:
             if key not in options:
                 wanted = f"one of: {', '.join(options)}" if options else "no options"
-                raise InputError(f"option {key!r} in encoder {self.canonical()!r}", wanted, "leave it out")
+                raise InputError(f"option {key!r} in {self.of} {self.canonical()!r}", wanted, "leave it out")
 
 
 @dataclass(frozen=True, slots=True)

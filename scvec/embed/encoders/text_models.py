@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
-from pathlib import Path
-from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scvec.embed.encoders.base import Encoder, Model, Request
-from scvec.errors import FileError, InputError, MissingDependencyError, missing
+from scvec.errors import InputError
 from scvec.types import Floats
+from scvec.weights import all_threads, digest_of, folder_of, loading
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -27,8 +25,6 @@ POOLINGS = ("mean", "cls")
 PRECISIONS = ("auto", "float32", "bfloat16")
 CPU_BATCH_TEXTS, GPU_BATCH_TEXTS = 8, 128
 """Texts that go through a model together; what it does on a CPU is in ``benchmarks/results/encode_genes.md``."""
-OTHER_FORMATS = ("*.h5", "*.msgpack", "*.onnx", "*.ot", "*.tflite", "onnx/*", "openvino/*")
-"""Weights for other frameworks, which are not fetched."""
 
 
 class TextModel:
@@ -55,7 +51,7 @@ class TextModel:
         self._precision = precision
         if precision == "auto":
             self._precision = "float16" if self._on_gpu else "float32"
-        self.revision = _revision(model, f"{pooling} {model.max_seq_length} {self._precision}")
+        self.revision = digest_of(model, f"{pooling} {model.max_seq_length} {self._precision}")
         if self._precision == "float16":
             model.half()
 
@@ -70,7 +66,7 @@ class TextModel:
 
         size = GPU_BATCH_TEXTS if self._on_gpu else CPU_BATCH_TEXTS
         mixed = self._precision == "bfloat16"
-        with _all_threads(), torch.autocast(self._model.device.type, torch.bfloat16) if mixed else nullcontext():
+        with all_threads(), torch.autocast(self._model.device.type, torch.bfloat16) if mixed else nullcontext():
             vectors = self._model.encode(
                 list(texts), batch_size=size, normalize_embeddings=True, show_progress_bar=False
             )
@@ -121,7 +117,7 @@ def _pooled(request: Request, source: str) -> TextModel:
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
-        tokens = Transformer(_folder(source, request.download))
+        tokens = Transformer(folder_of(source, request.download))
         modules = [tokens, Pooling(tokens.get_embedding_dimension(), pooling)]
         return TextModel(request.address.canonical(), SentenceTransformer(modules=modules), pooling, precision)
 
@@ -130,49 +126,12 @@ def _sentence_transformer(request: Request, source: str, cure: str | None = None
     with _loading(request, source, cure):
         from sentence_transformers import SentenceTransformer
 
-        return SentenceTransformer(_folder(source, request.download), local_files_only=True)
+        return SentenceTransformer(folder_of(source, request.download), local_files_only=True)
 
 
-def _folder(source: str, download: bool) -> str:
-    """Return the folder of a model: itself, or what the Hugging Face cache has of that name.
-
-    Not left to sentence-transformers, which offline takes its own models in the cache for plain BERTs.
-    """
-    if Path(source).is_dir():
-        return source
-    from huggingface_hub import snapshot_download
-
-    return snapshot_download(source, local_files_only=not download, ignore_patterns=list(OTHER_FORMATS))
-
-
-@contextmanager
-def _loading(request: Request, source: str, cure: str | None = None) -> Iterator[None]:
-    """Say in one line that a package is missing, or the weights."""
-    name = request.address.canonical()
-    if find_spec("sentence_transformers") is None:
-        raise missing("sentence-transformers", "text", f"the encoder {name}")
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError, StrictDataclassError) as error:
-        if cure is not None:
-            reason = shorten(" ".join(str(error).split()), 120)
-            raise MissingDependencyError(f"the weights of {source} are not here ({reason})", "them", cure) from error
-        why, otherwise = "are not here", "give --download, or "
-        if Path(source).is_dir() or source.startswith(("/", ".")):
-            why, otherwise = "cannot be loaded" if Path(source).is_dir() else "are not there", ""
-        elif request.download:
-            why, otherwise = "cannot be fetched", "check the network, or "
-        raise FileError(
-            f"the weights of {source} {why} ({shorten(' '.join(str(error).split()), 120)})",
-            f"a model for {name}",
-            f"{otherwise}give the path of a folder that has one",
-        ) from error
+def _loading(request: Request, source: str, cure: str | None = None) -> AbstractContextManager[None]:
+    name = f"the encoder {request.address.canonical()}"
+    return loading(source, name, package="sentence-transformers", extra="text", download=request.download, cure=cure)
 
 
 def _alone(request: Request) -> None:
@@ -184,27 +143,6 @@ def _argument(request: Request, example: str) -> str:
     if not request.address.argument:
         raise InputError(f"encoder {request.address.kind!r} without a model", f"one, as in {example}", "name it")
     return os.path.expanduser(request.address.argument)  # noqa: PTH111 - a Path would drop the "./" of a folder
-
-
-def _revision(model: Any, use: str) -> str:
-    digest = hashlib.sha256(use.encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensor.float().cpu().numpy()).tobytes())
-    return digest.hexdigest()[:16]
-
-
-@contextmanager
-def _all_threads() -> Iterator[None]:
-    """Let torch use the cores this process may run on: by itself it counts those of the machine."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _packaged_minilm() -> str | None:

@@ -1,0 +1,129 @@
+"""Causal language models that run here: a folder of Hugging Face's form, one in its cache, or a GGUF file."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from scvec.weights import digest_of, digest_of_files, folder_of, loading
+
+if TYPE_CHECKING:
+    import torch
+
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class CausalLM:
+    """A frozen causal language model.
+
+    Attributes
+    ----------
+    name
+        What it was asked for by, of a path its last part only.
+    revision
+        A hash of its weights and their precision.
+    model
+        Of transformers, in evaluation mode; none of its weights has a gradient.
+    tokenizer
+        Its own.
+    """
+
+    name: str
+    revision: str
+    model: Any
+    tokenizer: Any
+
+    @property
+    def width(self) -> int:
+        """Length of a token's vector."""
+        return int(self.model.config.hidden_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        device: torch.device = self.model.device
+        return device
+
+
+def load_llm(source: str, *, precision: Precision = "float32", device: str = "cpu", download: bool = False) -> CausalLM:
+    """Load a causal language model.
+
+    Parameters
+    ----------
+    source
+        A folder, the path of a ``.gguf`` file, which is turned into plain weights, or a name on the Hugging Face hub.
+    precision
+        Of its weights and of what they compute.
+    device
+        ``"cpu"``, ``"cuda"``, or one of several as ``"cuda:1"``.
+    download
+        Whether a model of the hub may be fetched.
+
+    Raises
+    ------
+    MissingDependencyError
+        If transformers, or for a GGUF file gguf, is not installed.
+    FileError
+        If the weights are not here, or are of no causal language model.
+    """
+    named = f"the language model {source}"
+    is_gguf = source.endswith(".gguf")
+    with loading(source, named, package="gguf" if is_gguf else "transformers", extra="llm", download=download):
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        if is_gguf and not Path(source).is_file():
+            raise OSError("no such file")
+        folder = str(Path(source).parent) if is_gguf else folder_of(source, download)
+        # Weights that are only there as pickles are not read.
+        more: dict[str, Any] = {"gguf_file": Path(source).name} if is_gguf else {}
+        plain = {} if is_gguf else {"use_safetensors": True}
+        # The bars of GGUF files cannot be told to be silent.
+        with redirect_stderr(io.StringIO()):
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **more)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, dtype=getattr(torch, precision), **more, **plain
+            )
+    return _frozen(_named(source), model, tokenizer, precision, device)
+
+
+def digest_of_source(source: str, *, download: bool = False) -> str:
+    """Return what a model's files are known by, without loading it; raises as `load_llm`, which takes the same."""
+    is_gguf = source.endswith(".gguf")
+    named = f"the language model {source}"
+    with loading(source, named, package="gguf" if is_gguf else "transformers", extra="llm", download=download):
+        return digest_of_files(Path(source) if is_gguf else Path(folder_of(source, download)))
+
+
+def randomised(llm: CausalLM, random_state: int) -> CausalLM:
+    """Return a model of the same shape whose weights were drawn at random: the control for what a model has learnt."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = plain_config(llm)
+    with torch.random.fork_rng():
+        torch.manual_seed(random_state)
+        model = AutoModelForCausalLM.from_config(config, dtype=llm.model.dtype)  # type: ignore[no-untyped-call]
+    precision = str(llm.model.dtype).removeprefix("torch.")
+    return _frozen(f"{llm.name}, random weights", model, llm.tokenizer, precision, str(llm.device))
+
+
+def plain_config(llm: CausalLM) -> Any:
+    """Return a model's shape as that of plain weights, whatever file they came from."""
+    config = llm.model.config
+    values = {key: value for key, value in config.to_dict().items() if key != "quantization_config"}
+    return type(config).from_dict(values)
+
+
+def _frozen(name: str, model: Any, tokenizer: Any, precision: str, device: str) -> CausalLM:
+    model = model.eval().requires_grad_(False)
+    revision = digest_of(model, precision)
+    return CausalLM(name, revision, model.to(device), tokenizer)
+
+
+def _named(source: str) -> str:
+    return Path(source).name if Path(source).exists() else source

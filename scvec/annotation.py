@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.arrow import lists
 from scvec.errors import InputError
+from scvec.opinions import Reranked, SecondOpinion
 from scvec.types import UNKNOWN, Floats, Ints, Neighbors, Strings
 
 if TYPE_CHECKING:
@@ -95,6 +97,8 @@ class Annotation:
     cluster, cluster_label, cluster_share
         Where clusters were asked for: (n,) the name of each cell's cluster, "" where it is in none; the label called
         for that cluster; that label's share of the votes of its cells, 0 to 1. Else None.
+    reranked, second
+        Where they were asked for: what an LLM made of the order of the labels, and what a readout says. Else None.
     """
 
     obs_names: Strings
@@ -120,9 +124,18 @@ class Annotation:
     cluster: Strings | None = None
     cluster_label: Strings | None = None
     cluster_share: Floats | None = None
+    reranked: Reranked | None = None
+    second: SecondOpinion | None = None
 
     def __len__(self) -> int:
         return len(self.obs_names)
+
+    @property
+    def beside(self) -> dict[str, Strings]:
+        """What was called beside the cells' own calls, by its column in the frame: (n,) labels each."""
+        found = {} if self.cluster_label is None else {"cluster_label": self.cluster_label}
+        found |= {} if self.reranked is None else {"reranked_label": self.reranked.label}
+        return found | ({} if self.second is None else {"readout_label": self.second.label})
 
     def to_frame(self, n_alternatives: int = 2) -> pl.DataFrame:
         """Return one row a cell: the call, its runners-up, its neighbours.
@@ -162,16 +175,19 @@ class Annotation:
         if self.cluster is not None and self.cluster_label is not None:
             columns["cluster"] = [one or None for one in self.cluster.tolist()]
             columns |= {"cluster_label": self.cluster_label.tolist(), "cluster_share": self.cluster_share}
+        for opinion in (self.reranked, self.second):
+            columns |= {} if opinion is None else opinion.frame_columns()
         order = np.argsort(-self.scores, axis=1, kind="stable")
         for rank in range(n_alternatives):
             columns |= self._alternative(order, rank)
-        columns["neighbors"] = _lists(self.neighbor_names, self.neighbor_names != "", pl.String)
+        columns["neighbors"] = lists(self.neighbor_names, self.neighbor_names != "", pl.String)
         distances = self.neighbors.distances
-        columns["neighbor_distances"] = _lists(distances, np.isfinite(distances), pl.Float32)
+        columns["neighbor_distances"] = lists(distances, np.isfinite(distances), pl.Float32)
         schema: dict[str, pl.DataType | type[pl.DataType]] = {
             "label_id": pl.String,
             "odd_genes": pl.String,
             **({} if self.cluster is None else {"cluster": pl.String}),
+            **({} if self.reranked is None else dict.fromkeys(self.reranked.frame_columns(), pl.String)),
         }
         return pl.DataFrame(columns, schema_overrides=schema)
 
@@ -199,6 +215,8 @@ class Annotation:
     def to_adata(self, adata: AnnData) -> AnnData:
         """Return a copy of `adata` with the calls in ``obs``, ``obsm`` and ``uns``; `adata` is not changed.
 
+        Other columns of ``obs`` that begin with ``scvec_`` are of earlier calls, and are left out.
+
         Raises
         ------
         InputError
@@ -211,7 +229,10 @@ class Annotation:
                 "the cells are not those that were annotated", "the same, in the same order", "annotate them"
             )
         result = adata.copy()
-        for key, values in self.obs_columns().items():
+        columns = self.obs_columns()
+        stale = [key for key in result.obs if key.startswith("scvec_") and key not in columns]
+        result.obs = result.obs.drop(columns=stale)
+        for key, values in columns.items():
             result.obs[key] = pd.Series(values, index=result.obs_names)
         for key, values in self.obsm_arrays(result.obs_names).items():
             result.obsm[key] = values
@@ -250,6 +271,8 @@ class Annotation:
                 "scvec_cluster_label": pd.Categorical(self.cluster_label.tolist(), categories=labels),
                 "scvec_cluster_share": self.cluster_share,
             }
+        for opinion in (self.reranked, self.second):
+            columns |= {} if opinion is None else opinion.obs_columns()
         return columns
 
     def obsm_arrays(self, index: pd.Index[str]) -> dict[str, Any]:
@@ -273,13 +296,3 @@ class Annotation:
             "notes": np.array(self.notes, dtype=object),
             "provenance": json.dumps(self.provenance, sort_keys=True),
         }
-
-
-def _lists(values: NDArray[Any], keep: NDArray[np.bool_], dtype: Any) -> pl.Series:
-    """Return (n, k) values as a column of lists of those to keep; made flat: Python is slow with a list a cell."""
-    import polars as pl
-    import pyarrow as pa
-
-    flat = pl.Series(values[keep].tolist() if values.dtype == object else values[keep], dtype=dtype).to_arrow()
-    offsets = np.concatenate([[0], np.cumsum(keep.sum(axis=1))])
-    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), flat))

@@ -54,14 +54,19 @@ def signals(neighbors: Neighbors, codes: Ints, votes: Votes, odd: Floats) -> Sig
     """Return the signals of calls, given (n, k) codes of the neighbours' labels; zeros without neighbours."""
     here = neighbors.ids >= 0
     own = here & (codes == votes.winner[:, None])
-    last = np.where(here, neighbors.distances, 0).max(axis=1)
-    far, other = _distance(neighbors, own, last), _distance(neighbors, here & ~own, last)
+    last = farthest_neighbor(neighbors)
+    far, other = distance_to(neighbors, own, last), distance_to(neighbors, here & ~own, last)
     share = np.take_along_axis(votes.shares, np.maximum(votes.winner, 0)[:, None], 1)[:, 0]
     called = votes.winner >= 0
     return Signals(*(np.where(called, one, 0).astype(np.float32) for one in (share, other - far, far, odd)))
 
 
-def _distance(neighbors: Neighbors, chosen: NDArray[np.bool_], last: Floats) -> Floats:
+def farthest_neighbor(neighbors: Neighbors) -> Floats:
+    """Return (n,) the distance of the last neighbour; 0 where there is none."""
+    return np.asarray(np.where(neighbors.ids >= 0, neighbors.distances, 0).max(axis=1), np.float32)
+
+
+def distance_to(neighbors: Neighbors, chosen: NDArray[np.bool_], last: Floats) -> Floats:
     """Return the mean distance of the first `N_NEAREST` chosen; the farthest neighbour's where none is chosen."""
     nearest = chosen & (np.cumsum(chosen, axis=1) <= N_NEAREST)
     count = nearest.sum(axis=1)
@@ -168,6 +173,14 @@ class Calibration:
             if own.sum() >= max(MIN_CELLS, 2 / max_error):  # fewer cannot show it, were all of them right
                 found[label] = _threshold(confidence[own], right[own], max_error)
         return found
+
+    def sure_share(self, max_error: float) -> float:
+        """Return the lowest share of the votes at which at most `max_error` of the calls are wrong; inf for none.
+
+        Of held-out cells of known types, with the allowance of `thresholds`.
+        """
+        known = self.held.known
+        return _threshold(self.held.share[known], self.held.right[known], max_error)
 
     def set_shares(self, max_error: float, n_labels: int) -> Floats:
         """Return (L,) the share of the votes that all but `max_error` of a label's held-out cells give to it.

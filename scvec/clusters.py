@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scvec import index as indexes
 from scvec.annotation import Annotation
@@ -121,10 +122,7 @@ def call_clusters(calls: Annotation, clusters: Clusters | None) -> Annotation:
     if clusters is None:
         return calls
     cluster = _leiden_names(calls, clusters) if isinstance(clusters, Leiden) else clusters
-    names, member = np.unique(cluster.astype(str), return_inverse=True)
-    sums = np.zeros((len(names), len(calls.labels)))
-    voting = ~calls.rejected & (cluster != "")
-    np.add.at(sums, member[voting], calls.scores[voting].astype(np.float64))
+    _, member, sums = votes_of_clusters(calls, cluster)
     whole = sums.sum(axis=1)
     label = np.where(whole > 0, np.array(calls.labels, object)[sums.argmax(axis=1)], UNKNOWN)
     share = sums.max(axis=1) / np.where(whole > 0, whole, 1.0)
@@ -134,6 +132,18 @@ def call_clusters(calls: Annotation, clusters: Clusters | None) -> Annotation:
         cluster_label=label.astype(object)[member],
         cluster_share=share.astype(np.float32)[member],
     )
+
+
+def votes_of_clusters(calls: Annotation, cluster: Strings) -> tuple[Strings, Ints, NDArray[np.float64]]:
+    """Return the clusters' names, (n,) which of them each cell is in, and (C, L) the sums of their cells' scores.
+
+    Cells that are rejected, or in no cluster, do not vote.
+    """
+    names, member = np.unique(cluster.astype(str), return_inverse=True)
+    sums = np.zeros((len(names), len(calls.labels)))
+    voting = ~calls.rejected & (cluster != "")
+    np.add.at(sums, member[voting], calls.scores[voting].astype(np.float64))
+    return names.astype(object), member, sums
 
 
 def _leiden_names(calls: Annotation, how: Leiden) -> Strings:

@@ -12,11 +12,11 @@ import numpy as np
 import scvec
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
-from scvec.atlas.binding import match_to_atlas, placed
+from scvec.atlas.binding import log_normalised, match_to_atlas, placed
 from scvec.backoff import backoff, with_terms
 from scvec.calling import Found, call, votes_of
 from scvec.clusters import Clusters, Leiden, call_clusters
-from scvec.embed.projection import aligner, measured, normalise
+from scvec.embed.projection import aligner, measured
 from scvec.errors import InputError
 from scvec.ingest.cells import AskedScale, CellFile, Matrix, open_cells
 from scvec.ingest.cells.scale import expression
@@ -179,8 +179,7 @@ def _search(
     """Yield vectors and neighbours batch by batch, adding up the expression of each gene in `totals`."""
     embedding, profiles = voters.atlas.embedding, voters.atlas.profiles
     columns, has, share = placed(match, voters.atlas)
-    for _, batch in matrix.batches("searching", progress):
-        known = normalise(batch, matrix.values, embedding.recipe.target_sum, columns, share)
+    for _, batch, known in log_normalised(matrix, columns, share, voters.atlas, "searching", progress):
         vectors, empty = embedding.vectors(known, has, voters.atlas.device)
         totals += expression(batch, matrix.values)
         ids = np.full((len(empty), voting.k), -1, np.int64)

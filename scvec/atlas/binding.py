@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import scipy.sparse as sp
 from scvec.atlas.reference import Atlas
 from scvec.embed import GeneVectors, open_genes
 from scvec.embed.encoders import Address
-from scvec.embed.projection import Mask, aligner, measured
+from scvec.embed.projection import Mask, aligner, measured, normalise
 from scvec.errors import GeneMatchError, InputError, MismatchError
 from scvec.ingest import newest_texts, open_texts
 from scvec.ingest.cells import CellFile, Matrix, open_cells
@@ -21,7 +22,7 @@ from scvec.ingest.guards import guard, guard_species, other_species
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch, match_genes
 from scvec.spec import RECIPES, Recipe
 from scvec.store import Store
-from scvec.types import Floats, Progress
+from scvec.types import Floats, Ints, Progress
 
 
 def recipe_for(recipe: Recipe | None, genes: GeneVectors | None) -> Recipe:
@@ -90,24 +91,32 @@ def _readable(file: CellFile) -> str | None:
 def match_to_atlas(
     matrix: Matrix, atlas: Atlas, gene_key: str | None, taxon: str | int | None
 ) -> tuple[GeneMatch, list[str]]:
-    """Match the columns of other cells to an atlas's genes; return that, and notes on the species.
+    """Match the columns of other cells to an atlas's genes; see `match_to`."""
+    return match_to(matrix, atlas.store, atlas.texts, atlas.embedding.gene_ids, gene_key, taxon)
+
+
+def match_to(
+    matrix: Matrix, store: Store, texts: GeneTexts, gene_ids: Ints, gene_key: str | None, taxon: str | int | None
+) -> tuple[GeneMatch, list[str]]:
+    """Match the columns of other cells to (g,) genes of `texts`; return that, and notes on the species.
 
     Raises
     ------
     GeneMatchError
         If too little is known, or the genes look like another species' and `taxon` does not say so.
     """
-    own, offered = atlas.texts if taxon is None else _texts_of(atlas, taxon), newest_texts(atlas.store)
+    # The texts of the cells' species: the release itself, or the last one of another taxon.
+    own = texts if taxon is None or taxon_id(taxon) == texts.taxon_id else open_texts(store, taxon)
     match, notes = match_genes(matrix, [own], gene_key=gene_key), []
     if taxon is None:
-        guard_species(match, offered, matrix, is_query=True)
+        guard_species(match, newest_texts(store), matrix, is_query=True)
     else:
-        other = other_species(match, offered, matrix)
+        other = other_species(match, newest_texts(store), matrix)
         if other is not None:
             notes.append(f"the genes look like {other[1]}; taken as {taxon_name(own.taxon_id)} because --taxon says so")
-    if own.taxon_id != atlas.texts.taxon_id:
-        match = match.through(orthologs(own, atlas.texts), atlas.texts)
-    match = match.only(atlas.embedding.gene_ids)
+    if own.taxon_id != texts.taxon_id:
+        match = match.through(orthologs(own, texts), texts)
+    match = match.only(gene_ids)
     guard(match, matrix)
     return match, notes
 
@@ -130,9 +139,20 @@ def placed(match: GeneMatch, atlas: Atlas) -> tuple[sp.csr_matrix[np.float32], M
     return columns, has, atlas.profiles.share(has) if match.named_by is None else None
 
 
-def _texts_of(atlas: Atlas, taxon: str | int) -> GeneTexts:
-    """Return the texts of the cells' species: the atlas's own release, or the last one of another taxon."""
-    return atlas.texts if taxon_id(taxon) == atlas.texts.taxon_id else open_texts(atlas.store, taxon)
+def log_normalised(
+    matrix: Matrix,
+    columns: sp.csr_matrix[np.float32],
+    share: float | None,
+    atlas: Atlas,
+    title: str,
+    progress: Progress,
+) -> Iterator[tuple[int, sp.csr_matrix[np.float32], sp.csr_matrix[np.float32]]]:
+    """Yield batches of matched cells: their first one's number, as they are, and (n, g) on an atlas's genes.
+
+    `columns` and `share` are from `placed`.
+    """
+    for first, batch in matrix.batches(title, progress):
+        yield first, batch, normalise(batch, matrix.values, atlas.embedding.recipe.target_sum, columns, share)
 
 
 def bind(
@@ -144,7 +164,9 @@ def bind(
     """
     release = match.texts.release
     if not recipe.reads_text:
-        return recipe.bind(release, None), _drawn(recipe, match), match
+        n, dimension = len(match.genes), recipe.dimension or 0
+        vectors_of = None if recipe.weights == "svd" else drawn(n, dimension, recipe.random_state)
+        return recipe.bind(release, None), vectors_of, match
     vectors = genes or open_genes(
         store, match.texts, encoder=recipe.encoder or "", revision=recipe.encoder_revision, progress=progress
     )
@@ -154,6 +176,22 @@ def bind(
             f"revision {recipe.encoder_revision}, as the recipe says",
             "give those, or mend the recipe",
         )
+    match = with_vectors(match, vectors, sampled)
+    bound = recipe.with_encoder(vectors.encoder).bind(release, vectors.revision)
+    found = vectors.of(match.genes)
+    if recipe.weights == "shuffled":
+        found = found[np.random.default_rng(recipe.random_state).permutation(len(found))]
+    return bound, found, match
+
+
+def with_vectors(match: GeneMatch, vectors: GeneVectors, sampled: Totals) -> GeneMatch:
+    """Return the match to those genes that have a vector.
+
+    Raises
+    ------
+    GeneMatchError
+        If these make too little of what the matched genes express in a sample of cells.
+    """
     whole = match.share(sampled)
     match = match.only(vectors.gene_ids)
     share = match.share(sampled) / (whole or 1.0)
@@ -164,17 +202,10 @@ def bind(
             f"at least {MIN_COVERAGE:.0%}",
             "use an encoder that has more",
         )
-    bound = recipe.with_encoder(vectors.encoder).bind(release, vectors.revision)
-    found = vectors.of(match.genes)
-    if recipe.weights == "shuffled":
-        found = found[np.random.default_rng(recipe.random_state).permutation(len(found))]
-    return bound, found, match
+    return match
 
 
-def _drawn(recipe: Recipe, match: GeneMatch) -> Floats | None:
-    """Return Gaussian vectors of expected length one for the control without text; None for an SVD."""
-    if recipe.weights == "svd":
-        return None
-    shape = (len(match.genes), recipe.dimension or 0)
-    drawn = np.random.default_rng(recipe.random_state).standard_normal(shape)
-    return np.asarray(drawn / np.sqrt(shape[1]), np.float32)
+def drawn(n: int, dimension: int, random_state: int) -> Floats:
+    """Return (n, dimension) Gaussian vectors of expected length one: the control without text."""
+    values = np.random.default_rng(random_state).standard_normal((n, dimension))
+    return np.asarray(values / np.sqrt(dimension), np.float32)

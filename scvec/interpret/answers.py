@@ -1,0 +1,64 @@
+"""Answers of judges in the store: what was asked once is not asked, nor paid, again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from scvec.errors import StoreError
+from scvec.interpret.judge import Answer, Judge
+from scvec.interpret.prompt import Messages, Prompt
+from scvec.store import Store
+
+FOLDER = "answers"
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers of one judge, each in a file of its own, ``answers/<2 hex>/<hash of all that was asked>.json``.
+
+    Those that cannot be used are kept too: they were paid.
+    """
+
+    store: Store
+    judge: Judge
+
+    def find(self, prompt: Prompt, messages: Messages) -> Answer | None:
+        """Return what was answered; it costs nothing any more. None if this was not asked.
+
+        Raises
+        ------
+        StoreError
+            If the file is damaged: what was paid once is not asked anew unless the user says so.
+        """
+        path = self._path(prompt, messages)
+        if not self.store.has_file(path):
+            return None
+        try:
+            found = self.store.read_json(path)
+            return Answer(str(found["text"]), str(found["problem"]))
+        except (StoreError, KeyError):
+            damaged = StoreError(
+                f"{self.store.uri}/{path} is damaged", "an answer", "remove it, to have it asked again"
+            )
+        raise damaged
+
+    def keep(self, prompt: Prompt, messages: Messages, answer: Answer) -> None:
+        """Write an answer, whole or not at all."""
+        values = {
+            "model": self.judge.name,
+            "settings": dict(self.judge.settings),
+            "text": answer.text,
+            "problem": answer.problem,
+            "tokens_in": answer.tokens_in,
+            "tokens_out": answer.tokens_out,
+        }
+        self.store.write_json(self._path(prompt, messages), values)
+
+    def _path(self, prompt: Prompt, messages: Messages) -> str:
+        judge = self.judge
+        bare = prompt.bare if judge.form == "name" else ()
+        asked = [judge.form, dict(judge.settings), list(messages), list(bare), dict(prompt.schema)]
+        key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        return f"{FOLDER}/{key[:2]}/{key}.json"

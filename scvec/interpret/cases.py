@@ -1,0 +1,162 @@
+"""What a judge may be asked about: clusters or cells, the labels found for each, and how sure the first of them is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scvec.annotation import Annotation
+from scvec.atlas import Atlas
+from scvec.calibration import distance_to, farthest_neighbor
+from scvec.clusters import votes_of_clusters
+from scvec.errors import InputError
+from scvec.types import Floats, Ints, Strings
+
+By: TypeAlias = Literal["cluster", "cell"]
+BYS: tuple[str, ...] = get_args(By)
+
+MAX_CANDIDATES = 8
+"""Labels of a case that are ranked, most votes first: more are hardly the right one, and cost."""
+
+MIN_VOTES = 0.02
+"""Share of a case's votes that a label has to be ranked: some cell of a large cluster has a neighbour of any label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """Clusters or cells of a query, C of them.
+
+    Attributes
+    ----------
+    names
+        (C,) of the clusters, or of the cells.
+    member
+        (n,) the case that a cell gives evidence for; -1 for none: it was rejected, is empty, or in no cluster.
+    case_of
+        (n,) the case that a cell belongs to; -1 for none: a cluster's rejected cells do, without a say.
+    stands
+        (n,) the retrieval's label of each cell, or of its cluster.
+    n_cells
+        (C,) how many cells give evidence.
+    codes
+        (C, `MAX_CANDIDATES`) the labels with at least `MIN_VOTES`, most first; -1 where there are fewer. The first is
+        the retrieval's.
+    votes
+        (C, `MAX_CANDIDATES`) their mean share of the votes of the case's cells.
+    distance
+        (C, `MAX_CANDIDATES`) mean over these cells of the cosine distance to the label: to its three nearest among a
+        cell's neighbours, or as far as the last neighbour where none has it.
+    """
+
+    names: Strings
+    member: Ints
+    case_of: Ints
+    stands: Strings
+    n_cells: Ints
+    codes: Ints
+    votes: Floats
+    distance: Floats
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def n_candidates(self) -> Ints:
+        """(C,) how many labels each has."""
+        return np.asarray((self.codes >= 0).sum(axis=1))
+
+    def unsure(self, threshold: float) -> Ints:
+        """Return the cases with two labels or more, of which the first has less than that share of the votes."""
+        return np.flatnonzero((self.votes[:, 0] < threshold) & (self.n_candidates > 1))
+
+
+def cases_of(calls: Annotation, atlas: Atlas, by: By) -> Cases:
+    """Return the clusters of a query, or its cells, with the labels that retrieval found for them.
+
+    A cluster's labels are those of its cells that are not rejected, as in `scvec.clusters.call_clusters`. A cell is a
+    case unless it is empty or too far from every label.
+
+    Raises
+    ------
+    InputError
+        If clusters are asked for and `calls` has none, or `by` is neither.
+    """
+    if by not in BYS:
+        raise InputError(f"by = {by!r}", " or ".join(BYS), "give another --rerank-by")
+    if by == "cell":
+        return _cells(calls, atlas)
+    if calls.cluster is None or calls.cluster_label is None:
+        raise InputError("calls without clusters, to be reranked by cluster", "clusters", "--cluster leiden")
+    names, member, sums = votes_of_clusters(calls, calls.cluster)
+    case_of = np.where(calls.cluster == "", -1, member)
+    found = _Found(names, np.where(calls.rejected, -1, case_of), case_of, calls.cluster_label)
+    return _measured(calls, atlas, found, *_most_voted(sums))
+
+
+def _cells(calls: Annotation, atlas: Atlas) -> Cases:
+    asked = np.flatnonzero(np.isin(calls.reason, ("", "unsure")))
+    member = np.full(len(calls), -1, np.int64)
+    member[asked] = np.arange(len(asked))
+    place = {label: i for i, label in enumerate(calls.labels)}
+    # Of equal votes the nearest neighbour's label was called: it is the first here too.
+    called = np.array([place[one] for one in calls.nearest[asked].tolist()], np.int64)
+    found = _Found(calls.obs_names[asked], member, member, calls.label)
+    return _measured(calls, atlas, found, *_most_voted(calls.scores[asked].astype(np.float64), called))
+
+
+def _most_voted(sums: NDArray[np.float64], first: Ints | None = None) -> tuple[Ints, NDArray[np.float64]]:
+    """Return (C, `MAX_CANDIDATES`) the labels with enough votes, most first, and their sums; of equal ones the first.
+
+    `first` is (C,) what comes first whatever its votes.
+    """
+    key = sums.copy()
+    if first is not None:
+        key[np.arange(len(key)), first] = np.inf
+    order = np.argsort(-key, axis=1, kind="stable")[:, :MAX_CANDIDATES]
+    found = np.take_along_axis(sums, order, 1)
+    short = MAX_CANDIDATES - order.shape[1]
+    enough = found >= np.maximum(MIN_VOTES * sums.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    codes = np.pad(np.where(enough, order, -1), ((0, 0), (0, short)), constant_values=-1)
+    return codes, np.pad(np.where(enough, found, 0), ((0, 0), (0, short)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Which cells are which cases; see `Cases`."""
+
+    names: Strings
+    member: Ints
+    case_of: Ints
+    stands: Strings
+
+
+def _measured(calls: Annotation, atlas: Atlas, of: _Found, codes: Ints, sums: NDArray[np.float64]) -> Cases:
+    names, member = of.names, of.member
+    n_cells = np.bincount(member[member >= 0], minlength=len(names))
+    size = np.maximum(n_cells, 1)
+    cells = np.flatnonzero(member >= 0)
+    near, own = calls.neighbors.ids[cells], codes[member[cells]]
+    here = near >= 0
+    found = np.full(near.shape, -1, np.int64)
+    found[here] = atlas.label_codes[atlas.positions(near[here])]
+    neighbors = type(calls.neighbors)(near, calls.neighbors.distances[cells])
+    last = farthest_neighbor(neighbors)
+
+    def mean(of_cells: Floats) -> Floats:
+        totals = np.bincount(member[cells], weights=of_cells, minlength=len(names))
+        return np.asarray(totals / size, np.float32)
+
+    distance = [mean(distance_to(neighbors, here & (found == label[:, None]), last)) for label in own.T]
+    return Cases(
+        names=names,
+        member=member,
+        case_of=of.case_of,
+        stands=of.stands,
+        n_cells=n_cells,
+        codes=codes,
+        votes=np.asarray(sums / size[:, None], np.float32),
+        distance=np.stack(distance, axis=1),
+    )

@@ -1,0 +1,214 @@
+"""What a judge is shown of a case: its labels, what they mean, and the genes that speak for and against them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from scvec.annotation import Annotation
+from scvec.atlas import Atlas
+from scvec.atlas.binding import log_normalised, match_to_atlas, placed
+from scvec.embed.projection import Mask
+from scvec.embed.refine.views import unit_rows
+from scvec.errors import InputError, KeyNotFoundError, NotInStoreError
+from scvec.ingest.cells import AskedScale, open_cells
+from scvec.interpret.cases import Cases
+from scvec.ontology import Ontology, open_ontology
+from scvec.types import Floats, Ints, Progress, Strings, silent
+
+N_GENES = 6
+"""Genes for a label, and against it."""
+
+DEFINITION_CHARACTERS, TEXT_CHARACTERS = 300, 150
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A cluster or a cell that is asked about.
+
+    Attributes
+    ----------
+    name
+        Of the cluster or the cell; no judge is shown it.
+    labels
+        The candidates, in the retrieval's order; the first is its call.
+    symbols
+        Of the genes in the evidence.
+    evidence
+        All that is shown, in JSON types.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    symbols: tuple[str, ...]
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the query is read: as `scvec.query.annotate` was told to."""
+
+    obs: str | Path | None = None
+    layer: str | None = None
+    scale: AskedScale = "auto"
+    gene_key: str | None = None
+    taxon: str | int | None = None
+
+
+def evidence_of(
+    cases: Cases,
+    asked: Ints,
+    calls: Annotation,
+    query: str | Path,
+    atlas: Atlas,
+    *,
+    tissue: str | None = None,
+    reading: Reading | None = None,
+    progress: Progress = silent,
+) -> list[Case]:
+    """Return the cases at the positions `asked` with their evidence, by one more pass over the query.
+
+    Genes are those whose expression in the case's mean cell is farthest above, and farthest below, the label's mean
+    cell, on the scale of `scvec.embed.profiles.Profiles.odd`. A label that came after the atlas was fitted has none.
+
+    Raises
+    ------
+    InputError
+        If the query's cells are not those of `calls`.
+    """
+    if not len(asked):
+        return []
+    means, has = _means(cases, asked, calls, query, atlas, reading or Reading(), progress)
+    symbol_of = dict(atlas.texts.genes.select("gene_id", "symbol").iter_rows())
+    symbols = np.array([symbol_of.get(one) or "" for one in atlas.profiles.gene_ids.tolist()], object)
+    usable = np.flatnonzero(has & (symbols != ""))
+    above, below = _genes(cases.codes[asked], means, atlas.profiles.labels, usable)
+    shown = np.unique(np.concatenate([above.ravel(), below.ravel()]))
+    line_of = _lines(atlas, atlas.profiles.gene_ids[shown[shown >= 0]])
+    ontology = _ontology(atlas)
+    return [
+        _case(cases, int(one), atlas, tissue, ontology, (symbols, above[i], below[i], line_of))
+        for i, one in enumerate(asked)
+    ]
+
+
+def _case(
+    cases: Cases,
+    one: int,
+    atlas: Atlas,
+    tissue: str | None,
+    ontology: Ontology | None,
+    genes: tuple[Strings, Ints, Ints, Mapping[int, str]],
+) -> Case:
+    symbols, above, below, line_of = genes
+    candidates: list[dict[str, Any]] = []
+    cited: dict[str, str] = {}
+    for rank, code in enumerate(cases.codes[one][cases.codes[one] >= 0].tolist()):
+        label = str(atlas.label_names[code])
+        label_id = atlas.label_ids.get(label, "")
+        said: dict[str, Any] = {"label": label, "id": label_id, "definition": _definition(ontology, label_id)}
+        said = {key: value for key, value in said.items() if value}
+        said |= {
+            "votes": round(float(cases.votes[one, rank]), 3),
+            "distance": round(float(cases.distance[one, rank]), 3),
+        }
+        for key, rows in (("expressed_beyond_it", above), ("expected_but_lacking", below)):
+            found = rows[rank][rows[rank] >= 0].tolist()
+            said[key] = [symbols[gene] for gene in found]
+            cited |= {symbols[gene]: line_of.get(int(atlas.profiles.gene_ids[gene]), "") for gene in found}
+        candidates.append(said)
+    evidence: dict[str, Any] = {"n_cells": int(cases.n_cells[one])}
+    evidence |= {"tissue": tissue} if tissue else {}
+    evidence |= {"candidates": candidates, "genes": dict(sorted(cited.items()))}
+    labels = tuple(one["label"] for one in candidates)
+    return Case(str(cases.names[one]), labels, tuple(evidence["genes"]), evidence)
+
+
+def _means(
+    cases: Cases,
+    asked: Ints,
+    calls: Annotation,
+    query: str | Path,
+    atlas: Atlas,
+    reading: Reading,
+    progress: Progress,
+) -> tuple[sp.csr_matrix[np.float32], Mask]:
+    """Return (a, g) the mean cell of each case asked, and (g,) which genes the query measures."""
+    place = np.full(len(cases) + 1, -1, np.int64)  # The last is that of cells in no case.
+    place[asked] = np.arange(len(asked))
+    row_of = place[cases.member]
+    nothing: tuple[Floats, tuple[Ints, Ints]] = np.zeros(0, np.float32), (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    sums = sp.csr_matrix(nothing, shape=(len(asked), len(atlas.profiles.gene_ids)))
+    with open_cells(query, reading.obs) as file, file.matrix(reading.layer, reading.scale) as matrix:
+        if file.obs_names.tolist() != calls.obs_names.tolist():
+            raise InputError(f"the cells of {query} are not those that were called", "the same file", "annotate it")
+        match, _ = match_to_atlas(matrix, atlas, reading.gene_key, reading.taxon)
+        columns, has, share = placed(match, atlas)
+        seen = float(np.sqrt(atlas.profiles.power[has].sum(dtype=np.float64)))
+        for first, _, known in log_normalised(matrix, columns, share, atlas, "reading cells to be judged", progress):
+            rows = row_of[first : first + known.shape[0]]
+            cells = np.flatnonzero(rows >= 0)
+            if not len(cells):
+                continue
+            scale = np.asarray(seen / cases.n_cells[asked[rows[cells]]], np.float32)
+            indicator = sp.csr_matrix((scale, (rows[cells], cells)), shape=(len(asked), len(rows)))
+            sums = sp.csr_matrix(sums + indicator @ unit_rows(known))
+    return sums, has
+
+
+def _genes(codes: Ints, means: sp.csr_matrix[np.float32], profiles: Floats, usable: Ints) -> tuple[Ints, Ints]:
+    """Return (a, c, `N_GENES`) positions of the genes farthest above and farthest below each label; -1 for none."""
+    above = np.full((*codes.shape, N_GENES), -1, np.int64)
+    below = above.copy()
+    for i, row in enumerate(codes):
+        mean = means[i].toarray().ravel()[usable]
+        for rank, code in enumerate(row.tolist()):
+            if 0 <= code < len(profiles):
+                beyond = mean - profiles[code, usable]
+                for out, difference in ((above, beyond), (below, -beyond)):
+                    order = _largest(difference)
+                    out[i, rank, : len(order)] = usable[order]
+    return above, below
+
+
+def _largest(values: Floats) -> Ints:
+    """Return where the `N_GENES` largest of the values above 0 are, the largest first; of equal ones the first."""
+    least = np.partition(values, -N_GENES)[-N_GENES] if len(values) > N_GENES else 0
+    found = np.flatnonzero((values >= least) & (values > 0))
+    return np.asarray(found[np.argsort(-values[found], kind="stable")][:N_GENES], np.int64)
+
+
+def _lines(atlas: Atlas, gene_ids: Ints) -> dict[int, str]:
+    """Return one line of each gene's text, by its id: what it is called, and the beginning of its summary."""
+    found = atlas.texts.frame.filter(pl.col("gene_id").is_in(gene_ids.tolist()))
+    lines: dict[int, str] = {}
+    for gene, name, own, lent in found.select("gene_id", "full_name", "summary", "ortholog_summary").iter_rows():
+        text = ". ".join(filter(None, (name, own or lent)))
+        lines[gene] = shorten(text, TEXT_CHARACTERS, placeholder="...")
+    return lines
+
+
+def _ontology(atlas: Atlas) -> Ontology | None:
+    """Return the Cell Ontology imported last; None for a store without."""
+    try:
+        return open_ontology(atlas.store)
+    except NotInStoreError:
+        return None
+
+
+def _definition(ontology: Ontology | None, label_id: str) -> str:
+    """Return the beginning of a term's definition; "" where there is none."""
+    if ontology is None or not label_id:
+        return ""
+    try:
+        term = ontology[ontology.resolve(label_id)]
+    except KeyNotFoundError:
+        return ""
+    return shorten(term.description, DEFINITION_CHARACTERS, placeholder="...")

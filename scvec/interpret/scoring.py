@@ -1,0 +1,162 @@
+"""A judge that runs here: by how much the evidence makes a label likelier to a language model."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from scvec.embed.encoders import Address
+from scvec.errors import InputError
+from scvec.interpret.judge import Answer, Ask
+from scvec.interpret.llms import CausalLM, Precision, digest_of_source, load_llm, randomised
+from scvec.interpret.prompt import Form, Messages, Prompt
+from scvec.weights import all_threads
+
+WEIGHTS = ("trained", "random")
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+
+
+class ScoringJudge:
+    """A causal language model that is never asked to write: its probabilities of the labels' names are compared.
+
+    A label's score is log p(label | prompt) - log p(label | the same prompt without the evidence), divided by the
+    label's number of tokens. Both prompts list the candidates, in the same order, so that naming them changes nothing.
+
+    Sources: the division by length is that of Brown et al. 2020 (arXiv 2005.14165, section 2.4), taking off what a
+    prompt without content gives is that of Zhao et al. 2021 (arXiv 2102.09690), and of Holtzman et al. 2021
+    (arXiv 2104.08315) for labels of unequal prior probability.
+    """
+
+    form: Form = "name"
+    max_tokens = 0
+    is_remote = False
+    usd: tuple[float, float] | None = (0.0, 0.0)
+
+    def __init__(self, name: str, source: str, revision: str, *, asked: Mapping[str, Any], seed: int) -> None:
+        self.name, self.revision = name, revision
+        self._source, self._asked, self._seed = source, asked, seed
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """All but the prompt that its answer depends on."""
+        precision, weights = self._asked["precision"], self._asked["weights"]
+        seed = {"seed": self._seed} if weights == "random" else {}
+        return {"weights": weights, "revision": self.revision, "precision": precision, **seed}
+
+    @contextmanager
+    def asking(self) -> Iterator[Ask]:
+        """Give what asks it; the weights are loaded for it."""
+        asked = self._asked
+        llm = load_llm(self._source, precision=asked["precision"], device=asked["device"], download=asked["download"])
+        if asked["weights"] == "random":
+            llm = randomised(llm, self._seed)
+        with all_threads():
+            yield lambda prompt, _messages: ranked(llm, prompt)
+
+
+def ranked(llm: CausalLM, prompt: Prompt) -> Answer:
+    """Return the labels in the order of their scores, as an answer; an abstention where none is above 0.
+
+    Raises
+    ------
+    InputError
+        If the prompt is longer than the model's context.
+    """
+    told, bare = tokens_of(llm, prompt.messages), tokens_of(llm, prompt.bare)
+    names = [label_tokens(llm, label) for label in prompt.labels]
+    _check_length(llm, len(told) + max(map(len, names)))
+    with_it, without = log_chances(llm, told, names), log_chances(llm, bare, names)
+    scores = [(one - other) / len(name) for one, other, name in zip(with_it, without, names, strict=True)]
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])
+    best = scores[order[0]]
+    if best > 0:
+        reason = f"the evidence changes its log probability by {best:+.3f} a token"
+        reason += f", that of the runner-up by {scores[order[1]]:+.3f}" if len(order) > 1 else ""
+    else:
+        reason = f"the evidence makes no label likelier: the best changes by {best:+.3f} a token"
+    ranking = [prompt.labels[i] for i in order]
+    text = json.dumps({"ranking": ranking, "abstain": best <= 0, "reason": reason, "genes": []}, ensure_ascii=False)
+    return Answer(text, "", len(told) + len(bare), 0)
+
+
+def tokens_of(llm: CausalLM, messages: Messages) -> list[int]:
+    """Return a prompt's tokens, up to where the answer begins; by the model's chat template if it has one."""
+    from jinja2 import TemplateError
+
+    tokenizer = llm.tokenizer
+    system, user = (_plain(llm, one["content"]) for one in messages)
+    if getattr(tokenizer, "chat_template", None) is None:
+        return list(tokenizer(f"{system}\n\n{user}\n\nLabel:")["input_ids"])
+    asked = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    try:
+        text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    except TemplateError:  # Some know no system message.
+        both = [{"role": "user", "content": f"{system}\n\n{user}"}]
+        text = tokenizer.apply_chat_template(both, tokenize=False, add_generation_prompt=True)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _plain(llm: CausalLM, text: str) -> str:
+    """Return a text whose words are no tokens that end a turn, as ``[/INST]`` is to some models: JSON escapes them."""
+    special = (str(one) for one in llm.tokenizer.added_tokens_decoder.values() if one.special)
+    for token in sorted(special, key=len, reverse=True):
+        if len(token) > 1:
+            text = text.replace(token, f"\\u{ord(token[0]):04x}{token[1:]}")
+    return text
+
+
+def label_tokens(llm: CausalLM, label: str) -> list[int]:
+    """Return a label's tokens as they would follow a prompt."""
+    lead = " " if getattr(llm.tokenizer, "chat_template", None) is None else ""
+    return list(llm.tokenizer(lead + label, add_special_tokens=False)["input_ids"])
+
+
+def log_chances(llm: CausalLM, prompt: Sequence[int], names: Sequence[Sequence[int]]) -> list[float]:
+    """Return the log probability of each sequence of tokens behind a prompt, which is run once for all of them."""
+    import torch
+
+    def ids(tokens: Sequence[int]) -> torch.Tensor:
+        return torch.tensor([list(tokens)], dtype=torch.long, device=llm.device)
+
+    found = []
+    with torch.inference_mode():
+        run = llm.model(input_ids=ids(prompt), use_cache=True, logits_to_keep=1)
+        after_prompt = run.logits[0, -1:].float().log_softmax(dim=-1)
+        for name in names:
+            logs = after_prompt
+            if len(name) > 1:
+                # A copy: what runs behind a prompt is added to its keys and values.
+                past = copy.deepcopy(run.past_key_values)
+                rest = llm.model(input_ids=ids(name[:-1]), past_key_values=past, use_cache=True).logits[0]
+                logs = torch.cat([after_prompt, rest.float().log_softmax(dim=-1)])
+            found.append(float(logs[torch.arange(len(name)), ids(name)[0]].double().sum()))
+    return found
+
+
+def _check_length(llm: CausalLM, n_tokens: int) -> None:
+    most = getattr(llm.model.config, "max_position_embeddings", None)
+    if isinstance(most, int) and n_tokens > most:
+        raise InputError(
+            f"a case of {n_tokens:,} tokens for model {llm.name}, whose context has {most:,}",
+            "a model that can read it",
+            "give a --rerank model with a longer context",
+        )
+
+
+def make_scoring(address: Address, random_state: int, download: bool, device: str) -> ScoringJudge:
+    """Make ``hf:MODEL``; ``weights=random`` draws its weights anew, ``precision`` is what it computes in."""
+    address.only("weights", "precision")
+    asked = {
+        "weights": address.choice("weights", WEIGHTS),
+        "precision": address.choice("precision", PRECISIONS),
+        "device": device,
+        "download": download,
+    }
+    source = address.argument
+    # Of the bytes and not of the weights as they are loaded: answers that are there need no model.
+    revision = digest_of_source(source, download=download)
+    name = address.canonical()
+    return ScoringJudge(name, source, revision, asked=asked, seed=random_state)

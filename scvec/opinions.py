@@ -1,0 +1,93 @@
+"""What others than the cells' own neighbours say of them: an LLM that reordered labels, a readout that was trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scvec.types import Floats, Strings
+
+STATUSES = ("", "confirmed", "reordered", "abstained", "rejected", "unasked")
+"""What became of asking an LLM; see `Reranked.status`."""
+
+WORDS = ("status", "reason", "genes", "case")
+"""Of what an LLM said, what may be missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """What an LLM made of the labels that were retrieved.
+
+    Attributes
+    ----------
+    label
+        (n,) the label that stands after it: one of those retrieved; the LLM's first where `status` is ``"confirmed"``
+        or ``"reordered"``, else that of the retrieval.
+    status
+        (n,) "" where the call was sure enough not to ask; ``"confirmed"`` and ``"reordered"``, the LLM's first label is
+        the retrieval's, or another; ``"abstained"``; ``"rejected"``, no answer could be used; ``"unasked"``, the money
+        was spent.
+    reason
+        (n,) the LLM's reason in one sentence; why its answer was rejected; "" elsewhere.
+    genes
+        (n,) symbols of the genes it cites, all of them in what it was shown, joined by ``", "``.
+    case
+        (n,) what was asked about: the name of the cell's cluster, or of the cell; "" where nothing was asked.
+    """
+
+    label: Strings
+    status: Strings
+    reason: Strings
+    genes: Strings
+    case: Strings
+
+    def frame_columns(self) -> dict[str, Any]:
+        """Return its columns in the frame of the calls."""
+        words = {f"rerank_{key}": [one or None for one in getattr(self, key).tolist()] for key in WORDS}
+        return {"reranked_label": self.label.tolist(), **words}
+
+    def obs_columns(self) -> dict[str, Any]:
+        """Return its columns in ``obs``."""
+        import pandas as pd
+
+        columns = self.frame_columns()
+        return {f"scvec_{key}": pd.Categorical(values) for key, values in columns.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class SecondOpinion:
+    """What a readout says of the same cells.
+
+    Attributes
+    ----------
+    label
+        (n,) the label with its highest probability; `scvec.UNKNOWN` for a cell that expresses none of its genes.
+    score
+        (n,) that probability; NaN where there is none.
+    agrees
+        (n,) whether it is the label that retrieval found nearest, `Annotation.nearest`; False where neither has one.
+    """
+
+    label: Strings
+    score: Floats
+    agrees: NDArray[np.bool_]
+
+    def frame_columns(self) -> dict[str, Any]:
+        """Return its columns in the frame of the calls."""
+        import polars as pl
+
+        score = pl.Series(self.score, nan_to_null=True)
+        return {"readout_label": self.label.tolist(), "readout_score": score, "readout_agrees": self.agrees}
+
+    def obs_columns(self) -> dict[str, Any]:
+        """Return its columns in ``obs``."""
+        import pandas as pd
+
+        return {
+            "scvec_readout_label": pd.Categorical(self.label.tolist()),
+            "scvec_readout_score": self.score,
+            "scvec_readout_agrees": self.agrees,
+        }

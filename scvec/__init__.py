@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scvec import atlas, embed, errors, index, ingest, ontology
+    from scvec import atlas, embed, errors, index, ingest, interpret, ontology
     from scvec.annotation import Annotation
     from scvec.errors import ScvecError
     from scvec.evaluation import Evaluation, evaluate
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from scvec.types import UNKNOWN, Coverage, Neighbors
     from scvec.voting import Voting
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 __all__ = [
     "RECIPES",
@@ -49,6 +49,7 @@ __all__ = [
     "evaluate",
     "index",
     "ingest",
+    "interpret",
     "ontology",
 ]
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def vectors_to_arrow(vectors: np.ndarray[Any, Any], number: pa.DataType | None = None) -> pa.FixedSizeListArray:
@@ -38,3 +42,12 @@ def coded(values: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, np.dtype[n
     rank[order] = np.arange(len(names))
     codes = [rank[np.asarray(chunk.indices)] for chunk in column.chunks]
     return np.array([names[i] for i in order], object), np.concatenate(codes) if codes else np.zeros(0, np.int64)
+
+
+def lists(values: NDArray[Any], keep: NDArray[np.bool_], dtype: Any) -> pl.Series:
+    """Return (n, k) values as a column of lists of those to keep; made flat: Python is slow with a list a cell."""
+    import polars as pl
+
+    flat = pl.Series(values[keep].tolist() if values.dtype == object else values[keep], dtype=dtype).to_arrow()
+    offsets = np.concatenate([[0], np.cumsum(keep.sum(axis=1))])
+    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), flat))

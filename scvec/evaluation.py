@@ -6,10 +6,9 @@ rejection and confidence are worth beside them; see `scvec.metrics`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,18 +18,14 @@ from numpy.typing import NDArray
 
 from scvec.annotation import Annotation
 from scvec.errors import InputError, KeyNotFoundError, LabelError
-from scvec.metrics import Bools, Rejection, SetQuality, Trust
+from scvec.metrics import Bools, Rejection, Score, SetQuality, Trust
 from scvec.ontology import LabelMatch, Ontology, credited, match_labels
 from scvec.ontology.matching import NO_MAP
-from scvec.ontology.spelling import spelling
-from scvec.truth import given_ids, given_labels
-from scvec.types import Strings
+from scvec.truth import given_ids, given_labels, note_lacking, or_near
+from scvec.types import UNKNOWN, Strings
 
 if TYPE_CHECKING:
     import polars as pl
-
-ALIKE = 0.8
-"""How alike two spellings are, 0 to 1, for one to be named where the other was meant."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,8 @@ class Evaluation:
         What a reader should know.
     rejection, trust, sets
         What rejection, confidences and prediction sets are worth; None where the calls have none.
+    beside
+        How that compares which was called beside the cells' calls, as `Annotation.beside` names it.
     """
 
     n_cells: int
@@ -83,6 +80,7 @@ class Evaluation:
     rejection: Rejection | None = None
     trust: Trust | None = None
     sets: SetQuality | None = None
+    beside: Mapping[str, Score] = field(default_factory=dict)
 
     def per_class(self) -> pl.DataFrame:
         """Return one row a class: label, support, precision, recall, f1, and coverage where calls were rejected."""
@@ -100,6 +98,7 @@ class Evaluation:
         found |= {"not_in_atlas": list(self.not_in_atlas), "notes": list(self.notes)}
         for one in (self.rejection, self.sets, self.trust):
             found |= {} if one is None else one.to_dict()
+        found |= {"beside": {name: one.to_dict() for name, one in self.beside.items()}} if self.beside else {}
         found["per_class"] = [
             {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
             for row in self.per_class().to_dicts()
@@ -121,7 +120,7 @@ def compare(called: Strings, truth: Strings, atlas_labels: Sequence[str]) -> Eva
     known = [one for one in classes if one in has]
     if not known:
         raise LabelError(
-            f"labels such as {_or_near(classes[0], atlas_labels)}, and none that the atlas knows",
+            f"labels such as {or_near(classes[0], atlas_labels)}, and none that the atlas knows",
             f"labels such as {min(has)!r}",
             "map the query's labels to the atlas's with --label-map FILE, or compare terms with --by-ontology",
         )
@@ -146,7 +145,7 @@ def compare(called: Strings, truth: Strings, atlas_labels: Sequence[str]) -> Eva
         called=tuple(everything),
         confusion=confusion,
         not_in_atlas=(lacking := tuple(one for one in classes if one not in has)),
-        notes=_lacks(lacking, atlas_labels),
+        notes=note_lacking(lacking, atlas_labels),
     )
 
 
@@ -207,6 +206,7 @@ def evaluate(
         # What is mapped to a label of the atlas has its term.
         ids |= {label_map[one]: atlas_ids.get(label_map[one], "") for one in label_map}
         terms = _Terms(ontology, _matched(ontology, calls.labels, atlas_ids), _matched(ontology, truth.tolist(), ids))
+
     counted = calls.nearest if terms is None else terms.counted(calls.nearest, truth)
     result = compare(counted, truth, calls.labels if terms is None else terms.has())
     known, right = ~np.isin(truth.astype(str), result.not_in_atlas), counted == truth
@@ -220,6 +220,7 @@ def evaluate(
         rejection=Rejection.of(max_error, calls.rejected, right, known, codes) if could else None,
         trust=Trust.of(calls.confidence, calls.novelty, right, known),
         sets=None if calls.sets is None else _of_sets(calls.sets, truth, known, terms),
+        beside=_beside(calls, truth, label_map, terms),
     )
 
 
@@ -240,6 +241,12 @@ class _Terms:
         said = np.array([words.get(one, one) for one in called.tolist()], dtype=object)
         return credited(said, truth, self.atlas.ids_of(called), self.query.ids_of(truth), self.ontology)
 
+    def also(self, labels: set[str]) -> _Terms:
+        """Return the same for calls by other labels too: the author's words are the author's terms."""
+        own = {one: self.query.ids[one] for one in labels & self.query.ids.keys()}
+        more = _matched(self.ontology, sorted(labels), own)
+        return replace(self, atlas=replace(self.atlas, matches=(*self.atlas.matches, *more.matches)))
+
     def has(self) -> list[str]:
         """Return the words for what the atlas has: the query's classes that some call is right for, and its labels."""
         labels, classes = ([one.label for one in found.matches] for found in (self.atlas, self.query))
@@ -253,6 +260,18 @@ class _Terms:
         bare = [", ".join(one.label for one in found.matches if not one.id) for found in (self.atlas, self.query)]
         left = [f"; judged letter for letter: {one}" if one else "" for one in bare]
         return [f"of the atlas, {self.atlas}{left[0]}", f"of the query, {self.query}{left[1]}"]
+
+
+def _beside(calls: Annotation, truth: Strings, label_map: Mapping[str, str], terms: _Terms | None) -> dict[str, Score]:
+    """Return what else was called is worth: a readout's labels may be none of the atlas's, but the author's, say."""
+    scores = {}
+    for name, called in calls.beside.items():
+        words = {one: one if one in calls.labels else label_map.get(one, one) for one in called.tolist()}
+        said = np.array([words[one] for one in called.tolist()], dtype=object)
+        if terms is not None:
+            said = terms.also(set(said.tolist()) - {*calls.labels, UNKNOWN}).counted(said, truth)
+        scores[name] = Score.of(said, truth)
+    return scores
 
 
 def _matched(ontology: Ontology, labels: Sequence[str], ids: Mapping[str, str]) -> LabelMatch:
@@ -271,17 +290,3 @@ def _of_sets(sets: Sequence[Sequence[str]], truth: Strings, known: Bools, terms:
     named = np.array(list(chain.from_iterable(sets)), dtype=object)
     counted = named if terms is None else terms.counted(named, truth[cell])
     return SetQuality.of(cell, counted == truth[cell], known)
-
-
-def _lacks(lacking: Sequence[str], atlas_labels: Sequence[str]) -> tuple[str, ...]:
-    """Return a note on the classes that the atlas lacks, with the labels that may be meant; none where it has all."""
-    shown = [_or_near(one, atlas_labels) for one in lacking]
-    mend = "; map what it calls otherwise with --label-map FILE" if shown != list(lacking) else ""
-    return (f"the atlas has no cell of: {', '.join(shown)}; they cannot be called right{mend}",) if shown else ()
-
-
-def _or_near(label: str, others: Sequence[str]) -> str:
-    """Return a label, and the one of `others` that may be meant, as ``"T_cell (t_cell?)"``."""
-    spelled = {spelling(one): one for one in others}
-    near = difflib.get_close_matches(spelling(label), spelled, n=1, cutoff=ALIKE)
-    return f"{label} ({spelled[near[0]]}?)" if near else label

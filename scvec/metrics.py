@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.types import Ints, freeze
+from scvec.types import Ints, Strings, freeze
 
 Bools: TypeAlias = NDArray[np.bool_]
 Reals: TypeAlias = NDArray[np.floating[Any]]
@@ -254,6 +254,30 @@ class SetQuality:
     def to_dict(self) -> dict[str, float]:
         """Return the figures as JSON types."""
         return {"set_coverage": round(self.coverage, 4), "set_size": round(self.size, 4)}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How labels compare with an author's: share of cells that are right, and mean F1 over the author's classes."""
+
+    accuracy: float
+    macro_f1: float
+
+    @classmethod
+    def of(cls, called: Strings, truth: Strings) -> Score:
+        """Compare (n,) labels called with (n,) labels given."""
+        from sklearn.metrics import f1_score
+
+        classes = sorted(set(truth.tolist()))
+        f1 = f1_score(truth, called, labels=classes, average="macro", zero_division=0)
+        return cls(float(np.mean(called == truth)), float(f1))
+
+    def __str__(self) -> str:
+        return f"accuracy {self.accuracy:.3f}, macro-F1 {self.macro_f1:.3f}"
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the figures as JSON types."""
+        return {"accuracy": round(self.accuracy, 4), "macro_f1": round(self.macro_f1, 4)}
 
 
 def rounded(value: float | None) -> float | None:

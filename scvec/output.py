@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -14,13 +16,17 @@ from scvec.errors import InputError
 from scvec.files import placing
 from scvec.ingest.cells import copy_local, is_h5ad, place
 
+if TYPE_CHECKING:
+    import polars as pl
+
 HDF5_OVERHEAD, NAME_BYTES = 2, 64
 """What calls take in a file, at most: this many times their arrays, and this much a name."""
 
 SUFFIXES = (".h5ad", ".parquet", ".csv")
+TABLES = SUFFIXES[1:]
 
 
-def check_target(out: str | Path, query: str | Path) -> None:
+def check_target(out: str | Path, query: str | Path, endings: Sequence[str] = SUFFIXES) -> None:
     """Raise `InputError` if `out` is no file that calls can be written to; asked before any work is done.
 
     Raises
@@ -29,8 +35,8 @@ def check_target(out: str | Path, query: str | Path) -> None:
         If `out` is to be a copy of the query, and that cannot be opened.
     """
     out = Path(out)
-    if out.suffix not in SUFFIXES:
-        raise InputError(f"--out {out}", f"a name that ends in {', '.join(SUFFIXES)}", "name such a file")
+    if out.suffix not in endings:
+        raise InputError(f"--out {out}", f"a name that ends in {', '.join(endings)}", "name such a file")
     if out.is_dir():
         raise InputError(f"--out {out} is a folder", "a file", f"--out {out}/calls{out.suffix}")
     where = place(query)
@@ -61,19 +67,24 @@ def write(calls: Annotation, out: str | Path, query: str | Path) -> None:
     DiskFullError
         If no space was left; `out` is then as before.
     """
+    check_target(out, query)
+    if Path(out).suffix in TABLES:
+        write_frame(calls.to_frame(), out)
+        return
+    with placing(Path(out)) as part:
+        copy_local(query, part)
+        _check_room(calls, part)
+        _add_to_h5ad(calls, part)
+
+
+def write_frame(frame: pl.DataFrame, out: str | Path) -> None:
+    """Write a frame as Parquet or CSV, by the ending of `out`; in CSV, lists are joined by ``;``."""
     import polars as pl
 
-    check_target(out, query)
-    out = Path(out)
-    with placing(out) as part:
-        if out.suffix == ".h5ad":
-            copy_local(query, part)
-            _check_room(calls, part)
-            _add_to_h5ad(calls, part)
-        elif out.suffix == ".parquet":
-            calls.to_frame().write_parquet(part)
+    with placing(Path(out)) as part:
+        if Path(out).suffix == ".parquet":
+            frame.write_parquet(part)
         else:
-            frame = calls.to_frame()
             lists = [name for name, kind in frame.schema.items() if isinstance(kind, pl.List)]
             frame.with_columns(pl.col(lists).cast(pl.List(pl.String)).list.join(";")).write_csv(part)
 

@@ -86,8 +86,8 @@ class Refinement:
         for name in ("gene_dropout", "thinning"):
             check(name, 0 <= getattr(self, name) < 1, "a share from 0 to less than 1")
         for name in ("dimension", "steps", "batch_cells"):
-            check(name, _is_count(getattr(self, name)), "a whole number above 0")
-        check("folds", _is_count(self.folds) and self.folds > 1, "a whole number above 1")
+            check(name, is_count(getattr(self, name)), "a whole number above 0")
+        check("folds", is_count(self.folds) and self.folds > 1, "a whole number above 1")
         for name in (own, "learning_rate", "proxy", "probe", "text_weight", "decay", "gene_dropout", "thinning"):
             object.__setattr__(self, name, float(getattr(self, name)))  # 1 and 1.0 are one recipe, and have one hash
 
@@ -154,11 +154,11 @@ class Recipe:
         check(self.weights in WEIGHTS, f"weights = {self.weights!r}", f"one of {', '.join(WEIGHTS)}")
         encoder_fits = isinstance(self.encoder, str) if self.reads_text else self.encoder is None
         check(encoder_fits, f"encoder = {self.encoder!r}", "one with text or shuffled weights only")
-        dimension_fits = self.dimension is None if self.reads_text else _is_count(self.dimension)
+        dimension_fits = self.dimension is None if self.reads_text else is_count(self.dimension)
         check(dimension_fits, f"dimension = {self.dimension!r}", "one with svd or random weights only")
-        check(self.top_n is None or _is_count(self.top_n), f"top_n = {self.top_n!r}", "a whole number above 0")
-        check(_is_count(self.fit_cells), f"fit_cells = {self.fit_cells!r}", "a whole number above 0")
-        check(_is_count(self.random_state + 1), f"random_state = {self.random_state!r}", "a whole number from 0")
+        check(self.top_n is None or is_count(self.top_n), f"top_n = {self.top_n!r}", "a whole number above 0")
+        check(is_count(self.fit_cells), f"fit_cells = {self.fit_cells!r}", "a whole number above 0")
+        check(is_count(self.random_state + 1), f"random_state = {self.random_state!r}", "a whole number from 0")
         check(self.dtype in DTYPES, f"dtype = {self.dtype!r}", f"one of {', '.join(DTYPES)}")
         check(0 < self.target_sum < 1e9, f"target_sum = {self.target_sum!r}", "a number above 0")
         check(isinstance(self.centre, bool), f"centre = {self.centre!r}", "true or false")
@@ -206,9 +206,9 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "recipe") -> Recipe:
         """Return the recipe of `values`; raise `InputError` on an unknown key or a missing name."""
-        _check_keys(cls, values, "recipe key", where)
+        check_keys(cls, values, "recipe key", where)
         if isinstance(values.get("refine"), dict):
-            _check_keys(Refinement, values["refine"], "key of refine", where)
+            check_keys(Refinement, values["refine"], "key of refine", where)
         if not isinstance(values.get("name"), str):
             raise InputError(f"{where} has no name", 'name = "..."', "add it")
         try:
@@ -226,16 +226,19 @@ class Recipe:
     @classmethod
     def from_toml(cls, path: Path) -> Recipe:
         """Read a recipe; raise `FileError` if `path` is missing or not TOML."""
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise FileError(
-                f"{path}: {error}", "a recipe in TOML", "give a built-in recipe's name or mend the file"
-            ) from error
-        return cls.from_dict(values, str(path))
+        return cls.from_dict(read_toml(path, "a recipe", "give a built-in recipe's name or mend the file"), str(path))
 
 
-def _check_keys(kind: type[Any], values: dict[str, Any], what: str, where: str) -> None:
+def read_toml(path: Path, wanted: str, cure: str) -> dict[str, Any]:
+    """Return the values of a TOML file; raise `FileError` if it is missing or none: `wanted` says what it is to be."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise FileError(f"{path}: {error}", f"{wanted} in TOML", cure) from error
+
+
+def check_keys(kind: type[Any], values: dict[str, Any], what: str, where: str) -> None:
+    """Raise `KeyNotFoundError` if a key is no field of the dataclass `kind`."""
     known = [field.name for field in fields(kind)]
     for key in values:
         if key not in known:
@@ -247,7 +250,8 @@ def _without_none(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in nested.items() if value is not None}
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
+    """Whether a value is a whole number above 0."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 

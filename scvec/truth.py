@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from scvec.errors import LabelError
 from scvec.ingest.cells import open_cells
+from scvec.ontology.spelling import spelling
 from scvec.types import Strings
+
+ALIKE = 0.8
+"""How alike two spellings are, 0 to 1, for one to be named where the other was meant."""
 
 
 def given_labels(
@@ -31,3 +37,17 @@ def given_ids(
         if label == other:
             raise LabelError(f"{query}: label {label!r} has ids {one!r} and {two!r}", "one id for a label", "mend obs")
     return dict(pairs)
+
+
+def note_lacking(lacking: Sequence[str], atlas_labels: Sequence[str]) -> tuple[str, ...]:
+    """Return a note on the classes that the atlas lacks, with the labels that may be meant; none where it has all."""
+    shown = [or_near(one, atlas_labels) for one in lacking]
+    mend = "; map what it calls otherwise with --label-map FILE" if shown != list(lacking) else ""
+    return (f"the atlas has no cell of: {', '.join(shown)}; they cannot be called right{mend}",) if shown else ()
+
+
+def or_near(label: str, others: Sequence[str]) -> str:
+    """Return a label, and the one of `others` that may be meant, as ``"T_cell (t_cell?)"``."""
+    spelled = {spelling(one): one for one in others}
+    near = difflib.get_close_matches(spelling(label), spelled, n=1, cutoff=ALIKE)
+    return f"{label} ({spelled[near[0]]}?)" if near else label

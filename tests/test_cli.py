@@ -51,6 +51,9 @@ VERBS = [
     ("atlas", "list"),
     ("atlas", "info"),
     ("refine",),
+    ("interpret",),
+    ("interpret", "train"),
+    ("interpret", "predict"),
     ("ontology",),
     ("ontology", "pull"),
     ("ontology", "import"),
@@ -66,7 +69,7 @@ VERBS = [
 def test_help_of_every_verb(run: Run, verb: tuple[str, ...]) -> None:
     code, out, _ = run(*verb, "--help")
     assert code == 0
-    if verb not in (("genes",), ("atlas",), ("ontology",)):
+    if verb not in (("genes",), ("atlas",), ("ontology",), ("interpret",)):
         assert f"Example: scvec {' '.join(verb)}" in " ".join(out.split())
         assert all(option in out for option in ("--json", "--quiet"))
         assert ("--store" in out and "SCVEC_STORE" in out) or verb in (("models",), ("demo",))

@@ -18,6 +18,7 @@ from scvec.controls import logistic_regression
 from scvec.errors import FileError, InputError, LabelError, MissingDependencyError
 from scvec.evaluation import compare
 from scvec.ontology.tables import write_ontology
+from scvec.opinions import SecondOpinion
 from scvec.report import plots
 from scvec.report.files import check_folder, read_label_map, summary, write_evaluation
 from scvec.truth import given_ids
@@ -285,6 +286,29 @@ def test_sets_are_judged_by_terms_too(calls: Annotation, tmp_path: Path) -> None
     sets = (("isle", "helper"), ("isle", "b"))
     found = by_ontology(replace(calls, sets=sets), tmp_path, ("isle", "isle"), ("T", "T"), (T_CELL, T_CELL))
     assert found.to_dict()["set_coverage"] == 0.5
+
+
+def said_by_a_readout(calls: Annotation, *labels: str) -> Annotation:
+    n = len(labels)
+    return replace(calls, second=SecondOpinion(strings(*labels), np.ones(n, np.float32), np.zeros(n, bool)))
+
+
+def test_a_readout_s_own_labels_are_judged_by_terms_too(calls: Annotation, tmp_path: Path) -> None:
+    said, ids = ("T-Zelle", "T-Zelle", "T-Zelle", "CD4", "isle"), (T_CELL, T_CELL, T_CELL, CD4, ALPHA)
+    both = said_by_a_readout(calls, "CD4+ T cell", "T-Zelle", sv.UNKNOWN, "T lymphocyte", "isle")
+    result = by_ontology(both, tmp_path, ("tee", "tee", "tee", "helper", "b"), said, ids)
+    # A kind of it, the author's own word; nothing; less than it; the atlas's word, which is another term.
+    assert result.beside["readout_label"].accuracy == 2 / 5
+    assert result.accuracy == 4 / 5
+    plain = by_ontology(calls, tmp_path, ("tee", "tee", "tee", "helper", "b"), said, ids)
+    assert (plain.classes, plain.not_in_atlas, plain.notes) == (result.classes, result.not_in_atlas, result.notes)
+
+
+def test_a_readout_s_labels_are_mapped_as_the_author_s_are(calls: Annotation, tmp_path: Path) -> None:
+    both = said_by_a_readout(calls, "mine", "tee", "b")
+    more: dict[str, Any] = {"label_map": {"mine": "tee", "b": "tee"}, "ontology": None}
+    result = by_ontology(both, tmp_path, ("tee",) * 3, ("mine",) * 3, None, **more)
+    assert result.beside["readout_label"].accuracy == 2 / 3, "b is the atlas's label"
 
 
 def test_one_label_has_one_id_and_ids_need_an_ontology(calls: Annotation, tmp_path: Path) -> None:

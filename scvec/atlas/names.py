@@ -13,11 +13,11 @@ LAYOUT = 1
 """Of an atlas's table and the files beside it."""
 
 
-def check_name(name: str) -> None:
-    """Raise `InputError` if `name` cannot name an atlas."""
+def check_name(name: str, what: str = "atlas") -> None:
+    """Raise `InputError` if `name` cannot name an atlas, or whatever else `what` says."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise InputError(
-            f"atlas name {name!r}", "letters, digits, '.', '-' and '_', at most 100", "choose another name"
+            f"{what} name {name!r}", "letters, digits, '.', '-' and '_', at most 100", "choose another name"
         )
 
 

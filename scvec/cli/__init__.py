@@ -5,6 +5,7 @@ from scvec.cli import atlas as atlas
 from scvec.cli import bench as bench
 from scvec.cli import embed as embed
 from scvec.cli import genes as genes
+from scvec.cli import interpret as interpret
 from scvec.cli import ontology as ontology
 from scvec.cli import query as query
 from scvec.cli import refine as refine

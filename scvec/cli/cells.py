@@ -69,6 +69,12 @@ class How:
         float | None,
         typer.Option(help="Share of the votes that a Cell Ontology term is to have, as 0.8; more general if need be."),
     ] = None
+    readout: Annotated[
+        str | None, typer.Option(help="A trained readout whose labels stand beside the calls; see scvec interpret.")
+    ] = None
+    readout_model: Annotated[
+        str | None, typer.Option(help="Where that readout's language model is now; default: where it was.")
+    ] = None
     obs: ObsOption = None
     layer: LayerOption = None
     scale: ScaleOption = "auto"
@@ -117,6 +123,3 @@ def _options(kind: type[Any]) -> list[inspect.Parameter]:
         )
         for one in fields(kind)
     ]
-
-
-asks_how = spreads(how=How)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.cells import CELLS, How, asks_how
+from scvec.cli.calling import called, reordered, show_bill
+from scvec.cli.cells import CELLS, How, spreads
+from scvec.cli.opinions import Reranking
 
 if TYPE_CHECKING:
     from scvec.annotation import Annotation
@@ -19,7 +21,7 @@ AtlasOption = Annotated[str, typer.Option(help="The reference.")]
 
 
 @app.command(epilog="Example: scvec query query.h5ad --atlas pancreas --out calls.parquet")
-@asks_how
+@spreads(how=How, reranking=Reranking)
 def query(
     query: QueryArgument,
     atlas: AtlasOption,
@@ -29,6 +31,10 @@ def query(
     ],
     *,
     how: How,
+    reranking: Reranking,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what --rerank would ask and cost; ask and write nothing.")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -38,7 +44,10 @@ def query(
 
     ui = Ui(json, quiet)
     output.check_target(out, query)
-    calls = _calls(ui, query, atlas, how, store)
+    if dry_run:
+        show_bill(ui, query, atlas, how, reranking, store)
+        return
+    calls = called(ui, query, atlas, how, reranking, store)
     output.write(calls, out, query)
     names, counts = _counts(calls)
     values = {
@@ -48,11 +57,12 @@ def query(
         **calls.provenance,
     }
     rows = [(name, count, count / len(calls)) for name, count in zip(names, counts, strict=True)]
-    ui.result(values, f"{table(('label', 'cells', 'share'), rows)}\n\n{len(calls):,} cells written to {out}")
+    said = [table(("label", "cells", "share"), rows), "", *reordered(calls), f"{len(calls):,} cells written to {out}"]
+    ui.result(values, "\n".join(said))
 
 
 @app.command(epilog="Example: scvec evaluate query.h5ad --atlas pancreas --label-key cell_type --out report/")
-@asks_how
+@spreads(how=How, reranking=Reranking)
 def evaluate(
     query: QueryArgument,
     atlas: AtlasOption,
@@ -76,6 +86,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for metrics, tables, and pictures as PNG.")] = None,
     how: How,
+    reranking: Reranking,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -96,7 +107,7 @@ def evaluate(
     given_ids(query, label_key, label_id_key, how.obs)
     if out is not None:
         check_folder(out)
-    calls = _calls(ui, query, atlas, how, store)
+    calls = called(ui, query, atlas, how, reranking, store)
     ids: dict[str, str] = {}
     if ontology is not None:
         obs = open_atlas(open_store(store), atlas).obs
@@ -152,37 +163,6 @@ Look at {out}/umap.png, then try on the demo's own files:
   scvec evaluate {asked} --label-key {run.LABEL_KEY} --out report
 and on yours: scvec genes pull --help, scvec atlas build --help"""
     ui.result(made.to_dict(), text.strip("\n"))
-
-
-def _calls(ui: Ui, path: str, atlas_name: str, how: How, store: str) -> Annotation:
-    from scvec.atlas import open_atlas
-    from scvec.query import annotate
-    from scvec.voting import Voting
-
-    atlas = open_atlas(open_store(store), atlas_name, device=ui.device(how.device))
-    atlas.expect(how.recipe, how.encoder)
-    calls = annotate(
-        path,
-        atlas,
-        voting=Voting(k=how.k, weights=how.weights, temperature=how.temperature, frequency=how.frequency),
-        where=how.where,
-        allow=how.allow or (),
-        block=how.block or (),
-        cluster_key=how.cluster_key,
-        cluster=how.cluster,
-        max_error=how.max_error,
-        sets=how.sets,
-        roll_up=how.roll_up,
-        obs=how.obs,
-        layer=how.layer,
-        scale=how.scale,
-        gene_key=how.gene_key,
-        taxon=how.taxon,
-        progress=ui.progress,
-    )
-    for note in calls.notes:
-        ui.note(note)
-    return calls
 
 
 def _counts(calls: Annotation) -> tuple[list[str], list[int]]:

@@ -215,11 +215,26 @@ def normalise(
 
 def top_genes(batch: sp.csr_matrix[np.float32], n: int) -> sp.csr_matrix[np.float32]:
     """Keep the n largest values of each cell; of equal ones, those of the first columns."""
-    cells = np.repeat(np.arange(batch.shape[0]), np.diff(batch.indptr))
-    order = np.lexsort((batch.indices, -batch.data, cells))
-    rank = np.arange(len(order)) - batch.indptr[cells[order]]
+    cells, order, rank = by_value(batch)
     kept = np.sort(order[rank < n])
     return sp.csr_matrix((batch.data[kept], (cells[kept], batch.indices[kept])), shape=batch.shape)
+
+
+def by_value(batch: sp.csr_matrix[np.float32]) -> tuple[Ints, Ints, Ints]:
+    """Rank the stored values of each cell, the largest first; of equal ones, those of the first columns.
+
+    Returns
+    -------
+    cells
+        (v,) the cell of each stored value.
+    order
+        (v,) positions of the stored values, cell by cell, by rank.
+    rank
+        (v,) the rank in its cell, from 0, of each of `order`.
+    """
+    cells = np.repeat(np.arange(batch.shape[0]), np.diff(batch.indptr))
+    order = np.lexsort((batch.indices, -batch.data, cells))
+    return cells, order, np.arange(len(order)) - batch.indptr[cells[order]]
 
 
 def aligner(match: GeneMatch, gene_ids: Ints) -> sp.csr_matrix[np.float32]:

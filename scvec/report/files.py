@@ -43,14 +43,15 @@ def write_evaluation(evaluation: Evaluation, out: Path, title: str) -> list[Path
 
 
 def summary(evaluation: Evaluation) -> str:
-    """Return the figures in a line, and in a second one what rejection, confidences and sets are worth."""
+    """Return the figures in a line, then what rejection, confidences and sets are worth, then what else was called."""
     one, n_classes = evaluation, len(evaluation.classes)
     line = f"{one.n_cells:,} cells, accuracy {one.accuracy:.3f}, macro-F1 {one.macro_f1:.3f} over {n_classes} classes"
     if one.not_in_atlas:
         n_known = n_classes - len(one.not_in_atlas)
         line += f"; {one.known_accuracy:.3f} and {one.known_macro_f1:.3f} over the {n_known} that the atlas has"
     parts = [str(part) for part in (one.rejection, one.trust, one.sets) if part is not None]
-    return "\n".join([line, *(["; ".join(parts)] if parts else [])])
+    beside = [f"{name}: {score}" for name, score in one.beside.items()]
+    return "\n".join([line, *(["; ".join(parts)] if parts else []), *(["; ".join(beside)] if beside else [])])
 
 
 def read_label_map(path: str | Path) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import cycle
 from pathlib import Path
@@ -216,6 +216,35 @@ def coverage(trust: Trust, rejection: Rejection | None, path: Path, title: str) 
         axes.set_ylabel("share of these called right", fontsize=9)
         axes.set_title(title, fontsize=10, loc="left")
         _plain(figure, axes)
+        return figure
+
+    _save(draw, path)
+
+
+def learning(history: Sequence[Mapping[str, float]], path: Path, title: str) -> None:
+    """Draw the losses of a training by epoch, below them macro-F1 on the cells held out, and which epoch was kept."""
+    epochs = [one["epoch"] for one in history]
+    kept = min(history, key=lambda one: one["validation_loss"])
+
+    def draw(plt: Any) -> Any:
+        layout = {"height_ratios": (3, 2), "sharex": True, "layout": "constrained"}
+        figure, (upper, lower) = plt.subplots(2, 1, figsize=(5.8, 5.6), **layout)
+        style = {"marker": "o", "markersize": 4, "linewidth": 1.6}
+        for key, label, colour in zip(
+            ("loss", "validation_loss"), ("training", "cells held out"), COLOURS, strict=False
+        ):
+            upper.plot(epochs, [one[key] for one in history], color=colour, label=label, **style)
+        lower.plot(epochs, [one["macro_f1"] for one in history], color=COLOURS[1], **style)
+        for axes in (upper, lower):
+            axes.axvline(kept["epoch"], color=GREY, linewidth=1, linestyle=DASHES, label="epoch that was kept")
+        upper.set_ylim(bottom=0)
+        upper.set_ylabel("cross-entropy", fontsize=9)
+        lower.set(ylim=(-0.03, 1.03))
+        lower.set_ylabel("macro-F1, cells held out", fontsize=9)
+        lower.set_xlabel("epoch", fontsize=9)
+        lower.xaxis.get_major_locator().set_params(integer=True)
+        upper.set_title(f"{title}\nmacro-F1 {kept['macro_f1']:.3f} on cells held out", fontsize=10, loc="left")
+        _plain(figure, upper, lower)
         return figure
 
     _save(draw, path)

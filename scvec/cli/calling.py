@@ -1,0 +1,108 @@
+"""A query as the command line asks for it: retrieval, and beside it a readout and an LLM that reorders."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from scvec.cli.app import Ui, open_store
+from scvec.cli.cells import How
+from scvec.cli.opinions import Reranking, reading_of
+from scvec.errors import InputError
+
+if TYPE_CHECKING:
+    from scvec.annotation import Annotation
+    from scvec.atlas import Atlas
+    from scvec.interpret import Readout
+
+
+def called(ui: Ui, path: str, atlas_name: str, how: How, reranking: Reranking, store: str) -> Annotation:
+    """Return the calls with the opinions that were asked for, their notes said."""
+    device = ui.device(how.device)
+    # What is of no use, or not there, is found before any work is done.
+    asked = reranking.asked(how, device)
+    readout = _readout(how, store, device, reranking.download)
+    calls, atlas = _retrieved(ui, path, atlas_name, how, reranking, store, device)
+    reading = asdict(reading_of(how))
+    if readout is not None:
+        from scvec.interpret import second_opinion
+
+        calls = second_opinion(calls, path, readout, **reading, progress=ui.progress)
+    if asked is not None:
+        from scvec.interpret import rerank
+
+        calls = rerank(calls, path, atlas, **asdict(asked), **reading, progress=ui.progress)
+    for note in calls.notes:
+        ui.note(note)
+    return calls
+
+
+def show_bill(ui: Ui, path: str, atlas_name: str, how: How, reranking: Reranking, store: str) -> None:
+    """Say what an LLM would be asked, and what that would cost."""
+    device = ui.device(how.device)
+    asked = reranking.asked(how, device)
+    if asked is None:
+        raise InputError("--dry-run without --rerank", "a model to ask", "--rerank MODEL, or leave it out")
+    calls, atlas = _retrieved(ui, path, atlas_name, how, reranking, store, device)
+    from scvec.interpret import rerank_bill
+
+    bill = rerank_bill(calls, path, atlas, asked, reading=reading_of(how), progress=ui.progress)
+    cost = "unknown: no list price, give --price"
+    if bill.usd is not None and bill.usd_at_most is not None:
+        cost = f"about ${bill.usd:.4f}, ${bill.usd_at_most:.4f} at most" if bill.usd_at_most else "none"
+    counted = f"{bill.calls:,} cases to ask, {bill.cached:,} answered before"
+    tokens = f"about {bill.tokens_in:,} tokens in and {bill.tokens_out:,} out"
+    ui.result(asdict(bill), f"{bill.model}: {counted}; {tokens}; cost: {cost}")
+
+
+def reordered(calls: Annotation) -> list[str]:
+    """Return a line on what an LLM made of the calls; none where it was not asked."""
+    if calls.reranked is None:
+        return []
+    asked = calls.provenance["rerank"]
+    n_reordered = sum(one["status"] == "reordered" for one in asked["cases"])
+    unsure = f"{n_reordered:,} of {len(asked['cases']):,} unsure {asked['by']}s"
+    return [f"{unsure} were reordered by {asked['model']}"]
+
+
+def _retrieved(
+    ui: Ui, path: str, atlas_name: str, how: How, reranking: Reranking, store: str, device: str
+) -> tuple[Annotation, Atlas]:
+    """Return what retrieval calls, and the atlas."""
+    from scvec.atlas import open_atlas
+    from scvec.query import annotate
+    from scvec.voting import Voting
+
+    atlas = open_atlas(open_store(store), atlas_name, device=device)
+    atlas.expect(how.recipe, how.encoder)
+    calls = annotate(
+        path,
+        atlas,
+        voting=Voting(k=how.k, weights=how.weights, temperature=how.temperature, frequency=how.frequency),
+        where=how.where,
+        allow=how.allow or (),
+        block=how.block or (),
+        cluster_key=how.cluster_key,
+        cluster=reranking.cluster(how),
+        max_error=how.max_error,
+        sets=how.sets,
+        roll_up=how.roll_up,
+        obs=how.obs,
+        layer=how.layer,
+        scale=how.scale,
+        gene_key=how.gene_key,
+        taxon=how.taxon,
+        progress=ui.progress,
+    )
+    return calls, atlas
+
+
+def _readout(how: How, store: str, device: str, download: bool) -> Readout | None:
+    """Open the readout that was asked for."""
+    if how.readout is not None:
+        from scvec.interpret import open_readout
+
+        return open_readout(open_store(store), how.readout, model=how.readout_model, device=device, download=download)
+    if how.readout_model is not None:
+        raise InputError(f"--readout-model {how.readout_model}", "--readout with it", "add it, or leave both out")
+    return None

@@ -1,0 +1,51 @@
+"""A training under way, as it stands in the store: what was learnt stays when the process ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scvec.files import save_arrays
+from scvec.store import Store
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One file, written whole or not at all: tensors, and beside them in its metadata, as JSON, where training was.
+
+    Attributes
+    ----------
+    store, path
+        Where.
+    plan
+        A hash of all that training depends on: what another plan left is not gone on with.
+    """
+
+    store: Store
+    path: str
+    plan: str
+
+    def save(self, arrays: Arrays, values: Mapping[str, Any]) -> None:
+        """Put this in the place of what was there."""
+        about = json.dumps({"plan": self.plan, **values})
+        self.store.put_file(self.path, lambda local: save_arrays(local, arrays, {"state": about}))
+
+    def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
+        """Return what was saved; None if nothing was, or by another plan, which is then thrown away."""
+        from safetensors import safe_open
+
+        if not self.store.has_file(self.path):
+            return None
+        with self.store.local_file(self.path) as local, safe_open(local, framework="numpy") as file:
+            values = json.loads(file.metadata()["state"])
+            if values.pop("plan") == self.plan:
+                return {name: np.array(file.get_tensor(name)) for name in file.keys()}, values  # noqa: SIM118
+        self.store.remove_file(self.path)
+        return None

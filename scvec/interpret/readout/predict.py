@@ -1,0 +1,183 @@
+"""What a readout calls cells, by itself and beside the calls of a retrieval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import scvec
+from scvec.annotation import Annotation
+from scvec.atlas.binding import match_to
+from scvec.embed.projection import aligner
+from scvec.errors import InputError
+from scvec.ingest.cells import AskedScale, open_cells
+from scvec.ingest.cells.scale import expression
+from scvec.interpret.readout.parts import probabilities
+from scvec.interpret.readout.readout import Readout
+from scvec.interpret.readout.sentences import sentences
+from scvec.opinions import SecondOpinion
+from scvec.types import UNKNOWN, Floats, Progress, Strings, silent
+from scvec.weights import all_threads
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a readout says of the cells of a file, in its order.
+
+    Attributes
+    ----------
+    obs_names
+        (n,) the cells' names.
+    labels
+        (L,) the readout's labels.
+    label
+        (n,) the one with the highest probability; `scvec.UNKNOWN` for a cell that expresses none of the genes.
+    probabilities
+        (n, L) of each label; NaN where the label is unknown.
+    provenance
+        The readout, the matrix used, the coverage; JSON types.
+    notes
+        What a reader should know.
+    """
+
+    obs_names: Strings
+    labels: tuple[str, ...]
+    label: Strings
+    probabilities: Floats
+    provenance: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.obs_names)
+
+    @property
+    def score(self) -> Floats:
+        """(n,) the highest probability of each cell; NaN where its label is unknown."""
+        best: Floats = self.probabilities.max(axis=1)
+        return best
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return one row a cell: its label, that label's probability, and those of all labels."""
+        import polars as pl
+
+        columns: dict[str, Any] = {"obs_name": self.obs_names.tolist(), "label": self.label.tolist()}
+        columns["score"] = pl.Series(self.score, nan_to_null=True)
+        for i, name in enumerate(self.labels):
+            columns[f"probability {name}"] = pl.Series(self.probabilities[:, i], nan_to_null=True)
+        return pl.DataFrame(columns)
+
+
+def predict(
+    cells: str | Path,
+    readout: Readout,
+    *,
+    obs: str | Path | None = None,
+    layer: str | None = None,
+    scale: AskedScale = "auto",
+    gene_key: str | None = None,
+    taxon: str | int | None = None,
+    progress: Progress = silent,
+) -> Predicted:
+    """Label the cells of a file by a readout.
+
+    Parameters
+    ----------
+    cells
+        A file of cells, as `scvec.ingest.open_cells` takes it; it is not changed.
+    readout
+        What was trained.
+    obs, layer, scale, gene_key, taxon
+        As `scvec.annotate` takes them.
+    progress
+        Shows the cells done.
+
+    Raises
+    ------
+    InputError
+        If the file, the matrix or the genes are of no use.
+    """
+    with open_cells(cells, obs) as file, file.matrix(layer, scale) as matrix:
+        match, notes = match_to(matrix, readout.store, readout.genes.texts, readout.genes.ids, gene_key, taxon)
+        columns = aligner(match, readout.genes.ids)
+        totals, found = np.zeros(matrix.n_genes), []
+        with all_threads(), progress("reading the cells out", len(file.obs_names)) as advance:
+            for first, batch in matrix.batches("reading"):
+                totals += expression(batch, matrix.values)
+                rows = sentences(batch, matrix.values, columns, readout.spec, first)
+                chances = probabilities(
+                    readout.parts, readout.body, readout.vectors, rows, readout.spec.batch_cells, advance
+                )
+                found.append(chances.astype(np.float32))
+        coverage = match.coverage(totals)
+        whole = np.concatenate(found)
+        best = np.where(np.isnan(whole[:, 0]), len(readout.labels), np.nan_to_num(whole).argmax(axis=1))
+        return Predicted(
+            obs_names=file.obs_names,
+            labels=readout.labels,
+            label=np.array([*readout.labels, UNKNOWN], dtype=object)[best],
+            probabilities=whole,
+            provenance={
+                "scvec": scvec.__version__,
+                "readout": readout.to_dict(),
+                "query": {"file": file.path.name, "matrix": matrix.to_dict(), "coverage": coverage.to_dict()},
+            },
+            notes=(f"{matrix.key} taken as {matrix.values}", *file.notes, *coverage.notes(), *notes),
+        )
+
+
+def second_opinion(
+    calls: Annotation,
+    cells: str | Path,
+    readout: Readout,
+    *,
+    obs: str | Path | None = None,
+    layer: str | None = None,
+    scale: AskedScale = "auto",
+    gene_key: str | None = None,
+    taxon: str | int | None = None,
+    progress: Progress = silent,
+) -> Annotation:
+    """Return calls with what a readout says of the same cells beside them; no call is changed.
+
+    Parameters
+    ----------
+    calls
+        The calls for `cells`.
+    cells, readout, obs, layer, scale, gene_key, taxon, progress
+        As `predict` takes them.
+
+    Raises
+    ------
+    InputError
+        If `cells` are not those of the calls.
+    """
+    found = predict(
+        cells, readout, obs=obs, layer=layer, scale=scale, gene_key=gene_key, taxon=taxon, progress=progress
+    )
+    if found.obs_names.tolist() != calls.obs_names.tolist():
+        raise InputError(f"{cells} has other cells than the calls", "the cells that were annotated", "annotate them")
+    said = found.label != UNKNOWN
+    second = SecondOpinion(found.label, found.score, np.asarray(said & (found.label == calls.nearest), bool))
+    named = f"readout {readout.name}".rstrip()
+    notes = [f"{named} has no cell with a gene that it reads"]
+    if said.any():
+        notes = [f"{named} agrees with the retrieval on {second.agrees[said].mean():.1%} of the cells"]
+    if not set(readout.labels) & set(calls.labels):
+        notes.append(
+            f"{named} and the atlas have no label in common: {readout.labels[0]}, ... and {calls.labels[0]}, ..."
+        )
+    # What retrieval says of the file too is not said twice.
+    notes += [f"{named}: {one}" for one in found.notes if one not in calls.notes]
+    return replace(
+        calls,
+        second=second,
+        notes=(*calls.notes, *notes),
+        provenance={**calls.provenance, "readout": found.provenance["readout"]},
+    )

@@ -21,6 +21,7 @@ from scvec.bench.records import figures
 from scvec.bench.tasks import Prepared, prepare
 from scvec.cli import main
 from scvec.report import plots
+from scvec.spec import Recipe
 from tests import toy
 
 SUITE = """
@@ -132,9 +133,9 @@ def test_a_head_and_its_controls_differ_in_the_text_alone(folder: Path) -> None:
     found = {one.name: one for one in methods(suite, task(folder, query_genes=20, panel=True))}
     own, shuffled = found["refined, hash"].at(3), found["refined, hash, shuffled text (control)"].at(3)
     drawn = found["refined, random vectors (control)"].at(3)
-    assert own
-    assert shuffled
-    assert drawn
+    assert isinstance(own, Recipe)
+    assert isinstance(shuffled, Recipe)
+    assert isinstance(drawn, Recipe)
     assert own.refine == shuffled.refine == drawn.refine
     assert (own.weights, shuffled.weights, drawn.weights) == ("text", "shuffled", "random")
     assert own.random_state == shuffled.random_state == drawn.random_state == 3

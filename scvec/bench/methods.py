@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Literal, TypeAlias
 
 from scvec.bench.suite import CURE, Suite, Task
 from scvec.errors import InputError
+from scvec.interpret.readout import ReadoutSpec
+from scvec.interpret.readout.spec import Ablation
 from scvec.spec import RECIPES, Recipe
 
 Kind: TypeAlias = Literal["recipe", "control", "peer"]
 CONTROLS = ("expression", "random")
 LOGISTIC = "logistic regression (control)"
 REBUILT = ", rebuilt for the query's genes"
+ABLATIONS: tuple[Ablation, ...] = ("random-llm", "no-llm", "shuffled-order", "random-vectors")
 RANDOM_DIMENSION = 384
 """As many as minilm's vectors have."""
 
@@ -26,34 +30,32 @@ class Method:
     ----------
     name, kind
         As in the tables.
-    recipe
-        None: logistic regression.
+    way
+        A recipe of cells' vectors, which are searched; what a language model is read out by; None: logistic regression.
     panel
         Whether the atlas is built on the query's genes alone.
     """
 
     name: str
     kind: Kind
-    recipe: Recipe | None
+    way: Recipe | ReadoutSpec | None
     panel: bool = False
 
     @property
     def seeded(self) -> bool:
         """Whether its answer depends on the seed."""
-        if self.recipe is None:
-            return False
-        return self.recipe.weights != "text" or self.recipe.refine is not None or self.recipe.centre
+        if isinstance(self.way, Recipe):
+            return self.way.weights != "text" or self.way.refine is not None or self.way.centre
+        return self.way is not None
 
-    def at(self, seed: int | None) -> Recipe | None:
-        """Return the recipe with that seed, where it has one."""
-        if self.recipe is None or not self.seeded:
-            return self.recipe
-        return replace(self.recipe, random_state=seed or 0)
+    def at(self, seed: int | None) -> Recipe | ReadoutSpec | None:
+        """Return its way with that seed, where it has one."""
+        return replace(self.way, random_state=seed or 0) if self.way is not None and self.seeded else self.way
 
 
 def methods(suite: Suite, task: Task) -> list[Method]:
     """Return what runs on a task, controls last."""
-    found = [*_asked(suite), *_without_text(suite)]
+    found = [*_asked(suite), *_without_text(suite), *_readouts(suite)]
     found += [Method(f"{name} (control)", "control", RECIPES[name]) for name in CONTROLS]
     if task.panel:
         found = [version for one in found for version in _with_rebuilt(one)]
@@ -67,7 +69,7 @@ def methods(suite: Suite, task: Task) -> list[Method]:
 
 def _with_rebuilt(method: Method) -> Iterator[Method]:
     yield method
-    if method.recipe and (method.recipe.refine or method.recipe.weights == "svd"):
+    if isinstance(method.way, Recipe) and (method.way.refine or method.way.weights == "svd"):
         yield replace(method, name=method.name + REBUILT, panel=True)
 
 
@@ -91,6 +93,15 @@ def _without_text(suite: Suite) -> Iterator[Method]:
             yield Method(f"{recipe.name}, {encoder}, shuffled text (control)", "control", shuffled)
         drawn = replace(recipe, weights="random", encoder=None, encoder_revision=None, dimension=RANDOM_DIMENSION)
         yield Method(f"{recipe.name}, random vectors (control)", "control", drawn)
+
+
+def _readouts(suite: Suite) -> Iterator[Method]:
+    """Yield each readout, and it without one of the things that it is made of: what that thing is worth."""
+    for spec in suite.readouts:
+        name = f"readout of {PurePath(spec.model or 'no LLM').name}"
+        yield Method(name, "recipe", replace(spec, ablation="none"))
+        for ablation in ABLATIONS:
+            yield Method(f"{name}, {ablation} (control)", "control", replace(spec, ablation=ablation))
 
 
 def _encoders(suite: Suite, recipe: Recipe) -> tuple[str, ...]:

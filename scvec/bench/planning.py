@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import scvec
@@ -13,6 +13,8 @@ from scvec.embed import GeneVectors, open_genes
 from scvec.ingest import GeneTexts, open_cells
 from scvec.ingest.genes.gene_texts import offered_texts
 from scvec.ingest.matching import match_genes
+from scvec.interpret.llms import digest_of_source
+from scvec.interpret.readout import ReadoutSpec
 from scvec.spec import Recipe
 from scvec.store import Store
 from scvec.types import Progress, silent
@@ -27,28 +29,31 @@ class Run:
     ----------
     task, method
         What on what.
-    recipe
-        Bound to gene texts, encoder and seed; None: logistic regression.
+    way
+        A recipe, bound to gene texts, encoder and seed; a readout with its seed; None: logistic regression.
     seed
         None where none matters.
+    reads
+        What a readout is made of beside that: the release of the gene texts, the language model's files; else "".
     """
 
     task: Prepared
     method: Method
-    recipe: Recipe | None
+    way: Recipe | ReadoutSpec | None
     seed: int | None
+    reads: str = ""
 
     @property
     def digest(self) -> str:
         """What decides the figures."""
-        recipe = self.recipe.sha256() if self.recipe else self.method.name
-        return digest(self.task.digest, recipe, self.method.panel, asdict(DEFAULT), scvec.__version__)
+        way = self.way.sha256() + self.reads if self.way else self.method.name
+        return digest(self.task.digest, way, self.method.panel, asdict(DEFAULT), scvec.__version__)
 
     @property
-    def atlas(self) -> str:
-        """What decides the atlas, which runs share: the reference, the recipe, and where it fits them the genes."""
+    def made(self) -> str:
+        """What decides the atlas or the readout, which runs share: reference, way, the genes where it is fitted to."""
         panel = self.task.digest if self.method.panel else None
-        return digest(self.task.reference_digest, self.recipe.sha256() if self.recipe else None, panel)
+        return digest(self.task.reference_digest, self.way.sha256() + self.reads if self.way else None, panel)
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def plan(suite: Suite, out: str | Path, store: Store, *, progress: Progress = si
         for method in methods(suite, prepared.task):
             own = suite.seeds if method.seeded else (None,)
             seeds = (prepared.seed,) if prepared.task.draws else own
-            runs += [Run(prepared, method, binder.bound(method.at(one), prepared), one) for one in seeds]
+            runs += [Run(prepared, method, *binder.bound(method.at(one), prepared, one)) for one in seeds]
     return Plan(suite, out, tuple(tasks), tuple(runs))
 
 
@@ -95,20 +100,46 @@ class _Binder:
         self._store = store
         self._texts: dict[Path, GeneTexts] = {}
         self._vectors: dict[tuple[int, str, str | None], GeneVectors] = {}
+        self._models: dict[str, str] = {}
 
-    def bound(self, recipe: Recipe | None, task: Prepared) -> Recipe | None:
-        """Return the recipe with release and revision; raise `NotInStoreError` where these are missing."""
-        if recipe is None:
-            return None
+    def bound(
+        self, way: Recipe | ReadoutSpec | None, task: Prepared, seed: int | None
+    ) -> tuple[Recipe | ReadoutSpec | None, int | None, str]:
+        """Return a way with release and revision, the seed, and what it reads beside.
+
+        Raises
+        ------
+        NotInStoreError
+            If gene texts or vectors are missing.
+        FileError
+            If a language model is.
+        """
+        if way is None:
+            return None, seed, ""
+        texts = self._texts_of(task)
+        if isinstance(way, ReadoutSpec):
+            vectors = self._vectors_of(texts, way.encoder, way.encoder_revision)
+            model = self._model_of(way.model) if way.reads_llm and way.model else ""
+            return replace(way, encoder_revision=vectors.revision), seed, f" {texts.release} {model}"
+        if way.encoder is None:
+            return way.bind(texts.release, None), seed, ""
+        vectors = self._vectors_of(texts, way.encoder, way.encoder_revision)
+        return way.with_encoder(vectors.encoder).bind(texts.release, vectors.revision), seed, ""
+
+    def _texts_of(self, task: Prepared) -> GeneTexts:
         source = task.task.reference
         if source not in self._texts:
             with open_cells(task.reference) as file, file.matrix() as matrix:
                 self._texts[source] = match_genes(matrix, offered_texts(self._store, None)).texts
-        texts = self._texts[source]
-        if recipe.encoder is None:
-            return recipe.bind(texts.release, None)
-        key = (texts.taxon_id, recipe.encoder, recipe.encoder_revision)
+        return self._texts[source]
+
+    def _vectors_of(self, texts: GeneTexts, encoder: str, revision: str | None) -> GeneVectors:
+        key = (texts.taxon_id, encoder, revision)
         if key not in self._vectors:
-            self._vectors[key] = open_genes(self._store, texts, encoder=key[1], revision=key[2])
-        vectors = self._vectors[key]
-        return recipe.with_encoder(vectors.encoder).bind(texts.release, vectors.revision)
+            self._vectors[key] = open_genes(self._store, texts, encoder=encoder, revision=revision)
+        return self._vectors[key]
+
+    def _model_of(self, source: str) -> str:
+        if source not in self._models:
+            self._models[source] = digest_of_source(source)
+        return self._models[source]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from scvec import atlas as atlases
 from scvec.annotation import Annotation
-from scvec.atlas import Atlas
 from scvec.bench import records
 from scvec.bench.planning import Run, plan
 from scvec.bench.records import FAILURES, Record
@@ -20,13 +19,16 @@ from scvec.bench.results import Results
 from scvec.bench.suite import Suite
 from scvec.bench.tasks import BATCH, LABEL
 from scvec.controls import logistic_regression
+from scvec.interpret.readout import Predicted, ReadoutSpec, fit, predict
 from scvec.query import annotate
 from scvec.report.files import check_folder
 from scvec.store import Store
-from scvec.types import Progress, silent
+from scvec.types import Progress, Strings, silent
 
 Keep: TypeAlias = Callable[[Run, Record], None]
 Values: TypeAlias = NDArray[np.floating[Any]]
+Call: TypeAlias = Callable[[Run], tuple[Strings, dict[str, Values]]]
+"""Returns the labels called for a run's query, and by name what is larger where the call is less sure."""
 
 
 def run(suite: Suite, out: str | Path, store: Store, *, progress: Progress = silent) -> Results:
@@ -59,7 +61,7 @@ def run(suite: Suite, out: str | Path, store: Store, *, progress: Progress = sil
     done = records.read(out)
     shared: dict[str, list[Run]] = {}
     for one in made.runs:
-        shared.setdefault(one.atlas, []).append(one)
+        shared.setdefault(one.made, []).append(one)
     with progress(suite.name, len(made.runs)) as advance:
 
         def keep(one: Run, found: Record) -> None:
@@ -70,10 +72,10 @@ def run(suite: Suite, out: str | Path, store: Store, *, progress: Progress = sil
         for group in shared.values():
             left = [one for one in group if one.digest not in done]
             advance(len(group) - len(left))
-            if left and left[0].recipe is None:
+            if left and left[0].way is None:
                 _logistic(left, keep)
             elif left:
-                _retrieve(left, store, keep)
+                _together(left, store, keep)
     return Results.write(made)
 
 
@@ -88,53 +90,63 @@ def _logistic(runs: Sequence[Run], keep: Keep) -> None:
         keep(one, found)
 
 
-def _retrieve(runs: Sequence[Run], store: Store, keep: Keep) -> None:
-    """Build the atlas that the runs share, and do them."""
-    name = f"bench-{runs[0].atlas[:12]}"
+def _together(runs: Sequence[Run], store: Store, keep: Keep) -> None:
+    """Make the atlas or the readout that the runs share, and do them."""
+    name = f"bench-{runs[0].made[:12]}"
     try:
         start = perf_counter()
         try:
-            atlas = _build(runs[0], store, name)
+            call = _made(runs[0], store, name)
         except FAILURES as error:
             for one in runs:
                 keep(one, records.failure(error))
             return
         build_s = round(perf_counter() - start, 3)
         for one in runs:
-            keep(one, _called(one, atlas, {"build_s": build_s}))
+            keep(one, _called(one, call, {"build_s": build_s}))
     finally:
         store.remove(f"atlases/{name}")
 
 
-def _build(run: Run, store: Store, name: str) -> Atlas:
+def _made(run: Run, store: Store, name: str) -> Call:
+    """Build the atlas of a run, or train its readout; return what calls by it."""
+    batch_key = BATCH if run.task.task.batch_key else None
+    if isinstance(run.way, ReadoutSpec):
+        readout = fit(store, run.task.reference, label_key=LABEL, batch_key=batch_key, spec=run.way)
+        return lambda one: _said(predict(one.task.query, readout, taxon=one.task.task.query_taxon))
     panel = {"panel": run.task.query, "panel_taxon": run.task.task.query_taxon}
     more: dict[str, Any] = panel if run.method.panel else {}
-    return atlases.build(
+    atlas = atlases.build(
         store,
         name,
         run.task.reference,
         label_key=LABEL,
-        batch_key=BATCH if run.task.task.batch_key else None,
-        recipe=run.recipe,
+        batch_key=batch_key,
+        recipe=run.way,
         overwrite=True,
         **more,
     )
+    return lambda one: _found(annotate(one.task.query, atlas, taxon=one.task.task.query_taxon))
 
 
-def _called(run: Run, atlas: Atlas, about: Record) -> Record:
+def _called(run: Run, call: Call, about: Record) -> Record:
     start = perf_counter()
     try:
-        calls = annotate(run.task.query, atlas, taxon=run.task.task.query_taxon)
+        label, unsure = call(run)
         query_s = round(perf_counter() - start, 3)
-        return {**records.figures(run.task, calls.label, _unsure(calls)), **about, "query_s": query_s}
+        return {**records.figures(run.task, label, unsure), **about, "query_s": query_s}
     except FAILURES as error:
         return records.failure(error)
 
 
-def _unsure(calls: Annotation) -> dict[str, Values]:
+def _said(said: Predicted) -> tuple[Strings, dict[str, Values]]:
+    return said.label, {"score": _filled(1 - said.score)}
+
+
+def _found(calls: Annotation) -> tuple[Strings, dict[str, Values]]:
     found: dict[str, Values] = {"score": 1 - calls.score, "distance": calls.distance, "novelty": calls.novelty}
     # An atlas that is too small to be calibrated knows no novelty.
-    return {name: _filled(values) for name, values in found.items() if not np.isnan(values).all()}
+    return calls.label, {name: _filled(values) for name, values in found.items() if not np.isnan(values).all()}
 
 
 def _filled(values: Values) -> Values:

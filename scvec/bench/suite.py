@@ -6,12 +6,13 @@ import os
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from scvec.errors import FileError, InputError, KeyNotFoundError, unknown
+from scvec.interpret.readout import ReadoutSpec
 from scvec.spec import Recipe
 from scvec.spec import recipe as find_recipe
 
@@ -144,6 +145,8 @@ class Suite:
         For each recipe that reads text; none: the one it names.
     recipes
         Beside the controls.
+    readouts
+        Language models that are trained to name cells, each with its ablations.
     tasks
         In the order of the tables.
     """
@@ -152,6 +155,7 @@ class Suite:
     seeds: tuple[int, ...]
     encoders: tuple[str, ...]
     recipes: tuple[Recipe, ...]
+    readouts: tuple[ReadoutSpec, ...] = ()
     tasks: tuple[Task, ...]
 
     def __post_init__(self) -> None:
@@ -163,6 +167,8 @@ class Suite:
         check(all(type(one) is int and one >= 0 for one in self.seeds), f"seeds = {[*self.seeds]}", "numbers from 0")
         check(all(isinstance(one, str) for one in self.encoders), f"encoders = {[*self.encoders]}", "their names")
         check(bool(self.tasks), "no tasks", "[[tasks]]")
+        ablated = next((one.ablation for one in self.readouts if one.ablation != "none"), None)
+        check(ablated is None, f"a readout with the ablation {ablated}", "none: a suite adds them all")
         for kind, names in (
             ("seed", [str(one) for one in self.seeds]),
             ("encoder", self.encoders),
@@ -189,7 +195,7 @@ class Suite:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise FileError(f"{path}: {error}", "a suite in TOML", "check the path or mend the file") from error
         _known("suite key", values, [one.name for one in fields(cls)], path)
-        for key in ("seeds", "encoders", "recipes", "tasks"):
+        for key in ("seeds", "encoders", "recipes", "readouts", "tasks"):
             if not isinstance(values.get(key, []), list):
                 raise InputError(f"{path}: {key} = {values[key]!r}", "a list", CURE)
         return cls(
@@ -197,6 +203,7 @@ class Suite:
             seeds=tuple(values.get("seeds", [0])),
             encoders=tuple(values.get("encoders", [])),
             recipes=tuple(_recipe(str(one), path) for one in values.get("recipes", [])),
+            readouts=tuple(_readout(str(one), path) for one in values.get("readouts", [])),
             tasks=tuple(_task(one, path) for entry in values.get("tasks", []) for one in _varied(entry, path)),
         )
 
@@ -218,11 +225,21 @@ def _recipe(name: str, path: Path) -> Recipe:
     return Recipe.from_toml(_path(name, path)) if name.endswith(".toml") else find_recipe(name)
 
 
+def _readout(name: str, path: Path) -> ReadoutSpec:
+    """Read a readout; its model, a path or a name, may have an environment variable in it."""
+    spec = ReadoutSpec.from_toml(_path(name, path))
+    return spec if spec.model is None else replace(spec, model=_expanded(spec.model, path))
+
+
 def _path(text: object, suite: Path) -> Path:
-    expanded = os.path.expandvars(str(text))
+    return suite.parent / _expanded(str(text), suite)
+
+
+def _expanded(text: str, suite: Path) -> str:
+    expanded = os.path.expandvars(text)
     if "$" in expanded:
         raise KeyNotFoundError(f"{suite}: {text}, whose variable is not set", "a path", "export it")
-    return suite.parent / expanded
+    return expanded
 
 
 def _varied(entry: Any, path: Path) -> Iterator[dict[str, Any]]:

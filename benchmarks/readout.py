@@ -1,0 +1,104 @@
+"""A readout of a frozen language model beside k-NN, logistic regression and its own ablations; what it costs.
+
+    python -m benchmarks.readout --store STORE [--model FOLDER]
+
+Without --model it is SmolLM2-135M, from its package. What was run before is not run again; on two cores it takes an
+hour. Memory is the peak of a process that trains one readout, beside one that does so without a language model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import scvec as sv
+from benchmarks import smollm2
+from benchmarks.common import HERE, RESULTS, WORK, import_texts, markdown, save
+from scvec.bench import Suite, plan, run
+from scvec.bench.tasks import LABEL
+from scvec.interpret import fit
+from scvec.interpret.readout.spec import Ablation
+from scvec.report import plots
+
+SUITE = HERE / "suites" / "readout.toml"
+OUT = WORK / "readout"
+ABLATIONS: tuple[Ablation, ...] = ("none", "no-llm")
+
+
+def measured(store: str, reference: Path, ablation: Ablation, epochs: int) -> dict[str, Any]:
+    """Return the peak memory and the course of a training in a process of its own."""
+    asked = ["--store", store, "--one", str(reference), "--ablation", ablation, "--epochs", str(epochs)]
+    done = subprocess.run([sys.executable, "-m", "benchmarks.readout", *asked], check=True, capture_output=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def one(store: str, reference: Path, ablation: Ablation, epochs: int) -> None:
+    """Train one readout and print what it took."""
+    spec = replace(Suite.read(SUITE).readouts[0], ablation=ablation, epochs=epochs)
+    readout = fit(sv.Store(store), reference, label_key=LABEL, spec=spec)
+    # Of this program alone: what getrusage says begins at the size of the process that started it.
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+    print(json.dumps({"peak_mib": round(peak / 1024), "history": list(readout.history)}))
+
+
+def draw(store: str, reference: Path, path: Path) -> dict[str, Any]:
+    """Draw how a readout learns; return memory and course with and without a language model."""
+    epochs = Suite.read(SUITE).readouts[0].epochs
+    found: dict[str, Any] = {ablation: measured(store, reference, ablation, epochs) for ablation in ABLATIONS}
+    plots.learning(found["none"]["history"], path, "A readout of SmolLM2-135M, pancreas")
+    return found
+
+
+def costs(rows: list[dict[str, Any]], found: dict[str, Any]) -> str:
+    """Return the table of seconds, and a line on memory."""
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    by_place = {(row["method"], row["task"]): row for row in rows}
+    table = []
+    for method in methods:
+        cells = []
+        for task in tasks:
+            row = by_place.get((method, task), {})
+            seconds = [f"{row[key][0]:.1f}" for key in ("build_s", "query_s") if key in row]
+            cells.append(" / ".join(seconds))
+        table.append((method, *cells))
+    peaks = " and ".join(f"{found[key]['peak_mib']:,} MiB ({key})" for key in ABLATIONS)
+    title = "Seconds of training or building / of the query, medians:"
+    return f"{title}\n\n{markdown(('method', *tasks), table)}\n\nPeak memory of a training: {peaks}."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", default=str(WORK / "store"), help="with gene texts and vectors of minilm")
+    parser.add_argument("--model", help="a folder, a GGUF file or a name on the hub")
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--ablation", choices=ABLATIONS, default="none", help=argparse.SUPPRESS)
+    parser.add_argument("--epochs", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    os.environ["SCVEC_LLM"] = asked.model or os.environ.get("SCVEC_LLM") or str(smollm2.folder())
+    if asked.one:
+        one(asked.store, asked.one, asked.ablation, asked.epochs)
+        return
+    store, suite = sv.Store(asked.store), Suite.read(SUITE)
+    sv.embed.genes(store, import_texts(store, "human"), encoder="minilm")
+    results = run(suite, OUT, store)
+    first = plan(suite, OUT, store).tasks[0]
+    found = draw(asked.store, first.reference, OUT / "learning.png")
+    table = next(path for path in results.files if path.suffix == ".md").read_text(encoding="utf-8").strip()
+    values = {**results.to_dict(), "files": [], "trainings": found}
+    save("readout", "python -m benchmarks.readout", values, f"{table}\n\n{costs(list(results.rows), found)}")
+    for picture in (path for path in (*results.files, OUT / "learning.png") if path.suffix == ".png"):
+        shutil.copyfile(picture, RESULTS / f"readout-{picture.name}")
+
+
+if __name__ == "__main__":
+    main()

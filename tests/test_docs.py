@@ -16,7 +16,9 @@ import pytest
 
 from scvec.spec import Recipe
 from tests import toy, toy_ontology
+from tests.chat_server import ChatServer
 from tests.server import Server
+from tests.toy_llm import toy_llm
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,8 +70,11 @@ def test_the_walk_through(folder: Path, mirror: str) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment |= {"SCVEC_NCBI": mirror, "SCVEC_CACHE": str(folder / "cache"), "NO_PROXY": "127.0.0.1"}
     environment |= {"SCVEC_CL": f"{mirror}/cl-basic.obo"}
+    shutil.copytree(toy_llm(), folder / "llm")
     script = "set -euo pipefail\n" + "\n".join(blocks("bash"))
-    done = run(["bash", "-c", script], folder, environment)
+    with ChatServer() as server:
+        environment |= {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "a-key"}
+        done = run(["bash", "-c", script], folder, environment)
     assert done.returncode == 0, done.stderr
     made = {path.name for path in folder.iterdir()}
     assert {
@@ -81,6 +86,10 @@ def test_the_walk_through(folder: Path, mirror: str) -> None:
         "map.csv",
         "terms.csv",
         "mouse.csv",
+        "asked.parquet",
+        "second.h5ad",
+        "curve.png",
+        "read.csv",
     } <= made
     python = "\n".join(blocks("python"))
     done = run([sys.executable, "-c", python], folder, environment)
@@ -101,7 +110,7 @@ def test_make_targets_and_extras_exist() -> None:
     assert all(re.search(rf"^{one}:", makefile, flags=re.MULTILINE) for one in targets)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = {one for group in re.findall(r"scvec\[([\w,]+)\]", README) for one in group.split(",")}
-    assert named == {"text", "report", "openai", "cluster", "gpu", "ray", "remote"}
+    assert named == {"text", "report", "openai", "llm", "cluster", "gpu", "ray", "remote"}
     assert named <= extras.keys()
 
 

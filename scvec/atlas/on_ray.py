@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from scvec.atlas.engine import Common, Engine, Made, Piece, Worker
-from scvec.errors import MissingDependencyError, ServiceError, StoreError, missing
+from scvec.errors import MissingDependencyError, ScvecError, ServiceError, StoreError, missing
 
 RETRIES = 3
 """How often a task is run again whose worker or node died."""
@@ -138,12 +138,12 @@ class RayEngine:
                 made = _result(ready, running[ready])
                 del running[ready]
                 yield from made
-        finally:
-            # Nothing is to be written any more when an error is dealt with.
-            for one in running:
-                ray.cancel(one, force=True)
+        except ScvecError:
+            # Nothing is to be written any more when an error is dealt with. Tasks are not cancelled: Ray 2.60 aborts
+            # the driver if one ends meanwhile. What else ends this, as Ctrl-C, ends the connection, and so the tasks.
             if running:
                 ray.wait(list(running), num_returns=len(running), timeout=SECONDS_TO_STOP)
+            raise
 
 
 def _make(worker: Worker[Common, Piece, Made], common: Common, pieces: Sequence[Piece]) -> list[Made]:

@@ -23,7 +23,7 @@ from benchmarks import smollm2
 from benchmarks.common import HERE, RESULTS, WORK, import_texts, markdown, save
 from scvec.bench import Suite, plan, run
 from scvec.bench.tasks import LABEL
-from scvec.interpret import fit
+from scvec.interpret import train
 from scvec.interpret.readout.spec import Ablation
 from scvec.report import plots
 
@@ -43,7 +43,7 @@ def measured(store: str, reference: Path, ablation: Ablation, epochs: int) -> di
 def one(store: str, reference: Path, ablation: Ablation, epochs: int) -> None:
     """Train one readout and print what it took."""
     spec = replace(Suite.read(SUITE).readouts[0], ablation=ablation, epochs=epochs)
-    readout = fit(sv.Store(store), reference, label_key=LABEL, spec=spec)
+    readout = train(sv.Store(store), None, reference, label_key=LABEL, spec=spec)
     # Of this program alone: what getrusage says begins at the size of the process that started it.
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))

@@ -50,7 +50,7 @@ def shaped(shape: str, precision: Precision, device: str, room: int) -> CausalLM
     config = LlamaConfig(num_key_value_heads=max(1, heads // 4), **asked)
     with torch.device(device):
         model = LlamaForCausalLM(config).to(getattr(torch, precision)).eval().requires_grad_(False)
-    return CausalLM(shape, "", model, lambda _text: {"input_ids": list(range(INSTRUCTION_TOKENS))})
+    return CausalLM(shape, model, lambda _text: {"input_ids": list(range(INSTRUCTION_TOKENS))})
 
 
 def matrix_rate(device: str, precision: Precision) -> float:

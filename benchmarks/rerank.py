@@ -20,7 +20,7 @@ import scvec as sv
 from benchmarks import smollm2
 from benchmarks.common import DATA, WORK, import_texts, markdown, save
 from scvec.annotation import Annotation
-from scvec.interpret import rerank
+from scvec.interpret import Asked, Reading, rerank
 from scvec.types import Strings
 
 SEEDS = (0, 1, 2)
@@ -102,8 +102,8 @@ def measure(store: sv.Store, source: Source, model: str, max_cost: float | None)
         key = source.label_key
         atlas = sv.atlas.build(store, name, reference, label_key=key, layer=source.layer, overwrite=True)
         calls = sv.annotate(query, atlas, layer=source.layer)
-        asked = {"tissue": source.tissue, "max_cost": max_cost, "layer": source.layer, "random_state": seed}
-        calls = rerank(calls, query, atlas, model=model, by="cell", **asked)  # type: ignore[arg-type]
+        asked = Asked(model, by="cell", tissue=source.tissue, max_cost=max_cost, random_state=seed)
+        calls = rerank(calls, query, atlas, asked, reading=Reading(layer=source.layer))
         runs.append(judged(calls, truth))
         store.remove(f"atlases/{name}")
     return {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}
@@ -128,15 +128,7 @@ def main() -> None:
             values.append({"task": f"{source.tissue}, {source.name}", "model": said, **found})
             shown = ("retrieval", "model", "chance", "best", "reordered", "abstained", "all_retrieval", "all_model")
             counted = f"{found['n_asked']:.0f}, of {found['n_candidates']:.1f} labels"
-            rows.append(
-                (
-                    f"{source.tissue}, {source.name}",
-                    said,
-                    counted,
-                    *(found[key] for key in shown),
-                    f"{found['seconds']:.0f}",
-                )
-            )
+            rows.append((f"{source.tissue}, {source.name}", said, counted, *(found[key] for key in shown)))
     header = ("task", "model", "cells asked", "retrieval right", "model right", "random order", "best order")
     more = ("reordered", "abstained", "all cells: retrieval", "model")
     sizes = " and ".join(f"{one.n_query} of {one.tissue}" for one in SOURCES)

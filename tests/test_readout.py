@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scvec as sv
-from scvec.interpret import Readout, ReadoutSpec, fit, predict
+from scvec.interpret import Readout, ReadoutSpec, predict, train
 from scvec.interpret.llms import load_llm
 from scvec.interpret.readout import body as bodies
 from scvec.interpret.readout import lesson as lessons
@@ -52,7 +52,7 @@ TRUTH = toy.cells(41, seed=1).obs["cell_type"].to_numpy(str)
 
 
 def fitted(store: sv.Store, files: Path, **more: Any) -> Readout:
-    return fit(store, files / "reference.h5ad", label_key="cell_type", spec=small(**more))
+    return train(store, None, files / "reference.h5ad", label_key="cell_type", spec=small(**more))
 
 
 def right(readout: Readout, query: Path) -> float:
@@ -233,7 +233,7 @@ def test_it_learns_what_is_there_and_nothing_where_nothing_is(
     cells = toy.cells(120)
     cells.obs["cell_type"] = np.random.default_rng(0).permutation(cells.obs["cell_type"].to_numpy(str))
     cells.write_h5ad(tmp_path / "shuffled.h5ad")
-    blind = fit(store, tmp_path / "shuffled.h5ad", label_key="cell_type", spec=small(validation=0.5))
+    blind = train(store, None, tmp_path / "shuffled.h5ad", label_key="cell_type", spec=small(validation=0.5))
     assert blind.best["accuracy"] < 0.45  # chance is 0.25
 
 
@@ -273,7 +273,7 @@ def test_without_a_language_model_none_is_loaded_and_order_says_nothing(
     store: sv.Store, files: Path, query: Path
 ) -> None:
     spec = small(model="/nowhere", ablation="no-llm", width=20)
-    readout = fit(store, files / "reference.h5ad", label_key="cell_type", spec=spec)
+    readout = train(store, None, files / "reference.h5ad", label_key="cell_type", spec=spec)
     assert right(readout, query) > 0.95
     rows = read(store, query).rows
     mixed = shuffled(rows, 0, 0)
@@ -303,7 +303,7 @@ def test_a_cell_without_genes_is_unknown(store: sv.Store, files: Path, tmp_path:
     cells = toy.cells(20, form="dense")
     cells.X[3] = 0
     cells.write_h5ad(tmp_path / "one.h5ad")
-    readout = fit(store, tmp_path / "one.h5ad", label_key="cell_type", spec=small(epochs=1, ablation="no-llm"))
+    readout = train(store, None, tmp_path / "one.h5ad", label_key="cell_type", spec=small(epochs=1, ablation="no-llm"))
     found = predict(tmp_path / "one.h5ad", readout)
     assert found.label[3] == sv.UNKNOWN
     assert np.isnan(found.probabilities[3]).all()

@@ -18,7 +18,7 @@ import pytest
 import scvec as sv
 from scvec.atlas import Atlas
 from scvec.errors import ConflictError, ExistsError, InputError, KeyNotFoundError, MismatchError, MissingDependencyError
-from scvec.interpret import Readout, fit, open_readout, predict, second_opinion, train
+from scvec.interpret import Readout, open_readout, predict, second_opinion, train
 from scvec.interpret.readout import body as bodies
 from scvec.interpret.readout import course
 from tests import toy
@@ -111,7 +111,7 @@ def test_another_plan_throws_away_what_was_left(store: sv.Store, files: Path, mo
     with pytest.raises(KilledError):
         trained(store, files, progress=killed_after(20), **QUICK)
     other = trained(store, files, **QUICK, random_state=5)
-    fresh = fit(store, files / "reference.h5ad", label_key="cell_type", spec=small(**QUICK, random_state=5))
+    fresh = train(store, None, files / "reference.h5ad", label_key="cell_type", spec=small(**QUICK, random_state=5))
     assert without_seconds(other) == without_seconds(fresh)
 
 
@@ -198,7 +198,7 @@ def test_a_second_opinion_changes_no_call(store: sv.Store, files: Path, atlas: A
     query = files / "query.h5ad"
     assert right(readout, query) > 0.9
     calls = sv.annotate(query, atlas)
-    both = second_opinion(calls, query, readout)
+    both = second_opinion(calls, predict(query, readout))
     assert both.second is not None
     assert both.label is calls.label
     assert np.array_equal(both.second.agrees, both.second.label == calls.nearest)
@@ -206,8 +206,8 @@ def test_a_second_opinion_changes_no_call(store: sv.Store, files: Path, atlas: A
     assert f"agrees with the retrieval on {both.second.agrees.mean():.1%}" in both.notes[-1]
     assert both.provenance["readout"]["llm"]["revision"] == readout.body.revision
     assert {"readout_label", "readout_score", "readout_agrees"} <= set(both.to_frame().columns)
-    with pytest.raises(InputError, match="other cells than the calls"):
-        second_opinion(calls, files / "reference.h5ad", readout)
+    with pytest.raises(InputError, match="of other cells than the calls"):
+        second_opinion(calls, predict(files / "reference.h5ad", readout))
     judged = sv.evaluate(both, query, label_key="cell_type")
     truth = toy.cells(41, seed=1).obs["cell_type"].to_numpy(str)
     assert judged.beside["readout_label"].accuracy == float((both.second.label == truth).mean())
@@ -215,17 +215,16 @@ def test_a_second_opinion_changes_no_call(store: sv.Store, files: Path, atlas: A
     cells = toy.cells(120)
     cells.obs["cell_type"] = "x" + cells.obs["cell_type"].astype(str)
     cells.write_h5ad(tmp_path / "other.h5ad")
-    other = fit(store, tmp_path / "other.h5ad", label_key="cell_type", spec=small(**QUICK))
-    assert "readout and the atlas have no label in common" in second_opinion(calls, query, other).notes[-1]
+    other = train(store, None, tmp_path / "other.h5ad", label_key="cell_type", spec=small(**QUICK))
+    assert "readout and the atlas have no label in common" in second_opinion(calls, predict(query, other)).notes[-1]
 
 
 def test_an_empty_cell_is_no_agreement(store: sv.Store, files: Path, atlas: Atlas, tmp_path: Path) -> None:
     cells = toy.cells(41, seed=1, form="dense")
     cells.X = np.where(np.arange(41)[:, None] == 3, 0, np.asarray(cells.X))
     cells.write_h5ad(tmp_path / "query.h5ad")
-    both = second_opinion(
-        sv.annotate(tmp_path / "query.h5ad", atlas), tmp_path / "query.h5ad", trained(store, files, **QUICK)
-    )
+    query = tmp_path / "query.h5ad"
+    both = second_opinion(sv.annotate(query, atlas), predict(query, trained(store, files, **QUICK)))
     assert both.second is not None
     assert both.second.label[3] == both.nearest[3] == sv.UNKNOWN
     said = both.second.label != sv.UNKNOWN

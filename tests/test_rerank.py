@@ -65,7 +65,7 @@ Use = Callable[[ChatServer], None]
 
 
 def asked(calls: sv.Annotation, query: Path, atlas: Atlas, **more: Any) -> sv.Annotation:
-    return rerank(calls, query, atlas, **{"model": "openai:toy", "error": ALL, **more})
+    return rerank(calls, query, atlas, Asked(**{"model": "openai:toy", "error": ALL, **more}))
 
 
 def statuses(calls: sv.Annotation) -> dict[str, str]:
@@ -316,10 +316,10 @@ def test_a_kill_in_the_middle_costs_no_paid_call(
     atlas: Atlas, calls: sv.Annotation, query: Path, use: Use, tmp_path: Path
 ) -> None:
     code = (
-        "import sys, scvec as sv; from scvec.interpret import rerank\n"
+        "import sys, scvec as sv; from scvec.interpret import Asked, rerank\n"
         "store, query = sys.argv[1:]; atlas = sv.atlas.open_atlas(sv.Store(store), 'toy')\n"
         "calls = sv.annotate(query, atlas, cluster_key='cluster')\n"
-        f"rerank(calls, query, atlas, model='openai:toy', by='cell', error={ALL}, concurrency=1)"
+        f"rerank(calls, query, atlas, Asked('openai:toy', by='cell', error={ALL}, concurrency=1))"
     )
     with ChatServer(pause=0.3) as server:
         use(server)

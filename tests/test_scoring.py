@@ -142,7 +142,7 @@ def query(tmp_path: Path) -> Path:
 
 def asked(atlas: Atlas, query: Path, model: str, **more: Any) -> sv.Annotation:
     calls = sv.annotate(query, atlas, cluster_key="cluster")
-    return rerank(calls, query, atlas, **{"model": model, "error": ALL, **more})
+    return rerank(calls, query, atlas, Asked(**{"model": model, "error": ALL, **more}))
 
 
 def test_end_to_end_and_answers_that_are_there_need_no_model(atlas: Atlas, query: Path, tmp_path: Path) -> None:

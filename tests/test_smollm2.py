@@ -23,7 +23,7 @@ import scvec as sv
 from benchmarks import smollm2
 from scvec.atlas import Atlas
 from scvec.cli import main
-from scvec.interpret import ReadoutSpec, chat, fit, predict
+from scvec.interpret import ReadoutSpec, chat, predict, train
 from tests import toy, unsure
 
 pytest.importorskip("transformers")
@@ -120,7 +120,7 @@ def test_behind_a_server(
 def test_read_out(folder: Path, store: sv.Store, tmp_path: Path) -> None:
     toy.cells(60, seed=0).write_h5ad(tmp_path / "cells.h5ad")
     spec = ReadoutSpec(model=str(folder), encoder="hash", precision="bfloat16", n_genes=8, epochs=2)
-    readout = fit(store, tmp_path / "cells.h5ad", label_key="cell_type", spec=spec)
+    readout = train(store, None, tmp_path / "cells.h5ad", label_key="cell_type", spec=spec)
     found = predict(tmp_path / "cells.h5ad", readout)
     assert set(found.label.tolist()) <= set(readout.labels)
     assert found.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-4)

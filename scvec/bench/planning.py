@@ -13,12 +13,13 @@ from scvec.embed import GeneVectors, open_genes
 from scvec.ingest import GeneTexts, open_cells
 from scvec.ingest.genes.gene_texts import offered_texts
 from scvec.ingest.matching import match_genes
-from scvec.interpret.llms import digest_of_source
+from scvec.interpret.llms import place_of
 from scvec.interpret.readout import ReadoutSpec
 from scvec.spec import Recipe
 from scvec.store import Store
 from scvec.types import Progress, silent
 from scvec.voting import DEFAULT
+from scvec.weights import digest_of_files
 
 
 @dataclass(frozen=True)
@@ -141,5 +142,5 @@ class _Binder:
 
     def _model_of(self, source: str) -> str:
         if source not in self._models:
-            self._models[source] = digest_of_source(source)
+            self._models[source] = digest_of_files(place_of(source))
         return self._models[source]

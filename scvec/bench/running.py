@@ -19,7 +19,7 @@ from scvec.bench.results import Results
 from scvec.bench.suite import Suite
 from scvec.bench.tasks import BATCH, LABEL
 from scvec.controls import logistic_regression
-from scvec.interpret.readout import Predicted, ReadoutSpec, fit, predict
+from scvec.interpret.readout import Predicted, ReadoutSpec, predict, train
 from scvec.query import annotate
 from scvec.report.files import check_folder
 from scvec.store import Store
@@ -112,7 +112,7 @@ def _made(run: Run, store: Store, name: str) -> Call:
     """Build the atlas of a run, or train its readout; return what calls by it."""
     batch_key = BATCH if run.task.task.batch_key else None
     if isinstance(run.way, ReadoutSpec):
-        readout = fit(store, run.task.reference, label_key=LABEL, batch_key=batch_key, spec=run.way)
+        readout = train(store, None, run.task.reference, label_key=LABEL, batch_key=batch_key, spec=run.way)
         return lambda one: _said(predict(one.task.query, readout, taxon=one.task.task.query_taxon))
     panel = {"panel": run.task.query, "panel_taxon": run.task.task.query_taxon}
     more: dict[str, Any] = panel if run.method.panel else {}

@@ -23,15 +23,15 @@ def called(ui: Ui, path: str, atlas_name: str, how: How, reranking: Reranking, s
     asked = reranking.asked(how, device)
     readout = _readout(how, store, device, reranking.download)
     calls, atlas = _retrieved(ui, path, atlas_name, how, reranking, store, device)
-    reading = asdict(reading_of(how))
+    reading = reading_of(how)
     if readout is not None:
-        from scvec.interpret import second_opinion
+        from scvec.interpret import predict, second_opinion
 
-        calls = second_opinion(calls, path, readout, **reading, progress=ui.progress)
+        calls = second_opinion(calls, predict(path, readout, **asdict(reading), progress=ui.progress))
     if asked is not None:
         from scvec.interpret import rerank
 
-        calls = rerank(calls, path, atlas, **asdict(asked), **reading, progress=ui.progress)
+        calls = rerank(calls, path, atlas, asked, reading=reading, progress=ui.progress)
     for note in calls.notes:
         ui.note(note)
     return calls

@@ -2,7 +2,7 @@
 
 from scvec.interpret.asked import Asked
 from scvec.interpret.evidence import Reading
-from scvec.interpret.readout import Predicted, Readout, ReadoutSpec, fit, open_readout, predict, second_opinion, train
+from scvec.interpret.readout import Predicted, Readout, ReadoutSpec, open_readout, predict, second_opinion, train
 from scvec.interpret.reranking import RerankBill, rerank, rerank_bill
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "Readout",
     "ReadoutSpec",
     "RerankBill",
-    "fit",
     "open_readout",
     "predict",
     "rerank",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from contextlib import redirect_stderr
+from contextlib import AbstractContextManager, redirect_stderr
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from scvec.weights import digest_of, digest_of_files, folder_of, loading
+from scvec.weights import digest_of, folder_of, loading
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +25,6 @@ class CausalLM:
     ----------
     name
         What it was asked for by, of a path its last part only.
-    revision
-        A hash of its weights and their precision.
     model
         Of transformers, in evaluation mode; none of its weights has a gradient.
     tokenizer
@@ -33,9 +32,13 @@ class CausalLM:
     """
 
     name: str
-    revision: str
     model: Any
     tokenizer: Any
+
+    @cached_property
+    def revision(self) -> str:
+        """A hash of its weights and their precision."""
+        return digest_of(self.model, str(self.model.dtype).removeprefix("torch."))
 
     @property
     def width(self) -> int:
@@ -70,17 +73,15 @@ def load_llm(source: str, *, precision: Precision = "float32", device: str = "cp
     FileError
         If the weights are not here, or are of no causal language model.
     """
-    named = f"the language model {source}"
-    is_gguf = source.endswith(".gguf")
-    with loading(source, named, package="gguf" if is_gguf else "transformers", extra="llm", download=download):
+    path = place_of(source, download=download)
+    is_gguf = path.is_file()
+    with _reading(source, download):
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        if is_gguf and not Path(source).is_file():
-            raise OSError("no such file")
-        folder = str(Path(source).parent) if is_gguf else folder_of(source, download)
+        folder = path.parent if is_gguf else path
         # Weights that are only there as pickles are not read.
-        more: dict[str, Any] = {"gguf_file": Path(source).name} if is_gguf else {}
+        more: dict[str, Any] = {"gguf_file": path.name} if is_gguf else {}
         plain = {} if is_gguf else {"use_safetensors": True}
         # The bars of GGUF files cannot be told to be silent.
         with redirect_stderr(io.StringIO()):
@@ -88,15 +89,21 @@ def load_llm(source: str, *, precision: Precision = "float32", device: str = "cp
             model = AutoModelForCausalLM.from_pretrained(
                 folder, local_files_only=True, dtype=getattr(torch, precision), **more, **plain
             )
-    return _frozen(_named(source), model, tokenizer, precision, device)
+    return _frozen(_named(source), model, tokenizer, device)
 
 
-def digest_of_source(source: str, *, download: bool = False) -> str:
-    """Return what a model's files are known by, without loading it; raises as `load_llm`, which takes the same."""
-    is_gguf = source.endswith(".gguf")
-    named = f"the language model {source}"
-    with loading(source, named, package="gguf" if is_gguf else "transformers", extra="llm", download=download):
-        return digest_of_files(Path(source) if is_gguf else Path(folder_of(source, download)))
+def place_of(source: str, *, download: bool = False) -> Path:
+    """Return where a model's files are, a folder or a GGUF file; raises as `load_llm`, which takes the same."""
+    with _reading(source, download):
+        path = Path(source) if source.endswith(".gguf") else Path(folder_of(source, download))
+        if not path.exists():
+            raise OSError("no such file")
+        return path
+
+
+def _reading(source: str, download: bool) -> AbstractContextManager[None]:
+    package = "gguf" if source.endswith(".gguf") else "transformers"
+    return loading(source, f"the language model {source}", package=package, extra="llm", download=download)
 
 
 def randomised(llm: CausalLM, random_state: int) -> CausalLM:
@@ -108,8 +115,7 @@ def randomised(llm: CausalLM, random_state: int) -> CausalLM:
     with torch.random.fork_rng():
         torch.manual_seed(random_state)
         model = AutoModelForCausalLM.from_config(config, dtype=llm.model.dtype)  # type: ignore[no-untyped-call]
-    precision = str(llm.model.dtype).removeprefix("torch.")
-    return _frozen(f"{llm.name}, random weights", model, llm.tokenizer, precision, str(llm.device))
+    return _frozen(f"{llm.name}, random weights", model, llm.tokenizer, str(llm.device))
 
 
 def plain_config(llm: CausalLM) -> Any:
@@ -119,10 +125,8 @@ def plain_config(llm: CausalLM) -> Any:
     return type(config).from_dict(values)
 
 
-def _frozen(name: str, model: Any, tokenizer: Any, precision: str, device: str) -> CausalLM:
-    model = model.eval().requires_grad_(False)
-    revision = digest_of(model, precision)
-    return CausalLM(name, revision, model.to(device), tokenizer)
+def _frozen(name: str, model: Any, tokenizer: Any, device: str) -> CausalLM:
+    return CausalLM(name, model.eval().requires_grad_(False).to(device), tokenizer)
 
 
 def _named(source: str) -> str:

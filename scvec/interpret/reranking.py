@@ -14,7 +14,6 @@ import numpy as np
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
 from scvec.errors import InputError
-from scvec.ingest.cells import AskedScale
 from scvec.interpret.answers import Answers
 from scvec.interpret.asked import Asked
 from scvec.interpret.asking import UNASKED, Outcome, ask_all, known
@@ -22,10 +21,9 @@ from scvec.interpret.budget import (
     USUAL_CHARACTERS_A_TOKEN,
     USUAL_TOKENS_OUT,
     Budget,
-    Price,
     text_of,
 )
-from scvec.interpret.cases import By, Cases, cases_of
+from scvec.interpret.cases import Cases, cases_of
 from scvec.interpret.evidence import Case, Reading, evidence_of
 from scvec.interpret.prompt import Prompt, prompt_hash, prompt_of
 from scvec.opinions import STATUSES, Reranked
@@ -79,22 +77,9 @@ def rerank(
     calls: Annotation,
     query: str | Path,
     atlas: Atlas,
+    asked: Asked,
     *,
-    model: str,
-    by: By = "cluster",
-    error: float = 0.05,
-    tissue: str | None = None,
-    max_cost: float | None = None,
-    price: Price | None = None,
-    concurrency: int = 4,
-    random_state: int = 0,
-    download: bool = False,
-    device: str = "cpu",
-    obs: str | Path | None = None,
-    layer: str | None = None,
-    scale: AskedScale = "auto",
-    gene_key: str | None = None,
-    taxon: str | int | None = None,
+    reading: Reading | None = None,
     progress: Progress = silent,
 ) -> Annotation:
     """Return the calls with what a language model makes of those that are unsure, in `Annotation.reranked`.
@@ -107,13 +92,13 @@ def rerank(
     ----------
     calls
         The retrieval's.
-    query, obs, layer, scale, gene_key, taxon
-        What `scvec.annotate` was given for them.
+    query, reading
+        The file that was annotated, and how it was read, where `scvec.annotate` was told how.
     atlas
         Likewise.
-    model, by, error, tissue, max_cost, price, concurrency, random_state, download, device
-        See `Asked`. A case is asked about if its label's share of the votes is below the lowest one at which at most
-        `error` of the atlas's held-out calls are wrong.
+    asked
+        Who is asked, about what, for how much. A case is asked about if its label's share of the votes is below the
+        lowest one at which at most `Asked.error` of the atlas's held-out calls are wrong.
     progress
         Shows the cells read, and the cases asked.
 
@@ -129,9 +114,8 @@ def rerank(
     ServiceError
         If the server fails for good; what was answered is kept, and a further run goes on there.
     """
-    asked = Asked(model, by, error, tissue, max_cost, price, concurrency, random_state, download, device)
-    questions = _questions(calls, query, atlas, asked, Reading(obs, layer, scale, gene_key, taxon), progress)
-    of_prompts = ask_all(questions.prompts, questions.answers, questions.budget, concurrency, progress)
+    questions = _questions(calls, query, atlas, asked, reading or Reading(), progress)
+    of_prompts = ask_all(questions.prompts, questions.answers, questions.budget, asked.concurrency, progress)
     outcomes = [of_prompts[i] for i in questions.prompt_at]
     return _with_outcomes(calls, questions, of_prompts, outcomes)
 

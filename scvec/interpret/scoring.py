@@ -6,19 +6,22 @@ import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, get_args
 
 from scvec.embed.encoders import Address
 from scvec.errors import InputError
 from scvec.interpret.judge import Answer, Ask
-from scvec.interpret.llms import CausalLM, Precision, digest_of_source, load_llm, randomised
+from scvec.interpret.llms import CausalLM, Precision, load_llm, place_of, randomised
 from scvec.interpret.prompt import Form, Messages, Prompt
-from scvec.weights import all_threads
+from scvec.weights import all_threads, digest_of_files
 
 WEIGHTS = ("trained", "random")
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 
+@dataclass(frozen=True)
 class ScoringJudge:
     """A causal language model that is never asked to write: its probabilities of the labels' names are compared.
 
@@ -30,29 +33,35 @@ class ScoringJudge:
     (arXiv 2104.08315) for labels of unequal prior probability.
     """
 
-    form: Form = "name"
-    max_tokens = 0
-    is_remote = False
-    usd: tuple[float, float] | None = (0.0, 0.0)
+    name: str
+    place: Path
+    weights: str
+    precision: Precision
+    device: str
+    random_state: int
 
-    def __init__(self, name: str, source: str, revision: str, *, asked: Mapping[str, Any], seed: int) -> None:
-        self.name, self.revision = name, revision
-        self._source, self._asked, self._seed = source, asked, seed
+    form: ClassVar[Form] = "name"
+    max_tokens: ClassVar[int] = 0
+    is_remote: ClassVar[bool] = False
+    usd: ClassVar[tuple[float, float] | None] = (0.0, 0.0)
+
+    @cached_property
+    def revision(self) -> str:
+        """A hash of its files, and not of the weights as they are loaded: answers that are there need no model."""
+        return digest_of_files(self.place)
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """All but the prompt that its answer depends on."""
-        precision, weights = self._asked["precision"], self._asked["weights"]
-        seed = {"seed": self._seed} if weights == "random" else {}
-        return {"weights": weights, "revision": self.revision, "precision": precision, **seed}
+        seed = {"seed": self.random_state} if self.weights == "random" else {}
+        return {"weights": self.weights, "revision": self.revision, "precision": self.precision, **seed}
 
     @contextmanager
     def asking(self) -> Iterator[Ask]:
         """Give what asks it; the weights are loaded for it."""
-        asked = self._asked
-        llm = load_llm(self._source, precision=asked["precision"], device=asked["device"], download=asked["download"])
-        if asked["weights"] == "random":
-            llm = randomised(llm, self._seed)
+        llm = load_llm(str(self.place), precision=self.precision, device=self.device)
+        if self.weights == "random":
+            llm = randomised(llm, self.random_state)
         with all_threads():
             yield lambda prompt, _messages: ranked(llm, prompt)
 
@@ -149,14 +158,7 @@ def _check_length(llm: CausalLM, n_tokens: int) -> None:
 def make_scoring(address: Address, random_state: int, download: bool, device: str) -> ScoringJudge:
     """Make ``hf:MODEL``; ``weights=random`` draws its weights anew, ``precision`` is what it computes in."""
     address.only("weights", "precision")
-    asked = {
-        "weights": address.choice("weights", WEIGHTS),
-        "precision": address.choice("precision", PRECISIONS),
-        "device": device,
-        "download": download,
-    }
-    source = address.argument
-    # Of the bytes and not of the weights as they are loaded: answers that are there need no model.
-    revision = digest_of_source(source, download=download)
-    name = address.canonical()
-    return ScoringJudge(name, source, revision, asked=asked, seed=random_state)
+    asked = address.choice("precision", get_args(Precision))
+    precision = next(one for one in get_args(Precision) if one == asked)
+    weights, place = address.choice("weights", WEIGHTS), place_of(address.argument, download=download)
+    return ScoringJudge(address.canonical(), place, weights, precision, device, random_state)

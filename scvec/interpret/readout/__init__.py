@@ -3,6 +3,6 @@
 from scvec.interpret.readout.predict import Predicted, predict, second_opinion
 from scvec.interpret.readout.readout import Readout, open_readout
 from scvec.interpret.readout.spec import ReadoutSpec
-from scvec.interpret.readout.train import fit, train
+from scvec.interpret.readout.train import train
 
-__all__ = ["Predicted", "Readout", "ReadoutSpec", "fit", "open_readout", "predict", "second_opinion", "train"]
+__all__ = ["Predicted", "Readout", "ReadoutSpec", "open_readout", "predict", "second_opinion", "train"]

@@ -132,46 +132,25 @@ def predict(
         )
 
 
-def second_opinion(
-    calls: Annotation,
-    cells: str | Path,
-    readout: Readout,
-    *,
-    obs: str | Path | None = None,
-    layer: str | None = None,
-    scale: AskedScale = "auto",
-    gene_key: str | None = None,
-    taxon: str | int | None = None,
-    progress: Progress = silent,
-) -> Annotation:
+def second_opinion(calls: Annotation, found: Predicted) -> Annotation:
     """Return calls with what a readout says of the same cells beside them; no call is changed.
-
-    Parameters
-    ----------
-    calls
-        The calls for `cells`.
-    cells, readout, obs, layer, scale, gene_key, taxon, progress
-        As `predict` takes them.
 
     Raises
     ------
     InputError
-        If `cells` are not those of the calls.
+        If these are not the same cells.
     """
-    found = predict(
-        cells, readout, obs=obs, layer=layer, scale=scale, gene_key=gene_key, taxon=taxon, progress=progress
-    )
     if found.obs_names.tolist() != calls.obs_names.tolist():
-        raise InputError(f"{cells} has other cells than the calls", "the cells that were annotated", "annotate them")
+        raise InputError("a readout's labels are of other cells than the calls", "of the same", "give it the same file")
     said = found.label != UNKNOWN
     second = SecondOpinion(found.label, found.score, np.asarray(said & (found.label == calls.nearest), bool))
-    named = f"readout {readout.name}".rstrip()
+    named = f"readout {found.provenance['readout']['name']}".rstrip()
     notes = [f"{named} has no cell with a gene that it reads"]
     if said.any():
         notes = [f"{named} agrees with the retrieval on {second.agrees[said].mean():.1%} of the cells"]
-    if not set(readout.labels) & set(calls.labels):
+    if not set(found.labels) & set(calls.labels):
         notes.append(
-            f"{named} and the atlas have no label in common: {readout.labels[0]}, ... and {calls.labels[0]}, ..."
+            f"{named} and the atlas have no label in common: {found.labels[0]}, ... and {calls.labels[0]}, ..."
         )
     # What retrieval says of the file too is not said twice.
     notes += [f"{named}: {one}" for one in found.notes if one not in calls.notes]

@@ -20,7 +20,7 @@ from scvec.types import Progress, silent
 
 def train(
     store: Store,
-    name: str,
+    name: str | None,
     cells: str | Path,
     *,
     label_key: str,
@@ -45,7 +45,8 @@ def train(
     Parameters
     ----------
     store, name
-        Where to, and what it will be called. The store has the gene texts, and their vectors by the spec's encoder.
+        Where to, and what it will be called; None: it is saved nowhere. The store has the gene texts, and their vectors
+        by the spec's encoder.
     cells
         A file that `scvec.ingest.cells.open_cells` reads.
     label_key, batch_key
@@ -79,8 +80,9 @@ def train(
         If another process trains one of that name.
     """
     require()
-    check_name(name, "readout")
-    _expect_room(store, name, overwrite)
+    if name is not None:
+        check_name(name, "readout")
+        _expect_room(store, name, overwrite)
     lesson = read_lesson(
         store,
         cells,
@@ -97,6 +99,8 @@ def train(
     )
     spec = _findable(spec)
     body = make_body(spec, device=device, download=download)
+    if name is None:
+        return _learnt(store, "", lesson, body, spec, None, progress)
     folder = folder_of(name)
     with store.only_writer(f"{folder}/writer"):
         _expect_room(store, name, overwrite)  # Another process may have been done meanwhile.
@@ -119,43 +123,6 @@ def _findable(spec: ReadoutSpec) -> ReadoutSpec:
 def _expect_room(store: Store, name: str, overwrite: bool) -> None:
     if is_there(store, name) and not overwrite:
         raise ExistsError(f"there is a readout {name!r}", "a new name", "choose another, or give --overwrite")
-
-
-def fit(
-    store: Store,
-    cells: str | Path,
-    *,
-    label_key: str,
-    spec: ReadoutSpec,
-    batch_key: str | None = None,
-    taxon: str | int | None = None,
-    release: str | None = None,
-    layer: str | None = None,
-    scale: AskedScale = "auto",
-    gene_key: str | None = None,
-    obs: str | Path | None = None,
-    download: bool = False,
-    device: str = "cpu",
-    progress: Progress = silent,
-) -> Readout:
-    """Train a readout that is saved nowhere; see `train`. The store is read, for gene texts and vectors."""
-    require()
-    lesson = read_lesson(
-        store,
-        cells,
-        spec,
-        label_key=label_key,
-        batch_key=batch_key,
-        taxon=taxon,
-        release=release,
-        layer=layer,
-        scale=scale,
-        gene_key=gene_key,
-        obs=obs,
-        progress=progress,
-    )
-    body = make_body(spec, device=device, download=download)
-    return _learnt(store, "", lesson, body, spec, None, progress)
 
 
 def _learnt(

@@ -36,8 +36,10 @@ N_SHARDS = N_CELLS // SHARD_CELLS
 def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    # A node that is lost is missed within seconds and not half a minute.
+    # A node that is lost is missed within seconds and not half a minute; and workers, which give way to whatever else
+    # there is to do, do not wait for it here.
     soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+    soon |= {"worker_niceness": 0}
     head = {"num_cpus": 1, "include_dashboard": False, "_system_config": soon}
     made = Cluster(initialize_head=True, head_node_args=head)
     made.add_node(num_cpus=1)

@@ -206,7 +206,6 @@ def evaluate(
         # What is mapped to a label of the atlas has its term.
         ids |= {label_map[one]: atlas_ids.get(label_map[one], "") for one in label_map}
         terms = _Terms(ontology, _matched(ontology, calls.labels, atlas_ids), _matched(ontology, truth.tolist(), ids))
-
     counted = calls.nearest if terms is None else terms.counted(calls.nearest, truth)
     result = compare(counted, truth, calls.labels if terms is None else terms.has())
     known, right = ~np.isin(truth.astype(str), result.not_in_atlas), counted == truth

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import TracebackType
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from scvec.types import Floats
-from tests.loopback import Handler, Loopback
+from tests.loopback import Handler, Served
 
 Answer = dict[str, Any]
 HANG_SECONDS = 5.0
@@ -54,8 +52,8 @@ LIES: Mapping[str, Callable[[Answer], object]] = {
 """By name, what is done to an answer that was right."""
 
 
-@dataclass
-class ApiServer:
+@dataclass(kw_only=True)
+class ApiServer(Served):
     """Serves ``POST url/embeddings`` while its context is open; what it counts is right once the client has answers.
 
     Attributes
@@ -68,53 +66,20 @@ class ApiServer:
         Authorization in the message), "echo half" (half a JSON with it), "echo page" (status 502, and it in a page).
     at
         The number, from one, of the request that is answered wrongly; None for all.
-    limited, limited_status, retry_after
-        So many first requests are answered with that status and Retry-After.
+    retry_after
+        Of the requests that are answered with `limited_status`.
     pause
         Seconds that each answer takes.
-    usage
-        Whether it counts tokens: one for each word.
-    bodies, authorizations
-        Of the requests, in the order in which they came.
-    most_at_once
-        Requests that were under way together.
     """
 
     dimension: int = 8
     lie: str | None = None
     at: int | None = None
-    limited: int = 0
-    limited_status: int = 429
     retry_after: str | None = "0.02"
     pause: float = 0.0
-    usage: bool = True
-    bodies: list[Answer] = field(default_factory=list)
-    authorizations: list[str] = field(default_factory=list)
-    most_at_once: int = 0
 
-    def __enter__(self) -> ApiServer:
-        self.ending = threading.Event()
-        self.lock = threading.Lock()
-        self.at_once = 0
-        self.failed = False
-        self._http = Loopback(self, _Handler)
-        self._http.begin()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.ending.set()
-        self._http.end()
-        assert not self.failed, "the server itself failed"
-
-    @property
-    def port(self) -> int:
-        return self._http.port
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+    def answers_by(self) -> type[Handler]:
+        return _Handler
 
     @property
     def inputs(self) -> list[list[str]]:
@@ -130,18 +95,8 @@ class _Handler(Handler):
         return owner
 
     def do_POST(self) -> None:  # noqa: N802 - http.server's name
-        body = self.body()
         owner = self.owner
-        with owner.lock:
-            owner.bodies.append(body)
-            owner.authorizations.append(self.headers.get("Authorization", ""))
-            number = len(owner.bodies)
-            owner.at_once += 1
-            owner.most_at_once = max(owner.most_at_once, owner.at_once)
-        owner.ending.wait(owner.pause)
-        with owner.lock:
-            # Before the answer goes out, or the client's next request could be here first.
-            owner.at_once -= 1
+        body, number = self.counted(owner, lambda _number: owner.pause)
         if self.path != "/v1/embeddings":
             self._send(404, {"error": {"message": f"no such path: {self.path}"}})
         elif number <= owner.limited:

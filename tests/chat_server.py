@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import TracebackType
+from dataclasses import dataclass
 from typing import Any
 
-from tests.loopback import Handler, Loopback
+from tests.loopback import Handler, Served
 
 Answer = dict[str, Any]
 HANG_SECONDS = 5.0
@@ -77,8 +75,8 @@ ENDINGS: Mapping[str, Answer] = {
 """By name, how else a completion may end."""
 
 
-@dataclass
-class ChatServer:
+@dataclass(kw_only=True)
+class ChatServer(Served):
     """Serves ``POST url/chat/completions`` while its context is open.
 
     Attributes
@@ -95,16 +93,10 @@ class ChatServer:
         Whether its ranking is the evidence's from behind; whether it abstains.
     obeys
         Whether it does what it is told by an instruction in the evidence.
-    limited, limited_status
-        So many first requests are answered with that status.
     pause
         Seconds that the first request takes, and the next ones ever less: answers come out of order.
-    usage
-        Whether it counts tokens: of four characters each.
     times
-        How many times as many it counts as there are.
-    bodies, authorizations
-        Of the requests, in the order in which they came.
+        How many times as many tokens it counts as there are, of four characters each.
     tokens_in, tokens_out
         Of all completions that it sent.
     """
@@ -115,36 +107,13 @@ class ChatServer:
     reverse: bool = True
     abstain: bool = False
     obeys: bool = False
-    limited: int = 0
-    limited_status: int = 429
     pause: float = 0.0
-    usage: bool = True
     times: int = 1
-    bodies: list[Answer] = field(default_factory=list)
-    authorizations: list[str] = field(default_factory=list)
     tokens_in: int = 0
     tokens_out: int = 0
-    most_at_once: int = 0
-    failed: bool = False
 
-    def __enter__(self) -> ChatServer:
-        self.ending = threading.Event()
-        self.lock = threading.Lock()
-        self.at_once = 0
-        self._http = Loopback(self, _Handler)
-        self._http.begin()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.ending.set()
-        self._http.end()
-        assert not self.failed, "the server itself failed"
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.port}/v1"
+    def answers_by(self) -> type[Handler]:
+        return _Handler
 
     @property
     def asked(self) -> list[str]:
@@ -170,16 +139,8 @@ class _Handler(Handler):
         return owner
 
     def do_POST(self) -> None:  # noqa: N802 - http.server's name
-        body, owner = self.body(), self.owner
-        with owner.lock:
-            owner.bodies.append(body)
-            owner.authorizations.append(self.headers.get("Authorization", ""))
-            number = len(owner.bodies)
-            owner.at_once += 1
-            owner.most_at_once = max(owner.most_at_once, owner.at_once)
-        owner.ending.wait(owner.pause / (1 + number % 4))
-        with owner.lock:
-            owner.at_once -= 1
+        owner = self.owner
+        body, number = self.counted(owner, lambda number: owner.pause / (1 + number % 4))
         is_second = "could not be used" in body["messages"][-1]["content"]
         lies = owner.at is None or number in owner.at
         if self.path != "/v1/chat/completions":

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Self
 
 Body = dict[str, Any]
-
-
-class Owner(Protocol):
-    """Whose server it is."""
-
-    failed: bool
 
 
 class Loopback(ThreadingHTTPServer):
@@ -22,7 +19,7 @@ class Loopback(ThreadingHTTPServer):
 
     daemon_threads = False
 
-    def __init__(self, owner: Owner, handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, owner: Served, handler: type[BaseHTTPRequestHandler]) -> None:
         self.owner = owner
         super().__init__(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
@@ -59,6 +56,21 @@ class Handler(BaseHTTPRequestHandler):
         read: Body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         return read
 
+    def counted(self, owner: Served, seconds: Callable[[int], float]) -> tuple[Body, int]:
+        """Return what a request asks, and its number, from one; after so many seconds, by its number."""
+        body = self.body()
+        with owner.lock:
+            owner.bodies.append(body)
+            owner.authorizations.append(self.headers.get("Authorization", ""))
+            number = len(owner.bodies)
+            owner.at_once += 1
+            owner.most_at_once = max(owner.most_at_once, owner.at_once)
+        owner.ending.wait(seconds(number))
+        with owner.lock:
+            # Before the answer goes out, or the client's next request could be here first.
+            owner.at_once -= 1
+        return body, number
+
     def send(
         self,
         status: int,
@@ -76,3 +88,55 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) if length is None else length))
         self.end_headers()
         self.wfile.write(content)
+
+
+@dataclass(kw_only=True)
+class Served:
+    """A server of OpenAI's interface while its context is open, and what it keeps of the requests.
+
+    Attributes
+    ----------
+    limited, limited_status
+        So many first requests are answered with that status.
+    usage
+        Whether it counts tokens.
+    bodies, authorizations
+        Of the requests, in the order in which they came.
+    most_at_once
+        Requests that were under way together.
+    """
+
+    limited: int = 0
+    limited_status: int = 429
+    usage: bool = True
+    bodies: list[Body] = field(default_factory=list)
+    authorizations: list[str] = field(default_factory=list)
+    most_at_once: int = 0
+
+    def answers_by(self) -> type[Handler]:
+        """Return what answers its requests."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        self.ending = threading.Event()
+        self.lock = threading.Lock()
+        self.at_once = 0
+        self.failed = False
+        self._http = Loopback(self, self.answers_by())
+        self._http.begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.ending.set()
+        self._http.end()
+        assert not self.failed, "the server itself failed"
+
+    @property
+    def port(self) -> int:
+        return self._http.port
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"

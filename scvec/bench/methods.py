@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from scvec.bench.suite import CURE, Suite, Task
 from scvec.errors import InputError
@@ -17,7 +17,7 @@ Kind: TypeAlias = Literal["recipe", "control", "peer"]
 CONTROLS = ("expression", "random")
 LOGISTIC = "logistic regression (control)"
 REBUILT = ", rebuilt for the query's genes"
-ABLATIONS: tuple[Ablation, ...] = ("random-llm", "no-llm", "shuffled-order", "random-vectors")
+ABLATIONS: tuple[Ablation, ...] = tuple(one for one in get_args(Ablation) if one != "none")
 RANDOM_DIMENSION = 384
 """As many as minilm's vectors have."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -183,8 +183,6 @@ def predict(
 
 def _spec(path: Path | None, training: Training) -> ReadoutSpec:
     """Return what a file says, or the defaults, with what was given in its place."""
-    from dataclasses import asdict
-
     from scvec.interpret import ReadoutSpec
 
     given = {key: value for key, value in asdict(training).items() if value is not None}

@@ -46,6 +46,12 @@ class CausalLM:
         return int(self.model.config.hidden_size)
 
     @property
+    def context(self) -> int | None:
+        """How many tokens it can read at once; None where its shape does not say."""
+        most = getattr(self.model.config, "max_position_embeddings", None)
+        return most if isinstance(most, int) else None
+
+    @property
     def device(self) -> torch.device:
         """Where it computes."""
         device: torch.device = self.model.device

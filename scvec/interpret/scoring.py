@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 from scvec.embed.encoders import Address
@@ -34,7 +33,7 @@ class ScoringJudge:
     """
 
     name: str
-    place: Path
+    source: str
     weights: str
     precision: Precision
     device: str
@@ -48,7 +47,7 @@ class ScoringJudge:
     @cached_property
     def revision(self) -> str:
         """A hash of its files, and not of the weights as they are loaded: answers that are there need no model."""
-        return digest_of_files(self.place)
+        return digest_of_files(place_of(self.source))
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -59,7 +58,7 @@ class ScoringJudge:
     @contextmanager
     def asking(self) -> Iterator[Ask]:
         """Give what asks it; the weights are loaded for it."""
-        llm = load_llm(str(self.place), precision=self.precision, device=self.device)
+        llm = load_llm(self.source, precision=self.precision, device=self.device)
         if self.weights == "random":
             llm = randomised(llm, self.random_state)
         with all_threads():
@@ -146,10 +145,9 @@ def log_chances(llm: CausalLM, prompt: Sequence[int], names: Sequence[Sequence[i
 
 
 def _check_length(llm: CausalLM, n_tokens: int) -> None:
-    most = getattr(llm.model.config, "max_position_embeddings", None)
-    if isinstance(most, int) and n_tokens > most:
+    if llm.context is not None and n_tokens > llm.context:
         raise InputError(
-            f"a case of {n_tokens:,} tokens for model {llm.name}, whose context has {most:,}",
+            f"a case of {n_tokens:,} tokens for model {llm.name}, whose context has {llm.context:,}",
             "a model that can read it",
             "give a --rerank model with a longer context",
         )
@@ -160,5 +158,6 @@ def make_scoring(address: Address, random_state: int, download: bool, device: st
     address.only("weights", "precision")
     asked = address.choice("precision", get_args(Precision))
     precision = next(one for one in get_args(Precision) if one == asked)
-    weights, place = address.choice("weights", WEIGHTS), place_of(address.argument, download=download)
-    return ScoringJudge(address.canonical(), place, weights, precision, device, random_state)
+    weights = address.choice("weights", WEIGHTS)
+    place_of(address.argument, download=download)  # What is not here is said, or fetched, before any work is done.
+    return ScoringJudge(address.canonical(), address.argument, weights, precision, device, random_state)

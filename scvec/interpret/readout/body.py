@@ -151,7 +151,7 @@ class Frozen:
 
     def expect_room(self, n_genes: int) -> None:
         """Raise `InputError` if a cell of so many genes is longer than what the model takes."""
-        room = getattr(self.llm.model.config, "max_position_embeddings", None)
+        room = self.llm.context
         asked = len(self.prefix) + n_genes + 1
         if room is not None and asked > room:
             raise InputError(

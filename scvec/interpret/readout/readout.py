@@ -29,7 +29,7 @@ MANIFEST, PARTS = "readout.json", "parts.safetensors"
 
 @dataclass(frozen=True)
 class Readout:
-    """A trained readout. Get one from `train`, `fit` or `open_readout`.
+    """A trained readout. Get one from `train` or `open_readout`.
 
     Attributes
     ----------

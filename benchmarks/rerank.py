@@ -20,7 +20,7 @@ import scvec as sv
 from benchmarks import smollm2
 from benchmarks.common import DATA, WORK, import_texts, markdown, save
 from scvec.annotation import Annotation
-from scvec.interpret import Asked, Reading, rerank
+from scvec.interpret import Asked, rerank
 from scvec.types import Strings
 
 SEEDS = (0, 1, 2)
@@ -103,7 +103,7 @@ def measure(store: sv.Store, source: Source, model: str, max_cost: float | None)
         atlas = sv.atlas.build(store, name, reference, label_key=key, layer=source.layer, overwrite=True)
         calls = sv.annotate(query, atlas, layer=source.layer)
         asked = Asked(model, by="cell", tissue=source.tissue, max_cost=max_cost, random_state=seed)
-        calls = rerank(calls, query, atlas, asked, reading=Reading(layer=source.layer))
+        calls = rerank(calls, query, atlas, asked, reading=sv.Reading(layer=source.layer))
         runs.append(judged(calls, truth))
         store.remove(f"atlases/{name}")
     return {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}

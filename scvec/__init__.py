@@ -17,12 +17,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scvec import atlas, embed, errors, index, ingest, interpret, ontology
+    from scvec import atlas, embed, errors, explain, index, ingest, interpret, ontology
     from scvec.annotation import Annotation
     from scvec.errors import ScvecError
     from scvec.evaluation import Evaluation, evaluate
     from scvec.index.spec import IndexSpec
     from scvec.query import annotate
+    from scvec.reading import Reading
     from scvec.spec import RECIPES, Recipe
     from scvec.store import Store
     from scvec.types import UNKNOWN, Coverage, Neighbors
@@ -38,6 +39,7 @@ __all__ = [
     "Evaluation",
     "IndexSpec",
     "Neighbors",
+    "Reading",
     "Recipe",
     "ScvecError",
     "Store",
@@ -47,6 +49,7 @@ __all__ = [
     "embed",
     "errors",
     "evaluate",
+    "explain",
     "index",
     "ingest",
     "interpret",
@@ -61,6 +64,7 @@ _HOME = {
     "Evaluation": "evaluation",
     "IndexSpec": "index.spec",
     "Neighbors": "types",
+    "Reading": "reading",
     "Recipe": "spec",
     "ScvecError": "errors",
     "Store": "store",

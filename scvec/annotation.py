@@ -13,16 +13,12 @@ from numpy.typing import NDArray
 from scvec.arrow import lists
 from scvec.errors import InputError
 from scvec.opinions import Reranked, SecondOpinion
-from scvec.types import UNKNOWN, Floats, Ints, Neighbors, Strings
+from scvec.types import Floats, Ints, Neighbors, Strings
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     from anndata import AnnData
-
-
-REASONS = ("", "empty", "far", "unsure")
-"""Why a call is `UNKNOWN`; see `Annotation.reason`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,18 +236,17 @@ class Annotation:
         return result
 
     def obs_columns(self) -> dict[str, Any]:
-        """Return what goes into ``obs``, by column."""
+        """Return what goes into ``obs``, by column; categories are those that occur, as scanpy's plots want it."""
         import pandas as pd
 
-        labels = sorted({*self.labels, UNKNOWN})
         columns: dict[str, Any] = {
-            "scvec_label": pd.Categorical(self.label.tolist(), categories=labels),
+            "scvec_label": pd.Categorical(self.label.tolist()),
             "scvec_label_id": pd.Categorical([one or None for one in self.label_id]),
             "scvec_score": self.score,
             "scvec_distance": self.distance,
             "scvec_rejected": self.rejected,
-            "scvec_reason": pd.Categorical(self.reason, categories=REASONS),
-            "scvec_nearest": pd.Categorical(self.nearest, categories=sorted({*self.labels, UNKNOWN})),
+            "scvec_reason": pd.Categorical(self.reason.tolist()),
+            "scvec_nearest": pd.Categorical(self.nearest.tolist()),
             "scvec_confidence": self.confidence,
             "scvec_novelty": self.novelty,
             "scvec_odd_genes": pd.Categorical(self.odd_genes),
@@ -268,7 +263,7 @@ class Annotation:
         if self.cluster is not None and self.cluster_label is not None:
             columns |= {
                 "scvec_cluster": pd.Categorical([one or None for one in self.cluster]),
-                "scvec_cluster_label": pd.Categorical(self.cluster_label.tolist(), categories=labels),
+                "scvec_cluster_label": pd.Categorical(self.cluster_label.tolist()),
                 "scvec_cluster_share": self.cluster_share,
             }
         for opinion in (self.reranked, self.second):

@@ -295,7 +295,7 @@ def test_h5ad_out(atlas: Atlas, tmp_path: Path, form: str) -> None:
         direct = calls.to_adata(cells)
         assert read.obs.columns.tolist() == direct.obs.columns.tolist()
         assert read.obs["scvec_label"].tolist() == calls.label.tolist()
-        assert read.obs["scvec_label"].cat.categories.tolist() == [*sorted(toy.LABELS), "unknown"]
+        assert read.obs["scvec_label"].cat.categories.tolist() == sorted(toy.LABELS)
         assert read.uns["mine"] == "kept"
         assert read.uns["scvec"]["labels"].tolist() == list(calls.labels)
         np.testing.assert_array_equal(read.obsm["scvec_scores"], calls.scores)

@@ -4,6 +4,7 @@
 from scvec.cli import atlas as atlas
 from scvec.cli import bench as bench
 from scvec.cli import embed as embed
+from scvec.cli import explain as explain
 from scvec.cli import genes as genes
 from scvec.cli import interpret as interpret
 from scvec.cli import ontology as ontology

@@ -22,7 +22,10 @@ SECONDS_A_LINE = 20.0
 BAD_INPUT = 2
 INTERRUPTED = 130
 
-ORDER = ("demo", "genes", "ontology", "models", "embed", "atlas", "refine", "interpret", "query", "evaluate", "bench")
+ORDER = (
+    *("demo", "genes", "ontology", "models", "embed", "atlas", "refine", "interpret"),
+    *("query", "explain", "evaluate", "bench"),
+)
 
 
 class _InOrder(typer.core.TyperGroup):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scvec.cli.app import Ui, open_store
 from scvec.cli.cells import How
-from scvec.cli.opinions import Reranking, reading_of
+from scvec.cli.opinions import Reranking
 from scvec.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def called(ui: Ui, path: str, atlas_name: str, how: How, reranking: Reranking, s
     asked = reranking.asked(how, device)
     readout = _readout(how, store, device, reranking.download)
     calls, atlas = _retrieved(ui, path, atlas_name, how, reranking, store, device)
-    reading = reading_of(how)
+    reading = how.reading()
     if readout is not None:
         from scvec.interpret import predict, second_opinion
 
@@ -46,7 +46,7 @@ def show_bill(ui: Ui, path: str, atlas_name: str, how: How, reranking: Reranking
     calls, atlas = _retrieved(ui, path, atlas_name, how, reranking, store, device)
     from scvec.interpret import rerank_bill
 
-    bill = rerank_bill(calls, path, atlas, asked, reading=reading_of(how), progress=ui.progress)
+    bill = rerank_bill(calls, path, atlas, asked, reading=how.reading(), progress=ui.progress)
     cost = "unknown: no list price, give --price"
     if bill.usd is not None and bill.usd_at_most is not None:
         cost = f"about ${bill.usd:.4f}, ${bill.usd_at_most:.4f} at most" if bill.usd_at_most else "none"

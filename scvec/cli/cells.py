@@ -6,11 +6,14 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
-from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_hints
 
 import typer
 
 from scvec.voting import DEFAULT, Weights
+
+if TYPE_CHECKING:
+    from scvec.reading import Reading
 
 CELLS = "an h5ad, a zarr store of AnnData, 10x's .h5 or folder with matrix.mtx, or the URI of one"
 """What is read, for help texts."""
@@ -33,7 +36,29 @@ DeviceOption = Annotated[str, typer.Option(help="auto: a GPU if there is one; cp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class How:
+class Read:
+    """How a query is read: the options of all verbs that take one."""
+
+    obs: ObsOption = None
+    layer: LayerOption = None
+    scale: ScaleOption = "auto"
+    gene_key: GeneKeyOption = None
+    taxon: Annotated[
+        str | None,
+        typer.Option(
+            help="The query's species, where it is another than the atlas's: human, mouse, rat or a taxon id."
+        ),
+    ] = None
+
+    def reading(self) -> Reading:
+        """Return the same as a library's value."""
+        from scvec.reading import Reading
+
+        return Reading(self.obs, self.layer, self.scale, self.gene_key, self.taxon)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How(Read):
     """How a query is called: the options that ``query`` and ``evaluate`` share."""
 
     k: Annotated[int, typer.Option(help="Neighbours that vote.")] = DEFAULT.k
@@ -74,16 +99,6 @@ class How:
     ] = None
     readout_model: Annotated[
         str | None, typer.Option(help="Where that readout's language model is now; default: where it was.")
-    ] = None
-    obs: ObsOption = None
-    layer: LayerOption = None
-    scale: ScaleOption = "auto"
-    gene_key: GeneKeyOption = None
-    taxon: Annotated[
-        str | None,
-        typer.Option(
-            help="The query's species, where it is another than the atlas's: human, mouse, rat or a taxon id."
-        ),
     ] = None
     device: DeviceOption = "cpu"
     recipe: Annotated[str | None, typer.Option(help="Refuse an atlas that was not built with this recipe.")] = None

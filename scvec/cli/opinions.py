@@ -11,7 +11,7 @@ from scvec.cli.cells import How
 from scvec.errors import InputError
 
 if TYPE_CHECKING:
-    from scvec.interpret import Asked, Reading
+    from scvec.interpret import Asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +78,6 @@ class Reranking:
         )
         asked.judge()
         return asked
-
-
-def reading_of(how: How) -> Reading:
-    """Return how a query is read a second time: as the first."""
-    from scvec.interpret import Reading
-
-    return Reading(how.obs, how.layer, how.scale, how.gene_key, how.taxon)
 
 
 def _price(text: str | None) -> tuple[float, float] | None:

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.embed import kernel
+from scvec.embed.contributions import Contributions
 from scvec.errors import InputError, MismatchError
 from scvec.files import save_arrays
 from scvec.ingest.cells.scale import Values
@@ -48,6 +49,10 @@ class Embedding(Protocol):
         `measured` is (g,) True for the genes that the cells' matrix has at all. An empty cell's vector is zero. The
         product with the genes' weights is taken on `device`.
         """
+        ...
+
+    def contributions(self, known: sp.csr_matrix[np.float32], measured: Mask, towards: Floats) -> Contributions:
+        """Return what each gene contributes to the similarity of cells with (n, d) `towards`."""
         ...
 
     def save(self, path: Path) -> None:
@@ -96,6 +101,24 @@ class Projection:
         # A cell without expression stays zero: minus the centre it would look like one.
         vectors[np.diff(known.indptr) > 0] -= self.centre
         return to_unit(vectors)
+
+    def contributions(self, known: sp.csr_matrix[np.float32], measured: Mask, towards: Floats) -> Contributions:
+        """Return exact contributions, which add up to the similarity; see `Embedding`.
+
+        A cell is a mean of its genes' vectors minus the centre, which is the mean of those vectors minus the centre: so
+        that each gene counts from the centre, and what is not expressed contributes nothing.
+        """
+        if self.recipe.top_n is not None:
+            known = top_genes(known, self.recipe.top_n)
+        vectors, _ = self.vectors(known, measured)
+        sums = np.maximum(known.sum(axis=1), np.finfo(np.float32).tiny)
+        amounts = sp.csr_matrix(known.multiply(1 / sums), dtype=np.float32)
+        weights = self.weights - self.centre
+        lengths = np.linalg.norm(amounts @ weights.astype(np.float64), axis=1, keepdims=True)
+        gradient = np.divide(towards, lengths, out=np.zeros(towards.shape), where=lengths > 0)
+        total = np.einsum("nd,nd->n", vectors, towards, dtype=np.float64)
+        none = np.zeros(len(self.gene_ids), np.float32)
+        return Contributions(amounts, none, weights, gradient, np.zeros_like(total), total)
 
     def save(self, path: Path) -> None:
         """Write the arrays as safetensors; the recipe goes into the atlas's manifest."""

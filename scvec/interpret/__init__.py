@@ -1,14 +1,12 @@
 """What a language model says of calls, closed over the labels that retrieval found; readouts that are trained."""
 
 from scvec.interpret.asked import Asked
-from scvec.interpret.evidence import Reading
 from scvec.interpret.readout import Predicted, Readout, ReadoutSpec, open_readout, predict, second_opinion, train
 from scvec.interpret.reranking import RerankBill, rerank, rerank_bill
 
 __all__ = [
     "Asked",
     "Predicted",
-    "Reading",
     "Readout",
     "ReadoutSpec",
     "RerankBill",

@@ -18,9 +18,10 @@ from scvec.atlas.binding import log_normalised, match_to_atlas, placed
 from scvec.embed.projection import Mask
 from scvec.embed.refine.views import unit_rows
 from scvec.errors import InputError, KeyNotFoundError, NotInStoreError
-from scvec.ingest.cells import AskedScale, open_cells
+from scvec.ingest.cells import open_cells
 from scvec.interpret.cases import Cases
 from scvec.ontology import Ontology, open_ontology
+from scvec.reading import Reading
 from scvec.types import Floats, Ints, Progress, Strings, silent
 
 N_GENES = 6
@@ -49,17 +50,6 @@ class Case:
     labels: tuple[str, ...]
     symbols: tuple[str, ...]
     evidence: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How the query is read: as `scvec.query.annotate` was told to."""
-
-    obs: str | Path | None = None
-    layer: str | None = None
-    scale: AskedScale = "auto"
-    gene_key: str | None = None
-    taxon: str | int | None = None
 
 
 def evidence_of(

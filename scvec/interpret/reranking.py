@@ -24,9 +24,10 @@ from scvec.interpret.budget import (
     text_of,
 )
 from scvec.interpret.cases import Cases, cases_of
-from scvec.interpret.evidence import Case, Reading, evidence_of
+from scvec.interpret.evidence import Case, evidence_of
 from scvec.interpret.prompt import Prompt, prompt_hash, prompt_of
 from scvec.opinions import STATUSES, Reranked
+from scvec.reading import Reading
 from scvec.types import Ints, Progress, Strings, silent
 
 MAX_TISSUE_CHARACTERS = 200

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.embed.contributions import Contributions, along_path, fixed
 from scvec.embed.kernel import project
 from scvec.embed.projection import Mask, to_unit
+from scvec.embed.refine.views import unit_rows
 from scvec.errors import MismatchError
 from scvec.files import save_arrays
 from scvec.spec import Recipe
@@ -71,6 +73,29 @@ class Head:
         for start, stop, weight in self.parts:
             mapped[:, start:stop] = to_unit(mapped[:, start:stop])[0] * np.float32(weight)
         return to_unit(mapped)
+
+    def contributions(self, known: sp.csr_matrix[np.float32], measured: Mask, towards: Floats) -> Contributions:
+        """Return integrated gradients from the labels' mean cell to each cell; see `scvec.embed.projection.Embedding`.
+
+        A part's vector is linear in the genes and then scaled to length one, so that only the way of the vector is
+        integrated over. A gene that the cells lack contributes too, where the mean cell has it.
+        """
+        seen = np.sqrt(self.power[measured].sum(dtype=np.float64))
+        amounts = sp.csr_matrix(unit_rows(known) * np.float32(seen))
+        offset = self.mean * measured
+        starts = np.repeat(self.bias[None].astype(np.float64), known.shape[0], axis=0)
+        ends = starts + amounts @ self.weights.astype(np.float64) - offset @ self.weights.astype(np.float64)
+        norm = np.sqrt(sum(weight**2 for *_, weight in self.parts))
+        gradient, baseline = np.zeros(towards.shape), np.zeros(len(towards))
+        for start, stop, weight in self.parts:
+            part = slice(start, stop)
+            asked = towards[:, part] * (weight / norm)
+            gradient[:, part] = along_path(ends[:, part], starts[:, part], asked)
+            baseline += np.einsum("nd,nd->n", fixed(starts[:, part], asked), starts[:, part])
+        empty = np.diff(known.indptr) == 0
+        gradient[empty], baseline[empty] = 0, 0
+        total = np.asarray(np.einsum("nd,nd->n", self.vectors(known, measured)[0], towards, dtype=np.float64))
+        return Contributions(amounts, offset, self.weights, gradient, baseline, total)
 
     def save(self, path: Path) -> None:
         """Write the arrays as safetensors; the recipe goes into the atlas's manifest."""

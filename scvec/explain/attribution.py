@@ -1,0 +1,288 @@
+"""Which genes make a call: what each adds to the similarity with the label called, against the runner-up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scvec.annotation import Annotation
+from scvec.atlas import Atlas
+from scvec.atlas.binding import log_normalised, match_to_atlas, placed
+from scvec.errors import InputError, unknown
+from scvec.explain.labels import label_means, names_in, symbols_of
+from scvec.ingest.cells import open_cells
+from scvec.reading import Reading
+from scvec.types import UNKNOWN, Doubles, Floats, Ints, Progress, Strings, silent
+
+if TYPE_CHECKING:
+    import polars as pl
+    from anndata import AnnData
+
+EMPTY = "empty"
+"""Why nothing is said of a cell that has no expression on the atlas's genes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What genes contribute to the calls of G groups of cells, or of single ones.
+
+    The similarity of a cell with a label is the mean cosine with the label's cells in the atlas. Contributions of all g
+    genes and `baseline` add up to `similarity` - `similarity_against`, to rounding.
+
+    Attributes
+    ----------
+    groups
+        (G,) their names; a single cell's own.
+    n_cells
+        (G,) how many cells each has; those without expression on the atlas's genes are left out.
+    label, against
+        (G,) the label that is explained: that with most of the cells' votes; and the one it is compared with.
+    similarity, similarity_against
+        (G,) mean over the cells.
+    baseline
+        (G,) of the difference, what no gene makes: that of a cell which expresses all genes as the labels' mean does; 0
+        for a recipe without a head.
+    gene_ids, symbols, var_names
+        (g,) the atlas's genes; "" where one has no symbol, or the query does not measure it.
+    contributions
+        (G, g) mean over the cells.
+    excess
+        (G, g) mean over the cells of how much of a gene there is above what it is counted from (for a head, the mean
+        cell; else nothing), in units of the cell's length or sum.
+    """
+
+    groups: Strings
+    n_cells: Ints
+    label: Strings
+    against: Strings
+    similarity: Doubles
+    similarity_against: Doubles
+    baseline: Doubles
+    gene_ids: Ints
+    symbols: Strings
+    var_names: Strings
+    contributions: Floats
+    excess: Floats
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def to_frame(self, n_genes: int = 20) -> pl.DataFrame:
+        """Return the genes that contribute most for and against each call, 2 `n_genes` rows a group at most.
+
+        ``expressed`` is ``"above"`` or ``"below"`` what the gene is counted from: a gene that a cell lacks can speak
+        for its label too.
+        """
+        import polars as pl
+
+        groups, genes = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for i, values in enumerate(self.contributions):
+            order = np.argsort(-values, kind="stable")
+            ends = np.concatenate([order[:n_genes], order[-n_genes:]]) if 2 * n_genes < len(order) else order
+            genes.append(ends[values[ends] != 0])
+            groups.append(np.full(len(genes[-1]), i))
+        group, gene = np.concatenate(groups), np.concatenate(genes)
+        return pl.DataFrame(
+            {
+                "group": self.groups[group].tolist(),
+                "label": self.label[group].tolist(),
+                "against": self.against[group].tolist(),
+                "gene_id": self.gene_ids[gene],
+                "symbol": self.symbols[gene].tolist(),
+                "contribution": self.contributions[group, gene],
+                "expressed": np.where(self.excess[group, gene] > 0, "above", "below").tolist(),
+            },
+            schema_overrides=dict.fromkeys(("group", "label", "against", "symbol", "expressed"), pl.String),
+        )
+
+    def to_adata(self, adata: AnnData, groupby: str = "scvec_label", n_genes: int = 100) -> AnnData:
+        """Return a copy of `adata` with ``uns["scvec_genes"]``, in the form of scanpy's ranked genes.
+
+        ``sc.pl.rank_genes_groups_dotplot(adata, key="scvec_genes")`` and its like show them at once. Genes that speak
+        for a group's label come first, by contribution; those that `adata` does not name are left out.
+
+        Parameters
+        ----------
+        adata
+            The query; not changed.
+        groupby
+            The column of ``obs`` whose groups were explained.
+        n_genes
+            For each group.
+
+        Raises
+        ------
+        InputError
+            If `adata` has no such column, or this one has not the groups that were explained.
+        """
+        if groupby not in adata.obs:
+            raise unknown("column for groupby", groupby, adata.obs.columns.tolist(), "obs")
+        missing = sorted(set(self.groups.tolist()) - set(adata.obs[groupby].astype(str)))
+        if missing:
+            raise InputError(f"obs[{groupby!r}] has no group {missing[0]}", "the groups explained", "name their column")
+        here = np.flatnonzero(np.isin(self.var_names.astype(str), adata.var_names.astype(str)))
+        order = here[np.argsort(-self.contributions[:, here], axis=1, kind="stable")[:, :n_genes]]
+        names = [str(one) for one in self.groups]
+        result = adata.copy()
+        result.uns["scvec_genes"] = {
+            # "logreg" is what tells scanpy that scores come without p-values.
+            "params": {"groupby": groupby, "reference": "rest", "method": "logreg", "use_raw": False, "layer": None},
+            "names": _record({name: self.var_names[one] for name, one in zip(names, order, strict=True)}),
+            "scores": _record({name: self.contributions[i, order[i]] for i, name in enumerate(names)}),
+        }
+        return result
+
+
+def _record(columns: Mapping[str, np.ndarray[Any, Any]]) -> Any:
+    """Return an array with a field for each column."""
+    made = np.empty(len(next(iter(columns.values()))), [(name, one.dtype) for name, one in columns.items()])
+    for name, one in columns.items():
+        made[name] = one
+    return made.view(np.recarray)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Of G groups: which label is compared with which, in which direction that is, and how similar the cells are."""
+
+    label: Ints
+    against: Ints
+    towards: Floats
+    similarity: Doubles
+    similarity_against: Doubles
+
+
+def attributions(
+    calls: Annotation,
+    query: str | Path,
+    atlas: Atlas,
+    *,
+    cells: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    group_key: str | None = None,
+    against: str | None = None,
+    reading: Reading | None = None,
+    progress: Progress = silent,
+) -> Attribution:
+    """Say which genes bring cells nearer to the label they are called than to the runner-up.
+
+    A cell's vector is a linear map of its genes' expression, scaled to length one. Without a head, its similarity with
+    a label is a sum over the genes. With one, the genes that differ from the labels' mean cell are followed along the
+    straight way from it (integrated gradients, Sundararajan et al. 2017, arXiv 1703.01365).
+
+    Memory goes by groups: 24 bytes for each of the atlas's genes and each group.
+
+    Parameters
+    ----------
+    calls
+        The calls for the query.
+    query, reading
+        The file that was annotated, and how it was read, where `scvec.annotate` was told how.
+    atlas
+        The one that it was annotated by.
+    cells
+        Names of single cells, to be explained one by one.
+    groups, group_key
+        What is explained instead: (n,) a group for each cell, "" for none; or a column of the query's ``obs``. Without
+        any of the three, the groups are the labels called, and a cell called `scvec.UNKNOWN` is in none.
+    against
+        The label to compare with; None: that with the second most of the group's votes, or, where all votes are for one
+        label, the most similar other one.
+
+    Raises
+    ------
+    InputError
+        If a cell, a column or a label is not there, the query's cells are not those of `calls`, no cell is left, or the
+        atlas has fewer than two labels.
+    """
+    reading = reading or Reading()
+    if sum((bool(cells), len(groups) > 0, group_key is not None)) > 1:
+        raise InputError("more than one of cells, groups and a group's column", "one of them", "leave the others out")
+    with open_cells(query, reading.obs) as file:
+        if file.obs_names.tolist() != calls.obs_names.tolist():
+            raise InputError(f"{query} has other cells than the calls", "the cells that were annotated", "annotate it")
+        if group_key is not None:
+            groups = file.labels(group_key, "--group").tolist()
+        names, codes = _grouped(calls, cells, groups)
+        asked = _asked(calls, atlas, codes, len(names), against)
+        size = np.bincount(codes[codes >= 0], minlength=len(names))
+        with file.matrix(reading.layer, reading.scale) as matrix:
+            match, _ = match_to_atlas(matrix, atlas, reading.gene_key, reading.taxon)
+            columns, has, share = placed(match, atlas)
+            shape = (len(names), len(has))
+            contributions, excess, baseline = np.zeros(shape), np.zeros(shape), np.zeros(len(names))
+            for first, _, known in log_normalised(matrix, columns, share, atlas, "explaining", progress):
+                group = codes[first : first + known.shape[0]]
+                rows = np.flatnonzero(group >= 0)
+                if len(rows) == 0:
+                    continue
+                group = group[rows]
+                made = atlas.embedding.contributions(known[rows], has, asked.towards[group])
+                contributions += made.of_groups(group, len(names))
+                excess += made.excess_of_groups(group, len(names))
+                np.add.at(baseline, group, made.baseline)
+            var_names = names_in(matrix.var.names(), columns)
+    return Attribution(
+        groups=names,
+        n_cells=size,
+        label=atlas.label_names[asked.label],
+        against=atlas.label_names[asked.against],
+        similarity=asked.similarity,
+        similarity_against=asked.similarity_against,
+        baseline=baseline / size,
+        gene_ids=atlas.embedding.gene_ids,
+        symbols=symbols_of(atlas),
+        var_names=var_names,
+        contributions=np.asarray(contributions / size[:, None], np.float32),
+        excess=np.asarray(excess / size[:, None], np.float32),
+    )
+
+
+def _asked(calls: Annotation, atlas: Atlas, codes: Ints, n_groups: int, against: str | None) -> _Asked:
+    """Return what is compared with what."""
+    means, labels = label_means(atlas), atlas.label_names.tolist()
+    if len(labels) < 2:
+        raise InputError(f"atlas {atlas.name} has one label", "two, to compare them", "an atlas with more labels")
+    if against is not None and against not in labels:
+        raise unknown("label to compare with", against, labels, f"atlas {atlas.name}")
+    cells = np.flatnonzero(codes >= 0)
+    votes, mean = np.zeros((n_groups, len(labels))), np.zeros((n_groups, means.shape[1]))
+    np.add.at(votes, codes[cells], calls.scores[cells])
+    np.add.at(mean, codes[cells], calls.vectors[cells])
+    similarity = mean / np.bincount(codes[cells], minlength=n_groups)[:, None] @ means.T
+    # Votes come first, and where there are none, similarity; a label that has lost its cells comes last.
+    rank = np.lexsort((-np.where(means.any(axis=1), similarity, -np.inf), -votes), axis=1)
+    label, other = rank[:, 0], rank[:, 1]
+    if against is not None:
+        other = np.full(n_groups, labels.index(against))
+        label = np.where(label == other, rank[:, 1], label)
+    each = np.arange(n_groups)
+    return _Asked(label, other, means[label] - means[other], similarity[each, label], similarity[each, other])
+
+
+def _grouped(calls: Annotation, cells: Sequence[str], groups: Sequence[str]) -> tuple[Strings, Ints]:
+    """Return the names of the groups that have cells with expression, and (n,) which a cell is in; -1 for none."""
+    of = np.array(groups if len(groups) else calls.label, dtype=object)
+    if len(of) != len(calls):
+        raise InputError(f"groups of {len(of):,} cells", f"one for each of the {len(calls):,}", "give them all")
+    if cells:
+        place = {name: i for i, name in enumerate(calls.obs_names.tolist())}
+        of = np.full(len(calls), "", dtype=object)
+        for name in cells:
+            if name not in place:
+                raise unknown("cell", name, calls.obs_names.tolist(), "the query")
+            if calls.reason[place[name]] == EMPTY:
+                raise InputError(f"cell {name} has no expression on the atlas's genes", "one with some", "leave it out")
+            of[place[name]] = name
+    none = {""} if cells or len(groups) else {"", UNKNOWN}
+    here = (calls.reason != EMPTY) & ~np.isin(of.astype(str), list(none))
+    if not here.any():
+        seen = "no cell to explain: all are unknown, empty or in no group"
+        raise InputError(seen, "cells with a label", "name cells, or groups of them")
+    names = list(dict.fromkeys(cells)) or sorted(set(of[here].tolist()))
+    code = {name: i for i, name in enumerate(names)}
+    return np.array(names, object), np.array([code[one] if yes else -1 for one, yes in zip(of, here, strict=True)])

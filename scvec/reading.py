@@ -1,0 +1,19 @@
+"""How a file of cells is read: what is asked of a query beside the file itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scvec.ingest.cells import AskedScale
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the query is read: as `scvec.query.annotate` was told to."""
+
+    obs: str | Path | None = None
+    layer: str | None = None
+    scale: AskedScale = "auto"
+    gene_key: str | None = None
+    taxon: str | int | None = None

@@ -34,12 +34,8 @@ def check_target(out: str | Path, query: str | Path, endings: Sequence[str] = SU
     FileError
         If `out` is to be a copy of the query, and that cannot be opened.
     """
-    out = Path(out)
-    if out.suffix not in endings:
-        raise InputError(f"--out {out}", f"a name that ends in {', '.join(endings)}", "name such a file")
-    if out.is_dir():
-        raise InputError(f"--out {out} is a folder", "a file", f"--out {out}/calls{out.suffix}")
-    where = place(query)
+    check_name(out, endings)
+    out, where = Path(out), place(query)
     if isinstance(where, Path) and out.resolve() == where.resolve():
         raise InputError(
             f"--out {out} is the query itself",
@@ -52,6 +48,15 @@ def check_target(out: str | Path, query: str | Path, endings: Sequence[str] = SU
             ".parquet or .csv, which every query can be written to",
             f"--out {out.with_suffix('.parquet')}, or write the query as h5ad first",
         )
+
+
+def check_name(out: str | Path, endings: Sequence[str] = TABLES) -> None:
+    """Raise `InputError` if `out` does not end in one of these, or is a folder."""
+    out = Path(out)
+    if out.suffix not in endings:
+        raise InputError(f"--out {out}", f"a name that ends in {', '.join(endings)}", "name such a file")
+    if out.is_dir():
+        raise InputError(f"--out {out} is a folder", "a file", f"--out {out}/calls{out.suffix}")
 
 
 def write(calls: Annotation, out: str | Path, query: str | Path) -> None:

@@ -40,6 +40,7 @@ LAYERS = (
     "backoff",
     "clusters",
     "reading",
+    "search",
     "query",
     "interpret",
     "explain",

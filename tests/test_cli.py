@@ -61,6 +61,7 @@ VERBS = [
     ("ontology", "match"),
     ("query",),
     ("explain",),
+    ("search",),
     ("evaluate",),
     ("bench",),
 ]

@@ -1,0 +1,174 @@
+"""The verb that finds what is meant: ``search``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
+from scvec.cli.genes import ReleaseOption
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from scvec.atlas import Atlas
+    from scvec.search import Found
+    from scvec.store import Store
+
+N_LABELS, N_GENES, N_CELLS, N_NEAREST = 5, 20, 15, 10
+LONGEST = 60
+GENE_COLUMNS = ("gene_id", "symbol", "name", "score")
+CELL_COLUMNS = ("cell_id", "label", "similarity")
+
+
+@app.command(epilog='Example: scvec search "cytotoxic lymphocytes that release granzyme" --atlas pbmc')
+def search(
+    words: Annotated[str | None, typer.Argument(help="What is looked for, in words.", metavar="WORDS")] = None,
+    *,
+    atlas: Annotated[str | None, typer.Option(help="The reference that is searched.")] = None,
+    genes: Annotated[
+        bool, typer.Option("--genes", help="Genes and not labels: of the atlas, or of --taxon without one.")
+    ] = False,
+    like: Annotated[
+        str | None, typer.Option(help="Cells like this cell of the atlas, in place of words.", metavar="CELL_ID")
+    ] = None,
+    number: Annotated[
+        int | None,
+        typer.Option(
+            "--k", "-n", min=1, help="How many labels (5), genes (20) or cells (15) to show.", show_default=False
+        ),
+    ] = None,
+    exemplars: Annotated[int, typer.Option(min=1, help="Cells to show of each label.")] = 3,
+    where: Annotated[
+        str | None,
+        typer.Option(help="Which cells of the atlas may be found, in SQL: \"tissue = 'pancreas' AND sex != 'male'\"."),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Who reads the words; default: the encoder that the atlas was built with.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="That of the cell for --like, where several datasets have one of its name.")
+    ] = None,
+    taxon: Annotated[str | None, typer.Option(help="Whose genes, for --genes without an atlas.")] = None,
+    release: ReleaseOption = None,
+    out: Annotated[Path | None, typer.Option(help="Where to: a name that ends in .parquet or .csv.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Find labels and cells by words, genes by words, or cells by a cell."""
+    from scvec import output
+    from scvec.atlas import open_atlas
+
+    ui = Ui(json, quiet)
+    given = {"--where": where, "--dataset": dataset, "--encoder": encoder, "--taxon": taxon, "--release": release}
+    _check(words, atlas, like, genes, {name for name, value in given.items() if value is not None})
+    if out is not None:
+        output.check_name(out)
+    opened = open_store(store)
+    reference = None if atlas is None else open_atlas(opened, atlas)
+    frame, values, text = None, None, ""
+    if genes or reference is None:
+        frame = _genes(opened, reference, words or "", number or N_GENES, encoder, taxon, release)
+        text = _shown(frame, GENE_COLUMNS)
+    elif like is not None:
+        from scvec.search import like as like_cell
+
+        frame = like_cell(reference, like, k=number or N_CELLS, where=where, dataset=dataset)
+        text = _shown(frame, _told(frame))
+    else:
+        from scvec.search import words as by_words
+
+        wanted = number or N_LABELS
+        found = by_words(reference, words or "", encoder=encoder, where=where, n_labels=wanted, n_exemplars=exemplars)
+        for note in found.notes:
+            ui.note(note)
+        frame, values, text = found.to_frame(), found.to_dict(), _found_text(found, wanted)
+    if out is not None:
+        output.write_frame(frame, out)
+    ui.result(values or frame.to_dicts(), text + (f"\nwritten to {out}" if out else ""))
+
+
+def _check(words: str | None, atlas: str | None, like: str | None, genes: bool, given: set[str]) -> None:
+    """Raise `InputError` where it is not clear what is to be found, or an option would have no effect."""
+    from scvec.errors import InputError
+
+    example = 'scvec search "lymphocytes that release granzyme" --atlas NAME'
+    if (words is None) == (like is None):
+        seen = "neither words nor --like" if words is None else "words and --like"
+        raise InputError(seen, "one of the two", example)
+    if genes and like is not None:
+        raise InputError("--genes and --like", "words for --genes", f"{example} --genes")
+    if atlas is None and not genes:
+        raise InputError("no --atlas", "the reference to search", f"{example}, or --genes --taxon human")
+    if atlas is None and not {"--taxon", "--encoder"} <= given:
+        raise InputError("--genes without --atlas", "--taxon and --encoder", "--taxon human --encoder minilm")
+    allowed = {"--encoder"} if genes else {"--where", "--dataset"} if like is not None else {"--where", "--encoder"}
+    allowed |= {"--taxon", "--release"} if atlas is None else set()
+    idle = sorted(given - allowed)
+    if idle:
+        what = "--genes" if genes else "--like" if like is not None else "words"
+        raise InputError(
+            f"{', '.join(idle)} with {what}{' and --atlas' if atlas else ''}", "no such option", "leave it out"
+        )
+
+
+def _genes(
+    store: Store,
+    atlas: Atlas | None,
+    words: str,
+    n: int,
+    encoder: str | None,
+    taxon: str | None,
+    release: str | None,
+) -> pl.DataFrame:
+    """Return the genes of an atlas, or else of a release."""
+    from scvec.embed import open_genes
+    from scvec.ingest import open_texts
+    from scvec.search import Reader, reader_of
+    from scvec.search import genes as by_words
+
+    if atlas is not None:
+        return by_words(reader_of(atlas, encoder), words, n)
+    vectors = open_genes(store, open_texts(store, taxon or "", release), encoder=encoder or "")
+    return by_words(Reader(vectors, vectors.gene_ids), words, n)
+
+
+def _told(frame: pl.DataFrame) -> list[str]:
+    """Return the columns of cells that say anything: those which are not the same, or empty, for all of them."""
+    same = {name for name in frame.columns if name not in CELL_COLUMNS and frame[name].n_unique() < 2}
+    return [name for name in frame.columns if name not in same and name != "label_id"]
+
+
+def _shown(frame: pl.DataFrame, columns: Sequence[str]) -> str:
+    """Return a table of some columns."""
+    import polars as pl
+
+    # An id is no number to a reader, and has no thousands.
+    texts = frame.select(columns).with_columns(pl.col("^gene_id$").cast(pl.String))
+    rows = [[_short(one) for one in row] for row in texts.iter_rows()]
+    return table(columns, rows)
+
+
+def _short(value: Any) -> Any:
+    """Return what is shown of a value."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ", ".join(value)
+    return value if not isinstance(value, str) or len(value) <= LONGEST else value[: LONGEST - 3] + "..."
+
+
+def _found_text(found: Found, n_labels: int) -> str:
+    """Return the labels, the genes nearest to the words, and the exemplars."""
+    labels = found.to_frame().head(n_labels)
+    nearest = ", ".join(found.genes["symbol"].to_list()[:N_NEAREST])
+    parts = [
+        _shown(labels, ["label", "n_cells", "score", "genes"]),
+        f"genes nearest to the words: {nearest}",
+        _shown(found.cells, _told(found.cells)),
+    ]
+    return "\n\n".join(parts)

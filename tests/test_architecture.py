@@ -65,6 +65,7 @@ HEAVY = {
     "matplotlib",
     "umap",
     "igraph",
+    "gseapy",
     "numba",
     "llvmlite",
     "openai",

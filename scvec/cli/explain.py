@@ -9,6 +9,7 @@ import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
 from scvec.cli.cells import DeviceOption, Read, spreads
+from scvec.cli.contrast import Contrasting, check_alone, contrasted
 from scvec.cli.query import AtlasOption, QueryArgument
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @app.command(epilog="Example: scvec explain query.h5ad --atlas pancreas --against beta --out genes.csv")
-@spreads(read=Read)
+@spreads(read=Read, contrasting=Contrasting)
 def explain(
     query: QueryArgument,
     atlas: AtlasOption,
@@ -31,13 +32,14 @@ def explain(
     ] = None,
     genes: Annotated[int, typer.Option(min=1, help="Genes for each call, and as many against it.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Where to: a name that ends in .parquet or .csv.")] = None,
+    contrasting: Contrasting,
     read: Read,
     device: DeviceOption = "cpu",
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Say which genes make the calls: what each adds to the similarity with the label, against the runner-up."""
+    """Say which genes make the calls, against the runner-up; with --contrast, what tells two groups of cells apart."""
     from dataclasses import asdict
 
     from scvec import output
@@ -48,6 +50,10 @@ def explain(
     ui = Ui(json, quiet)
     if out is not None:
         output.check_target(out, query, output.TABLES)
+    check_alone(contrasting, cell, against)
+    if contrasting.contrast is not None:
+        contrasted(ui, query, atlas, contrasting, group, genes, out, read.reading(), device, store)
+        return
     reference = open_atlas(open_store(store), atlas, device=ui.device(device))
     reading = read.reading()
     calls = annotate(query, reference, **asdict(reading), progress=ui.progress)

@@ -1,5 +1,24 @@
-"""Why a call is what it is: the genes that make it."""
+"""Why a call is what it is, and how groups of cells differ: the genes that make it."""
 
 from scvec.explain.attribution import Attribution, attributions
+from scvec.explain.contrasts import Contrast, contrast
+from scvec.explain.enriched import Enriched, Enrichment, Pathways
+from scvec.explain.enrichment import pathways
+from scvec.explain.gene_sets import GeneSets, read_gene_sets
+from scvec.explain.similar_texts import TextGroup, TextGroups, text_groups
 
-__all__ = ["Attribution", "attributions"]
+__all__ = [
+    "Attribution",
+    "Contrast",
+    "Enriched",
+    "Enrichment",
+    "GeneSets",
+    "Pathways",
+    "TextGroup",
+    "TextGroups",
+    "attributions",
+    "contrast",
+    "pathways",
+    "read_gene_sets",
+    "text_groups",
+]

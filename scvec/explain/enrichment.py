@@ -1,0 +1,195 @@
+"""Pathways of a contrast: which gene sets its genes are of, by gseapy's tests."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from scvec.atlas import Atlas
+from scvec.errors import InputError, missing
+from scvec.explain.contrasts import By, Contrast, Side, false_discovery
+from scvec.explain.enriched import Enriched, Enrichment, Pathways
+from scvec.explain.gene_sets import GeneSets, MatchedSets, match_sets
+from scvec.types import Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def pathways(
+    contrast: Contrast,
+    atlas: Atlas,
+    gene_sets: Sequence[GeneSets],
+    how: Enrichment | None = None,
+    *,
+    taxon: str | int | None = None,
+    progress: Progress = silent,
+) -> Pathways:
+    """Test which gene sets the genes of a contrast are of, by attribution and by expression, with gseapy.
+
+    Over-representation is the hypergeometric test of the top genes of each side, among all genes that are measured and
+    of the atlas. Rank enrichment is GSEA of pre-ranked genes (Subramanian et al. 2005, 10.1073/pnas.0506580102): genes
+    are permuted and not cells, so that genes expressed together make it optimistic.
+
+    Parameters
+    ----------
+    contrast, atlas
+        The contrast, and the atlas that it was made with.
+    gene_sets
+        Files, each a family of tests by itself.
+    how
+        How they are tested.
+    taxon
+        The species that the sets are of, where it is another than the atlas's.
+
+    Raises
+    ------
+    MissingDependencyError
+        If gseapy is not installed.
+    InputError
+        If no set of a file has so many measured genes as are asked for.
+    GeneMatchError
+        If no gene of a file is known.
+    """
+    how = how or Enrichment()
+    gseapy = require_gseapy()
+    matched = [match_sets(one, atlas, taxon) for one in gene_sets]
+    tested = [_measured(one, contrast, how) for one in matched]
+    rows: list[Enriched] = []
+    with progress("testing gene sets", len(gene_sets)) as advance, _unheard():
+        for one, sets in zip(matched, tested, strict=True):
+            for by in get_args(By):
+                rows += _ranked(gseapy, contrast, one.source.name, sets, by, how)
+                for side in get_args(Side):
+                    rows += _over_represented(gseapy, contrast, one.source.name, sets, by, side, how)
+            advance(1)
+    said = [f"{one}; {len(sets):,} sets tested" for one, sets in zip(matched, tested, strict=True)]
+    about = {"gseapy": gseapy.__version__, "how": asdict(how), "gene_sets": [one.to_dict() for one in gene_sets]}
+    return Pathways(tuple(sorted(rows, key=_place)), tuple(said), about)
+
+
+def require_gseapy() -> ModuleType:
+    """Return the package; raise `MissingDependencyError` if it is not there."""
+    try:
+        return import_module("gseapy")
+    except ImportError:
+        raise missing("gseapy", "pathways", "tests of gene sets") from None
+
+
+def _place(row: Enriched) -> tuple[Any, ...]:
+    return row.test, row.by, row.side, row.fdr, row.p_value, -abs(row.statistic), row.gene_sets, row.set
+
+
+def _measured(matched: MatchedSets, contrast: Contrast, how: Enrichment) -> dict[str, list[str]]:
+    """Return the sets of the right size, as names of measured genes.
+
+    A gene is named by its position: gseapy compares names in capitals in some places and as they are in others, and
+    takes numbers for Entrez ids.
+    """
+    place = {gene: f"G{i}" for i, gene in enumerate(contrast.gene_ids.tolist())}
+    found = {name: sorted(place[gene] for gene in genes if gene in place) for name, genes in matched.genes.items()}
+    sets = {name: genes for name, genes in found.items() if how.min_size <= len(genes) <= how.max_size}
+    if not sets:
+        raise InputError(
+            f"gene sets {matched.source.name}: none has {how.min_size} to {how.max_size} measured genes; the largest "
+            f"has {max(len(genes) for genes in found.values())}",
+            "one at least",
+            "allow other sizes, or name another file",
+        )
+    return sets
+
+
+def _over_represented(
+    gseapy: ModuleType,
+    contrast: Contrast,
+    name: str,
+    sets: Mapping[str, list[str]],
+    by: By,
+    side: Side,
+    how: Enrichment,
+) -> Iterator[Enriched]:
+    top = [f"G{i}" for i in contrast.top(by, side, how.n_top)]
+    if not set(top) & {gene for genes in sets.values() for gene in genes}:
+        return
+    background = [f"G{i}" for i in range(len(contrast))]
+    found: pd.DataFrame = gseapy.enrich(top, dict(sets), background=background, outdir=None, no_plot=True).results
+    # gseapy adjusts over the sets with a gene among these; those without were tested too, and have a p-value of 1.
+    p_values = np.ones(len(sets))
+    p_values[: len(found)] = found["P-value"]
+    fdr = false_discovery(p_values)[: len(found)]
+    rank = {gene: i for i, gene in enumerate(top)}
+    for row, adjusted in zip(found.to_dict("records"), fdr.tolist(), strict=True):
+        genes = sorted(row["Genes"].split(";"), key=rank.__getitem__)
+        yield Enriched(
+            gene_sets=name,
+            set=row["Term"],
+            test="over-representation",
+            by=by,
+            side=contrast.name(side),
+            n_genes=len(sets[row["Term"]]),
+            n_found=len(genes),
+            statistic=float(row["Odds Ratio"]),
+            p_value=float(row["P-value"]),
+            fdr=adjusted,
+            genes=_symbols(contrast, genes),
+        )
+
+
+def _ranked(
+    gseapy: ModuleType, contrast: Contrast, name: str, sets: Mapping[str, list[str]], by: By, how: Enrichment
+) -> Iterator[Enriched]:
+    import pandas as pd
+
+    order = contrast.order(by)
+    ranked = pd.DataFrame({"gene": [f"G{i}" for i in order], "statistic": contrast.statistic(by)[order]})
+    found: pd.DataFrame = gseapy.prerank(
+        ranked,
+        dict(sets),
+        outdir=None,
+        no_plot=True,
+        min_size=how.min_size,
+        max_size=how.max_size,
+        permutation_num=how.permutations,
+        weight=how.weight,
+        seed=how.random_state,
+        threads=how.threads,
+        ascending=None,  # they are in order, ties too
+    ).res2d
+    for row in found.to_dict("records"):
+        genes = [one for one in row["Lead_genes"].split(";") if one]
+        yield Enriched(
+            gene_sets=name,
+            set=row["Term"],
+            test="rank",
+            by=by,
+            side=contrast.name("a" if row["NES"] >= 0 else "b"),
+            n_genes=len(sets[row["Term"]]),
+            n_found=len(genes),
+            statistic=float(row["NES"]),
+            p_value=float(row["NOM p-val"]),
+            fdr=float(row["FDR q-val"]),
+            genes=_symbols(contrast, genes),
+        )
+
+
+def _symbols(contrast: Contrast, genes: list[str]) -> tuple[str, ...]:
+    places = [int(gene[1:]) for gene in genes]
+    return tuple(str(contrast.symbols[i] or contrast.gene_ids[i]) for i in places)
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep what gseapy logs to itself: it writes to standard error, of ties above all, which are in order here."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,183 @@
+"""What the genes of a contrast are about: clustered by their texts' vectors, each cluster with its telling words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from scvec.atlas import Atlas
+from scvec.embed import open_genes
+from scvec.embed.projection import to_unit
+from scvec.errors import InputError
+from scvec.explain.contrasts import By, Contrast
+from scvec.types import Floats, Ints, Progress, Strings, silent
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+N_GROUPS = 8
+
+COMMON = 0.1
+"""Share of all texts above which a word tells nothing, as ``encodes`` or ``type``."""
+
+WORD = r"[a-z][a-z0-9-]*[a-z0-9]"
+
+
+@dataclass(frozen=True, slots=True)
+class TextGroup:
+    """Genes of a contrast with like texts.
+
+    Attributes
+    ----------
+    genes_a, genes_b
+        The symbols of those that speak for A, and for B; the first one first.
+    words
+        The words that tell the group's texts from those of the atlas's other genes, the most telling first.
+    """
+
+    genes_a: tuple[str, ...]
+    genes_b: tuple[str, ...]
+    words: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.genes_a) + len(self.genes_b)
+
+
+@dataclass(frozen=True, slots=True)
+class TextGroups:
+    """Groups of genes by their texts.
+
+    Attributes
+    ----------
+    a, b
+        The groups of cells.
+    encoder
+        Whose vectors of the texts were clustered.
+    silhouette
+        Mean silhouette of the clustering, -1 to 1; near 0 where the texts form no clear groups, as is usual.
+    groups
+        The largest first.
+    """
+
+    a: str
+    b: str
+    encoder: str
+    silhouette: float
+    groups: tuple[TextGroup, ...]
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return one row a group."""
+        strings, number = pl.List(pl.String), pl.Int64
+        schema: dict[str, Any] = {"group": number, "n_a": number, "n_b": number, "words": strings}
+        schema |= {"genes_a": strings, "genes_b": strings}
+        rows = [
+            (i, len(one.genes_a), len(one.genes_b), list(one.words), list(one.genes_a), list(one.genes_b))
+            for i, one in enumerate(self.groups, start=1)
+        ]
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def text_groups(
+    contrast: Contrast,
+    atlas: Atlas,
+    *,
+    by: By = "attribution",
+    n_genes: int = 50,
+    n_groups: int = N_GROUPS,
+    n_words: int = 6,
+    encoder: str | None = None,
+    progress: Progress = silent,
+) -> TextGroups:
+    """Cluster the top genes of both sides by their texts' vectors, and say what tells each cluster's texts.
+
+    Clusters are Ward's (1963, 10.1080/01621459.1963.10500845) on vectors of length one. A word tells by the share of
+    the cluster's texts that have it, times log(texts / texts that have it) over all genes of the atlas; it is to be in
+    two of the cluster's texts, where there are two, and in no more than a tenth of all.
+
+    Parameters
+    ----------
+    contrast, atlas
+        The contrast, and the atlas that it was made with.
+    by
+        What the genes are ordered by.
+    n_genes
+        Of each side.
+    n_groups
+        How many clusters.
+    n_words
+        For each.
+    encoder
+        Whose vectors, of those in the store; None: those that the atlas was made with.
+
+    Raises
+    ------
+    InputError
+        If the atlas was made without texts and no encoder is named, or there are fewer genes than clusters.
+    NotInStoreError
+        If the encoder's vectors of the atlas's texts are not in the store.
+    """
+    name = encoder or (atlas.recipe.encoder if atlas.recipe.reads_text else None)
+    if name is None:
+        raise InputError(
+            f"atlas {atlas.name!r} was made without gene texts", "an encoder of texts", "name one that the store has"
+        )
+    sides = contrast.top(by, "a", n_genes), contrast.top(by, "b", n_genes)
+    revision = atlas.recipe.encoder_revision if name == atlas.recipe.encoder else None
+    vectors = open_genes(atlas.store, atlas.texts, encoder=name, revision=revision, progress=progress)
+    with_vector = np.isin(contrast.gene_ids, vectors.gene_ids)
+    first, second = (side[with_vector[side]] for side in sides)
+    genes = np.concatenate([first, second])
+    if not 1 <= n_groups <= len(genes):
+        raise InputError(f"{n_groups} groups of {len(genes)} genes", "from one to as many as genes", "ask for fewer")
+    found = vectors.of(contrast.gene_ids[genes])
+    codes, silhouette = _clustered(found, n_groups)
+    names = np.array([s or str(i) for s, i in zip(contrast.symbols, contrast.gene_ids, strict=True)], object)
+    words = _words(atlas, contrast.gene_ids[genes], codes, n_words)
+    is_a = np.arange(len(genes)) < len(first)
+    groups = [
+        TextGroup(tuple(names[genes[(codes == i) & is_a]]), tuple(names[genes[(codes == i) & ~is_a]]), words[i])
+        for i in range(len(words))
+    ]
+    return TextGroups(contrast.a, contrast.b, vectors.encoder, silhouette, tuple(sorted(groups, key=len, reverse=True)))
+
+
+def _clustered(vectors: Floats, n_groups: int) -> tuple[Ints, float]:
+    """Return (n,) which cluster each vector is in, and the mean silhouette."""
+    from sklearn.cluster import AgglomerativeClustering
+    from sklearn.metrics import silhouette_score
+
+    units, _ = to_unit(vectors)
+    if n_groups == 1:
+        return np.zeros(len(units), np.int64), 0.0
+    codes = np.asarray(AgglomerativeClustering(n_groups, linkage="ward").fit_predict(units), np.int64)
+    return codes, float(silhouette_score(units, codes)) if n_groups < len(units) else 0.0
+
+
+def _words(atlas: Atlas, gene_ids: Ints, codes: Ints, n_words: int) -> list[tuple[str, ...]]:
+    """Return the telling words of each cluster."""
+    counts, vocabulary, rows = _words_of_texts(atlas)
+    place = {gene: row for row, gene in enumerate(rows.tolist())}
+    texts = np.array([place[gene] for gene in gene_ids.tolist()], np.int64)
+    share = np.asarray(counts.sum(axis=0)).ravel() / counts.shape[0]
+    weight = np.where(share <= COMMON, -np.log(share), 0.0)
+    found = []
+    for i in range(int(codes.max(initial=-1)) + 1):
+        own = counts[texts[codes == i]]
+        n_with = np.asarray(own.sum(axis=0)).ravel()
+        score = np.where(n_with >= min(2, own.shape[0]), n_with / own.shape[0] * weight, 0.0)
+        order = np.lexsort((np.arange(len(score)), -score))[:n_words]
+        found.append(tuple(vocabulary[order[score[order] > 0]].tolist()))
+    return found
+
+
+def _words_of_texts(atlas: Atlas) -> tuple[sp.csr_matrix[np.int64], Strings, Ints]:
+    """Return which words the texts of the atlas's genes have, 0 or 1, the words, and the genes."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    genes = atlas.texts.frame.filter(pl.col("gene_id").is_in(atlas.embedding.gene_ids.tolist()))
+    counter = CountVectorizer(binary=True, stop_words="english", token_pattern=WORD)
+    counts = counter.fit_transform(genes["text"].to_list())
+    return counts, np.asarray(counter.get_feature_names_out(), object), genes["gene_id"].to_numpy()

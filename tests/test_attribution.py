@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from scvec.cli import main
 from scvec.embed.contributions import along_path
 from scvec.embed.projection import Projection
 from scvec.embed.refine import Head
-from scvec.errors import InputError, KeyNotFoundError
+from scvec.errors import InputError, KeyNotFoundError, MismatchError
 from scvec.explain import attributions
 from scvec.spec import Recipe, Refinement
 from tests import toy
@@ -194,6 +195,47 @@ def test_what_is_not_there_is_said(
         attributions(calls, query, atlas, **asked)
 
 
+def test_a_label_is_not_compared_with_itself(atlas: Atlas, calls: sv.Annotation, query: Path) -> None:
+    found = attributions(calls, query, atlas, against="beta")
+    plain = attributions(calls, query, atlas)
+    assert found.label.tolist() == plain.label.tolist()
+    for label, other, usual in zip(found.label, found.against, plain.against, strict=True):
+        assert other == (usual if label == "beta" else "beta")
+
+
+def test_a_stray_vote_makes_no_runner_up(atlas: Atlas, calls: sv.Annotation, query: Path) -> None:
+    plain = attributions(calls, query, atlas)
+    for share, is_other in ((0.001, False), (0.2, True)):
+        scores = calls.scores.copy()
+        for i, name in enumerate(calls.labels):
+            scores[calls.label == name] = np.eye(4)[i] * (1 - share) + np.eye(4)[(i + 1) % 4] * share
+        found = attributions(replace(calls, scores=scores.astype(np.float32)), query, atlas)
+        wanted = [calls.labels[(calls.labels.index(one) + 1) % 4] for one in found.label]
+        assert found.against.tolist() == (wanted if is_other else plain.against.tolist())
+
+
+def test_a_label_without_cells_is_no_runner_up(store: sv.Store, query: Path) -> None:
+    sv.atlas.remove(sv.atlas.open_atlas(store, "toy"), "label = 'ductal'")
+    atlas = sv.atlas.open_atlas(store, "toy")
+    calls = sv.annotate(query, atlas)
+    assert "ductal" not in attributions(calls, query, atlas).against.tolist()
+    with pytest.raises(InputError, match="no label to compare with 'ductal'"):
+        attributions(calls, query, atlas, against="ductal")
+
+
+def test_calls_of_another_version_or_of_other_values_are_refused(
+    store: sv.Store, atlas: Atlas, calls: sv.Annotation, query: Path
+) -> None:
+    sv.atlas.remove(atlas, "batch = 'd0'")
+    with pytest.raises(MismatchError, match="by toy, version"):
+        attributions(calls, query, sv.atlas.open_atlas(store, "toy"))
+    cells = ad.read_h5ad(query)
+    cells = ad.AnnData(cells.X[::-1].copy(), cells.obs, cells.var)
+    cells.write_h5ad(query)
+    with pytest.raises(InputError, match="has other values"):
+        attributions(calls, query, atlas)
+
+
 def test_other_cells_than_those_called_are_refused(atlas: Atlas, calls: sv.Annotation, tmp_path: Path) -> None:
     toy.cells(10, seed=5).write_h5ad(tmp_path / "other.h5ad")
     with pytest.raises(InputError, match="has other cells than the calls"):
@@ -204,6 +246,8 @@ def test_the_frame_names_both_ends_once(atlas: Atlas, calls: sv.Annotation, quer
     found = attributions(calls, query, atlas)
     frame = found.to_frame(2)
     assert frame.group_by("group").len()["len"].to_list() == [4] * len(found)
+    with pytest.raises(InputError, match="n_genes 0"):
+        found.to_frame(0)
     whole = found.to_frame(10_000)
     assert whole.select("group", "gene_id").is_unique().all()
     assert (whole["contribution"] != 0).all()
@@ -254,7 +298,9 @@ def test_the_verb_says_and_writes_the_genes(
         assert symbol in said
     assert main([*verb, "--cell", "s5c3", "--cell", "s5c0", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert list(dict.fromkeys(row["group"] for row in rows)) == ["s5c3", "s5c0"]
+    assert [row["group"] for row in rows] == ["s5c3", "s5c0"]
+    assert all(row["similarity"] > row["similarity_against"] for row in rows)
+    assert all(len(row["genes"]) == 20 for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +308,7 @@ def test_the_verb_says_and_writes_the_genes(
     [
         (["--cell", "nobody"], "no cell 'nobody'"),
         (["--group", "nothing"], "no obs column for --group 'nothing'"),
-        (["--cell", "s5c0", "--group", "group"], "more than one of"),
+        (["--cell", "s5c0", "--group", "group"], "cells and a group's column"),
         (["--against", "nothing"], "no label to compare with 'nothing'"),
         (["--out", "genes.h5ad"], "a name that ends in .parquet, .csv"),
     ],

@@ -39,12 +39,15 @@ def explain(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Say which genes make the calls, against the runner-up; with --contrast, what tells two groups of cells apart."""
+    """Say which genes make the calls, against the runner-up; with --contrast, what tells two groups of cells apart.
+
+    Cells are called as scvec query does it by default.
+    """
     from dataclasses import asdict
 
     from scvec import output
     from scvec.atlas import open_atlas
-    from scvec.explain import attributions
+    from scvec.explain.attributing import attributions, check_asked
     from scvec.query import annotate
 
     ui = Ui(json, quiet)
@@ -56,6 +59,7 @@ def explain(
         return
     reference = open_atlas(open_store(store), atlas, device=ui.device(device))
     reading = read.reading()
+    check_asked(query, reference, cell or (), group, against, reading)
     calls = annotate(query, reference, **asdict(reading), progress=ui.progress)
     for note in calls.notes:
         ui.note(note)
@@ -72,7 +76,7 @@ def explain(
     frame = found.to_frame(genes)
     if out is not None:
         output.write_frame(frame, out)
-    ui.result(frame.to_dicts(), "\n".join(_lines(found, genes)) + (f"\nwritten to {out}" if out else ""))
+    ui.result(found.to_dict(genes), "\n".join(_lines(found, genes)) + (f"\nwritten to {out}" if out else ""))
 
 
 def _lines(found: Attribution, n_genes: int) -> list[str]:

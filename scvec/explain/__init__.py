@@ -1,6 +1,7 @@
 """Why a call is what it is, and how groups of cells differ: the genes that make it."""
 
-from scvec.explain.attribution import Attribution, attributions
+from scvec.explain.attributing import attributions
+from scvec.explain.attribution import Attribution
 from scvec.explain.contrasts import Contrast, contrast
 from scvec.explain.enriched import Enriched, Enrichment, Pathways
 from scvec.explain.enrichment import pathways

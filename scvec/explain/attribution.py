@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scvec.annotation import Annotation
-from scvec.atlas import Atlas
-from scvec.atlas.binding import log_normalised, match_to_atlas, placed
 from scvec.errors import InputError, unknown
-from scvec.explain.labels import label_means, names_in, symbols_of
-from scvec.ingest.cells import open_cells
-from scvec.reading import Reading
-from scvec.types import UNKNOWN, Doubles, Floats, Ints, Progress, Strings, silent
+from scvec.types import Doubles, Floats, Ints, Strings
 
 if TYPE_CHECKING:
     import polars as pl
     from anndata import AnnData
-
-EMPTY = "empty"
-"""Why nothing is said of a cell that has no expression on the atlas's genes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +66,16 @@ class Attribution:
 
         ``expressed`` is ``"above"`` or ``"below"`` what the gene is counted from: a gene that a cell lacks can speak
         for its label too.
+
+        Raises
+        ------
+        InputError
+            If `n_genes` is below 1.
         """
         import polars as pl
 
+        if n_genes < 1:
+            raise InputError(f"n_genes {n_genes}", "at least 1", "give a larger number")
         groups, genes = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for i, values in enumerate(self.contributions):
             order = np.argsort(-values, kind="stable")
@@ -98,6 +95,25 @@ class Attribution:
             },
             schema_overrides=dict.fromkeys(("group", "label", "against", "symbol", "expressed"), pl.String),
         )
+
+    def to_dict(self, n_genes: int = 20) -> list[dict[str, Any]]:
+        """Return each group with the genes of `to_frame`, as JSON types."""
+        import polars as pl
+
+        frame = self.to_frame(n_genes)
+        return [
+            {
+                "group": str(name),
+                "n_cells": int(self.n_cells[i]),
+                "label": str(self.label[i]),
+                "against": str(self.against[i]),
+                "similarity": round(float(self.similarity[i]), 6),
+                "similarity_against": round(float(self.similarity_against[i]), 6),
+                "baseline": round(float(self.baseline[i]), 6),
+                "genes": frame.filter(pl.col("group") == name).drop("group", "label", "against").to_dicts(),
+            }
+            for i, name in enumerate(self.groups.tolist())
+        ]
 
     def to_adata(self, adata: AnnData, groupby: str = "scvec_label", n_genes: int = 100) -> AnnData:
         """Return a copy of `adata` with ``uns["scvec_genes"]``, in the form of scanpy's ranked genes.
@@ -143,146 +159,3 @@ def _record(columns: Mapping[str, np.ndarray[Any, Any]]) -> Any:
     for name, one in columns.items():
         made[name] = one
     return made.view(np.recarray)
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """Of G groups: which label is compared with which, in which direction that is, and how similar the cells are."""
-
-    label: Ints
-    against: Ints
-    towards: Floats
-    similarity: Doubles
-    similarity_against: Doubles
-
-
-def attributions(
-    calls: Annotation,
-    query: str | Path,
-    atlas: Atlas,
-    *,
-    cells: Sequence[str] = (),
-    groups: Sequence[str] = (),
-    group_key: str | None = None,
-    against: str | None = None,
-    reading: Reading | None = None,
-    progress: Progress = silent,
-) -> Attribution:
-    """Say which genes bring cells nearer to the label they are called than to the runner-up.
-
-    A cell's vector is a linear map of its genes' expression, scaled to length one. Without a head, its similarity with
-    a label is a sum over the genes. With one, the genes that differ from the labels' mean cell are followed along the
-    straight way from it (integrated gradients, Sundararajan et al. 2017, arXiv 1703.01365).
-
-    Memory goes by groups: 24 bytes for each of the atlas's genes and each group.
-
-    Parameters
-    ----------
-    calls
-        The calls for the query.
-    query, reading
-        The file that was annotated, and how it was read, where `scvec.annotate` was told how.
-    atlas
-        The one that it was annotated by.
-    cells
-        Names of single cells, to be explained one by one.
-    groups, group_key
-        What is explained instead: (n,) a group for each cell, "" for none; or a column of the query's ``obs``. Without
-        any of the three, the groups are the labels called, and a cell called `scvec.UNKNOWN` is in none.
-    against
-        The label to compare with; None: that with the second most of the group's votes, or, where all votes are for one
-        label, the most similar other one.
-
-    Raises
-    ------
-    InputError
-        If a cell, a column or a label is not there, the query's cells are not those of `calls`, no cell is left, or the
-        atlas has fewer than two labels.
-    """
-    reading = reading or Reading()
-    if sum((bool(cells), len(groups) > 0, group_key is not None)) > 1:
-        raise InputError("more than one of cells, groups and a group's column", "one of them", "leave the others out")
-    with open_cells(query, reading.obs) as file:
-        if file.obs_names.tolist() != calls.obs_names.tolist():
-            raise InputError(f"{query} has other cells than the calls", "the cells that were annotated", "annotate it")
-        if group_key is not None:
-            groups = file.labels(group_key, "--group").tolist()
-        names, codes = _grouped(calls, cells, groups)
-        asked = _asked(calls, atlas, codes, len(names), against)
-        size = np.bincount(codes[codes >= 0], minlength=len(names))
-        with file.matrix(reading.layer, reading.scale) as matrix:
-            match, _ = match_to_atlas(matrix, atlas, reading.gene_key, reading.taxon)
-            columns, has, share = placed(match, atlas)
-            shape = (len(names), len(has))
-            contributions, excess, baseline = np.zeros(shape), np.zeros(shape), np.zeros(len(names))
-            for first, _, known in log_normalised(matrix, columns, share, atlas, "explaining", progress):
-                group = codes[first : first + known.shape[0]]
-                rows = np.flatnonzero(group >= 0)
-                if len(rows) == 0:
-                    continue
-                group = group[rows]
-                made = atlas.embedding.contributions(known[rows], has, asked.towards[group])
-                contributions += made.of_groups(group, len(names))
-                excess += made.excess_of_groups(group, len(names))
-                np.add.at(baseline, group, made.baseline)
-            var_names = names_in(matrix.var.names(), columns)
-    return Attribution(
-        groups=names,
-        n_cells=size,
-        label=atlas.label_names[asked.label],
-        against=atlas.label_names[asked.against],
-        similarity=asked.similarity,
-        similarity_against=asked.similarity_against,
-        baseline=baseline / size,
-        gene_ids=atlas.embedding.gene_ids,
-        symbols=symbols_of(atlas),
-        var_names=var_names,
-        contributions=np.asarray(contributions / size[:, None], np.float32),
-        excess=np.asarray(excess / size[:, None], np.float32),
-    )
-
-
-def _asked(calls: Annotation, atlas: Atlas, codes: Ints, n_groups: int, against: str | None) -> _Asked:
-    """Return what is compared with what."""
-    means, labels = label_means(atlas), atlas.label_names.tolist()
-    if len(labels) < 2:
-        raise InputError(f"atlas {atlas.name} has one label", "two, to compare them", "an atlas with more labels")
-    if against is not None and against not in labels:
-        raise unknown("label to compare with", against, labels, f"atlas {atlas.name}")
-    cells = np.flatnonzero(codes >= 0)
-    votes, mean = np.zeros((n_groups, len(labels))), np.zeros((n_groups, means.shape[1]))
-    np.add.at(votes, codes[cells], calls.scores[cells])
-    np.add.at(mean, codes[cells], calls.vectors[cells])
-    similarity = mean / np.bincount(codes[cells], minlength=n_groups)[:, None] @ means.T
-    # Votes come first, and where there are none, similarity; a label that has lost its cells comes last.
-    rank = np.lexsort((-np.where(means.any(axis=1), similarity, -np.inf), -votes), axis=1)
-    label, other = rank[:, 0], rank[:, 1]
-    if against is not None:
-        other = np.full(n_groups, labels.index(against))
-        label = np.where(label == other, rank[:, 1], label)
-    each = np.arange(n_groups)
-    return _Asked(label, other, means[label] - means[other], similarity[each, label], similarity[each, other])
-
-
-def _grouped(calls: Annotation, cells: Sequence[str], groups: Sequence[str]) -> tuple[Strings, Ints]:
-    """Return the names of the groups that have cells with expression, and (n,) which a cell is in; -1 for none."""
-    of = np.array(groups if len(groups) else calls.label, dtype=object)
-    if len(of) != len(calls):
-        raise InputError(f"groups of {len(of):,} cells", f"one for each of the {len(calls):,}", "give them all")
-    if cells:
-        place = {name: i for i, name in enumerate(calls.obs_names.tolist())}
-        of = np.full(len(calls), "", dtype=object)
-        for name in cells:
-            if name not in place:
-                raise unknown("cell", name, calls.obs_names.tolist(), "the query")
-            if calls.reason[place[name]] == EMPTY:
-                raise InputError(f"cell {name} has no expression on the atlas's genes", "one with some", "leave it out")
-            of[place[name]] = name
-    none = {""} if cells or len(groups) else {"", UNKNOWN}
-    here = (calls.reason != EMPTY) & ~np.isin(of.astype(str), list(none))
-    if not here.any():
-        seen = "no cell to explain: all are unknown, empty or in no group"
-        raise InputError(seen, "cells with a label", "name cells, or groups of them")
-    names = list(dict.fromkeys(cells)) or sorted(set(of[here].tolist()))
-    code = {name: i for i, name in enumerate(names)}
-    return np.array(names, object), np.array([code[one] if yes else -1 for one, yes in zip(of, here, strict=True)])

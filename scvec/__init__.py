@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scvec import atlas, embed, errors, explain, index, ingest, interpret, ontology, search
+    from scvec import atlas, embed, errors, explain, index, ingest, interpret, ontology, overview, search
     from scvec.annotation import Annotation
     from scvec.errors import ScvecError
     from scvec.evaluation import Evaluation, evaluate
@@ -54,6 +54,7 @@ __all__ = [
     "ingest",
     "interpret",
     "ontology",
+    "overview",
     "search",
 ]
 

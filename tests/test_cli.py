@@ -60,6 +60,7 @@ VERBS = [
     ("ontology", "list"),
     ("ontology", "match"),
     ("query",),
+    ("report",),
     ("explain",),
     ("search",),
     ("evaluate",),

@@ -10,6 +10,7 @@ from scvec.cli import interpret as interpret
 from scvec.cli import ontology as ontology
 from scvec.cli import query as query
 from scvec.cli import refine as refine
+from scvec.cli import report as report
 from scvec.cli import search as search
 from scvec.cli import upkeep as upkeep
 from scvec.cli.app import main

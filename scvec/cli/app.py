@@ -24,7 +24,7 @@ INTERRUPTED = 130
 
 ORDER = (
     *("demo", "genes", "ontology", "models", "embed", "atlas", "refine", "interpret"),
-    *("query", "explain", "search", "evaluate", "bench"),
+    *("query", "report", "explain", "search", "evaluate", "bench"),
 )
 
 

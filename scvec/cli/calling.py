@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scvec.cli.app import Ui, open_store
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from scvec.annotation import Annotation
     from scvec.atlas import Atlas
     from scvec.interpret import Readout
+    from scvec.overview import Overview
 
 
 def called(ui: Ui, path: str, atlas_name: str, how: How, reranking: Reranking, store: str) -> Annotation:
@@ -35,6 +40,36 @@ def called(ui: Ui, path: str, atlas_name: str, how: How, reranking: Reranking, s
     for note in calls.notes:
         ui.note(note)
     return calls
+
+
+def reported(
+    ui: Ui,
+    calls: Annotation,
+    path: str,
+    atlas_name: str,
+    how: How,
+    out: Path,
+    store: str,
+    label_key: str | None = None,
+    label_map: Mapping[str, str] | None = None,
+) -> Overview:
+    """Write the report of a query that was called, and return what it says."""
+    from scvec.atlas import open_atlas
+    from scvec.overview import overview
+    from scvec.report.page import write_report
+
+    found = overview(
+        calls,
+        path,
+        open_atlas(open_store(store), atlas_name),
+        label_key=label_key,
+        label_map=label_map,
+        reading=how.reading(),
+        command=shlex.join(["scvec", *sys.argv[1:]]),
+        progress=ui.progress,
+    )
+    write_report(found, out)
+    return found
 
 
 def show_bill(ui: Ui, path: str, atlas_name: str, how: How, reranking: Reranking, store: str) -> None:

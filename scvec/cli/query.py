@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.calling import called, reordered, show_bill
+from scvec.cli.calling import called, reordered, reported, show_bill
 from scvec.cli.cells import CELLS, How, spreads
 from scvec.cli.opinions import Reranking
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 QueryArgument = Annotated[str, typer.Argument(help=f"Cells, which are not changed: {CELLS}.", metavar="QUERY")]
 OUT_HELP = "Where to: a name that ends in .parquet or .csv; or in .h5ad, for a copy of a query that is one."
 AtlasOption = Annotated[str, typer.Option(help="The reference.")]
+LabelMapOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The atlas's label by the query's: a JSON object, or CSV or TSV with the columns query and atlas."
+    ),
+]
 
 
 @app.command(epilog="Example: scvec query query.h5ad --atlas pancreas --out calls.parquet")
@@ -35,20 +41,28 @@ def query(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what --rerank would ask and cost; ask and write nothing.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="A page to look at, beside: a name that ends in .html. See scvec report.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Label cells by their nearest cells in an atlas."""
     from scvec import output
+    from scvec.report.page import check_report
 
     ui = Ui(json, quiet)
     output.check_target(out, query)
+    if report is not None:
+        check_report(report)
     if dry_run:
         show_bill(ui, query, atlas, how, reranking, store)
         return
     calls = called(ui, query, atlas, how, reranking, store)
     output.write(calls, out, query)
+    if report is not None:
+        reported(ui, calls, query, atlas, how, report, store)
     names, counts = _counts(calls)
     values = {
         "out": str(out),
@@ -58,6 +72,7 @@ def query(
     }
     rows = [(name, count, count / len(calls)) for name, count in zip(names, counts, strict=True)]
     said = [table(("label", "cells", "share"), rows), "", *reordered(calls), f"{len(calls):,} cells written to {out}"]
+    said += [] if report is None else [f"look at {report}"]
     ui.result(values, "\n".join(said))
 
 
@@ -68,12 +83,7 @@ def evaluate(
     atlas: AtlasOption,
     label_key: Annotated[str, typer.Option(help="Column of obs with the author's labels.")],
     *,
-    label_map: Annotated[
-        Path | None,
-        typer.Option(
-            help="The atlas's label by the query's: a JSON object, or CSV or TSV with the columns query and atlas."
-        ),
-    ] = None,
+    label_map: LabelMapOption = None,
     by_ontology: Annotated[
         bool,
         typer.Option(

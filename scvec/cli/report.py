@@ -1,0 +1,49 @@
+"""The verb that shows a query on a page: ``report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app
+from scvec.cli.calling import called, reported
+from scvec.cli.cells import How, spreads
+from scvec.cli.opinions import Reranking
+from scvec.cli.query import AtlasOption, LabelMapOption, QueryArgument
+
+
+@app.command(epilog="Example: scvec report query.h5ad --atlas pancreas --out report.html")
+@spreads(how=How, reranking=Reranking)
+def report(
+    query: QueryArgument,
+    atlas: AtlasOption,
+    out: Annotated[Path, typer.Option(help="Where to: a name that ends in .html.")],
+    *,
+    label_key: Annotated[
+        str | None, typer.Option(help="Column of obs with the author's labels, to be compared with.")
+    ] = None,
+    label_map: LabelMapOption = None,
+    how: How,
+    reranking: Reranking,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Label cells and show them on one page: what they are, which calls to doubt, why, and by which genes."""
+    from scvec.report.files import read_label_map
+    from scvec.report.page import check_report
+    from scvec.truth import given_labels
+
+    ui = Ui(json, quiet)
+    # What is wrong with these is found before any work is done.
+    check_report(out)
+    mapping = read_label_map(label_map) if label_map else {}
+    if label_key is not None:
+        given_labels(query, label_key, obs=how.obs)
+    calls = called(ui, query, atlas, how, reranking, store)
+    found = reported(ui, calls, query, atlas, how, out, store, label_key, mapping)
+    doubts = found.doubts.to_frame()
+    values = {"out": str(out), "n_cells": len(calls), "doubts": doubts.to_dicts(), **calls.provenance}
+    ui.result(values, f"{len(calls):,} cells, {int(doubts['n_cells'].sum()):,} to be doubted: look at {out}")

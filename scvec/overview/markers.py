@@ -1,0 +1,85 @@
+"""How much groups of cells express of some genes, and how many of their cells do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from scvec.atlas import Atlas
+from scvec.atlas.binding import log_normalised, match_to_atlas, placed
+from scvec.ingest.cells import open_cells
+from scvec.reading import Reading
+from scvec.types import Floats, Ints, Progress, Strings, silent
+
+
+@dataclass(frozen=True, slots=True)
+class Markers:
+    """Expression of m genes in G groups.
+
+    Attributes
+    ----------
+    groups
+        (G,) their names.
+    gene_ids, symbols
+        (m,) the genes.
+    mean
+        (G, m) mean of log1p of the counts scaled to the recipe's total.
+    share
+        (G, m) share of the cells that express it, 0 to 1.
+    """
+
+    groups: Strings
+    gene_ids: Ints
+    symbols: Strings
+    mean: Floats
+    share: Floats
+
+
+def markers(
+    query: str | Path,
+    atlas: Atlas,
+    groups: Strings,
+    gene_ids: Ints,
+    symbols: Strings,
+    *,
+    reading: Reading | None = None,
+    progress: Progress = silent,
+) -> Markers:
+    """Return how the groups of a query's cells express some of the atlas's genes.
+
+    Parameters
+    ----------
+    query, reading
+        A file of cells, and how it is read.
+    atlas
+        Its genes are counted, as its recipe scales them.
+    groups
+        (n,) the group of each cell; "" for none.
+    gene_ids, symbols
+        (m,) the genes, and how they are called.
+    """
+    reading = reading or Reading()
+    names = np.array(sorted(set(groups.tolist()) - {""}), dtype=object)
+    code = {name: i for i, name in enumerate(names.tolist())}
+    codes = np.array([code.get(one, -1) for one in groups.tolist()], np.int64)
+    order = np.argsort(atlas.embedding.gene_ids)
+    at = order[np.searchsorted(atlas.embedding.gene_ids, gene_ids, sorter=order)]
+    mean, share = np.zeros((len(names), len(at))), np.zeros((len(names), len(at)))
+    with open_cells(query, reading.obs) as file, file.matrix(reading.layer, reading.scale) as matrix:
+        match, _ = match_to_atlas(matrix, atlas, reading.gene_key, reading.taxon)
+        columns, _, part = placed(match, atlas)
+        for first, _, known in log_normalised(matrix, columns, part, atlas, "markers", progress):
+            group = codes[first : first + known.shape[0]]
+            here = np.flatnonzero(group >= 0)
+            member = sp.csr_matrix(
+                (np.ones(len(here), np.float32), (group[here], here)), shape=(len(names), known.shape[0])
+            )
+            values = known[:, at]
+            mean += (member @ values).todense()
+            values.data = np.sign(values.data)
+            share += (member @ values).todense()
+    size = np.bincount(codes[codes >= 0], minlength=len(names))[:, None]
+    return Markers(names, gene_ids, symbols, np.asarray(mean / size, np.float32), np.asarray(share / size, np.float32))

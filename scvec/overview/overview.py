@@ -1,0 +1,143 @@
+"""All that a report says of a query, as values: nothing is drawn here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scvec.annotation import Annotation
+from scvec.atlas import Atlas
+from scvec.errors import InputError
+from scvec.evaluation import Evaluation, evaluate
+from scvec.explain import Attribution, attributions
+from scvec.overview.cell_map import CellMap, cell_map, require_umap
+from scvec.overview.doubts import Doubts, doubts
+from scvec.overview.markers import Markers, markers
+from scvec.query import USUAL_ERROR
+from scvec.reading import Reading
+from scvec.truth import given_labels
+from scvec.types import Progress, Strings, silent
+
+N_MARKERS = 3
+"""Genes of each label in the table of markers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What a report says. Get one from `overview`.
+
+    Attributes
+    ----------
+    name
+        The query's.
+    calls
+        The calls.
+    cell_map
+        Where its cells and the reference's lie in a plane.
+    doubts
+        Which calls to doubt, and why.
+    genes
+        For each label that is nearest to some cell: the genes that make the calls.
+    doubted_genes
+        For each group of doubts: the genes for and against; None where nothing is doubted.
+    markers
+        How the labels' cells express the genes that speak most for them.
+    truth, evaluation
+        (n,) an author's labels, and how the calls compare with them; None where there are none.
+    command
+        What makes the same again on the command line; "" where that is not known.
+    """
+
+    name: str
+    calls: Annotation
+    cell_map: CellMap
+    doubts: Doubts
+    genes: Attribution
+    doubted_genes: Attribution | None
+    markers: Markers
+    truth: Strings | None = None
+    evaluation: Evaluation | None = None
+    command: str = ""
+
+
+def overview(
+    calls: Annotation,
+    query: str | Path,
+    atlas: Atlas,
+    *,
+    label_key: str | None = None,
+    label_map: Mapping[str, str] | None = None,
+    error: float | None = None,
+    reading: Reading | None = None,
+    random_state: int = 0,
+    command: str = "",
+    progress: Progress = silent,
+) -> Overview:
+    """Look at a query from all sides: a map, what is to be doubted, the genes behind the calls.
+
+    Parameters
+    ----------
+    calls
+        The calls for the query.
+    query, reading
+        The file that was annotated, and how it was read, where `scvec.annotate` was told how.
+    atlas
+        The one that it was annotated by.
+    label_key, label_map
+        A column of the query's ``obs`` with an author's labels, and the atlas's label by the author's.
+    error
+        The share of wrong calls above which calls are doubted; None: what was asked of the query, or 0.05.
+    random_state
+        Of the map.
+    command
+        What made it, to be shown.
+
+    Raises
+    ------
+    MissingDependencyError
+        If umap-learn is not installed.
+    InputError
+        If no cell has expression on the atlas's genes, or a column is not there.
+    """
+    require_umap()
+    reading = reading or Reading()
+    asked = calls.provenance.get("max_error")
+    error = error or asked or USUAL_ERROR
+    truth = evaluation = None
+    if label_key is not None:
+        truth = given_labels(query, label_key, obs=reading.obs)
+        evaluation = evaluate(calls, query, label_key=label_key, label_map=label_map or {}, obs=reading.obs)
+    here = calls.reason != "empty"
+    if not here.any():
+        raise InputError("no cell has expression on the atlas's genes", "some that have", "look at the genes' names")
+    found = doubts(calls, atlas, error)
+    by_label = np.where(here, calls.nearest, "").astype(object)
+    genes = attributions(calls, query, atlas, groups=by_label.tolist(), reading=reading, progress=progress)
+    doubted = None
+    if found.groups:
+        doubted = attributions(calls, query, atlas, groups=found.group.tolist(), reading=reading, progress=progress)
+    chosen = _telling(genes)
+    ids, symbols = genes.gene_ids[chosen], genes.symbols[chosen]
+    return Overview(
+        Path(str(query)).name,
+        calls,
+        cell_map(calls, atlas, random_state=random_state),
+        found,
+        genes,
+        doubted,
+        markers(query, atlas, by_label, ids, symbols, reading=reading, progress=progress),
+        truth,
+        evaluation,
+        command,
+    )
+
+
+def _telling(genes: Attribution) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return positions of the genes that speak most for each label by being there, each once."""
+    speaking = np.where(genes.excess > 0, genes.contributions, -np.inf)
+    order = np.argsort(-speaking, axis=1, kind="stable")[:, :N_MARKERS]
+    kept = [gene for group, row in enumerate(order.tolist()) for gene in row if speaking[group, gene] > 0]
+    return np.array(list(dict.fromkeys(kept)), np.int64)

@@ -1,0 +1,69 @@
+"""The interactive map of an overview's cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scvec.overview import Overview
+from scvec.report.figures import FAINT, GREY, by_size, plain, styled
+from scvec.report.plots import COLOURS
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+SHAPES = ("circle", "diamond", "square", "cross", "triangle-up", "x", "star", "pentagon")
+"""After all colours are used, the next shape: no palette has twenty colours that colour-blind eyes tell apart."""
+
+MAX_POINT, MIN_POINT = 7.0, 2.5
+"""Sizes of points, in pixels, of few cells and of very many."""
+
+
+def cell_map(overview: Overview) -> go.Figure:
+    """Return the map: reference cells in grey, the query's in the colour and shape of their label, ringed if doubted.
+
+    Of each point, ``customdata`` has confidence, share of the votes, distance, novelty and its place in the query.
+    """
+    import plotly.graph_objects as go
+
+    calls, places = overview.calls, overview.cell_map
+    size = float(np.clip(900 / np.sqrt(max(1, len(calls))), MIN_POINT, MAX_POINT))
+    figure = go.Figure()
+    figure.add_scattergl(
+        x=places.reference[:, 0],
+        y=places.reference[:, 1],
+        text=places.labels.tolist(),
+        mode="markers",
+        marker={"size": size * 0.8, "color": FAINT},
+        name="reference",
+        hovertemplate="reference: %{text}<extra></extra>",
+    )
+    details = np.stack([calls.confidence, calls.score, calls.distance, calls.novelty, np.arange(len(calls))], axis=1)
+    doubted = overview.doubts.group != ""
+    for i, label in enumerate(by_size(overview)):
+        cells = np.flatnonzero((calls.nearest == label) & (calls.reason != "empty"))
+        figure.add_scattergl(
+            x=places.query[cells, 0],
+            y=places.query[cells, 1],
+            customdata=details[cells].astype(np.float32),
+            text=calls.obs_names[cells].tolist(),
+            mode="markers",
+            marker={"size": size, **_look(i), "line": {"width": np.where(doubted[cells], 1.5, 0), "color": GREY}},
+            name=label,
+            hovertemplate="%{text}<br>nearest to <b>" + plain(label) + "</b>, confidence %{customdata[0]:.2f}"
+            "<extra></extra>",
+        )
+        x, y = np.median(places.query[cells], axis=0)
+        figure.add_annotation(x=float(x), y=float(y), text=plain(label), showarrow=False, font={"shadow": "auto"})
+    figure.update_layout(dragmode="pan", height=620)
+    styled(figure)
+    figure.update_layout(legend={"itemsizing": "constant", "y": -0.02, "yanchor": "top"})
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
+
+
+def _look(i: int) -> dict[str, Any]:
+    """Return the colour and shape of the i-th label."""
+    return {"color": COLOURS[i % len(COLOURS)], "symbol": SHAPES[i // len(COLOURS) % len(SHAPES)]}

@@ -1,0 +1,167 @@
+"""The page: figures, words and data into one template."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import scvec
+from scvec.errors import InputError
+from scvec.files import placing
+from scvec.overview import Overview
+from scvec.report import figures
+from scvec.report.files import summary
+from scvec.report.map_figure import cell_map
+from scvec.report.page import words
+
+N_ODD = 5
+"""Odd genes of a cell that its card names."""
+
+
+def check_report(out: str | Path) -> None:
+    """Raise if a report cannot be written to `out`; asked before any work is done.
+
+    Raises
+    ------
+    InputError
+        If it is a folder, or does not end in ``.html``.
+    MissingDependencyError
+        If plotly or jinja2 is not installed.
+    """
+    out = Path(out)
+    if out.suffix not in (".html", ".htm"):
+        raise InputError(f"report {out}", "a name that ends in .html", "name such a file")
+    if out.is_dir():
+        raise InputError(f"report {out} is a folder", "a file", f"name {out}/report.html")
+    figures.require()
+
+
+def write_report(overview: Overview, out: str | Path) -> None:
+    """Write a report as one HTML file, whole or not at all, that needs no network to be read.
+
+    Raises
+    ------
+    InputError
+        If `out` is a folder, or does not end in ``.html``.
+    MissingDependencyError
+        If plotly or jinja2 is not installed.
+    """
+    check_report(out)
+    text = render(overview)
+    with placing(Path(out)) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def render(overview: Overview) -> str:
+    """Return the page."""
+    from jinja2 import Environment
+    from plotly.offline import get_plotlyjs
+
+    folder = files("scvec.report.page")
+    part = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html.j2", "page.css", "page.js")}
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(part["page.html.j2"])
+    drawn = _figures(overview)
+    evaluation, doubts = overview.evaluation, overview.doubts
+    return template.render(
+        version=scvec.__version__,
+        style=part["page.css"],
+        script=part["page.js"],
+        plotly=get_plotlyjs(),
+        name=overview.name,
+        command=overview.command,
+        lead=words.lead(overview),
+        tiles=words.tiles(overview),
+        sections=words.sections(overview),
+        doubts_lead=words.doubts_lead(doubts),
+        doubts=[words.doubt(overview, one) for one in doubts.groups],
+        thin=words.thin(doubts),
+        map_note=words.map_note(overview),
+        labels=words.label_rows(overview),
+        gene_figures=[(f"label {name}", words.gene_title(overview, i)) for i, name in enumerate(overview.genes.groups)],
+        truth=[] if evaluation is None else [*summary(evaluation).split("\n"), *evaluation.notes],
+        coverage=words.coverage(overview),
+        provenance=words.provenance(overview),
+        notes=overview.calls.notes,
+        figures=_in_script("{" + ",".join(f"{json.dumps(key)}:{one}" for key, one in drawn.items()) + "}"),
+        query=_in_script(json.dumps(_cells(overview))),
+    )
+
+
+def _figures(overview: Overview) -> dict[str, str]:
+    """Return each figure's JSON by its name on the page."""
+    made: dict[str, Any] = {
+        "map": cell_map(overview),
+        "composition": figures.composition(overview),
+        "confidences": figures.confidences(overview),
+        "by confidence": figures.spread(overview, overview.calls.confidence, "confidence"),
+        "by distance": figures.spread(overview, overview.calls.distance, "distance to the nearest reference cell"),
+        "dots": figures.dots(overview.markers),
+        "coverage": figures.coverage(overview),
+    }
+    made |= {f"label {one}": figures.genes(overview.genes, one) for one in overview.genes.groups}
+    if overview.doubted_genes is not None:
+        names = overview.doubted_genes.groups
+        made |= {f"doubt {one}": figures.genes(overview.doubted_genes, one, 8, 6) for one in names}
+    if overview.evaluation is not None:
+        made["confusion"] = figures.confusion(overview.evaluation)
+    return {name: one.to_json() for name, one in made.items()}
+
+
+def _cells(overview: Overview) -> dict[str, Any]:
+    """Return what a cell's card says beyond the map's figure: codes into lists of words, in the order of the query."""
+    calls = overview.calls
+    groups = ["", *(one.name for one in overview.doubts.groups)]
+    genes, odd = _coded([one.split(", ")[:N_ODD] for one in calls.odd_genes.tolist()])
+    labels = ["", *calls.labels]
+    made: dict[str, Any] = {
+        "groups": groups,
+        "group": _base64(_places(overview.doubts.group.tolist(), groups)),
+        "labels": labels,
+        "second": _base64(_runner_up(calls.scores, _places(calls.nearest.tolist(), labels))),
+        "genes": genes,
+        "n_odd": N_ODD,
+        "odd": _base64(odd),
+    }
+    if overview.truth is not None:
+        names, codes = np.unique(overview.truth.astype(str), return_inverse=True)
+        made |= {"truth_names": names.tolist(), "truth": codes.tolist()}
+    return made
+
+
+def _runner_up(scores: NDArray[np.float32], nearest: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (n,) 1 + the label with most votes but the nearest, itself given so; 0 where no other has any."""
+    others = scores.copy()
+    own = np.flatnonzero(nearest > 0)
+    others[own, nearest[own] - 1] = 0
+    return np.where(others.max(axis=1) > 0, others.argmax(axis=1) + 1, 0)
+
+
+def _coded(lists: list[list[str]]) -> tuple[list[str], NDArray[np.int64]]:
+    """Return all words, "" first, and (n, N_ODD) which of them each list has."""
+    place = {"": 0}
+    codes = np.zeros((len(lists), N_ODD), np.int64)
+    for i, row in enumerate(lists):
+        for j, word in enumerate(row):
+            codes[i, j] = place.setdefault(word, len(place))
+    return list(place), codes
+
+
+def _places(values: list[str], among: list[str]) -> NDArray[np.int64]:
+    """Return where each value stands in a list; 0 for one that is not there."""
+    place = {one: i for i, one in enumerate(among)}
+    return np.array([place.get(one, 0) for one in values], np.int64)
+
+
+def _base64(codes: NDArray[np.int64]) -> str:
+    return b64encode(codes.astype("<u2").tobytes()).decode("ascii")
+
+
+def _in_script(text: str) -> str:
+    """Return JSON that ends no script element, whatever names are in it."""
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

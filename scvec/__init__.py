@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from scvec.types import UNKNOWN, Coverage, Neighbors
     from scvec.voting import Voting
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 
 __all__ = [
     "RECIPES",

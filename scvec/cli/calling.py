@@ -42,6 +42,15 @@ def called(ui: Ui, path: str, atlas_name: str, how: How, reranking: Reranking, s
     return calls
 
 
+def check_reported(out: Path) -> None:
+    """Raise if a query could not be reported to `out`: asked before it is called."""
+    from scvec.overview.cell_map import require_umap
+    from scvec.report.page import check_report
+
+    check_report(out)
+    require_umap()
+
+
 def reported(
     ui: Ui,
     calls: Annotation,

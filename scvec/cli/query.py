@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.calling import called, reordered, reported, show_bill
+from scvec.cli.calling import called, check_reported, reordered, reported, show_bill
 from scvec.cli.cells import CELLS, How, spreads
 from scvec.cli.opinions import Reranking
 
@@ -50,12 +50,11 @@ def query(
 ) -> None:
     """Label cells by their nearest cells in an atlas."""
     from scvec import output
-    from scvec.report.page import check_report
 
     ui = Ui(json, quiet)
     output.check_target(out, query)
     if report is not None:
-        check_report(report)
+        check_reported(report)
     if dry_run:
         show_bill(ui, query, atlas, how, reranking, store)
         return

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app
-from scvec.cli.calling import called, reported
+from scvec.cli.calling import called, check_reported, reported
 from scvec.cli.cells import How, spreads
 from scvec.cli.opinions import Reranking
 from scvec.cli.query import AtlasOption, LabelMapOption, QueryArgument
+from scvec.errors import InputError
 
 
 @app.command(epilog="Example: scvec report query.h5ad --atlas pancreas --out report.html")
@@ -33,12 +34,13 @@ def report(
 ) -> None:
     """Label cells and show them on one page: what they are, which calls to doubt, why, and by which genes."""
     from scvec.report.files import read_label_map
-    from scvec.report.page import check_report
     from scvec.truth import given_labels
 
     ui = Ui(json, quiet)
     # What is wrong with these is found before any work is done.
-    check_report(out)
+    check_reported(out)
+    if label_map is not None and label_key is None:
+        raise InputError(f"--label-map {label_map}", "--label-key with it", "add it, or leave both out")
     mapping = read_label_map(label_map) if label_map else {}
     if label_key is not None:
         given_labels(query, label_key, obs=how.obs)

@@ -94,7 +94,8 @@ def cell_map(calls: Annotation, atlas: Atlas, *, random_state: int = 0) -> CellM
     fitted, others = np.sort(shuffled[:FITTED]), np.sort(shuffled[FITTED:])
     vectors = np.concatenate([np.asarray(atlas.vectors(rows), np.float32), calls.vectors[fitted]])
     if len(fitted) == 0 or len(vectors) < 4:
-        raise InputError(f"{len(vectors):,} cells with expression", "four or more, for a map", "leave the map out")
+        seen = f"{len(fitted):,} cells of the query with expression, and {len(rows):,} of the reference"
+        raise InputError(seen, "one of the query, and four in all, for a map", "leave the map out")
     places = _fit(vectors, random_state)
     query = np.full((len(calls), 2), np.nan, np.float32)
     query[fitted] = places[len(rows) :]

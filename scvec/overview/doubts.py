@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -70,9 +70,10 @@ class Doubts:
             }
             for one in self.groups
         ]
-        floats, strings = ("share_of_label", "confidence", "votes", "votes_against"), ("label", "reason", "against")
-        types = dict.fromkeys(floats, pl.Float64) | dict.fromkeys((*strings, "odd_genes"), pl.String)
-        return pl.DataFrame(rows, schema_overrides=types) if rows else pl.DataFrame(schema=types)
+        types = {"label": pl.String, "reason": pl.String, "n_cells": pl.Int64}
+        types |= dict.fromkeys(("share_of_label", "confidence", "votes"), pl.Float64)
+        types |= {"against": pl.String, "votes_against": pl.Float64, "odd_genes": pl.String}
+        return pl.DataFrame(rows, schema=types)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +162,10 @@ def doubts(calls: Annotation, atlas: Atlas, error: float) -> Doubts:
     """
     if not 0 < error < 1:
         raise InputError(f"error = {error!r}", "a share between 0 and 1, as 0.05", "give another")
-    judged = calls if atlas.calibration is None else reject(calls, atlas, error)
-    reason = judged.reason
+    # What another error has rejected is judged anew.
+    empty = calls.reason == "empty"
+    fresh = replace(calls, reason=np.where(empty, "empty", "").astype(object), rejected=empty)
+    reason = fresh.reason if atlas.calibration is None else reject(fresh, atlas, error).reason
     doubted = (reason == "far") | (reason == "unsure")
     pairs = zip(calls.nearest.tolist(), reason.tolist(), doubted.tolist(), strict=True)
     group = np.array([f"{label}, {why}" if yes else "" for label, why, yes in pairs], dtype=object)

@@ -105,7 +105,7 @@ def overview(
     require_umap()
     reading = reading or Reading()
     asked = calls.provenance.get("max_error")
-    error = error or asked or USUAL_ERROR
+    error = error if error is not None else asked or USUAL_ERROR
     truth = evaluation = None
     if label_key is not None:
         truth = given_labels(query, label_key, obs=reading.obs)

@@ -5,6 +5,7 @@ Backgrounds are clear and lines grey, so that they stand on light and on dark.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +46,14 @@ def composition(overview: Overview) -> go.Figure:
         if any(counts) or not reason:
             figure.add_bar(
                 x=counts,
-                y=names,
+                y=shown(names),
                 orientation="h",
                 name=name,
                 marker={"color": colour},
                 hovertemplate="%{y}: %{x:,} " + name + "<extra></extra>",
             )
-    figure.update_layout(barmode="stack", xaxis={"title": "cells"}, height=110 + ROW * len(names))
+    axes = {"xaxis": {"title": "cells"}, "yaxis": {"type": "category"}}
+    figure.update_layout(barmode="stack", height=110 + ROW * len(names), **axes)
     return styled(figure)
 
 
@@ -63,7 +65,7 @@ def spread(overview: Overview, values: Floats, title: str) -> go.Figure:
     low, q1, median, q3, high = np.array([_quantiles(values[overview.calls.nearest == one]) for one in names]).T
     figure = go.Figure()
     figure.add_box(
-        y=names,
+        y=shown(names),
         lowerfence=low,
         q1=q1,
         median=median,
@@ -74,7 +76,8 @@ def spread(overview: Overview, values: Floats, title: str) -> go.Figure:
         fillcolor="rgba(0,114,178,0.25)",
         showlegend=False,
     )
-    figure.update_layout(height=110 + ROW * len(names), xaxis={"title": title, "rangemode": "tozero"})
+    axes = {"xaxis": {"title": title, "rangemode": "tozero"}, "yaxis": {"type": "category"}}
+    figure.update_layout(height=110 + ROW * len(names), **axes)
     return styled(figure)
 
 
@@ -115,7 +118,7 @@ def genes(found: Attribution, group: str, n_for: int = 12, n_against: int = 6) -
     chosen = [i for i in order[:n_for].tolist() if values[i] > 0]
     chosen += [i for i in order[-n_against:].tolist() if values[i] < 0]
     lacking = found.excess[row, chosen] <= 0
-    names = [str(found.symbols[i] or found.gene_ids[i]) for i in chosen]
+    names = shown(found.symbols[i] or found.gene_ids[i] for i in chosen)
     figure = go.Figure()
     figure.add_bar(
         x=values[chosen],
@@ -147,8 +150,8 @@ def dots(markers: Markers) -> go.Figure:
     share = markers.share.ravel()
     figure = go.Figure()
     figure.add_scatter(
-        x=markers.symbols[gene].tolist(),
-        y=markers.groups[group].tolist(),
+        x=shown(markers.symbols[gene]),
+        y=shown(markers.groups[group]),
         mode="markers",
         marker={
             "size": 2 + 14 * np.sqrt(share),
@@ -180,8 +183,8 @@ def confusion(evaluation: Evaluation) -> go.Figure:
     figure = go.Figure()
     figure.add_heatmap(
         z=shares,
-        x=list(evaluation.called),
-        y=[f"{one} ({n:,})" for one, n in zip(evaluation.classes, evaluation.support.tolist(), strict=True)],
+        x=shown(evaluation.called),
+        y=[f"{one} ({n:,})" for one, n in zip(shown(evaluation.classes), evaluation.support.tolist(), strict=True)],
         text=texts,
         texttemplate="%{text}",
         colorscale="Blues",
@@ -234,6 +237,11 @@ def _quantiles(values: Floats) -> Any:
 def plain(text: str) -> str:
     """Return text that plotly does not read as HTML."""
     return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def shown(names: Iterable[object]) -> list[str]:
+    """Return names as figures show them: as they are."""
+    return [plain(str(one)) for one in names]
 
 
 def styled(figure: go.Figure) -> go.Figure:

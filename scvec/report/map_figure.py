@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scvec.overview import Overview
-from scvec.report.figures import FAINT, GREY, by_size, plain, styled
+from scvec.report.figures import FAINT, GREY, by_size, plain, shown, styled
 from scvec.report.plots import COLOURS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def cell_map(overview: Overview) -> go.Figure:
     figure.add_scattergl(
         x=places.reference[:, 0],
         y=places.reference[:, 1],
-        text=places.labels.tolist(),
+        text=shown(places.labels),
         mode="markers",
         marker={"size": size * 0.8, "color": FAINT},
         name="reference",
@@ -47,12 +47,12 @@ def cell_map(overview: Overview) -> go.Figure:
             x=places.query[cells, 0],
             y=places.query[cells, 1],
             customdata=details[cells].astype(np.float32),
-            text=calls.obs_names[cells].tolist(),
+            text=shown(calls.obs_names[cells]),
             mode="markers",
             marker={"size": size, **_look(i), "line": {"width": np.where(doubted[cells], 1.5, 0), "color": GREY}},
-            name=label,
-            hovertemplate="%{text}<br>nearest to <b>" + plain(label) + "</b>, confidence %{customdata[0]:.2f}"
-            "<extra></extra>",
+            name=plain(label),
+            hovertemplate="%{text}<br>nearest to <b>%{fullData.name}</b>, "
+            "confidence %{customdata[0]:.2f}<extra></extra>",
         )
         x, y = np.median(places.query[cells], axis=0)
         figure.add_annotation(x=float(x), y=float(y), text=plain(label), showarrow=False, font={"shadow": "auto"})

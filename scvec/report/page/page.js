@@ -32,6 +32,8 @@
   };
   const draw = (place, name) => {
     drawn.set(place, name);
+    // Plotly forgets a layout's height when a window's size changes, but not that of the element.
+    place.style.height = `${figures[name].layout.height}px`;
     return Plotly.react(place, figures[name].data, put(figures[name].layout), place.id === "cells" ? config : still);
   };
   const setTheme = (name) => {
@@ -70,12 +72,15 @@
   const details = (trace) => cells._fullData[trace].customdata;
   const number = (value, digits = 2) => (Number.isFinite(value) ? value.toFixed(digits) : "none");
 
+  // Figures have names as HTML.
+  const named = (text) => text.replaceAll("&lt;", "<").replaceAll("&amp;", "&");
+
   const tell = (point) => {
     if (!point.customdata) return;
     const [confidence, votes, distance, novelty, at] = point.customdata;
     const genes = Array.from(odd.subarray(at * query.n_odd, (at + 1) * query.n_odd)).map((one) => query.genes[one]).filter(Boolean);
     const rows = [
-      ["nearest", cells.data[point.curveNumber].name], ["confidence", number(confidence)], ["votes", number(votes)],
+      ["nearest", named(cells.data[point.curveNumber].name)], ["confidence", number(confidence)], ["votes", number(votes)],
       ["runner-up", query.labels[second[at]] || "none"], ["distance", number(distance, 3)], ["novelty", number(novelty)],
       ["doubt", query.groups[groupOf[at]] || "none"], ["beyond its label", genes.join(", ") || "none"],
     ];
@@ -86,7 +91,7 @@
       dt.textContent = key; dd.textContent = value; list.append(dt, dd);
     }
     const title = document.createElement("p"), bold = document.createElement("b");
-    bold.textContent = point.text; title.append(bold);
+    bold.textContent = named(point.text); title.append(bold);
     card.replaceChildren(title, list);
   };
 
@@ -98,7 +103,7 @@
     return text.map((one, i) => i).filter((i) => {
       const group = groupOf[values[i][4]];
       const fits = !asked || (asked === "*" ? group > 0 : query.groups[group] === asked);
-      return fits && (!name || text[i].toLowerCase().includes(name));
+      return fits && (!name || named(text[i]).toLowerCase().includes(name));
     });
   };
   const filter = () => {

@@ -165,7 +165,7 @@ class Calibration:
         of them wrong; inf where none does. A label with less than `MIN_CELLS` calls, or too
         few to show so small an error, has that of all labels together.
         """
-        confidence, right, known = self.confidence(self._own()), self.held.right, self.held.known
+        confidence, right, known = self.held_confidence(), self.held.right, self.held.known
         together = _threshold(confidence[known], right[known], max_error)
         found = np.full(n_labels, together, np.float32)
         for label in range(n_labels):
@@ -194,6 +194,10 @@ class Calibration:
             if (truth == label).sum() >= MIN_CELLS:
                 shares[label] = _lower(own[truth == label], max_error)
         return shares
+
+    def held_confidence(self) -> Floats:
+        """Return (m,) the confidence of the held-out calls themselves."""
+        return self.confidence(self._own())
 
     def _own(self) -> Signals:
         return Signals(self.held.share, self.held.margin, self.held.far, self.held.odd)

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,7 @@ def reported(
         label_map=label_map,
         reading=how.reading(),
         command=shlex.join(["scvec", *sys.argv[1:]]),
+        made_on=f"{date.today():%Y-%m-%d}",
         progress=ui.progress,
     )
     write_report(found, out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,20 @@ class Markers:
     symbols: Strings
     mean: Floats
     share: Floats
+
+    def telling(self, n: int) -> Markers:
+        """Return the n genes of each group that are most its own: of most cells more than in any other group."""
+        if len(self.groups) < 2:
+            return replace(
+                self, **{name: getattr(self, name)[..., :n] for name in ("gene_ids", "symbols", "mean", "share")}
+            )
+        highest = np.sort(self.share, axis=0)
+        others = np.where(self.share == highest[-1], highest[-2], highest[-1])
+        order = np.argsort(-(self.share - others), axis=1, kind="stable")[:, :n]
+        kept = list(dict.fromkeys(order.ravel().tolist()))
+        return replace(
+            self, **{name: getattr(self, name)[..., kept] for name in ("gene_ids", "symbols", "mean", "share")}
+        )
 
 
 def markers(

@@ -19,10 +19,10 @@ from scvec.overview.markers import Markers, markers
 from scvec.query import USUAL_ERROR
 from scvec.reading import Reading
 from scvec.truth import given_labels
-from scvec.types import Progress, Strings, silent
+from scvec.types import Ints, Progress, Strings, silent
 
-N_MARKERS = 3
-"""Genes of each label in the table of markers."""
+N_SPEAKING, N_MARKERS = 20, 3
+"""Genes that speak most for a label, and of these, those that the table of markers shows: the most its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Overview:
         How the labels' cells express the genes that speak most for them.
     truth, evaluation
         (n,) an author's labels, and how the calls compare with them; None where there are none.
-    command
-        What makes the same again on the command line; "" where that is not known.
+    command, made_on
+        What makes the same again on the command line, and the day; "" where that is not known.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Overview:
     truth: Strings | None = None
     evaluation: Evaluation | None = None
     command: str = ""
+    made_on: str = ""
 
 
 def overview(
@@ -74,6 +75,7 @@ def overview(
     reading: Reading | None = None,
     random_state: int = 0,
     command: str = "",
+    made_on: str = "",
     progress: Progress = silent,
 ) -> Overview:
     """Look at a query from all sides: a map, what is to be doubted, the genes behind the calls.
@@ -92,8 +94,8 @@ def overview(
         The share of wrong calls above which calls are doubted; None: what was asked of the query, or 0.05.
     random_state
         Of the map.
-    command
-        What made it, to be shown.
+    command, made_on
+        What made it, and when, to be shown.
 
     Raises
     ------
@@ -119,8 +121,9 @@ def overview(
     doubted = None
     if found.groups:
         doubted = attributions(calls, query, atlas, groups=found.group.tolist(), reading=reading, progress=progress)
-    chosen = _telling(genes)
+    chosen = _speaking(genes)
     ids, symbols = genes.gene_ids[chosen], genes.symbols[chosen]
+    expressed = markers(query, atlas, by_label, ids, symbols, reading=reading, progress=progress)
     return Overview(
         Path(str(query)).name,
         calls,
@@ -128,16 +131,17 @@ def overview(
         found,
         genes,
         doubted,
-        markers(query, atlas, by_label, ids, symbols, reading=reading, progress=progress),
+        expressed.telling(N_MARKERS),
         truth,
         evaluation,
         command,
+        made_on,
     )
 
 
-def _telling(genes: Attribution) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _speaking(genes: Attribution) -> Ints:
     """Return positions of the genes that speak most for each label by being there, each once."""
     speaking = np.where(genes.excess > 0, genes.contributions, -np.inf)
-    order = np.argsort(-speaking, axis=1, kind="stable")[:, :N_MARKERS]
+    order = np.argsort(-speaking, axis=1, kind="stable")[:, :N_SPEAKING]
     kept = [gene for group, row in enumerate(order.tolist()) for gene in row if speaking[group, gene] > 0]
     return np.array(list(dict.fromkeys(kept)), np.int64)

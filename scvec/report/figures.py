@@ -5,16 +5,19 @@ Backgrounds are clear and lines grey, so that they stand on light and on dark.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scvec.errors import missing
 from scvec.evaluation import Evaluation
 from scvec.explain import Attribution
 from scvec.overview import Markers, Overview
+from scvec.overview.label_trust import HeldOutCalls
 from scvec.report.plots import COLOURS
 from scvec.types import Floats
 
@@ -22,7 +25,13 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 GREY, FAINT = "#8a929c", "rgba(138,146,156,0.35)"
-TRUSTED = {"": ("trusted", COLOURS[0]), "unsure": ("unsure", COLOURS[4]), "far": ("far", COLOURS[1])}
+SCALE = ((0.0, "rgba(138,146,156,0.12)"), (1.0, "#1f8fd6"))
+"""From hardly anything to much, on light and on dark."""
+
+TRUSTED = {"": ("not doubted", COLOURS[0]), "unsure": ("unsure", COLOURS[4]), "far": ("far", COLOURS[1])}
+BANDS = (0.5, 0.8, 0.9, 0.95, 0.99)
+"""Of confidence, for the table of bars: most calls are in the last one."""
+
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 ROW = 24
 """Height of a row of a table of bars, in pixels."""
@@ -82,28 +91,33 @@ def spread(overview: Overview, values: Floats, title: str) -> go.Figure:
 
 
 def confidences(overview: Overview) -> go.Figure:
-    """Return how many cells have which confidence, the doubtful ones told apart."""
+    """Return how many cells have a confidence in which range, the doubtful ones told apart."""
     import plotly.graph_objects as go
 
-    edges = np.linspace(0, 1, 41)
+    ranges = [f"under {BANDS[0]}", *(f"{a} to {b}" for a, b in pairwise(BANDS)), f"{BANDS[-1]} and more"]
     figure = go.Figure()
     for reason, (name, colour) in TRUSTED.items():
         chosen = overview.calls.confidence[overview.doubts.reason == reason]
-        counts = np.histogram(chosen[np.isfinite(chosen)], edges)[0]
+        counts = np.bincount(np.digitize(chosen[np.isfinite(chosen)], BANDS), minlength=len(ranges))
         figure.add_bar(
-            x=(edges[:-1] + edges[1:]) / 2,
-            y=counts,
+            x=counts,
+            y=ranges,
+            orientation="h",
             name=name,
+            text=[f"{n:,}" if n else "" for n in counts.tolist()],
+            textposition="auto",
             marker={"color": colour},
-            hovertemplate="%{x:.2f}: %{y:,} " + name + "<extra></extra>",
+            hovertemplate="confidence %{y}: %{x:,} " + name + "<extra></extra>",
         )
-    axes = {"xaxis": {"title": "confidence", "range": [0, 1]}, "yaxis": {"title": "cells"}}
-    figure.update_layout(barmode="stack", bargap=0.05, height=320, **axes)
+    axes = {"xaxis": {"title": "cells"}, "yaxis": {"title": "confidence", "type": "category"}}
+    figure.update_layout(barmode="group", height=120 + 2 * ROW * len(ranges), **axes)
     return styled(figure)
 
 
-def genes(found: Attribution, group: str, n_for: int = 12, n_against: int = 6) -> go.Figure:
-    """Return the genes that speak most for and against a group's label; hatched: those that the cells lack.
+def genes(found: Attribution, group: str, n_genes: int = 12) -> go.Figure:
+    """Return the genes that speak most for a group's label, and those that speak most for the one it is compared with.
+
+    Of either, genes that the cells express more than is usual come first; behind them, hatched, those expressed less.
 
     Raises
     ------
@@ -113,28 +127,32 @@ def genes(found: Attribution, group: str, n_for: int = 12, n_against: int = 6) -
     import plotly.graph_objects as go
 
     row = found.groups.tolist().index(group)
-    values = found.contributions[row]
-    order = np.argsort(-values, kind="stable")
-    chosen = [i for i in order[:n_for].tolist() if values[i] > 0]
-    chosen += [i for i in order[-n_against:].tolist() if values[i] < 0]
-    lacking = found.excess[row, chosen] <= 0
-    names = shown(found.symbols[i] or found.gene_ids[i] for i in chosen)
+    values, lacking = found.contributions[row], found.excess[row] <= 0
+    ends = np.argsort(-values, kind="stable")
+    chosen = [i for i in ends[:n_genes].tolist() if values[i] > 0]
+    chosen += [i for i in ends[: -n_genes - 1 : -1].tolist() if values[i] < 0]
+    chosen.sort(key=lambda i: (values[i] < 0, lacking[i], -abs(values[i])))
+    less = lacking[chosen]
     figure = go.Figure()
     figure.add_bar(
         x=values[chosen],
-        y=names,
+        y=shown(found.symbols[i] or found.gene_ids[i] for i in chosen),
         orientation="h",
         marker={
             "color": [COLOURS[0] if values[i] > 0 else COLOURS[1] for i in chosen],
-            "pattern": {"shape": ["/" if one else "" for one in lacking], "fgcolor": "rgba(255,255,255,0.7)"},
+            "pattern": {"shape": ["/" if one else "" for one in less], "fgcolor": "rgba(255,255,255,0.7)"},
         },
-        customdata=["less than usual" if one else "more than usual" for one in lacking],
-        hovertemplate="%{y}, expressed %{customdata}: %{x:.4f}<extra></extra>",
+        customdata=[
+            f"{'less' if one else 'more'} than usual; adds {abs(values[i]):.3f} for "
+            + plain(str(found.label[row] if values[i] > 0 else found.against[row]))
+            for i, one in zip(chosen, less, strict=True)
+        ],
+        hovertemplate="%{y}: %{customdata}<extra></extra>",
     )
     figure.update_layout(
         showlegend=False,
         height=90 + ROW * len(chosen),
-        xaxis={"title": "adds to the similarity"},
+        xaxis={"title": "adds to the difference of the similarities"},
         yaxis={"autorange": "reversed", "type": "category"},
     )
     return styled(figure)
@@ -156,12 +174,11 @@ def dots(markers: Markers) -> go.Figure:
         marker={
             "size": 2 + 14 * np.sqrt(share),
             "color": (markers.mean / highest).ravel(),
-            "colorscale": "Cividis",
-            "reversescale": True,
+            "colorscale": SCALE,
             "cmin": 0,
             "cmax": 1,
             "line": {"color": GREY, "width": 0.5},
-            "colorbar": {"title": {"text": "mean, of the<br>highest label's"}, "thickness": 12},
+            "colorbar": {"title": {"text": "mean, as a share<br>of the highest<br>label's"}, "thickness": 12},
         },
         customdata=np.stack([share, markers.mean.ravel()], axis=1),
         hovertemplate="%{x} in %{y}: %{customdata[0]:.0%} of the cells, mean %{customdata[1]:.2f}<extra></extra>",
@@ -175,28 +192,36 @@ def dots(markers: Markers) -> go.Figure:
 
 
 def confusion(evaluation: Evaluation) -> go.Figure:
-    """Return where each class's cells went, as shares of the class."""
+    """Return where the cells of each of an author's labels went, as shares of these, with counts."""
+    return _crossed(evaluation.confusion, evaluation.classes, evaluation.called, "author's label (cells)")
+
+
+def held_out(calls: HeldOutCalls) -> go.Figure:
+    """Return what reference cells that were held out were called, as shares of their labels, with counts."""
+    return _crossed(calls.counts, calls.labels.tolist(), calls.labels.tolist(), "their label (cells)")
+
+
+def _crossed(counts: NDArray[np.int64], rows: Sequence[str], columns: Sequence[str], title: str) -> go.Figure:
     import plotly.graph_objects as go
 
-    shares = evaluation.confusion / np.maximum(evaluation.support, 1)[:, None]
-    texts = [[f"{n}" if n else "" for n in row] for row in evaluation.confusion.tolist()]
+    sizes = counts.sum(axis=1)
     figure = go.Figure()
     figure.add_heatmap(
-        z=shares,
-        x=shown(evaluation.called),
-        y=[f"{one} ({n:,})" for one, n in zip(shown(evaluation.classes), evaluation.support.tolist(), strict=True)],
-        text=texts,
+        z=counts / np.maximum(sizes, 1)[:, None],
+        x=shown(columns),
+        y=[f"{one} ({n:,})" for one, n in zip(shown(rows), sizes.tolist(), strict=True)],
+        text=[[f"{n:,}" if n else "" for n in row] for row in counts.tolist()],
         texttemplate="%{text}",
-        colorscale="Blues",
+        colorscale=SCALE,
         zmin=0,
         zmax=1,
-        colorbar={"title": {"text": "share of<br>the class"}, "thickness": 12},
+        colorbar={"title": {"text": "share of<br>the row"}, "thickness": 12},
         hovertemplate="%{y} called %{x}: %{z:.1%}<extra></extra>",
     )
     figure.update_layout(
-        height=190 + ROW * len(evaluation.classes),
+        height=190 + ROW * len(rows),
         xaxis={"title": "called", "tickangle": -45, "type": "category"},
-        yaxis={"title": "author's label (cells)", "autorange": "reversed", "type": "category"},
+        yaxis={"title": title, "autorange": "reversed", "type": "category"},
     )
     return styled(figure)
 

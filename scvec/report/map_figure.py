@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scvec.overview import Overview
-from scvec.report.figures import FAINT, GREY, by_size, plain, shown, styled
+from scvec.report.figures import GREY, by_size, plain, shown, styled
 from scvec.report.plots import COLOURS
 
 if TYPE_CHECKING:
@@ -16,14 +16,21 @@ if TYPE_CHECKING:
 SHAPES = ("circle", "diamond", "square", "cross", "triangle-up", "x", "star", "pentagon")
 """After all colours are used, the next shape: no palette has twenty colours that colour-blind eyes tell apart."""
 
+PALE = "rgba(138,146,156,0.22)"
+HEIGHT = 620
+FEW, NAMED = 30, 5
+"""Labels of so few cells have larger points; those of fewer than the second are named by the pointer alone."""
+
+NAME: dict[str, Any] = {"showarrow": False, "yanchor": "bottom", "yshift": 4, "font": {"shadow": "auto"}}
 MAX_POINT, MIN_POINT = 7.0, 2.5
 """Sizes of points, in pixels, of few cells and of very many."""
 
 
 def cell_map(overview: Overview) -> go.Figure:
-    """Return the map: reference cells in grey, the query's in the colour and shape of their label, ringed if doubted.
+    """Return the map: reference cells in grey, the query's in the colour and shape of their label, the doubted ringed.
 
-    Of each point, ``customdata`` has confidence, share of the votes, distance, novelty and its place in the query.
+    Of each point of the query, ``customdata`` has confidence, share of the votes, distance, novelty and its place in
+    the query. A trace's ``meta`` says what it is: ``"reference"``, ``"label"`` or ``"rings"``.
     """
     import plotly.graph_objects as go
 
@@ -35,12 +42,12 @@ def cell_map(overview: Overview) -> go.Figure:
         y=places.reference[:, 1],
         text=shown(places.labels),
         mode="markers",
-        marker={"size": size * 0.8, "color": FAINT},
+        marker={"size": size * 0.8, "color": PALE},
         name="reference",
+        meta="reference",
         hovertemplate="reference: %{text}<extra></extra>",
     )
     details = np.stack([calls.confidence, calls.score, calls.distance, calls.novelty, np.arange(len(calls))], axis=1)
-    doubted = overview.doubts.group != ""
     for i, label in enumerate(by_size(overview)):
         cells = np.flatnonzero((calls.nearest == label) & (calls.reason != "empty"))
         figure.add_scattergl(
@@ -49,14 +56,26 @@ def cell_map(overview: Overview) -> go.Figure:
             customdata=details[cells].astype(np.float32),
             text=shown(calls.obs_names[cells]),
             mode="markers",
-            marker={"size": size, **_look(i), "line": {"width": np.where(doubted[cells], 1.5, 0), "color": GREY}},
+            marker={"size": size * (1 if len(cells) > FEW else 1.5), **_look(i)},
             name=plain(label),
+            meta="label",
             hovertemplate="%{text}<br>nearest to <b>%{fullData.name}</b>, "
             "confidence %{customdata[0]:.2f}<extra></extra>",
         )
-        x, y = np.median(places.query[cells], axis=0)
-        figure.add_annotation(x=float(x), y=float(y), text=plain(label), showarrow=False, font={"shadow": "auto"})
-    figure.update_layout(dragmode="pan", height=620)
+        if len(cells) >= NAMED:
+            x, y = np.median(places.query[cells, 0]), np.quantile(places.query[cells, 1], 0.98)
+            figure.add_annotation(x=float(x), y=float(y), text=plain(label), **NAME)
+    doubted = np.flatnonzero(overview.doubts.group != "")
+    figure.add_scattergl(
+        x=places.query[doubted, 0],
+        y=places.query[doubted, 1],
+        mode="markers",
+        marker={"size": size + 4, "symbol": "circle-open", "color": GREY, "line": {"width": 1.5}},
+        name="doubted",
+        meta="rings",
+        hoverinfo="skip",
+    )
+    figure.update_layout(dragmode="pan", height=HEIGHT)
     styled(figure)
     figure.update_layout(legend={"itemsizing": "constant", "y": -0.02, "yanchor": "top"})
     figure.update_xaxes(visible=False)

@@ -3,7 +3,7 @@
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const figures = read("figures"), query = read("query");
   const root = document.documentElement, chosen = (id) => document.getElementById(id);
-  const config = { responsive: true, displaylogo: false, scrollZoom: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const config = { responsive: true, displaylogo: false, scrollZoom: true, showTips: false, modeBarButtons: [["toImage", "pan2d", "zoom2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
   const still = { responsive: true, displayModeBar: false, scrollZoom: false };
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const drawn = new Map();
@@ -30,15 +30,27 @@
     copy.dragmode ??= false;
     return copy;
   };
+  // On a narrow screen the map is square, and its labels stand on it alone.
+  const isMap = (place) => place.id === "cells";
+  const sized = (place, layout) => {
+    if (!isMap(place) || innerWidth > 760) return layout;
+    return { ...layout, height: place.clientWidth, showlegend: false };
+  };
+  // Numbers on a heatmap are in the text's colour too.
+  const inked = (data) => data.map((one) => (one.type === "heatmap" ? { ...one, textfont: { color: colours()["font.color"] } } : one));
   const draw = (place, name) => {
     drawn.set(place, name);
     // Plotly forgets a layout's height when a window's size changes, but not that of the element.
-    place.style.height = `${figures[name].layout.height}px`;
-    return Plotly.react(place, figures[name].data, put(figures[name].layout), place.id === "cells" ? config : still);
+    const layout = sized(place, figures[name].layout);
+    place.style.height = `${layout.height}px`;
+    return Plotly.react(place, inked(figures[name].data), put(layout), isMap(place) ? config : still);
   };
   const setTheme = (name) => {
     root.dataset.theme = name;
-    for (const place of drawn.keys()) Plotly.relayout(place, colours());
+    for (const [place, shown] of drawn) {
+      Plotly.relayout(place, colours());
+      if (figures[shown].data[0].type === "heatmap") Plotly.restyle(place, { "textfont.color": colours()["font.color"] });
+    }
   };
   root.dataset.theme = dark.matches ? "dark" : "light";
   dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
@@ -51,14 +63,17 @@
       if (isIntersecting && !drawn.has(target)) { seen.unobserve(target); draw(target, target.dataset.figure); }
     }
   }, { rootMargin: "300px" });
-  for (const place of document.querySelectorAll("[data-figure]")) if (place.id !== "cells") seen.observe(place);
+  for (const place of document.querySelectorAll("[data-figure]")) if (!isMap(place)) seen.observe(place);
   addEventListener("beforeprint", () => {
     for (const one of document.querySelectorAll("details")) one.open = true;
     for (const place of document.querySelectorAll("[data-figure]")) if (!drawn.has(place)) draw(place, place.dataset.figure);
   });
 
   const label = chosen("label");
-  const drawLabel = () => draw(chosen("label-genes"), label.value);
+  const drawLabel = () => {
+    chosen("label-title").textContent = label.selectedOptions[0].textContent;
+    return draw(chosen("label-genes"), label.value);
+  };
   label.addEventListener("change", drawLabel);
   drawLabel();
 
@@ -68,22 +83,27 @@
   const groupOf = new Uint16Array(bytes(query.group).buffer);
   const odd = new Uint16Array(bytes(query.odd).buffer);
   const second = new Uint16Array(bytes(query.second).buffer);
-  const traces = () => cells.data.map((one, i) => i).slice(1);
+  const kind = (name) => figures.map.data.map((one, i) => i).filter((i) => figures.map.data[i].meta === name);
+  const labels = kind("label"), plain = labels.map((i) => figures.map.data[i].marker.color);
   const details = (trace) => cells._fullData[trace].customdata;
   const number = (value, digits = 2) => (Number.isFinite(value) ? value.toFixed(digits) : "none");
 
   // Figures have names as HTML.
   const named = (text) => text.replaceAll("&lt;", "<").replaceAll("&amp;", "&");
 
+  const genesOf = (at) =>
+    Array.from(odd.subarray(at * query.n_odd, (at + 1) * query.n_odd), (one) => query.genes[one]).filter(Boolean);
+
   const tell = (point) => {
     if (!point.customdata) return;
     const [confidence, votes, distance, novelty, at] = point.customdata;
-    const genes = Array.from(odd.subarray(at * query.n_odd, (at + 1) * query.n_odd)).map((one) => query.genes[one]).filter(Boolean);
+    const percent = (share) => `${Math.round(100 * share)} %`;
     const rows = [
-      ["nearest", named(cells.data[point.curveNumber].name)], ["confidence", number(confidence)], ["votes", number(votes)],
-      ["runner-up", query.labels[second[at]] || "none"], ["distance", number(distance, 3)], ["novelty", number(novelty)],
-      ["doubt", query.groups[groupOf[at]] || "none"], ["beyond its label", genes.join(", ") || "none"],
+      ["label", named(cells.data[point.curveNumber].name)], ["confidence", number(confidence)], ["votes", percent(votes)],
+      ["runner-up", query.labels[second[at]] || "no other votes"], ["distance", number(distance, 3)], ["novelty", number(novelty, 1)],
+      ["doubt", query.groups[groupOf[at]].split(", ").pop() || "none"],
     ];
+    if (groupOf[at]) rows.push(["beyond its label", genesOf(at).join(", ") || "nothing"]);
     if (query.truth) rows.push(["author", query.truth_names[query.truth[at]]]);
     const list = document.createElement("dl");
     for (const [key, value] of rows) {
@@ -107,24 +127,51 @@
     });
   };
   const filter = () => {
-    const found = traces().map(wanted), n = found.reduce((sum, one) => sum + (one ? one.length : 0), 0);
-    Plotly.restyle(cells, { selectedpoints: found, unselected: found.map(() => ({ marker: { opacity: 0.04 } })) }, traces());
-    chosen("shown").textContent = found[0] === null || !found.length ? "" : `${n.toLocaleString("en")} cells`;
+    const found = labels.map(wanted), all = !only.value && !find.value.trim();
+    const n = found.reduce((sum, one) => sum + (one ? one.length : 0), 0);
+    Plotly.restyle(cells, { selectedpoints: found, unselected: found.map(() => ({ marker: { opacity: 0.04 } })) }, labels);
+    Plotly.restyle(cells, { opacity: all ? 1 : 0.3 }, kind("reference"));
+    Plotly.restyle(cells, { visible: all }, kind("rings"));
+    chosen("shown").textContent = all ? "" : n === 1 ? "1 cell" : n ? `${n.toLocaleString("en")} cells` : "no such cell";
+    if (!all && n === 1) {
+      const trace = found.findIndex((one) => one.length), i = found[trace][0], data = cells.data[labels[trace]];
+      tell({ customdata: details(labels[trace])[i], curveNumber: labels[trace], text: data.text[i] });
+    }
   };
   const paint = () => {
-    const which = colour.value, all = traces();
+    const which = colour.value;
     if (which === "label") {
-      Plotly.restyle(cells, { "marker.color": all.map((i) => figures.map.data[i].marker.color), "marker.showscale": false }, all);
+      Plotly.restyle(cells, { "marker.color": plain, "marker.showscale": false }, labels);
       return;
     }
-    const values = all.map((i) => Array.from(details(i), (one) => one[Number(which)]));
-    let low = Infinity, high = -Infinity;
-    for (const some of values) for (const one of some) { if (one < low) low = one; if (one > high) high = one; }
-    if (which < 2) [low, high] = [0, 1];
+    const values = labels.map((i) => Array.from(details(i), (one) => one[Number(which)]));
+    const known = values.flat().filter(Number.isFinite).sort((a, b) => a - b);
+    const at = (share) => known[Math.floor(share * (known.length - 1))] ?? 0;
+    const [low, high] = which < 2 ? [0, 1] : [at(0), at(0.99)];
     Plotly.restyle(cells, {
       "marker.color": values, "marker.colorscale": "Cividis", "marker.cmin": low, "marker.cmax": high,
-      "marker.showscale": all.map((_, i) => i === 0), "marker.colorbar.thickness": 12,
-    }, all);
+      "marker.showscale": labels.map((_, i) => i === 0), "marker.colorbar.thickness": 12,
+    }, labels);
+  };
+
+  // The doubted cells, to be taken away.
+  const quoted = (value) => `"${String(value).replaceAll('"', '""')}"`;
+  const save = () => {
+    const rows = [["cell", "label", "doubt", "confidence", "votes", "runner_up", "distance", "novelty", "beyond_its_label"]];
+    for (const trace of labels) {
+      details(trace).forEach(([confidence, votes, distance, novelty, at], i) => {
+        if (!groupOf[at]) return;
+        const said = [query.groups[groupOf[at]].split(", ").pop(), number(confidence), number(votes), query.labels[second[at]]];
+        const far = [number(distance, 3), number(novelty), genesOf(at).join(" ")];
+        rows.push([named(cells.data[trace].text[i]), named(cells.data[trace].name), ...said, ...far]);
+      });
+    }
+    const text = rows.map((row) => row.map(quoted).join(",")).join("\n") + "\n";
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    link.download = "doubted.csv";
+    link.click();
+    URL.revokeObjectURL(link.href);
   };
   draw(cells, "map").then(() => {
     cells.on("plotly_hover", (event) => tell(event.points[0]));
@@ -132,6 +179,7 @@
     only.addEventListener("change", filter);
     find.addEventListener("input", filter);
     colour.addEventListener("change", paint);
+    chosen("list")?.addEventListener("click", save);
     for (const button of document.querySelectorAll(".show")) {
       button.addEventListener("click", (event) => {
         event.preventDefault();

@@ -75,12 +75,14 @@ def render(overview: Overview) -> str:
         plotly=get_plotlyjs(),
         name=overview.name,
         command=overview.command,
+        made_on=overview.made_on,
+        held_out=overview.doubts.held_out is not None,
         lead=words.lead(overview),
         tiles=words.tiles(overview),
         sections=words.sections(overview),
         doubts_lead=words.doubts_lead(doubts),
         doubts=[words.doubt(overview, one) for one in doubts.groups],
-        thin=words.thin(doubts),
+        story=words.story(overview),
         map_note=words.map_note(overview),
         labels=words.label_rows(overview),
         gene_figures=[(f"label {name}", words.gene_title(overview, i)) for i, name in enumerate(overview.genes.groups)],
@@ -99,6 +101,7 @@ def _figures(overview: Overview) -> dict[str, str]:
         "map": cell_map(overview),
         "composition": figures.composition(overview),
         "confidences": figures.confidences(overview),
+        **({} if overview.doubts.held_out is None else {"held out": figures.held_out(overview.doubts.held_out)}),
         "by confidence": figures.spread(overview, overview.calls.confidence, "confidence"),
         "by distance": figures.spread(overview, overview.calls.distance, "distance to the nearest reference cell"),
         "dots": figures.dots(overview.markers),
@@ -107,7 +110,7 @@ def _figures(overview: Overview) -> dict[str, str]:
     made |= {f"label {one}": figures.genes(overview.genes, one) for one in overview.genes.groups}
     if overview.doubted_genes is not None:
         names = overview.doubted_genes.groups
-        made |= {f"doubt {one}": figures.genes(overview.doubted_genes, one, 8, 6) for one in names}
+        made |= {f"doubt {one}": figures.genes(overview.doubted_genes, one, 8) for one in names}
     if overview.evaluation is not None:
         made["confusion"] = figures.confusion(overview.evaluation)
     return {name: one.to_json() for name, one in made.items()}

@@ -8,37 +8,43 @@ from typing import Any
 import numpy as np
 
 from scvec.overview import Overview
-from scvec.overview.doubts import Doubts, Group, OddGene
+from scvec.overview.doubts import Doubts, Group
+from scvec.overview.label_trust import OFTEN, LabelTrust
 from scvec.types import UNKNOWN
 
 SPLIT = 0.9
 """Share of the votes below which neighbours are said not to agree."""
 
-OFTEN = 0.2
-"""Share of wrong calls of held-out cells above which a whole label is to be looked at."""
-
 NAMED = 0.001
 """Share of the expression above which names without a gene are listed."""
 
 
-def lead(overview: Overview) -> str:
-    """Return what came out, in a sentence or two."""
+def lead(overview: Overview) -> list[str]:
+    """Return what came out, a paragraph each."""
     calls, doubts = overview.calls, overview.doubts
     named, counts = np.unique(calls.label[~calls.rejected].astype(str), return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    shares = [f"{named[i]} {counts[i] / len(calls):.0%}" for i in order[:3]]
-    atlas = calls.provenance["atlas"]["name"]
-    first = f"{len(calls):,} cells were labelled by their nearest cells in the atlas {atlas}: "
-    first += f"{_counted(len(named), 'label')}, most of all {_listed(shares)}." if shares else "none got a label."
+    shares = [f"{named[i]} ({counts[i] / len(calls):.0%})" for i in order[:3]]
+    n_reference = sum(one.n_reference for one in doubts.labels)
+    name = calls.provenance["atlas"]["name"]
+    said = f"{_counted(len(calls), 'cell')} compared with the {n_reference:,} cells of the reference atlas “{name}”. "
+    said += f"{_counted(len(named), 'label')} called, mostly {_listed(shares)}." if shares else "None got a label."
     n_doubted = sum(one.n_cells for one in doubts.groups)
     if doubts.error is None:
-        return f"{first} The atlas has no calibration, so that nothing can be said of how far to trust them."
-    if not n_doubted:
-        return f"{first} None is to be doubted."
+        return [said, "The atlas has no calibration, so that nothing can be said of how far to trust the calls."]
+    share = (
+        f"{n_doubted:,} calls ({n_doubted / len(calls):.1%}) are to be doubted"
+        if n_doubted
+        else "No call is to be doubted"
+    )
     unknown = UNKNOWN in set(calls.label[calls.reason != "empty"])
-    they = "These are labelled unknown" if unknown else "These keep their labels here"
-    wrong = f"if {doubts.error:.0%} of the calls may be wrong"
-    return f"{first} {n_doubted:,} calls ({n_doubted / len(calls):.1%}) are to be doubted, {wrong}. {they}."
+    kept = "they are labelled unknown" if unknown else "they keep their labels in this report"
+    told = f"{share}, so that at most {doubts.error:.0%} of the others are wrong" + (f"; {kept}." if n_doubted else ".")
+    weak = [one for one in doubts.labels if one.is_often_wrong]
+    n_weak = sum(one.n_called - one.n_doubted for one in weak)
+    if not n_weak:
+        return [said, told]
+    return [said, f"{told} Besides, look at all calls of {_listed([one.label for one in weak])}: see below."]
 
 
 def tiles(overview: Overview) -> list[tuple[str, str]]:
@@ -46,11 +52,11 @@ def tiles(overview: Overview) -> list[tuple[str, str]]:
     calls, doubts = overview.calls, overview.doubts
     n_unsure, n_far = (sum(one.n_cells for one in doubts.groups if one.reason == why) for why in ("unsure", "far"))
     share = calls.provenance["query"]["coverage"]["share"]
-    made = [(f"{len(calls):,}", "cells"), (f"{share:.1%}", "of the expression on known genes")]
+    made = [(f"{len(calls):,}", "cells"), (f"{share:.1%}", "of the counts on genes that are known")]
     if doubts.error is not None:
         median = float(np.nanmedian(calls.confidence))
-        made += [(f"{n_unsure:,}", "unsure: too many such calls were wrong")]
-        made += [(f"{n_far:,}", "far: unlike the reference's cells")]
+        made += [(f"{n_unsure:,}", "unsure: such calls were wrong too often")]
+        made += [(f"{n_far:,}", "far: unlike their label's cells")]
         made += [(f"{median:.2f}", "median confidence")]
     n_empty = int((calls.reason == "empty").sum())
     made += [(f"{n_empty:,}", "without expression on the atlas's genes")] if n_empty else []
@@ -74,20 +80,48 @@ def sections(overview: Overview) -> list[tuple[str, str]]:
 
 def doubts_lead(doubts: Doubts) -> list[str]:
     """Return what is meant by a doubt, a paragraph each."""
-    if doubts.error is None:
+    if doubts.error is None or doubts.held_out is None:
         return ["The atlas has no calibration: its labels have too few cells to hold some out."]
-    unsure = (
-        f"of the reference cells that were held out, more than {doubts.error:.0%} of the calls of that label at that"
-    )
-    far = (
-        "the cell is less like its label than 19 of 20 held-out cells were like theirs. Either it is of a type that the"
-    )
-    rest = "reference lacks, or it holds RNA of other cells, or it is damaged."
-    meant = f"Unsure: {unsure} confidence were wrong. Far: {far} {rest}"
-    if not doubts.groups:
-        return [f"No call is to be doubted. {meant}"]
-    bars = "Bars to the right are genes that speak for the label, to the left for the runner-up; hatched ones"
-    return [meant, f"{bars} are genes that the cells express less than the reference does on average."]
+    held = doubts.held_out
+    share = f"{held.accuracy:.1%} were called right"
+    tested = f"Of {held.n_cells:,} reference cells that were held out, and called by the others, {share}."
+    unsure = f"Unsure: of such calls of held-out cells, more than {doubts.error:.0%} were wrong."
+    far = f"Far: its novelty is above {doubts.novelty_limit:.1f}, which 19 of 20 held-out cells stay below"
+    why = "it is of a type that the reference lacks, or holds RNA of other cells, or is damaged"
+    return [tested, f"{unsure} {far}: {why}."]
+
+
+def story(overview: Overview) -> list[str]:
+    """Return what doubtful cells of several labels have in common, and which labels are weak as a whole."""
+    doubts, lines = overview.doubts, []
+    for one in doubts.mixtures:
+        if one.n_cells > 1:
+            where = _listed([f"{label} ({n})" if len(one.cells) > 1 else label for label, n in one.cells])
+            cause = "perhaps two cells in one droplet, or RNA from outside the cell; a doublet caller can tell"
+            lines.append(f"Genes of {one.other} in {one.n_cells} doubted cells of {where}: {cause}.")
+    if doubts.shared:
+        shown = _listed([f"{one.symbol} ({one.n_labels} labels)" for one in doubts.shared])
+        cause = "rather a state of the cells, as stress, or RNA from outside them, than a type"
+        lines.append(f"Odd in doubted cells of several labels: {shown}: {cause}.")
+    return lines + [line for one in doubts.labels for line in _weak(one)]
+
+
+def _weak(one: LabelTrust) -> list[str]:
+    """Return why all calls of a label are to be looked at; nothing where they are not."""
+    name, lines = one.label, []
+    if one.is_thin:
+        backed = f"{_counted(one.n_called, 'cell')} called by {_counted(one.n_reference, 'reference cell')}"
+        lines.append(f"{name}: {backed}: neither the calls nor their confidence have much to stand on.")
+    elif one.is_often_wrong:
+        wrong = _wrong(one)
+        cure = f"look at all {_counted(one.n_called, 'call')}, whatever their confidence, by the genes below"
+        lines.append(f"{name}: {wrong}: {cure}.")
+    if one.n_own and one.n_own - one.n_right > OFTEN * one.n_own and one.missed[1] > 1:
+        seen = f"{one.n_right:,} of {one.n_own:,} held-out cells of it were recognised"
+        lines.append(
+            f"{name}: {seen}, {one.missed[1]:,} were called {one.missed[0]}: calls of {one.missed[0]} may be {name}."
+        )
+    return lines
 
 
 def doubt(overview: Overview, group: Group) -> dict[str, Any]:
@@ -95,14 +129,17 @@ def doubt(overview: Overview, group: Group) -> dict[str, Any]:
     found, genes, figure = overview.doubted_genes, "", None
     if found is not None and group.name in found.groups:
         row = found.groups.tolist().index(group.name)
-        genes = f"Genes for {found.label[row]} and against it, compared with {found.against[row]}:"
+        like = f"{found.similarity[row]:.2f} and {found.similarity_against[row]:.2f}"
+        genes = f"Genes for {found.label[row]}, and for {found.against[row]}: the cells are {like} like the two, "
+        genes += "and this is what each gene adds to the difference."
         figure = f"doubt {group.name}"
+    why = (_held(overview, group), _far(overview, group), _votes(group), _odd(overview, group))
     return {
         "name": group.name,
         "label": group.label,
         "reason": group.reason,
         "count": f"{_counted(group.n_cells, 'cell')}, {group.share:.0%} of its calls",
-        "why": [one for one in (_held(overview, group), _votes(group), _odd(group)) if one],
+        "why": [one for one in why if one],
         "genes": genes,
         "figure": figure,
     }
@@ -112,51 +149,42 @@ def _held(overview: Overview, group: Group) -> str:
     if group.reason != "unsure":
         return ""
     trust = next(one for one in overview.doubts.labels if one.label == group.label)
-    said = f"Confidence {group.confidence:.2f} (median)."
-    if not trust.n_held:
-        return f"{said} No held-out reference cell was called {group.label}, so that nothing backs these calls."
-    wrong = trust.n_held - trust.n_right
-    return f"{said} Of {trust.n_held:,} held-out reference cells called {group.label}, {wrong:,} were something else."
+    if not np.isfinite(trust.threshold):
+        return f"All calls of {group.label} are doubted: {_wrong(trust)}."
+    said = (
+        f"Confidence {group.confidence:.2f} (median); calls of {group.label} are doubted below {trust.threshold:.2f}."
+    )
+    if not trust.n_below:
+        return f"{said} No held-out call of it was as unsure."
+    n_wrong = trust.n_wrong_below
+    return f"{said} {n_wrong:,} of {_counted(trust.n_below, 'held-out call')} below that {_was(n_wrong)} wrong."
+
+
+def _far(overview: Overview, group: Group) -> str:
+    if group.reason != "far":
+        return ""
+    limit = overview.doubts.novelty_limit
+    return f"Novelty {group.novelty:.1f} (median), above {limit:.1f}, which 19 of 20 held-out cells stay below."
 
 
 def _votes(group: Group) -> str:
     if group.votes >= SPLIT:
-        return f"Their neighbours agree: {group.votes:.0%} of the votes are for {group.label}."
+        return f"Their nearest reference cells agree: {group.votes:.0%} of the votes are for {group.label}."
     against = f", {group.votes_against:.0%} for {group.against}" if group.against else ""
-    return f"Their neighbours do not agree: {group.votes:.0%} of the votes are for {group.label}{against}."
+    return f"Their nearest reference cells do not agree: {group.votes:.0%} of the votes are for {group.label}{against}."
 
 
-def _odd(group: Group) -> str:
+def _odd(overview: Overview, group: Group) -> str:
     """Return which genes they express beyond their label, and whose genes these are."""
     if not group.odd_genes:
         return ""
-    shown = [f"{one.symbol} ({one.n_cells} of {group.n_cells})" for one in group.odd_genes]
-    said = f"Beyond what {group.label} cells express: {_listed(shown)}."
-    other = _owner(group.odd_genes, group.label)
-    if not other:
-        return said
-    return f"{said} Most of these are genes of {other}: perhaps two cells in one droplet, or RNA from outside the cell."
-
-
-def _owner(genes: Sequence[OddGene], label: str) -> str:
-    """Return the other label that more than half of the genes are most expressed in; "" for none."""
-    labels = [one.label for one in genes]
-    most = max(set(labels), key=lambda one: (labels.count(one), one))
-    return most if most not in ("", label) and 2 * labels.count(most) > len(labels) else ""
-
-
-def thin(doubts: Doubts) -> list[str]:
-    """Return labels that hardly any reference cell backs, or that held-out cells were called wrongly."""
-    lines = []
-    for one in doubts.labels:
-        n_wrong = one.n_held - one.n_right
-        if one.is_thin:
-            backed = f"{_counted(one.n_called, 'cell')} called by {_counted(one.n_reference, 'reference cell')}"
-            lines.append(f"{one.label}: {backed}: neither the calls nor their confidence have much to stand on.")
-        elif one.n_called and n_wrong > OFTEN * one.n_held:
-            held = f"of {one.n_held:,} held-out reference cells called so, {n_wrong:,} were something else"
-            lines.append(f"{one.label}: {held}: look at its {_counted(one.n_called, 'call')} again, trusted ones too.")
-    return lines
+    whose = [f"{one.symbol} ({one.n_cells} of {group.n_cells})" for one in group.odd_genes]
+    said = f"Beyond what {group.label} cells express: {_listed(whose)}."
+    names, counts = np.unique(
+        overview.doubts.other[overview.doubts.group == group.name].astype(str), return_counts=True
+    )
+    parts = [f"{n} of {group.n_cells} by genes of {name}" for name, n in zip(names, counts, strict=True) if name]
+    return f"{said} Cell by cell, {_listed(parts)}." if parts else said
 
 
 def map_note(overview: Overview) -> str:
@@ -178,8 +206,10 @@ def label_rows(overview: Overview) -> list[tuple[str, ...]]:
             f"{one.n_called:,}",
             f"{one.n_called / n:.1%}",
             f"{one.n_doubted:,}",
+            "all" if np.isinf(one.threshold) else "" if np.isnan(one.threshold) else f"{one.threshold:.2f}",
             f"{one.n_reference:,}",
-            f"{one.n_right:,} of {one.n_held:,}" if one.n_held else "none was called so",
+            f"{one.n_right:,} of {one.n_held:,}" if one.n_held else "none",
+            f"{one.n_right:,} of {one.n_own:,}" if one.n_own else "none",
         )
         for one in overview.doubts.labels
     ]
@@ -188,7 +218,7 @@ def label_rows(overview: Overview) -> list[tuple[str, ...]]:
 def gene_title(overview: Overview, row: int) -> str:
     """Return what a figure of genes compares."""
     found = overview.genes
-    return f"{found.label[row]}, against {found.against[row]} ({_counted(int(found.n_cells[row]), 'cell')})"
+    return f"{found.label[row]}, compared with {found.against[row]} ({_counted(int(found.n_cells[row]), 'cell')})"
 
 
 def coverage(overview: Overview) -> list[str]:
@@ -222,6 +252,17 @@ def _flat(values: Any, key: str = "") -> dict[str, str]:
         return made
     text = ", ".join(map(str, values)) if isinstance(values, (list, tuple)) else str(values)
     return {key: text}
+
+
+def _wrong(one: LabelTrust) -> str:
+    """Return how many held-out calls of a label were wrong, and what most of these really were."""
+    n_wrong, (name, n) = one.n_held - one.n_right, one.wrong
+    said = f"{n_wrong:,} of {_counted(one.n_held, 'held-out call')} {_was(n_wrong)} wrong"
+    return f"{said} ({n:,} {_was(n)} {name})" if n else said
+
+
+def _was(n: int) -> str:
+    return "was" if n == 1 else "were"
 
 
 def _counted(n: int, what: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import scipy.sparse as sp
 
 from scvec import index as indexes
 from scvec.arrow import coded, vectors_from_arrow
@@ -23,10 +24,13 @@ from scvec.errors import ConflictError, MismatchError
 from scvec.ingest import GeneTexts, open_texts
 from scvec.spec import Recipe
 from scvec.store import Snapshot, Store, Table
-from scvec.types import Floats, Ints, Neighbors, Strings
+from scvec.types import Floats, Ints, Neighbors, Strings, freeze
 
 HASHED_BYTES = 64 * 2**20
 """Parts of an index up to this size are hashed when they are opened; of larger ones, the size is checked."""
+
+READ_CELLS = 65_536
+"""Vectors that are read at once, to go through all of them."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,22 @@ class Atlas:
         """Row ids of the cells that may be found, ascending: all but the empty ones."""
         rows: Ints = self.rows[~np.asarray(self.obs["empty"])]
         return rows
+
+    @cached_property
+    def label_means(self) -> Floats:
+        """(L, d) the mean vector of each label's cells with expression, zeros for a label without such cells.
+
+        The scalar product with it is the mean cosine with the label's cells.
+        """
+        n_labels = len(self.label_names)
+        sums, counts = np.zeros((n_labels, self.manifest["dimension"])), np.zeros(n_labels)
+        for start in range(0, len(self.filled), READ_CELLS):
+            rows = self.filled[start : start + READ_CELLS]
+            codes = self.label_codes[self.positions(rows)]
+            member = sp.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))), (n_labels, len(codes)))
+            sums += member @ self.vectors(rows)
+            counts += np.bincount(codes, minlength=n_labels)
+        return freeze(np.asarray(sums / np.maximum(counts, 1)[:, None], np.float32))
 
     def where(self, condition: str) -> Ints:
         """Return the row ids for which a condition on the columns of `obs` holds, in SQL: ``"tissue = 'pancreas'"``.

@@ -15,13 +15,12 @@ import scipy.sparse as sp
 from scvec.errors import MatrixError
 from scvec.ingest.cells.scale import Values
 from scvec.loops import over_rows
-from scvec.types import Floats, Ints, freeze
+from scvec.types import Doubles, Floats, Ints, freeze
 
 if TYPE_CHECKING:
     import torch
 
 By: TypeAlias = Literal["sum", "length"]
-Doubles: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
 Parts: TypeAlias = tuple[Floats, np.ndarray[tuple[int], np.dtype[np.int32]], Ints]
 
 TILE = 64
@@ -138,6 +137,38 @@ def by_torch(known: sp.csr_matrix[np.float32], weights: Floats, device: str | to
         )
     dense = torch.from_numpy(np.array(weights, np.float32)).to(device)
     return np.asarray((cells @ dense).cpu().numpy(), np.float32)
+
+
+def products(cells: sp.csr_matrix[np.float32], weights: Floats, vectors: Floats) -> sp.csr_matrix[np.float32]:
+    """Return (n, g) cells, each value times the scalar product of its gene's weights with the cell's (n, d) vector."""
+    from scvec.embed.contributions import compiled
+
+    data, genes, indptr = _parts(cells)
+    packed, found = _kept(weights), np.empty(len(data), np.float32)
+    towards = freeze(np.ascontiguousarray(vectors, np.float32))
+
+    def rows(lo: int, hi: int) -> None:
+        compiled.products(genes, indptr, packed, len(weights), TILE, towards, found, lo, hi)
+
+    over_rows(rows, cells.shape[0], ROWS)
+    return sp.csr_matrix((data * found, cells.indices, cells.indptr), shape=cells.shape)
+
+
+def add_rows(cells: sp.csr_matrix[np.float32], scales: Doubles, codes: Ints, n_groups: int) -> Doubles:
+    """Return (n_groups, g) sums over each group's cells, times (n,) scales; `codes` is (n,), -1 for none."""
+    from scvec.embed.contributions import compiled
+
+    sums = np.zeros((n_groups, cells.shape[1]))
+    compiled.add_rows(*_parts(cells), freeze(scales), freeze(np.asarray(codes, np.int64)), sums)
+    return sums
+
+
+def scaled(cells: sp.csr_matrix[np.float32], by: By, length: float = 1.0) -> sp.csr_matrix[np.float32]:
+    """Return cells divided by the sum or by the length of their values, times `length`; empty ones stay empty."""
+    data, _, indptr = _parts(cells)
+    scales = _scales(data, indptr, by) * length
+    values = (data * np.repeat(scales, np.diff(indptr))).astype(np.float32)
+    return sp.csr_matrix((values, cells.indices, cells.indptr), shape=cells.shape)
 
 
 def farthest(

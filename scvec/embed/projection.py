@@ -93,14 +93,7 @@ class Projection:
     def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask, device: str = "cpu") -> tuple[Floats, Mask]:
         """Return vectors of length one; see `Embedding`. What is not measured counts as not expressed."""
         del measured
-        if self.recipe.top_n is not None:
-            known = top_genes(known, self.recipe.top_n)
-        # A mean and not a sum, for a centre to be subtracted: sums of cells with many genes lie on its one side, sums
-        # of those with few on the other.
-        vectors = kernel.project(known, self.weights, "sum", device)
-        # A cell without expression stays zero: minus the centre it would look like one.
-        vectors[np.diff(known.indptr) > 0] -= self.centre
-        return to_unit(vectors)
+        return to_unit(self._mapped(self._counted(known), device))
 
     def contributions(self, known: sp.csr_matrix[np.float32], measured: Mask, towards: Floats) -> Contributions:
         """Return exact contributions, which add up to the similarity; see `Embedding`.
@@ -108,17 +101,29 @@ class Projection:
         A cell is a mean of its genes' vectors minus the centre, which is the mean of those vectors minus the centre: so
         that each gene counts from the centre, and what is not expressed contributes nothing.
         """
-        if self.recipe.top_n is not None:
-            known = top_genes(known, self.recipe.top_n)
-        vectors, _ = self.vectors(known, measured)
-        sums = np.maximum(known.sum(axis=1), np.finfo(np.float32).tiny)
-        amounts = sp.csr_matrix(known.multiply(1 / sums), dtype=np.float32)
-        weights = self.weights - self.centre
-        lengths = np.linalg.norm(amounts @ weights.astype(np.float64), axis=1, keepdims=True)
-        gradient = np.divide(towards, lengths, out=np.zeros(towards.shape), where=lengths > 0)
-        total = np.einsum("nd,nd->n", vectors, towards, dtype=np.float64)
+        del measured
+        known = self._counted(known)
+        mapped = self._mapped(known)
+        lengths = np.sqrt(np.einsum("nd,nd->n", mapped, mapped, dtype=np.float64))
+        scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        total = np.einsum("nd,nd->n", to_unit(mapped)[0], towards, dtype=np.float64)
         none = np.zeros(len(self.gene_ids), np.float32)
-        return Contributions(amounts, none, weights, gradient, np.zeros_like(total), total)
+        weights = self.weights - self.centre
+        return Contributions(kernel.scaled(known, "sum"), none, weights, towards, scale, np.zeros_like(total), total)
+
+    def _counted(self, known: sp.csr_matrix[np.float32]) -> sp.csr_matrix[np.float32]:
+        return known if self.recipe.top_n is None else top_genes(known, self.recipe.top_n)
+
+    def _mapped(self, known: sp.csr_matrix[np.float32], device: str = "cpu") -> Floats:
+        """Return (n, d) vectors before they are scaled to length one.
+
+        A mean and not a sum, for a centre to be subtracted: sums of cells with many genes lie on its one side, sums of
+        those with few on the other.
+        """
+        vectors = kernel.project(known, self.weights, "sum", device)
+        # A cell without expression stays zero: minus the centre it would look like one.
+        vectors[np.diff(known.indptr) > 0] -= self.centre
+        return vectors
 
     def save(self, path: Path) -> None:
         """Write the arrays as safetensors; the recipe goes into the atlas's manifest."""

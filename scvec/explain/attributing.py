@@ -13,7 +13,7 @@ from scvec.atlas import Atlas
 from scvec.atlas.binding import log_normalised, match_to_atlas, placed
 from scvec.errors import InputError, MismatchError, unknown
 from scvec.explain.attribution import Attribution
-from scvec.explain.labels import label_means, names_in, symbols_of
+from scvec.explain.names import names_in, symbols_of
 from scvec.ingest.cells import open_cells
 from scvec.reading import Reading
 from scvec.types import UNKNOWN, Doubles, Floats, Ints, Progress, Strings, silent
@@ -139,7 +139,7 @@ def check_asked(
     """Raise what `attributions` would of what is asked for, before any call is made."""
     if cells and group_key is not None:
         raise InputError("cells and a group's column", "one of the two", "leave one out")
-    _check_against(atlas, against, label_means(atlas))
+    _check_against(atlas, against, atlas.label_means)
     with open_cells(query, reading.obs) as file:
         if group_key is not None:
             file.labels(group_key, "--group")
@@ -169,7 +169,7 @@ def _check_against(atlas: Atlas, against: str | None, means: Floats) -> None:
 
 def _asked(calls: Annotation, atlas: Atlas, codes: Ints, n_groups: int, against: str | None) -> _Asked:
     """Return what is compared with what."""
-    means, labels = label_means(atlas), atlas.label_names.tolist()
+    means, labels = atlas.label_means, atlas.label_names.tolist()
     _check_against(atlas, against, means)
     cells = np.flatnonzero(codes >= 0)
     votes, mean = np.zeros((n_groups, len(labels))), np.zeros((n_groups, means.shape[1]))

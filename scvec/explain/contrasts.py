@@ -13,7 +13,7 @@ from scvec.annotation import Annotation
 from scvec.atlas import Atlas
 from scvec.atlas.binding import match_to_atlas, placed
 from scvec.errors import InputError, LabelError, unknown
-from scvec.explain.labels import symbols_of
+from scvec.explain.names import symbols_of
 from scvec.explain.passes import TwoGroups, attributed, compared
 from scvec.ingest.cells import CellFile, open_cells
 from scvec.reading import Reading

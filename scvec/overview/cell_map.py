@@ -13,13 +13,16 @@ from scvec import index as indexes
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
 from scvec.errors import InputError, missing
-from scvec.types import Floats, Ints, Strings
+from scvec.types import Floats, Ints, Neighbors, Strings
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 FITTED = 10_000
 """Cells of each side, at most, that the plane is fitted to; of the reference no others are shown."""
+
+N_NEIGHBORS = 15
+"""Nearest cells that UMAP goes by, a cell itself among them."""
 
 N_PLACING = 3
 """Fitted cells that say where a further one is placed."""
@@ -96,11 +99,11 @@ def cell_map(calls: Annotation, atlas: Atlas, *, random_state: int = 0) -> CellM
     if len(fitted) == 0 or len(vectors) < 4:
         seen = f"{len(fitted):,} cells of the query with expression, and {len(rows):,} of the reference"
         raise InputError(seen, "one of the query, and four in all, for a map", "leave the map out")
-    places = _fit(vectors, random_state)
+    among = indexes.build("Flat", np.arange(len(vectors)), vectors)
+    places = _fit(vectors, indexes.search(among, vectors, min(N_NEIGHBORS, len(vectors) - 1)), random_state)
     query = np.full((len(calls), 2), np.nan, np.float32)
     query[fitted] = places[len(rows) :]
     if len(others):
-        among = indexes.build("exact", np.arange(len(vectors)), vectors)
         query[others] = places[indexes.search(among, calls.vectors[others], N_PLACING).ids].mean(axis=1)
     labels = atlas.label_names[atlas.label_codes[atlas.positions(rows)]]
     return CellMap(query, places[: len(rows)], rows, labels, len(fitted))
@@ -117,13 +120,17 @@ def _even(atlas: Atlas, rng: np.random.Generator) -> Ints:
     return np.sort(rows[np.argsort(turn, kind="stable")[:FITTED]])
 
 
-def _fit(vectors: Floats, random_state: int) -> Floats:
+def _fit(vectors: Floats, near: Neighbors, random_state: int) -> Floats:
+    # Vectors have length one: Euclidean distances order them as cosines do. A cell is at no distance from itself, which
+    # rounding would make one that UMAP takes for the nearest cell's.
+    apart = np.where(near.ids == np.arange(len(vectors))[:, None], 0.0, np.sqrt(2 * near.distances))
     with warnings.catch_warnings():
-        # umap-learn warns that a seed costs it its threads, and of its own dependencies' changes.
+        # umap-learn warns that a seed costs it its threads, that no further cells can be placed by it, and of its own
+        # dependencies' changes.
         warnings.simplefilter("ignore")
         from umap import UMAP
 
-        near = min(15, len(vectors) - 1)
-        # Vectors have length one: Euclidean distances order them as cosines do.
-        model = UMAP(random_state=random_state, n_jobs=1, n_neighbors=near)
+        # Its own search for neighbours is approximate and takes several times as long, on one thread.
+        known = near.ids.copy(), apart.astype(np.float32), None
+        model = UMAP(random_state=random_state, n_jobs=1, n_neighbors=near.ids.shape[1], precomputed_knn=known)
         return np.asarray(model.fit_transform(vectors), np.float32)

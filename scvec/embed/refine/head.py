@@ -10,9 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.embed.contributions import Contributions, along_path, fixed
-from scvec.embed.kernel import project
+from scvec.embed.kernel import project, scaled
 from scvec.embed.projection import Mask, to_unit
-from scvec.embed.refine.views import unit_rows
 from scvec.errors import MismatchError
 from scvec.files import save_arrays
 from scvec.spec import Recipe
@@ -65,14 +64,9 @@ class Head:
 
     def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask, device: str = "cpu") -> tuple[Floats, Mask]:
         """Return vectors of length one; see `scvec.embed.projection.Embedding`."""
-        # Of a cell's length, only the part on the measured genes is seen: on average this share of it.
-        seen = np.sqrt(self.power[measured].sum(dtype=np.float64))
-        mapped = project(known, self.weights, "length", device) * np.float32(seen)
-        mapped += self.bias - (self.mean * measured) @ self.weights
+        mapped = self._mapped(known, measured, device)
         mapped[np.diff(known.indptr) == 0] = 0
-        for start, stop, weight in self.parts:
-            mapped[:, start:stop] = to_unit(mapped[:, start:stop])[0] * np.float32(weight)
-        return to_unit(mapped)
+        return self._united(mapped)
 
     def contributions(self, known: sp.csr_matrix[np.float32], measured: Mask, towards: Floats) -> Contributions:
         """Return integrated gradients from the labels' mean cell to each cell; see `scvec.embed.projection.Embedding`.
@@ -80,11 +74,9 @@ class Head:
         A part's vector is linear in the genes and then scaled to length one, so that only the way of the vector is
         integrated over. A gene that the cells lack contributes too, where the mean cell has it.
         """
-        seen = np.sqrt(self.power[measured].sum(dtype=np.float64))
-        amounts = sp.csr_matrix(unit_rows(known) * np.float32(seen))
-        offset = self.mean * measured
+        mapped, empty = self._mapped(known, measured), np.diff(known.indptr) == 0
+        ends = mapped.astype(np.float64)
         starts = np.repeat(self.bias[None].astype(np.float64), known.shape[0], axis=0)
-        ends = starts + amounts @ self.weights.astype(np.float64) - offset @ self.weights.astype(np.float64)
         norm = np.sqrt(sum(weight**2 for *_, weight in self.parts))
         gradient, baseline = np.zeros(towards.shape), np.zeros(len(towards))
         for start, stop, weight in self.parts:
@@ -92,10 +84,27 @@ class Head:
             asked = towards[:, part] * (weight / norm)
             gradient[:, part] = along_path(ends[:, part], starts[:, part], asked)
             baseline += np.einsum("nd,nd->n", fixed(starts[:, part], asked), starts[:, part])
-        empty = np.diff(known.indptr) == 0
-        gradient[empty], baseline[empty] = 0, 0
-        total = np.asarray(np.einsum("nd,nd->n", self.vectors(known, measured)[0], towards, dtype=np.float64))
-        return Contributions(amounts, offset, self.weights, gradient, baseline, total)
+        gradient[empty], baseline[empty], mapped[empty] = 0, 0, 0
+        total = np.asarray(np.einsum("nd,nd->n", self._united(mapped)[0], towards, dtype=np.float64))
+        amounts, offset = scaled(known, "length", self._seen(measured)), self.mean * measured
+        ones = np.ones(len(total))
+        return Contributions(amounts, offset, self.weights, gradient.astype(np.float32), ones, baseline, total)
+
+    def _seen(self, measured: Mask) -> float:
+        """Return how long a cell is on the measured genes: on average, they have this share of its length."""
+        return float(np.sqrt(self.power[measured].sum(dtype=np.float64)))
+
+    def _mapped(self, known: sp.csr_matrix[np.float32], measured: Mask, device: str = "cpu") -> Floats:
+        """Return (n, d) vectors before their parts are scaled."""
+        mapped = project(known, self.weights, "length", device) * np.float32(self._seen(measured))
+        mapped += self.bias - (self.mean * measured) @ self.weights
+        return mapped
+
+    def _united(self, mapped: Floats) -> tuple[Floats, Mask]:
+        """Return vectors of length one, in weighted parts of length one, and which are empty; `mapped` is used up."""
+        for start, stop, weight in self.parts:
+            mapped[:, start:stop] = to_unit(mapped[:, start:stop])[0] * np.float32(weight)
+        return to_unit(mapped)
 
     def save(self, path: Path) -> None:
         """Write the arrays as safetensors; the recipe goes into the atlas's manifest."""

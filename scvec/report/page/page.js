@@ -3,7 +3,7 @@
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const figures = read("figures"), query = read("query");
   const root = document.documentElement, chosen = (id) => document.getElementById(id);
-  const config = { responsive: true, displaylogo: false, scrollZoom: true, showTips: false, modeBarButtons: [["toImage", "pan2d", "zoom2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
+  const config = { responsive: true, displaylogo: false, scrollZoom: true, plotGlPixelRatio: devicePixelRatio, showTips: false, modeBarButtons: [["toImage", "pan2d", "zoom2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
   const still = { responsive: true, displayModeBar: false, scrollZoom: false };
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const drawn = new Map();

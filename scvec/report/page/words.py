@@ -117,7 +117,7 @@ def _weak(one: LabelTrust) -> list[str]:
         cure = f"look at all {_counted(one.n_called, 'call')}, whatever their confidence, by the genes below"
         lines.append(f"{name}: {wrong}: {cure}.")
     if one.n_own and one.n_own - one.n_right > OFTEN * one.n_own and one.missed[1] > 1:
-        seen = f"{one.n_right:,} of {one.n_own:,} held-out cells of it were recognised"
+        seen = f"{one.n_right:,} of {one.n_own:,} held-out cells of it {_was(one.n_right)} recognised"
         lines.append(
             f"{name}: {seen}, {one.missed[1]:,} were called {one.missed[0]}: calls of {one.missed[0]} may be {name}."
         )

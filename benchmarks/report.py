@@ -1,0 +1,249 @@
+"""The report of a query: what its parts take, how large the page is, and how it is used in a browser.
+
+    python -m benchmarks.report --store STORE --references R.h5ad ... --queries Q.h5ad ...
+
+References and queries are files that `benchmarks.scale` wrote, of different seeds. Atlases are built where the store
+has none of them. Every report is made in a process of its own, and opened in headless Chromium afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import h5py
+import numpy as np
+
+from benchmarks import browser
+from benchmarks.common import HERE, WORK, markdown, save
+
+RECIPES, ENCODER = ("refined", "genept-w"), "minilm"
+MAX_SECONDS, MAX_MB = 120, 15
+PARTS = ("doubts", "attributions", "attributions of doubts", "cell_map", "markers")
+COLUMNS = ("recipe", "reference", "query", "query, s", *(one.replace("cell_map", "map") for one in PARTS), "page")
+BROWSED = ("query", "MB", "ready, s", "frames/s panning", "longest", "zooming", "longest", "filter, s", "find, s")
+
+TEXT = """# Report
+
+The HTML report of a query: at most {max_mb} MB, and at most {max_s} s beyond the query itself, are wanted of 100,000
+cells. Cells of about {genes:,.0f} genes, of {labels} labels, drawn by `benchmarks.scale`; {threads} threads; a process
+for each report, imports and compiling among its seconds; medians of {rounds} turns. The machine had other work in these
+minutes. *In all*: beyond the query. The peak is the process's, of which mapped files are a part, and *query's* is what
+it was before the report.
+
+{table}
+
+Names of cells are as 10x makes them, 18 characters each; a further character of each of 100,000 names is 0.1 MB.
+
+## In a browser
+
+{browser}, {wide} x {high} pixels, which draws by {drawn_by}: {gpu} The page of the {recipe}
+atlas of {reference:,} cells. *Ready*: the map can be used; *frames* a second over {moved:g} s of dragging and of
+turning the wheel over the map, and the longest frame in seconds; a filter by doubt, the search for a cell and a
+recolouring by confidence until the next frame is shown, each for the first time.
+
+{browsed}"""
+SOFTWARE = "there is no GPU here, and all points are drawn by the processor's cores, which other work shares."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--references", nargs="+", type=Path, default=[])
+    parser.add_argument("--queries", nargs="+", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
+    parser.add_argument("--atlas", help="make one report with this atlas, and print what it took as JSON")
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args()
+    if asked.atlas:
+        print(json.dumps(made(asked.store, asked.atlas, asked.queries[0], asked.out)))
+    else:
+        run(asked)
+
+
+def made(store: str, name: str, path: Path, out: Path) -> dict[str, Any]:
+    """Make a report, and return its parts' seconds and what memory they took.
+
+    The parts are timed where `scvec.overview.overview` calls them: the real run is measured, in its order.
+    """
+    start = time.perf_counter()
+    import scvec as sv
+    from scvec.atlas import open_atlas
+    from scvec.report.page import write_report
+
+    atlas = open_atlas(sv.Store(store), name)
+    calls = sv.annotate(path, atlas)
+    seconds = {"query": time.perf_counter() - start}
+    before = _peak()
+    # `scvec.overview.overview` is the function; the module is found by its name alone.
+    module = import_module("scvec.overview.overview")
+
+    def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            begin = time.perf_counter()
+            result = function(*given, **named)
+            own = f"{part} of doubts" if part in seconds else part
+            seconds[own] = time.perf_counter() - begin
+            return result
+
+        return call
+
+    for part in ("doubts", "attributions", "cell_map", "markers"):
+        setattr(module, part, timed(part, getattr(module, part)))
+    begin = time.perf_counter()
+    found = module.overview(calls, path, atlas, command=f"scvec report {path.name} --atlas {name}")
+    seconds["overview"] = time.perf_counter() - begin
+    named = replace(found, calls=replace(calls, obs_names=_barcodes(len(calls))))
+    begin = time.perf_counter()
+    write_report(named, out)
+    seconds["page"] = time.perf_counter() - begin
+    return {
+        "seconds": seconds,
+        "peak_mb": _peak(),
+        "query_peak_mb": before,
+        "mb": out.stat().st_size / 1e6,
+        "n_query": len(calls),
+        "n_reference": len(atlas.rows),
+        "n_labels": len(calls.labels),
+        "n_doubted": int((found.doubts.group != "").sum()),
+        "n_groups": len(found.doubts.groups),
+        "dimension": atlas.embedding.dimension,
+    }
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _barcodes(n: int) -> np.ndarray[Any, Any]:
+    """Return names as cells of 10x have them."""
+    letters = np.array(list("ACGT"))[np.random.default_rng(0).integers(0, 4, (n, 16))]
+    return np.array([f"{''.join(one)}-1" for one in letters.tolist()], object)
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Measure, and write the results."""
+    from scvec.loops import n_threads
+
+    folder = WORK / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    turns: list[list[dict[str, Any]]] = []
+    for recipe in asked.recipes:
+        for reference in asked.references:
+            name = f"report-{recipe}-{reference.stem}"
+            _build(asked.store, name, reference, recipe)
+            for query in asked.queries:
+                out = folder / f"{name}-{query.stem}.html"
+                command = [sys.executable, "-m", "benchmarks.report", "--store", asked.store, "--atlas", name]
+                command += ["--queries", str(query), "--out", str(out)]
+                done = [{"recipe": recipe, "html": str(out), **_child(command)} for _ in range(asked.rounds)]
+                turns.append(done)
+                print(name, query.name, {part: round(s, 2) for part, s in done[0]["seconds"].items()}, flush=True)
+    pages = [one[0] for one in turns if one[0]["html"].startswith(turns[0][0]["html"].rpartition("-")[0] + "-")]
+    browsed = [{"n_query": one["n_query"], "mb": one["mb"], **_browsed(Path(one["html"]))} for one in pages]
+    with h5py.File(asked.queries[-1]) as file:
+        genes = len(file["X/data"]) / (len(file["X/indptr"]) - 1)
+    drawn_by = browsed[-1]["drawn_by"]
+    text = TEXT.format(
+        max_s=MAX_SECONDS,
+        max_mb=MAX_MB,
+        genes=genes,
+        labels=turns[0][0]["n_labels"],
+        threads=n_threads(),
+        rounds=asked.rounds,
+        table=table(turns),
+        browser=browsed[-1]["browser"],
+        wide=browser.WIDE,
+        high=browser.HIGH,
+        drawn_by=drawn_by,
+        gpu=SOFTWARE if "SwiftShader" in drawn_by else "",
+        recipe=pages[0]["recipe"],
+        reference=pages[0]["n_reference"],
+        moved=browser.SECONDS,
+        browsed=browsed_table(browsed),
+    )
+    values = {"genes": genes, "threads": n_threads(), "turns": turns, "browser": browsed}
+    save(
+        "report", "python -m benchmarks.report --store STORE --references R.h5ad ... --queries Q.h5ad ...", values, text
+    )
+
+
+def _build(store: str, name: str, reference: Path, recipe: str) -> None:
+    import scvec as sv
+    from scvec.errors import NotInStoreError
+
+    opened = sv.Store(store)
+    try:
+        sv.atlas.open_atlas(opened, name)
+    except NotInStoreError:
+        asked = sv.RECIPES[recipe].with_encoder(ENCODER)
+        sv.atlas.build(opened, name, reference, label_key="cell_type", batch_key="donor", recipe=asked)
+
+
+def _child(command: list[str]) -> dict[str, Any]:
+    """Run a command, and return what it printed."""
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=HERE.parent, check=True).stdout
+    result: dict[str, Any] = json.loads(said)
+    return result
+
+
+def _browsed(path: Path) -> dict[str, Any]:
+    print("browsing", path.name, flush=True)
+    return browser.measured(path, "ACGTAC")
+
+
+def table(turns: list[list[dict[str, Any]]]) -> str:
+    """Return the parts of every report as Markdown."""
+    rows = []
+    for done in turns:
+        first = done[0]
+        seconds = {part: median(one["seconds"].get(part, 0.0) for one in done) for part in (*PARTS, "query", "page")}
+        beyond = median(one["seconds"]["overview"] + one["seconds"]["page"] for one in done)
+        rows.append(
+            (
+                f"{first['recipe']}, {first['dimension']}",
+                f"{first['n_reference']:,}",
+                f"{first['n_query']:,}",
+                *(f"{seconds[part]:.1f}" for part in ("query", *PARTS, "page")),
+                f"{beyond:.1f}",
+                f"{median(one['query_peak_mb'] for one in done):,.0f}",
+                f"{max(one['peak_mb'] for one in done):,.0f}",
+                f"{first['mb']:.1f}",
+            )
+        )
+    return markdown((*COLUMNS, "in all", "query's peak, MB", "peak, MB", "page, MB"), rows)
+
+
+def browsed_table(browsed: list[dict[str, Any]]) -> str:
+    """Return what the browser took as Markdown."""
+    rows = [
+        (
+            f"{one['n_query']:,}",
+            f"{one['mb']:.1f}",
+            f"{one['ready_s']:.1f}",
+            f"{one['pan']['frames_per_s']:.0f}",
+            f"{one['pan']['longest_s']:.2f}",
+            f"{one['zoom']['frames_per_s']:.0f}",
+            f"{one['zoom']['longest_s']:.2f}",
+            *(f"{one[name]:.2f}" for name in ("filter_s", "find_s", "recolour_s")),
+        )
+        for one in browsed
+    ]
+    return markdown((*BROWSED, "recolour, s"), rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,7 @@ from hypothesis import settings
 
 import scvec as sv
 from scvec.atlas import Atlas
-from tests import toy
+from tests import reported, toy
 
 pytest.register_assert_rewrite("tests.engines")
 
@@ -84,6 +84,12 @@ def store(_built: Path, tmp_path: Path) -> sv.Store:
 @pytest.fixture
 def atlas(store: sv.Store) -> Atlas:
     return sv.atlas.open_atlas(store, "toy")
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> reported.World:
+    """A query that was looked at from all sides, and its report. Not to be written to."""
+    return reported.build(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture

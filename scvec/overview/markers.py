@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from scvec.atlas import Atlas
 from scvec.atlas.binding import log_normalised, match_to_atlas, placed
+from scvec.errors import InputError
 from scvec.ingest.cells import open_cells
 from scvec.reading import Reading
 from scvec.types import Floats, Ints, Progress, Strings, silent
@@ -74,13 +75,17 @@ def markers(
         (n,) the group of each cell; "" for none.
     gene_ids, symbols
         (m,) the genes, and how they are called.
+
+    Raises
+    ------
+    InputError
+        If the atlas lacks a gene.
     """
     reading = reading or Reading()
     names = np.array(sorted(set(groups.tolist()) - {""}), dtype=object)
     code = {name: i for i, name in enumerate(names.tolist())}
     codes = np.array([code.get(one, -1) for one in groups.tolist()], np.int64)
-    order = np.argsort(atlas.embedding.gene_ids)
-    at = order[np.searchsorted(atlas.embedding.gene_ids, gene_ids, sorter=order)]
+    at = _places(gene_ids, atlas)
     mean, share = np.zeros((len(names), len(at))), np.zeros((len(names), len(at)))
     with open_cells(query, reading.obs) as file, file.matrix(reading.layer, reading.scale) as matrix:
         match, _ = match_to_atlas(matrix, atlas, reading.gene_key, reading.taxon)
@@ -97,3 +102,14 @@ def markers(
             share += (member @ values).todense()
     size = np.bincount(codes[codes >= 0], minlength=len(names))[:, None]
     return Markers(names, gene_ids, symbols, np.asarray(mean / size, np.float32), np.asarray(share / size, np.float32))
+
+
+def _places(gene_ids: Ints, atlas: Atlas) -> Ints:
+    """Return where genes stand among the atlas's."""
+    own = atlas.embedding.gene_ids
+    order = np.argsort(own)
+    at: Ints = order[np.clip(np.searchsorted(own, gene_ids, sorter=order), 0, len(own) - 1)]
+    lacking = gene_ids[own[at] != gene_ids]
+    if len(lacking):
+        raise InputError(f"gene {lacking[0]}", f"genes of the atlas {atlas.name}", "leave it out")
+    return at

@@ -52,22 +52,33 @@ class Contributions:
     def of_groups(self, codes: Ints, n_groups: int) -> Doubles:
         """Return (n_groups, g) the sums over the cells of each group; `codes` is (n,), -1 for none.
 
-        Where all cells have the gradient of their group, the amounts are added up first.
+        Where all cells of a group have one gradient, their amounts are added up first. A group has the same bits
+        whatever the others are.
         """
         here = np.flatnonzero(codes >= 0)
         groups, first, inverse = np.unique(codes[here], return_index=True, return_inverse=True)
-        own = np.full(len(codes), -1, np.int64)
-        own[here] = inverse
-        sums, shared = np.zeros((n_groups, len(self.offset))), self.gradient[here[first]]
-        if (self.gradient[here] == shared[inverse]).all():
-            sums[groups] = self._excess(self.scale, own, len(groups)) * self._along(shared)
-            return sums
-        products = kernel.products(self.amounts, self.weights, self.gradient)
-        added = kernel.add_rows(products, self.scale, own, len(groups))
-        gradients = np.zeros((len(groups), self.gradient.shape[1]))
-        np.add.at(gradients, inverse, self.gradient[here] * self.scale[here, None])
-        sums[groups] = added - self.offset * self._along(gradients.astype(np.float32))
+        shared, sums = self.gradient[here[first]], np.zeros((n_groups, len(self.offset)))
+        differs = (self.gradient[here] != shared[inverse]).any(axis=1)
+        steady = np.bincount(inverse, differs, len(groups)) == 0
+        for chosen, added in ((steady, self._steady), (~steady, self._varying)):
+            if chosen.any():
+                place = np.where(chosen, np.cumsum(chosen) - 1, -1)
+                own = np.full(len(codes), -1, np.int64)
+                own[here] = place[inverse]
+                sums[groups[chosen]] = added(own, shared[chosen])
         return sums
+
+    def _steady(self, codes: Ints, gradients: Floats) -> Doubles:
+        """Return the sums of m groups whose cells have the (m, d) gradients."""
+        return np.asarray(self._excess(self.scale, codes, len(gradients)) * self._along(gradients))
+
+    def _varying(self, codes: Ints, like: Floats) -> Doubles:
+        """Return the sums of groups, as many as `like` has rows, whose cells have gradients of their own."""
+        here, gradients = np.flatnonzero(codes >= 0), np.zeros(like.shape)
+        np.add.at(gradients, codes[here], self.gradient[here] * self.scale[here, None])
+        products = kernel.products(self.amounts, self.weights, self.gradient)
+        added = kernel.add_rows(products, self.scale, codes, len(like))
+        return np.asarray(added - self.offset * self._along(gradients.astype(np.float32)))
 
     def excess_of_groups(self, codes: Ints, n_groups: int) -> Doubles:
         """Return (n_groups, g) how much of each gene is above its offset, added up over the cells of each group."""

@@ -38,12 +38,15 @@
   };
   // Numbers on a heatmap are in the text's colour too.
   const inked = (data) => data.map((one) => (one.type === "heatmap" ? { ...one, textfont: { color: colours()["font.color"] } } : one));
-  const draw = (place, name) => {
-    drawn.set(place, name);
-    // Plotly forgets a layout's height when a window's size changes, but not that of the element.
+  // Plotly forgets a layout's height when a window's size changes, but not that of the element.
+  const tall = (place, name) => {
     const layout = sized(place, figures[name].layout);
     place.style.height = `${layout.height}px`;
-    return Plotly.react(place, inked(figures[name].data), put(layout), isMap(place) ? config : still);
+    return layout;
+  };
+  const draw = (place, name) => {
+    drawn.set(place, name);
+    return Plotly.react(place, inked(figures[name].data), put(tall(place, name)), isMap(place) ? config : still);
   };
   const setTheme = (name) => {
     root.dataset.theme = name;
@@ -55,15 +58,20 @@
   root.dataset.theme = dark.matches ? "dark" : "light";
   dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
   chosen("theme").addEventListener("click", () => setTheme(root.dataset.theme === "dark" ? "light" : "dark"));
-  addEventListener("beforeprint", () => setTheme("light"));
+  let before = root.dataset.theme;
+  addEventListener("beforeprint", () => { before = root.dataset.theme; setTheme("light"); });
+  addEventListener("afterprint", () => setTheme(before));
 
-  // What is far down, or folded, is drawn when it is seen.
+  // What is far down, or folded, is drawn when it is seen; its room is there before, so that nothing moves.
   const seen = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       if (isIntersecting && !drawn.has(target)) { seen.unobserve(target); draw(target, target.dataset.figure); }
     }
   }, { rootMargin: "300px" });
-  for (const place of document.querySelectorAll("[data-figure]")) if (!isMap(place)) seen.observe(place);
+  for (const place of document.querySelectorAll("[data-figure]")) {
+    tall(place, place.dataset.figure);
+    if (!isMap(place)) seen.observe(place);
+  }
   addEventListener("beforeprint", () => {
     for (const one of document.querySelectorAll("details")) one.open = true;
     for (const place of document.querySelectorAll("[data-figure]")) if (!drawn.has(place)) draw(place, place.dataset.figure);
@@ -83,6 +91,7 @@
   const groupOf = new Uint16Array(bytes(query.group).buffer);
   const odd = new Uint16Array(bytes(query.odd).buffer);
   const second = new Uint16Array(bytes(query.second).buffer);
+  // Plotly writes other colours into the figure itself.
   const kind = (name) => figures.map.data.map((one, i) => i).filter((i) => figures.map.data[i].meta === name);
   const labels = kind("label"), plain = labels.map((i) => figures.map.data[i].marker.color);
   const details = (trace) => cells._fullData[trace].customdata;

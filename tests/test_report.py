@@ -1,0 +1,448 @@
+"""Reports: figures of the right numbers, one whole page whatever the names are, and the verbs that write it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import fields, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import scvec as sv
+from scvec.atlas import Atlas
+from scvec.cli import main
+from scvec.errors import DiskFullError, InputError, MissingDependencyError
+from scvec.overview import Overview, doubts
+from scvec.overview import overview as look
+from scvec.report import figures
+from scvec.report.map_figure import MAX_POINT, cell_map
+from scvec.report.page import check_report, words, write_report
+from scvec.report.page.page import render
+from tests.reported import HOSTILE, N_CELLS, World
+
+plotly = pytest.importorskip("plotly")
+
+REASONS = {"trusted": "", "unsure": "unsure", "far": "far"}
+SHOWN = HOSTILE.replace("&", "&amp;").replace("<", "&lt;")
+"""As plotly is told to show it."""
+
+EMPTY = N_CELLS - 1
+
+
+def unshown(names: Any) -> list[str]:
+    return [one.replace("&lt;", "<").replace("&amp;", "&") for one in names]
+
+
+def test_composition_counts_the_cells_of_each_label_and_reason(world: World) -> None:
+    figure = figures.composition(world.overview)
+    assert [one.name for one in figure.data] == list(REASONS)
+    names, counts = np.unique(world.calls.nearest[:EMPTY].astype(str), return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    for one in figure.data:
+        assert unshown(one.y) == names[order[::-1]].tolist()  # the first is below
+        chosen = world.overview.doubts.reason == REASONS[one.name]
+        assert list(one.x) == [((world.calls.nearest == name) & chosen).sum() for name in names[order[::-1]]]
+    assert sum(sum(one.x) for one in figure.data) == EMPTY
+
+
+@pytest.mark.parametrize("key", ["confidence", "distance", "novelty"])
+def test_spread_is_of_each_label_s_quantiles(world: World, key: str) -> None:
+    values = getattr(world.calls, key)
+    box = figures.spread(world.overview, values, key).data[0]
+    for i, name in enumerate(unshown(box.y)):
+        own = values[world.calls.nearest == name]
+        found = [one[i] for one in (box.lowerfence, box.q1, box.median, box.q3, box.upperfence)]
+        np.testing.assert_allclose(found, np.quantile(own, [0.05, 0.25, 0.5, 0.75, 0.95]), rtol=1e-6)
+
+
+def test_confidences_count_every_cell_once(world: World) -> None:
+    figure = figures.confidences(world.overview)
+    for one in figure.data:
+        chosen = world.calls.confidence[world.overview.doubts.reason == REASONS[one.name]]
+        assert sum(one.y) == len(chosen) > 0
+        for x, n in zip(one.x, one.y, strict=True):
+            assert n == ((chosen >= x - 0.0125) & (chosen < x + 0.0125 + (x > 0.98))).sum()
+
+
+@pytest.mark.parametrize("which", ["genes", "doubted_genes"])
+def test_genes_for_and_against_are_the_ends_of_the_contributions(world: World, which: str) -> None:
+    found = getattr(world.overview, which)
+    for row, group in enumerate(found.groups.tolist()):
+        bars = figures.genes(found, group, 4, 3).data[0]
+        place = {symbol: i for i, symbol in enumerate(found.symbols.tolist())}
+        at = [place[one] for one in unshown(bars.y)]
+        values = found.contributions[row]
+        np.testing.assert_array_equal(bars.x, values[at])
+        assert at[:4] == np.argsort(-values, kind="stable")[:4].tolist()
+        assert at[4:] == np.argsort(-values, kind="stable")[-3:].tolist()
+        lacks = found.excess[row, at] <= 0
+        assert [one == "/" for one in bars.marker.pattern.shape] == lacks.tolist()
+        assert [one == "less than usual" for one in bars.customdata] == lacks.tolist()
+        assert len({*bars.marker.color[:4]}) == len({*bars.marker.color[4:]}) == 1 != len({*bars.marker.color})
+    with pytest.raises(ValueError, match="not in list"):
+        figures.genes(found, "nobody")
+
+
+def test_dots_are_as_large_as_many_cells_express_a_gene(world: World) -> None:
+    markers = world.overview.markers
+    one = figures.dots(markers).data[0]
+    at = {(label, gene): i for i, (label, gene) in enumerate(zip(unshown(one.y), unshown(one.x), strict=True))}
+    assert len(at) == markers.mean.size == len(one.marker.size)
+    for i, label in enumerate(markers.groups):
+        for j, gene in enumerate(markers.symbols):
+            point = at[label, gene]
+            np.testing.assert_allclose(one.customdata[point], [markers.share[i, j], markers.mean[i, j]], rtol=1e-6)
+            assert one.marker.color[point] == pytest.approx(markers.mean[i, j] / markers.mean[:, j].max())
+    order = np.argsort(one.marker.size, kind="stable")
+    assert (np.diff(one.customdata[order, 0]) >= 0).all()
+
+
+def test_confusion_shows_shares_of_each_class_and_writes_cells(world: World) -> None:
+    evaluation = world.overview.evaluation
+    assert evaluation is not None
+    one = figures.confusion(evaluation).data[0]
+    assert unshown(one.x) == list(evaluation.called)
+    assert unshown(one.y) == [f"{name} ({n})" for name, n in zip(evaluation.classes, evaluation.support, strict=True)]
+    np.testing.assert_allclose(np.sum(one.z, axis=1), 1)
+    np.testing.assert_allclose(one.z * evaluation.support[:, None], evaluation.confusion)
+    assert [[int(n or 0) for n in row] for row in one.text] == evaluation.confusion.tolist()
+
+
+def test_coverage_adds_up_to_all_expression(world: World) -> None:
+    figure, found = figures.coverage(world.overview), world.calls.provenance["query"]["coverage"]
+    *routes, none = figure.data
+    assert sum(one.x[0] for one in figure.data) == pytest.approx(1)
+    assert [one.x[0] for one in routes] == [part["share"] for part in found["routes"].values()]
+    assert none.name == f"no gene ({found['n_genes'] - found['n_matched']} genes)"
+
+
+def test_the_map_has_each_cell_with_its_values(world: World) -> None:
+    figure, calls, places = cell_map(world.overview), world.calls, world.overview.cell_map
+    reference, *labels = figure.data
+    np.testing.assert_array_equal(np.stack([reference.x, reference.y], axis=1), places.reference)
+    assert unshown(reference.text) == places.labels.tolist()
+    assert unshown(one.name for one in labels) == figures.by_size(world.overview)
+    seen: list[int] = []
+    for one in labels:
+        cells = one.customdata[:, 4].astype(int)
+        seen += cells.tolist()
+        assert set(calls.nearest[cells]) == set(unshown([one.name]))
+        assert unshown(one.text) == calls.obs_names[cells].tolist()
+        np.testing.assert_array_equal(np.stack([one.x, one.y], axis=1), places.query[cells])
+        wanted = [calls.confidence[cells], calls.score[cells], calls.distance[cells], calls.novelty[cells]]
+        np.testing.assert_array_equal(one.customdata[:, :4].T, wanted)
+        ringed = np.asarray(one.marker.line.width) > 0
+        np.testing.assert_array_equal(ringed, world.overview.doubts.group[cells] != "")
+    assert sorted(seen) == list(range(EMPTY))
+    looks = [(one.marker.color, one.marker.symbol) for one in labels]
+    assert len(set(looks)) == len(looks)
+    assert labels[0].marker.size == MAX_POINT
+    assert {one.text for one in figure.layout.annotations} == {one.name for one in labels}
+
+
+def test_labels_that_are_numbers_are_names(world: World) -> None:
+    numbers = {one: str(i) for i, one in enumerate(world.calls.labels)}
+    nearest = np.array([numbers.get(one, one) for one in world.calls.nearest], object)
+    seen = replace(world.overview, calls=replace(world.calls, nearest=nearest))
+    for one in (figures.composition(seen), figures.spread(seen, world.calls.distance, "")):
+        assert one.layout.yaxis.type == "category"
+
+
+class Parsed(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.handlers: list[str] = []
+        self.texts: list[str] = []
+        self.options: list[str | None] = []
+        self.figures: list[str] = []
+        self.data: dict[str, Any] = {}
+        self._inside = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append(tag)
+        self.addresses += [value or "" for key, value in attrs if key in ("src", "href", "action", "srcset")]
+        self.handlers += [key for key in given if key.startswith("on")]
+        self.figures += [given["data-figure"] or ""] if "data-figure" in given else []
+        self.options += [given["value"]] if tag == "option" else []
+        if tag in ("script", "style"):
+            self._inside = given.get("id") or tag
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("script", "style"):
+            self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if not self._inside:
+            self.texts.append(data)
+        elif self._inside not in ("script", "style"):
+            self.data[self._inside] = json.loads(data)
+
+    @property
+    def spaced(self) -> str:
+        """All text, each element's by itself."""
+        return " ".join(" ".join(self.texts).split())
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.texts).split())
+
+
+@pytest.fixture(scope="module")
+def page(world: World) -> Parsed:
+    return Parsed(world.page.read_text(encoding="utf-8"))
+
+
+def test_a_page_is_one_file_that_asks_for_nothing(page: Parsed) -> None:
+    assert [one for one in page.addresses if not one.startswith(("#", "data:"))] == []
+    assert page.handlers == []
+    assert not {"img", "iframe", "base", "object", "i"} & set(page.tags)
+    assert page.tags.count("script") == 4
+    ids = {one.removeprefix("#") for one in page.addresses if one.startswith("#")}
+    assert ids == {"doubts", "map", "composition", "genes", "scores", "truth", "coverage", "provenance"}
+
+
+def test_names_are_on_the_page_as_they_are(page: Parsed, world: World) -> None:
+    assert page.text.count(" ".join(HOSTILE.split())) > 10
+    assert "<i>TOY" in page.text
+    assert "scvec report <query>" in page.text
+    assert HOSTILE in page.data["query"]["labels"]
+    assert HOSTILE in page.data["query"]["truth_names"]
+    assert f"{HOSTILE}, far" in page.data["query"]["groups"]
+    assert f"{HOSTILE}, far" in page.options
+
+
+def test_a_page_has_each_figure_that_it_shows(page: Parsed, world: World) -> None:
+    assert set(page.figures) <= set(page.data["figures"])
+    labels, groups = world.overview.genes.groups, world.overview.doubts.groups
+    own = {f"label {one}" for one in labels} | {f"doubt {one.name}" for one in groups}
+    assert own == set(page.data["figures"]) - {
+        *("map", "composition", "confidences", "by confidence", "by distance", "dots", "coverage", "confusion")
+    }
+    assert {f"label {one}" for one in labels} <= set(page.options)
+
+
+def test_what_is_said_is_what_was_found(page: Parsed, world: World) -> None:
+    found = world.overview.doubts
+    n_doubted = sum(one.n_cells for one in found.groups)
+    doubted = f"{n_doubted} calls ({n_doubted / N_CELLS:.1%}) are to be doubted"
+    assert f"{doubted}, if 5% of the calls may be wrong" in page.text
+    evaluation = world.overview.evaluation
+    assert evaluation is not None
+    assert f"accuracy {evaluation.accuracy:.3f}" in page.text
+    assert "1 without expression on the atlas's genes" in page.text
+    rows = {label: row for label, *row in words.label_rows(world.overview)}
+    for one in found.labels:
+        share, held = f"{one.n_called / N_CELLS:.1%}", f"{one.n_right} of {one.n_held}"
+        assert rows[one.label] == [f"{one.n_called}", share, f"{one.n_doubted}", f"{one.n_reference}", held]
+        assert " ".join([*one.label.split(), *rows[one.label]]) in page.spaced
+    for group in found.groups:
+        assert f"{group.n_cells} cell{'s' * (group.n_cells > 1)}, {group.share:.0%} of its calls" in page.text
+
+
+def undoubted(seen: Overview) -> Overview:
+    none = np.full(N_CELLS, "", object)
+    reason = np.where(seen.calls.reason == "empty", "empty", "").astype(object)
+    return replace(seen, doubts=replace(seen.doubts, groups=(), group=none, reason=reason), doubted_genes=None)
+
+
+def uncalibrated(seen: Overview) -> Overview:
+    """Return what is seen where nothing could be held out."""
+    nothing = np.full(N_CELLS, np.nan, np.float32)
+    one = undoubted(seen)
+    return replace(
+        one, calls=replace(one.calls, confidence=nothing, novelty=nothing), doubts=replace(one.doubts, error=None)
+    )
+
+
+def unlabelled(seen: Overview) -> Overview:
+    return replace(seen, truth=None, evaluation=None)
+
+
+@pytest.mark.parametrize(
+    ("make", "said", "unsaid"),
+    [
+        (undoubted, "None is to be doubted", "are to be doubted,"),
+        (uncalibrated, "The atlas has no calibration", "median confidence"),
+        (unlabelled, "are to be doubted", "Against the author's labels"),
+    ],
+)
+def test_a_page_says_what_there_is_and_no_more(
+    world: World, make: Callable[[Overview], Overview], said: str, unsaid: str
+) -> None:
+    page = Parsed(render(make(world.overview)))
+    assert said in page.text
+    assert unsaid not in page.text
+    assert set(page.figures) <= set(page.data["figures"])
+
+
+def test_the_same_is_written_twice(world: World, tmp_path: Path) -> None:
+    write_report(world.overview, tmp_path / "deep" / "again.html")
+    assert (tmp_path / "deep" / "again.html").read_bytes() == world.page.read_bytes()
+    assert [one.name for one in (tmp_path / "deep").iterdir()] == ["again.html"]
+
+
+def test_a_page_is_plotly_and_little_beside(world: World) -> None:
+    from plotly.offline import get_plotlyjs
+
+    own = len(render(world.overview)) - len(get_plotlyjs())
+    times = 50
+    calls = world.calls
+    many: dict[str, Any] = {
+        one.name: np.repeat(getattr(calls, one.name), times, axis=0)
+        for one in fields(calls)
+        if isinstance(getattr(calls, one.name), np.ndarray)
+    }
+    seen, truth = world.overview, world.overview.truth
+    assert truth is not None
+    grown = replace(
+        seen,
+        calls=replace(calls, **many),
+        cell_map=replace(seen.cell_map, query=np.repeat(seen.cell_map.query, times, axis=0)),
+        doubts=replace(
+            seen.doubts, group=np.repeat(seen.doubts.group, times), reason=np.repeat(seen.doubts.reason, times)
+        ),
+        truth=np.repeat(truth, times),
+    )
+    assert own < 150_000
+    a_cell = (len(render(grown)) - len(get_plotlyjs()) - own) / (N_CELLS * (times - 1))
+    assert 50 < a_cell < 110
+
+
+def test_a_page_is_written_whole_or_not_at_all(world: World, small_disk: Path) -> None:
+    out = small_disk / "report.html"
+    out.write_text("as before")
+    with pytest.raises(DiskFullError):
+        write_report(world.overview, out)
+    assert out.read_text() == "as before"
+    assert [one.name for one in small_disk.iterdir()] == ["report.html"]
+
+
+def test_a_report_is_a_file_of_html(world: World, tmp_path: Path) -> None:
+    (tmp_path / "folder.html").mkdir()
+    for name, said in (("report.pdf", "ends in .html"), ("report", "ends in .html"), ("folder.html", "is a folder")):
+        for check in (check_report, lambda out: write_report(world.overview, out)):
+            with pytest.raises(InputError, match=said):
+                check(tmp_path / name)
+    assert [one.name for one in tmp_path.iterdir()] == ["folder.html"]
+
+
+LACKING = [("plotly", "scvec.report.figures"), ("jinja2", "scvec.report.figures"), ("umap", "scvec.overview.cell_map")]
+
+
+@pytest.fixture
+def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No query is run."""
+
+    def annotate(*_args: Any, **_kwargs: Any) -> None:
+        raise AssertionError("the query was run")
+
+    monkeypatch.setattr(sys.modules["scvec.query"], "annotate", annotate)
+
+
+@pytest.mark.usefixtures("unasked")
+@pytest.mark.parametrize("verb", ["report", "query"])
+@pytest.mark.parametrize(("package", "module"), LACKING)
+def test_without_its_extra_a_report_is_refused_before_the_query(
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+    package: str,
+    module: str,
+) -> None:
+    find = sys.modules[module].find_spec
+    monkeypatch.setattr(sys.modules[module], "find_spec", lambda name: None if name == package else find(name))
+    assert main(asked(world, verb, tmp_path / "report.html", tmp_path)) == 2
+    err = capsys.readouterr().err
+    assert "pip install 'scvec[report]'" in err
+    assert len(err.splitlines()) == 1
+    if package != "umap":
+        with pytest.raises(MissingDependencyError, match=r"scvec\[report\]"):
+            write_report(world.overview, tmp_path / "report.html")
+
+
+def asked(world: World, verb: str, out: Path, folder: Path) -> list[str]:
+    to = ["--out", str(out)] if verb == "report" else ["--out", str(folder / "calls.csv"), "--report", str(out)]
+    return [verb, str(world.query), "--atlas", "various", "--store", world.store.uri, "--quiet", *to]
+
+
+@pytest.mark.usefixtures("unasked")
+@pytest.mark.parametrize(
+    ("verb", "name", "more", "said"),
+    [
+        ("report", "report.pdf", [], "a name that ends in .html"),
+        ("query", "report.pdf", [], "a name that ends in .html"),
+        ("report", "folder.html", [], "is a folder"),
+        ("query", "folder.html", [], "is a folder"),
+        ("report", "r.html", ["--label-key", "nothing"], "no obs column for --label-key 'nothing'"),
+        ("report", "r.html", ["--label-map", "map.json"], "--label-key with it"),
+        ("report", "r.html", ["--label-key", "cell_type", "--label-map", "none.json"], "none.json"),
+    ],
+)
+def test_bad_input_is_one_line_before_the_query(
+    world: World,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+    name: str,
+    more: list[str],
+    said: str,
+) -> None:
+    (tmp_path / "folder.html").mkdir()
+    assert main([*asked(world, verb, tmp_path / name, tmp_path), *more]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["folder.html"]
+
+
+def test_the_verb_writes_the_page_and_says_what_is_doubted(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "report.html"
+    (tmp_path / "map.json").write_text('{"fifth": "alpha"}')
+    label = ["--label-key", "cell_type", "--label-map", str(tmp_path / "map.json")]
+    assert main([*asked(world, "report", out, tmp_path), *label, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["n_cells"], said["out"]) == (N_CELLS, str(out))
+    assert said["doubts"] == json.loads(world.overview.doubts.to_frame().write_json())
+    page, mine = Parsed(out.read_text(encoding="utf-8")), Parsed(world.page.read_text(encoding="utf-8"))
+    assert {**page.data["figures"], "confusion": 0} == {**mine.data["figures"], "confusion": 0}
+    assert page.data["figures"]["confusion"] != mine.data["figures"]["confusion"]
+
+
+def test_a_query_writes_its_calls_and_a_page_of_the_error_asked_for(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "report.html"
+    assert main([*asked(world, "query", out, tmp_path), "--max-error", "0.2"]) == 0
+    assert f"look at {out}" in capsys.readouterr().out
+    assert (tmp_path / "calls.csv").is_file()
+    page = Parsed(out.read_text(encoding="utf-8"))
+    n = sum(one.n_cells for one in doubts(world.calls, world.atlas, 0.2).groups)
+    assert f"{n} calls ({n / N_CELLS:.1%}) are to be doubted, if 20% of the calls may be wrong" in page.text
+    assert "These are labelled unknown" in page.text
+
+
+def test_a_report_without_doubts(
+    atlas: Atlas, store: sv.Store, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference, out = files / "reference.h5ad", tmp_path / "report.html"
+    assert look(sv.annotate(reference, atlas), reference, atlas).doubts.groups == ()
+    arguments = ["report", str(reference), "--atlas", "toy", "--store", store.uri, "--out", str(out)]
+    assert main([*arguments, "--quiet"]) == 0
+    assert "120 cells, 0 to be doubted" in capsys.readouterr().out
+    assert "None is to be doubted" in Parsed(out.read_text(encoding="utf-8")).text

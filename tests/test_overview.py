@@ -19,8 +19,9 @@ from scvec.atlas import Atlas
 from scvec.errors import InputError, KeyNotFoundError, LabelError, MissingDependencyError
 from scvec.explain import attributions
 from scvec.overview import cell_map, doubts, markers, overview
-from scvec.overview.doubts import LabelTrust
-from scvec.overview.overview import N_MARKERS
+from scvec.overview.label_trust import LabelTrust
+from scvec.overview.odd import mixtures, others, owners, shared
+from scvec.overview.overview import N_MARKERS, N_SPEAKING
 from scvec.trust import reject
 from scvec.types import Floats
 from tests import reported, toy
@@ -71,21 +72,51 @@ def test_groups_say_what_their_cells_are(world: World) -> None:
         assert one.votes_against == pytest.approx(max(votes.values()), abs=1e-6)
         assert votes.get(one.against, 0) == pytest.approx(max(votes.values()), abs=1e-6)
         odd = Counter(gene for text in calls.odd_genes[cells] for gene in text.split(", ") if gene)
-        assert [gene.n_cells for gene in one.odd_genes] == sorted(odd.values(), reverse=True)[:5]
+        # One cell's genes are worth naming where there are hardly more cells.
+        often = [n for n in sorted(odd.values(), reverse=True) if n > 1 or len(cells) < 3]
+        assert [gene.n_cells for gene in one.odd_genes] == often[:5]
         assert all(odd[gene.symbol] == gene.n_cells for gene in one.odd_genes)
 
 
-def test_an_odd_gene_is_the_label_s_whose_cells_express_it_most(world: World) -> None:
-    cells = reported.reference()
-    x = cells.X.toarray()
-    x = np.log1p(x / x.sum(axis=1, keepdims=True) * 1e4)
-    labels = cells.obs["cell_type"].to_numpy()
-    means = {one: x[labels == one].mean(axis=0) for one in set(labels)}
-    genes = {gene.symbol: gene.label for group in world.overview.doubts.groups for gene in group.odd_genes}
-    assert len(genes) > 10
-    place = cells.var_names.get_indexer(list(genes))
-    agree = [whose == max(means, key=lambda one: means[one][i]) for i, whose in zip(place, genes.values(), strict=True)]
-    assert np.mean(agree) > 0.9  # the profiles are of the recipe's own scale
+def test_a_gene_is_the_label_s_that_expresses_it_at_least_twice_as_much_as_any_other(world: World) -> None:
+    profiles, names = world.atlas.profiles, world.atlas.label_names
+    symbols = dict(world.atlas.texts.genes.select("gene_id", "symbol").iter_rows())
+    owner = owners(world.atlas)
+    for gene, means in zip(profiles.gene_ids.tolist(), profiles.labels.T, strict=True):
+        first, second = np.argsort(-means)[:2]
+        wanted = names[first] if means[first] > 0 and means[first] >= 2 * means[second] else None
+        assert owner.get(symbols[gene]) == wanted
+    assert set(owner.values()) == set(names)
+    assert 0 < len(owner) < len(profiles.gene_ids)
+    for group in world.overview.doubts.groups:
+        assert all(gene.label == owner.get(gene.symbol, "") for gene in group.odd_genes)
+
+
+def test_labels_of_few_cells_own_no_gene_and_dispute_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    smallest = min(np.bincount(world.atlas.label_codes))
+    monkeypatch.setattr("scvec.overview.odd.FEW_CELLS", int(smallest) + 1)
+    kept = [name for i, name in enumerate(world.atlas.label_names) if np.sum(world.atlas.label_codes == i) > smallest]
+    assert set(owners(world.atlas).values()) == (set(kept) if len(kept) > 1 else set())
+
+
+def test_cells_with_another_label_s_genes_are_told_cell_by_cell() -> None:
+    owner = {"A1": "a", "A2": "a", "B1": "b"}
+    nearest = np.array(["b", "b", "a", "b", "b"], object)
+    odd = np.array(["A1, A2, X", "A1, X", "A1, A2", "A1, A2, B1", ""], object)
+    other = others(nearest, odd, np.array([0, 1, 2, 4]), owner)
+    assert other.tolist() == ["a", "", "", "", ""]  # most of the genes; not half; its own; not asked; none odd
+    (one,) = mixtures(np.array(["b", "b", "c"], object), np.array(["a", "a", "a"], object))
+    assert (one.other, one.cells, one.n_cells) == ("a", (("b", 2), ("c", 1)), 3)
+    assert mixtures(nearest, np.full(5, "", object)) == ()
+
+
+def test_genes_of_no_label_that_are_odd_in_many_are_shared() -> None:
+    nearest = np.array(["a", "b", "c", "a", "b", "d"], object)
+    odd = np.array(["S, A", "S, A", "S, A", "S, A", "S, A", "S, A"], object)
+    (one,) = shared(nearest, odd, np.arange(5), {"A": "a"})
+    assert (one.symbol, one.n_cells, one.n_labels) == ("S", 5, 3)
+    assert shared(nearest, odd, np.arange(4), {"A": "a"}) == ()  # too few cells
+    assert shared(np.repeat(nearest[:2], 5), np.repeat(odd[:2], 5), np.arange(10), {"A": "a"}) == ()  # two labels
 
 
 def test_labels_say_what_is_behind_them(world: World) -> None:
@@ -103,9 +134,40 @@ def test_labels_say_what_is_behind_them(world: World) -> None:
     assert sum(one.n_right for one in found.labels) < sum(one.n_held for one in found.labels)
 
 
+def test_held_out_cells_are_counted_by_label_and_call(world: World) -> None:
+    found, calibration = world.overview.doubts, world.atlas.calibration
+    assert calibration is not None
+    assert found.held_out is not None
+    held, names = calibration.held, world.atlas.label_names.tolist()
+    confidence, threshold = calibration.held_confidence(), calibration.thresholds(0.05, len(names))
+    counts = dict(zip(found.held_out.labels.tolist(), found.held_out.counts, strict=True))
+    assert found.held_out.n_cells == held.known.sum()
+    assert found.held_out.accuracy == pytest.approx(held.right[held.known].mean())
+    assert found.novelty_limit == calibration.too_novel(0.05)
+    for one in found.labels:
+        i = names.index(one.label)
+        own, so = held.truth == i, held.called == i
+        assert counts[one.label].tolist() == [(held.called[own] == names.index(name)).sum() for name in counts]
+        assert (one.n_own, one.threshold) == (own.sum(), threshold[i])
+        assert one.n_below == (so & (confidence < threshold[i])).sum()
+        assert one.n_wrong_below == (so & ~own & (confidence < threshold[i])).sum()
+        for (name, n), codes in ((one.missed, held.called[own & ~so]), (one.wrong, held.truth[so & ~own])):
+            assert n == np.bincount(codes, minlength=len(names)).max()
+            assert n == 0 or (codes == names.index(name)).sum() == n
+
+
 @pytest.mark.parametrize(("n_called", "n_reference", "thin"), [(1, 9, True), (1, 10, False), (0, 3, False)])
 def test_a_label_is_thin_where_few_cells_back_calls_of_it(n_called: int, n_reference: int, thin: bool) -> None:
-    assert LabelTrust("one", n_called, 0, n_reference, 5, 5).is_thin is thin
+    one = LabelTrust("one", n_called, 0, n_reference, 5, 5, ("", 0), 5, ("", 0), 0.5, 0, 0)
+    assert one.is_thin is thin
+    assert not one.is_often_wrong
+
+
+@pytest.mark.parametrize(("n_held", "n_right", "often"), [(10, 7, True), (10, 8, False), (0, 0, False)])
+def test_a_label_is_often_wrong_by_its_held_out_calls(n_held: int, n_right: int, often: bool) -> None:
+    one = LabelTrust("one", 3, 0, 50, n_held, n_right, ("two", n_held - n_right), 9, ("", 0), 0.5, 0, 0)
+    assert one.is_often_wrong is often
+    assert not replace(one, n_called=0).is_often_wrong
 
 
 def test_types_that_the_reference_lacks_are_far_and_an_empty_cell_is_no_doubt(world: World) -> None:
@@ -169,8 +231,8 @@ def test_cells_beyond_the_fitted_ones_stand_by_the_nearest_of_these(
 ) -> None:
     fitted: list[tuple[Floats, Floats]] = []
 
-    def fit(vectors: Floats, random_state: int) -> Floats:
-        fitted.append((vectors, module._fit_in_full(vectors, random_state)))
+    def fit(vectors: Floats, *rest: Any) -> Floats:
+        fitted.append((vectors, module._fit_in_full(vectors, *rest)))
         return fitted[0][1]
 
     monkeypatch.setattr(module, "_fit_in_full", module._fit, raising=False)
@@ -294,15 +356,22 @@ def test_an_overview_puts_it_all_together(world: World) -> None:
     assert found.evaluation.to_dict() == sv.evaluate(calls, world.query, label_key="cell_type").to_dict()
 
 
-def test_markers_are_the_genes_whose_presence_speaks_most_for_each_label(world: World) -> None:
+def test_markers_speak_for_a_label_by_being_there_and_are_the_most_its_own(world: World) -> None:
     genes, found = world.overview.genes, world.overview.markers
     np.testing.assert_array_equal(found.groups, genes.groups)
-    wanted: list[int] = []
+    speaking: list[int] = []
     for values, excess in zip(genes.contributions, genes.excess, strict=True):
         order = [i for i in np.argsort(-values, kind="stable") if excess[i] > 0 and values[i] > 0]
-        wanted += [int(i) for i in order[:N_MARKERS]]
-    assert found.gene_ids.tolist() == genes.gene_ids[list(dict.fromkeys(wanted))].tolist()
-    assert found.symbols.tolist() == genes.symbols[list(dict.fromkeys(wanted))].tolist()
+        speaking += [int(i) for i in order[:N_SPEAKING]]
+    at = np.array(list(dict.fromkeys(speaking)))
+    groups = np.array([*world.calls.nearest[:EMPTY], ""], object)
+    every = markers(world.query, world.atlas, groups, genes.gene_ids[at], genes.symbols[at])
+    wanted: list[int] = []
+    for i, own in enumerate(every.share):
+        others = np.delete(every.share, i, axis=0).max(axis=0)
+        wanted += np.argsort(-(own - others), kind="stable")[:N_MARKERS].tolist()
+    assert found.symbols.tolist() == every.symbols[list(dict.fromkeys(wanted))].tolist()
+    np.testing.assert_array_equal(found.share, every.share[:, list(dict.fromkeys(wanted))])
 
 
 def test_the_error_is_the_one_given_or_asked_of_the_query(world: World) -> None:

@@ -20,14 +20,14 @@ from scvec.errors import DiskFullError, InputError, MissingDependencyError
 from scvec.overview import Overview, doubts
 from scvec.overview import overview as look
 from scvec.report import figures
-from scvec.report.map_figure import MAX_POINT, cell_map
+from scvec.report.map_figure import FEW, MAX_POINT, NAMED, cell_map
 from scvec.report.page import check_report, words, write_report
 from scvec.report.page.page import render
 from tests.reported import HOSTILE, N_CELLS, World
 
 plotly = pytest.importorskip("plotly")
 
-REASONS = {"trusted": "", "unsure": "unsure", "far": "far"}
+REASONS = {"not doubted": "", "unsure": "unsure", "far": "far"}
 SHOWN = HOSTILE.replace("&", "&amp;").replace("<", "&lt;")
 """As plotly is told to show it."""
 
@@ -61,28 +61,36 @@ def test_spread_is_of_each_label_s_quantiles(world: World, key: str) -> None:
 
 
 def test_confidences_count_every_cell_once(world: World) -> None:
-    figure = figures.confidences(world.overview)
+    figure, edges = figures.confidences(world.overview), [-1, *figures.BANDS, 2]
+    assert [one.name for one in figure.data] == list(REASONS)
     for one in figure.data:
         chosen = world.calls.confidence[world.overview.doubts.reason == REASONS[one.name]]
-        assert sum(one.y) == len(chosen) > 0
-        for x, n in zip(one.x, one.y, strict=True):
-            assert n == ((chosen >= x - 0.0125) & (chosen < x + 0.0125 + (x > 0.98))).sum()
+        assert sum(one.x) == len(chosen) > 0
+        for low, high, n, text in zip(edges, edges[1:], one.x, one.text, strict=False):
+            assert n == ((chosen >= low) & (chosen < high)).sum() == int(text or 0)
 
 
 @pytest.mark.parametrize("which", ["genes", "doubted_genes"])
 def test_genes_for_and_against_are_the_ends_of_the_contributions(world: World, which: str) -> None:
     found = getattr(world.overview, which)
     for row, group in enumerate(found.groups.tolist()):
-        bars = figures.genes(found, group, 4, 3).data[0]
+        bars = figures.genes(found, group, 4).data[0]
         place = {symbol: i for i, symbol in enumerate(found.symbols.tolist())}
         at = [place[one] for one in unshown(bars.y)]
-        values = found.contributions[row]
+        values, lacks = found.contributions[row], found.excess[row, at] <= 0
+        order = np.argsort(-values, kind="stable")
         np.testing.assert_array_equal(bars.x, values[at])
-        assert at[:4] == np.argsort(-values, kind="stable")[:4].tolist()
-        assert at[4:] == np.argsort(-values, kind="stable")[-3:].tolist()
-        lacks = found.excess[row, at] <= 0
+        assert sorted(at[:4]) == sorted(order[:4].tolist())
+        assert sorted(at[4:]) == sorted(order[-4:].tolist())
+        for some in (slice(0, 4), slice(4, 8)):  # what is there, then what is lacking, the most telling first
+            assert lacks[some].tolist() == sorted(lacks[some])
+            for kind in (False, True):
+                sizes = np.abs(bars.x[some])[lacks[some] == kind]
+                assert (np.diff(sizes) <= 0).all()
         assert [one == "/" for one in bars.marker.pattern.shape] == lacks.tolist()
-        assert [one == "less than usual" for one in bars.customdata] == lacks.tolist()
+        assert [one.startswith("less than usual") for one in bars.customdata] == lacks.tolist()
+        label, against = found.label[row], found.against[row]
+        assert [unshown([one])[0].split(" for ")[1] for one in bars.customdata] == [label] * 4 + [against] * 4
         assert len({*bars.marker.color[:4]}) == len({*bars.marker.color[4:]}) == 1 != len({*bars.marker.color})
     with pytest.raises(ValueError, match="not in list"):
         figures.genes(found, "nobody")
@@ -113,6 +121,14 @@ def test_confusion_shows_shares_of_each_class_and_writes_cells(world: World) -> 
     assert [[int(n or 0) for n in row] for row in one.text] == evaluation.confusion.tolist()
 
 
+def test_held_out_cells_are_shown_by_label_and_call(world: World) -> None:
+    found = world.overview.doubts.held_out
+    assert found is not None
+    one = figures.held_out(found).data[0]
+    assert unshown(one.x) == found.labels.tolist()
+    np.testing.assert_allclose(one.z * found.counts.sum(axis=1)[:, None], found.counts)
+
+
 def test_coverage_adds_up_to_all_expression(world: World) -> None:
     figure, found = figures.coverage(world.overview), world.calls.provenance["query"]["coverage"]
     *routes, none = figure.data
@@ -123,7 +139,10 @@ def test_coverage_adds_up_to_all_expression(world: World) -> None:
 
 def test_the_map_has_each_cell_with_its_values(world: World) -> None:
     figure, calls, places = cell_map(world.overview), world.calls, world.overview.cell_map
-    reference, *labels = figure.data
+    reference, *labels, rings = figure.data
+    assert [one.meta for one in figure.data] == ["reference", *["label"] * len(labels), "rings"]
+    doubted = world.overview.doubts.group != ""
+    np.testing.assert_array_equal(np.stack([rings.x, rings.y], axis=1), places.query[doubted])
     np.testing.assert_array_equal(np.stack([reference.x, reference.y], axis=1), places.reference)
     assert unshown(reference.text) == places.labels.tolist()
     assert unshown(one.name for one in labels) == figures.by_size(world.overview)
@@ -136,13 +155,11 @@ def test_the_map_has_each_cell_with_its_values(world: World) -> None:
         np.testing.assert_array_equal(np.stack([one.x, one.y], axis=1), places.query[cells])
         wanted = [calls.confidence[cells], calls.score[cells], calls.distance[cells], calls.novelty[cells]]
         np.testing.assert_array_equal(one.customdata[:, :4].T, wanted)
-        ringed = np.asarray(one.marker.line.width) > 0
-        np.testing.assert_array_equal(ringed, world.overview.doubts.group[cells] != "")
     assert sorted(seen) == list(range(EMPTY))
     looks = [(one.marker.color, one.marker.symbol) for one in labels]
     assert len(set(looks)) == len(looks)
-    assert labels[0].marker.size == MAX_POINT
-    assert {one.text for one in figure.layout.annotations} == {one.name for one in labels}
+    assert {one.marker.size / (1.5 if len(one.x) <= FEW else 1) for one in labels} == {MAX_POINT}
+    assert {one.text for one in figure.layout.annotations} == {one.name for one in labels if len(one.x) >= NAMED}
 
 
 def test_labels_that_are_numbers_are_names(world: World) -> None:
@@ -228,7 +245,8 @@ def test_a_page_has_each_figure_that_it_shows(page: Parsed, world: World) -> Non
     labels, groups = world.overview.genes.groups, world.overview.doubts.groups
     own = {f"label {one}" for one in labels} | {f"doubt {one.name}" for one in groups}
     assert own == set(page.data["figures"]) - {
-        *("map", "composition", "confidences", "by confidence", "by distance", "dots", "coverage", "confusion")
+        *("map", "composition", "confidences", "by confidence", "by distance", "dots", "coverage", "confusion"),
+        "held out",
     }
     assert {f"label {one}" for one in labels} <= set(page.options)
 
@@ -237,15 +255,16 @@ def test_what_is_said_is_what_was_found(page: Parsed, world: World) -> None:
     found = world.overview.doubts
     n_doubted = sum(one.n_cells for one in found.groups)
     doubted = f"{n_doubted} calls ({n_doubted / N_CELLS:.1%}) are to be doubted"
-    assert f"{doubted}, if 5% of the calls may be wrong" in page.text
+    assert f"{doubted}, so that at most 5% of the others are wrong" in page.text
     evaluation = world.overview.evaluation
     assert evaluation is not None
     assert f"accuracy {evaluation.accuracy:.3f}" in page.text
     assert "1 without expression on the atlas's genes" in page.text
     rows = {label: row for label, *row in words.label_rows(world.overview)}
     for one in found.labels:
-        share, held = f"{one.n_called / N_CELLS:.1%}", f"{one.n_right} of {one.n_held}"
-        assert rows[one.label] == [f"{one.n_called}", share, f"{one.n_doubted}", f"{one.n_reference}", held]
+        share, held = f"{one.n_called / N_CELLS:.1%}", [f"{one.n_right} of {n}" for n in (one.n_held, one.n_own)]
+        least = "all" if np.isinf(one.threshold) else f"{one.threshold:.2f}"
+        assert rows[one.label] == [f"{one.n_called}", share, f"{one.n_doubted}", least, f"{one.n_reference}", *held]
         assert " ".join([*one.label.split(), *rows[one.label]]) in page.spaced
     for group in found.groups:
         assert f"{group.n_cells} cell{'s' * (group.n_cells > 1)}, {group.share:.0%} of its calls" in page.text
@@ -254,7 +273,8 @@ def test_what_is_said_is_what_was_found(page: Parsed, world: World) -> None:
 def undoubted(seen: Overview) -> Overview:
     none = np.full(N_CELLS, "", object)
     reason = np.where(seen.calls.reason == "empty", "empty", "").astype(object)
-    return replace(seen, doubts=replace(seen.doubts, groups=(), group=none, reason=reason), doubted_genes=None)
+    none_left = replace(seen.doubts, groups=(), group=none, other=none, mixtures=(), shared=(), reason=reason)
+    return replace(seen, doubts=none_left, doubted_genes=None)
 
 
 def uncalibrated(seen: Overview) -> Overview:
@@ -262,7 +282,9 @@ def uncalibrated(seen: Overview) -> Overview:
     nothing = np.full(N_CELLS, np.nan, np.float32)
     one = undoubted(seen)
     return replace(
-        one, calls=replace(one.calls, confidence=nothing, novelty=nothing), doubts=replace(one.doubts, error=None)
+        one,
+        calls=replace(one.calls, confidence=nothing, novelty=nothing),
+        doubts=replace(one.doubts, error=None, held_out=None),
     )
 
 
@@ -273,7 +295,7 @@ def unlabelled(seen: Overview) -> Overview:
 @pytest.mark.parametrize(
     ("make", "said", "unsaid"),
     [
-        (undoubted, "None is to be doubted", "are to be doubted,"),
+        (undoubted, "No call is to be doubted", "are to be doubted,"),
         (uncalibrated, "The atlas has no calibration", "median confidence"),
         (unlabelled, "are to be doubted", "Against the author's labels"),
     ],
@@ -311,7 +333,8 @@ def test_a_page_is_plotly_and_little_beside(world: World) -> None:
         calls=replace(calls, **many),
         cell_map=replace(seen.cell_map, query=np.repeat(seen.cell_map.query, times, axis=0)),
         doubts=replace(
-            seen.doubts, group=np.repeat(seen.doubts.group, times), reason=np.repeat(seen.doubts.reason, times)
+            seen.doubts,
+            **{name: np.repeat(getattr(seen.doubts, name), times) for name in ("group", "reason", "other")},
         ),
         truth=np.repeat(truth, times),
     )
@@ -433,8 +456,10 @@ def test_a_query_writes_its_calls_and_a_page_of_the_error_asked_for(
     assert (tmp_path / "calls.csv").is_file()
     page = Parsed(out.read_text(encoding="utf-8"))
     n = sum(one.n_cells for one in doubts(world.calls, world.atlas, 0.2).groups)
-    assert f"{n} calls ({n / N_CELLS:.1%}) are to be doubted, if 20% of the calls may be wrong" in page.text
-    assert "These are labelled unknown" in page.text
+    assert (
+        f"{n} calls ({n / N_CELLS:.1%}) are to be doubted, so that at most 20% of the others are wrong; they are labelled"
+        in page.text
+    )
 
 
 def test_a_report_without_doubts(
@@ -445,4 +470,4 @@ def test_a_report_without_doubts(
     arguments = ["report", str(reference), "--atlas", "toy", "--store", store.uri, "--out", str(out)]
     assert main([*arguments, "--quiet"]) == 0
     assert "120 cells, 0 to be doubted" in capsys.readouterr().out
-    assert "None is to be doubted" in Parsed(out.read_text(encoding="utf-8")).text
+    assert "No call is to be doubted" in Parsed(out.read_text(encoding="utf-8")).text

@@ -334,7 +334,9 @@ def test_a_page_is_plotly_and_little_beside(world: World) -> None:
         cell_map=replace(seen.cell_map, query=np.repeat(seen.cell_map.query, times, axis=0)),
         doubts=replace(
             seen.doubts,
-            **{name: np.repeat(getattr(seen.doubts, name), times) for name in ("group", "reason", "other")},
+            group=np.repeat(seen.doubts.group, times),
+            reason=np.repeat(seen.doubts.reason, times),
+            other=np.repeat(seen.doubts.other, times),
         ),
         truth=np.repeat(truth, times),
     )
@@ -456,10 +458,8 @@ def test_a_query_writes_its_calls_and_a_page_of_the_error_asked_for(
     assert (tmp_path / "calls.csv").is_file()
     page = Parsed(out.read_text(encoding="utf-8"))
     n = sum(one.n_cells for one in doubts(world.calls, world.atlas, 0.2).groups)
-    assert (
-        f"{n} calls ({n / N_CELLS:.1%}) are to be doubted, so that at most 20% of the others are wrong; they are labelled"
-        in page.text
-    )
+    share = f"{n} calls ({n / N_CELLS:.1%}) are to be doubted"
+    assert f"{share}, so that at most 20% of the others are wrong; they are labelled unknown." in page.text
 
 
 def test_a_report_without_doubts(
@@ -471,3 +471,10 @@ def test_a_report_without_doubts(
     assert main([*arguments, "--quiet"]) == 0
     assert "120 cells, 0 to be doubted" in capsys.readouterr().out
     assert "No call is to be doubted" in Parsed(out.read_text(encoding="utf-8")).text
+
+
+def test_votes_that_were_not_calibrated_are_said_first(world: World) -> None:
+    calls = sv.annotate(world.query, world.atlas, k=3)
+    first = words.lead(replace(world.overview, calls=calls))
+    assert "were calibrated with the usual votes" in " ".join(first)
+    assert "were calibrated with the usual votes" not in " ".join(words.lead(world.overview))

@@ -185,8 +185,8 @@ def dots(markers: Markers) -> go.Figure:
     )
     figure.update_layout(
         height=150 + ROW * n_groups,
-        xaxis={"tickangle": -60, "type": "category"},
-        yaxis={"autorange": "reversed", "type": "category"},
+        xaxis={"tickangle": -60, "type": "category", "dtick": 1},
+        yaxis={"autorange": "reversed", "type": "category", "dtick": 1},
     )
     return styled(figure)
 
@@ -219,9 +219,9 @@ def _crossed(counts: NDArray[np.int64], rows: Sequence[str], columns: Sequence[s
         hovertemplate="%{y} called %{x}: %{z:.1%}<extra></extra>",
     )
     figure.update_layout(
-        height=190 + ROW * len(rows),
-        xaxis={"title": "called", "tickangle": -45, "type": "category"},
-        yaxis={"title": title, "autorange": "reversed", "type": "category"},
+        height=120 + 6 * max(map(len, columns)) + ROW * len(rows),
+        xaxis={"title": "called", "tickangle": -45, "type": "category", "dtick": 1},
+        yaxis={"title": title, "autorange": "reversed", "type": "category", "dtick": 1},
     )
     return styled(figure)
 

@@ -103,7 +103,7 @@ def _figures(overview: Overview) -> dict[str, str]:
         "confidences": figures.confidences(overview),
         **({} if overview.doubts.held_out is None else {"held out": figures.held_out(overview.doubts.held_out)}),
         "by confidence": figures.spread(overview, overview.calls.confidence, "confidence"),
-        "by distance": figures.spread(overview, overview.calls.distance, "distance to the nearest reference cell"),
+        "by distance": figures.spread(overview, overview.calls.distance, "distance to the nearest"),
         "dots": figures.dots(overview.markers),
         "coverage": figures.coverage(overview),
     }

@@ -124,10 +124,13 @@ def overview(
     chosen = _speaking(genes)
     ids, symbols = genes.gene_ids[chosen], genes.symbols[chosen]
     expressed = markers(query, atlas, by_label, ids, symbols, reading=reading, progress=progress)
+    with progress("mapping the cells", 1) as advance:
+        places = cell_map(calls, atlas, random_state=random_state)
+        advance(1)
     return Overview(
         Path(str(query)).name,
         calls,
-        cell_map(calls, atlas, random_state=random_state),
+        places,
         found,
         genes,
         doubted,

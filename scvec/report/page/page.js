@@ -44,6 +44,11 @@
     place.style.height = `${layout.height}px`;
     return layout;
   };
+  addEventListener("resize", () => {
+    if (!drawn.has(cells)) return;
+    const { showlegend = true } = tall(cells, "map");
+    if (showlegend !== cells._fullLayout.showlegend) Plotly.relayout(cells, { showlegend });
+  });
   const draw = (place, name) => {
     drawn.set(place, name);
     return Plotly.react(place, inked(figures[name].data), put(tall(place, name)), isMap(place) ? config : still);
@@ -140,7 +145,8 @@
     const n = found.reduce((sum, one) => sum + (one ? one.length : 0), 0);
     Plotly.restyle(cells, { selectedpoints: found, unselected: found.map(() => ({ marker: { opacity: 0.04 } })) }, labels);
     Plotly.restyle(cells, { opacity: all ? 1 : 0.3 }, kind("reference"));
-    Plotly.restyle(cells, { visible: all }, kind("rings"));
+    // Not by visible: whoever put them away by the legend would get them back.
+    Plotly.restyle(cells, { opacity: all ? 1 : 0 }, kind("rings"));
     chosen("shown").textContent = all ? "" : n === 1 ? "1 cell" : n ? `${n.toLocaleString("en")} cells` : "no such cell";
     if (!all && n === 1) {
       const trace = found.findIndex((one) => one.length), i = found[trace][0], data = cells.data[labels[trace]];

@@ -85,3 +85,12 @@ def told(world: World, cell: int) -> tuple[str, dict[str, str]]:
 def counted(n: int) -> str:
     """Return what is to be said of how many cells are shown."""
     return "1 cell" if n == 1 else f"{n} cells"
+
+
+def theme(opened: Opened) -> tuple[str, str, str]:
+    """Return the theme, the colour of the paper, and that of a figure's text."""
+    return (
+        opened.js("document.documentElement.dataset.theme"),
+        opened.js("getComputedStyle(document.body).backgroundColor"),
+        opened.js(f"{MAP}._fullLayout.font.color"),
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.opened import CHROMIUM, LABELS, MAP, NARROW, QUIET, WAIT, WIDE, Opened, counted, told
+from tests.opened import CHROMIUM, LABELS, MAP, NARROW, QUIET, WAIT, WIDE, Opened, counted, theme, told
 from tests.reported import HOSTILE, N_CELLS, World
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
@@ -210,15 +210,6 @@ def test_the_doubted_cells_can_be_saved_as_a_table(opened: Opened, world: World,
             "novelty": f"{calls.novelty[cell]:.2f}",
             "beyond_its_label": " ".join(calls.odd_genes[cell].split(", ")),
         }
-
-
-def theme(opened: Opened) -> tuple[str, str, str]:
-    """Return the theme, the colour of the paper, and that of a figure's text."""
-    return (
-        opened.js("document.documentElement.dataset.theme"),
-        opened.js("getComputedStyle(document.body).backgroundColor"),
-        opened.js(f"{MAP}._fullLayout.font.color"),
-    )
 
 
 LIGHT, DARK = ("light", "rgb(255, 255, 255)", "#1c2128"), ("dark", "rgb(20, 23, 27)", "#e8ebee")

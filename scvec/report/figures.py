@@ -105,7 +105,8 @@ def confidences(overview: Overview) -> go.Figure:
             orientation="h",
             name=name,
             text=[f"{n:,}" if n else "" for n in counts.tolist()],
-            textposition="auto",
+            textposition="outside",
+            cliponaxis=False,
             marker={"color": colour},
             hovertemplate="confidence %{y}: %{x:,} " + name + "<extra></extra>",
         )

@@ -186,7 +186,7 @@
     link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
     link.download = "doubted.csv";
     link.click();
-    URL.revokeObjectURL(link.href);
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
   draw(cells, "map").then(() => {
     cells.on("plotly_hover", (event) => tell(event.points[0]));

@@ -330,6 +330,7 @@ def test_a_kill_in_the_middle_costs_no_paid_call(
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
+        time.sleep(2 * server.pause)  # what was sent before the kill has arrived
         n_kept, before = len(list(folder.rglob("[!.]*.json"))), len(server.asked)
         server.pause = 0.0
         result = asked(calls, query, atlas, by="cell")

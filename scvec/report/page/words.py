@@ -40,7 +40,9 @@ def lead(overview: Overview) -> list[str]:
     )
     unknown = UNKNOWN in set(calls.label[calls.reason != "empty"])
     kept = "they are labelled unknown" if unknown else "they keep their labels in this report"
-    told = f"{share}, so that at most {doubts.error:.0%} of the others are wrong" + (f"; {kept}." if n_doubted else ".")
+    told = f"{share}, so that at most {doubts.error:.0%} of the others should be wrong" + (
+        f"; {kept}." if n_doubted else "."
+    )
     told += f" Mind that {OTHER_VOTES}." if OTHER_VOTES in calls.notes else ""
     weak = [one for one in doubts.labels if one.is_often_wrong]
     n_weak = sum(one.n_called - one.n_doubted for one in weak)

@@ -169,7 +169,7 @@ Gene texts: {made.to_dict()["gene_texts"]}.
 
 Look at {out}/report.html in a browser, then try on the demo's own files:
   scvec query {asked} --out my_calls.csv
-  scvec explain {asked} --against "CD14+ Monocyte"
+  scvec explain {asked} --out genes.csv
   scvec evaluate {asked} --label-key {run.LABEL_KEY} --out report
 and on yours: scvec genes pull --help, scvec atlas build --help"""
     ui.result(made.to_dict(), text.strip("\n"))

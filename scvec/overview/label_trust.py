@@ -121,33 +121,36 @@ def label_trust(calls: Annotation, atlas: Atlas, error: float, doubted: Mask) ->
     names = atlas.label_names
     reference = np.bincount(atlas.label_codes, minlength=len(names))
     called, in_doubt = Counter(calls.nearest.tolist()), Counter(calls.nearest[doubted].tolist())
+    held = _held(atlas, error)
     made = [
-        LabelTrust(name, called[name], in_doubt[name], int(reference[i]), *_held(atlas, error, i))
+        LabelTrust(name, called[name], in_doubt[name], int(reference[i]), *held[i])
         for i, name in enumerate(names.tolist())
     ]
     return tuple(sorted(made, key=lambda one: (-one.n_called, one.label)))
 
 
-def _held(atlas: Atlas, error: float, label: int) -> tuple[int, int, Named, int, Named, float, int, int]:
-    """Return what held-out cells say of a label, in the order of `LabelTrust`."""
-    calibration = atlas.calibration
+def _held(atlas: Atlas, error: float) -> list[tuple[int, int, Named, int, Named, float, int, int]]:
+    """Return what held-out cells say of each label, in the order of `LabelTrust`."""
+    calibration, names = atlas.calibration, atlas.label_names
     if calibration is None:
-        return 0, 0, ("", 0), 0, ("", 0), float("nan"), 0, 0
-    held, names = calibration.held, atlas.label_names
-    so, own = held.known & (held.called == label), held.truth == label
-    threshold = float(calibration.thresholds(error, len(names))[label])
-    below = so & (calibration.held_confidence() < threshold)
-    wrong, missed = held.truth[so & ~held.right], held.called[own & ~held.right]
-    return (
-        int(so.sum()),
-        int((so & held.right).sum()),
-        _commonest(wrong, names),
-        int(own.sum()),
-        _commonest(missed, names),
-        threshold,
-        int(below.sum()),
-        int((below & ~held.right).sum()),
-    )
+        return [(0, 0, ("", 0), 0, ("", 0), float("nan"), 0, 0)] * len(names)
+    held, confidence, made = calibration.held, calibration.held_confidence(), []
+    for label, threshold in enumerate(calibration.thresholds(error, len(names)).tolist()):
+        so, own = held.known & (held.called == label), held.truth == label
+        below = so & (confidence < threshold)
+        made.append(
+            (
+                int(so.sum()),
+                int((so & held.right).sum()),
+                _commonest(held.truth[so & ~held.right], names),
+                int(own.sum()),
+                _commonest(held.called[own & ~held.right], names),
+                threshold,
+                int(below.sum()),
+                int((below & ~held.right).sum()),
+            )
+        )
+    return made
 
 
 def _commonest(codes: Ints, names: Strings) -> Named:

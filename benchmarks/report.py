@@ -38,7 +38,7 @@ TEXT = """# Report
 The HTML report of a query: at most {max_mb} MB, and at most {max_s} s beyond the query itself, are wanted of 100,000
 cells. Cells of about {genes:,.0f} genes, of {labels} labels, drawn by `benchmarks.scale`; {threads} threads; a process
 for each report, imports and compiling among its seconds; {turns}. Seconds are the processors', of all threads together
-and with their waiting in loops, as the machine had much other work in these minutes. *In all*: beyond the query;
+and with their waiting in loops. *In all*: beyond the query;
 *wall*: the same by the clock. The peak is the process's, of which mapped files are a part, and *query's* is what it was
 before the report. With a reference that is not the first, only the largest query is made.
 

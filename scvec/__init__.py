@@ -16,6 +16,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from scvec._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from scvec import atlas, embed, errors, explain, index, ingest, interpret, ontology, overview, search
     from scvec.annotation import Annotation
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from scvec.store import Store
     from scvec.types import UNKNOWN, Coverage, Neighbors
     from scvec.voting import Voting
-
-__version__ = "0.6.0"
 
 __all__ = [
     "RECIPES",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-import scvec
+from scvec._version import __version__
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
 from scvec.atlas.binding import log_normalised, match_to_atlas, placed
@@ -201,7 +201,7 @@ def _profiled(winner: Ints, n_profiles: int) -> Ints:
 def _provenance(file: CellFile, matrix: Matrix, atlas: Atlas, coverage: Coverage) -> dict[str, Any]:
     made = atlas.manifest
     return {
-        "scvec": scvec.__version__,
+        "scvec": __version__,
         "atlas": {key: made[key] for key in ("name", "version", "recipe", "recipe_sha256", "sources", "index")},
         "query": {"file": file.path.name, "matrix": matrix.to_dict(), "coverage": coverage.to_dict()},
     }

@@ -18,7 +18,7 @@ from scvec.atlas import Atlas
 from scvec.errors import FileError, InputError
 from scvec.interpret import Asked, rerank, rerank_bill
 from scvec.interpret.evidence import Case
-from scvec.interpret.judge import make_judge
+from scvec.interpret.judges import make_judge
 from scvec.interpret.llms import CausalLM, load_llm
 from scvec.interpret.prompt import Prompt, prompt_of
 from scvec.interpret.scoring import label_tokens, log_chances, ranked, tokens_of

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import scvec
+from scvec._version import __version__
 from scvec.atlas.binding import bind, match_reference, on_panel, recipe_for
 from scvec.atlas.cells import Keys, table_schema
 from scvec.atlas.engine import Engine, Local
@@ -229,5 +229,5 @@ def _about(name: str, match: GeneMatch, fitted: Fitted) -> dict[str, Any]:
         "recipe_sha256": recipe.sha256(),
         "dimension": fitted.embedding.dimension,
         "training": fitted.training,
-        "written_by": f"scvec {scvec.__version__}",
+        "written_by": f"scvec {__version__}",
     }

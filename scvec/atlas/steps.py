@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-import scvec
+from scvec._version import __version__
 from scvec.atlas.cells import Keys, ids_of, table_schema
 from scvec.atlas.engine import Engine, embed_all
 from scvec.atlas.job import Job
@@ -65,7 +65,7 @@ def planned(sources: Sequence[Source]) -> dict[str, Any]:
     """Return what tells one lot of files, and the genes they were matched to, from another."""
     digests = [hashlib.sha256(one.match.columns.tobytes() + one.match.gene_ids.tobytes()) for one in sources]
     return {
-        "written_by": f"scvec {scvec.__version__}",
+        "written_by": f"scvec {__version__}",
         "sources": [
             source.to_dict() | {"path": source.path, "obs": source.obs, "genes": digest.hexdigest()}
             for source, digest in zip(sources, digests, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import scvec
+from scvec._version import __version__
 from scvec.bench.methods import Method, methods
 from scvec.bench.suite import Suite
 from scvec.bench.tasks import Prepared, digest, prepare
@@ -48,7 +48,7 @@ class Run:
     def digest(self) -> str:
         """What decides the figures."""
         way = self.way.sha256() + self.reads if self.way else self.method.name
-        return digest(self.task.digest, way, self.method.panel, asdict(DEFAULT), scvec.__version__)
+        return digest(self.task.digest, way, self.method.panel, asdict(DEFAULT), __version__)
 
     @property
     def made(self) -> str:

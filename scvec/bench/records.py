@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-import scvec
+from scvec._version import __version__
 from scvec.bench.methods import Kind
 from scvec.bench.suite import slug
 from scvec.bench.tasks import Prepared
@@ -65,7 +65,7 @@ def failure(error: Exception) -> Record:
 def record(digest: str, task: Prepared, method: str, kind: Kind, seed: int | None, found: Record) -> Record:
     """Return the record of a run."""
     about = {"digest": digest, "task": task.task.name, "task_digest": task.digest}
-    return {**about, "method": method, "kind": kind, "seed": seed, "scvec": scvec.__version__, **found}
+    return {**about, "method": method, "kind": kind, "seed": seed, "scvec": __version__, **found}
 
 
 def write(out: Path, made: Record) -> Path:

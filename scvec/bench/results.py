@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-import scvec
+from scvec._version import __version__
 from scvec.bench import records
 from scvec.bench.planning import Plan
 from scvec.bench.records import Record
@@ -88,7 +88,7 @@ class Results:
             text += [_failures(chosen)] if any(one["failed"] for one in chosen) else []
             files.append(plan.out / f"macro_f1-{slug(title) or 'tasks'}.png")
             _draw(tasks, chosen, files[-1], title)
-        said = {"suite": plan.suite.name, "scvec": scvec.__version__, "seeds": list(plan.suite.seeds), "rows": rows}
+        said = {"suite": plan.suite.name, "scvec": __version__, "seeds": list(plan.suite.seeds), "rows": rows}
         for path, words in zip(files, (json.dumps(said, indent=1), "\n\n".join(text)), strict=False):
             with placing(path) as part:
                 part.write_text(words + "\n", encoding="utf-8")
@@ -102,7 +102,7 @@ class Results:
 def _head(plan: Plan) -> str:
     seeds = ", ".join(map(str, plan.suite.seeds))
     return (
-        f"scvec {scvec.__version__}; seeds {seeds}, where a task or a method draws anything. Macro-F1 is over the "
+        f"scvec {__version__}; seeds {seeds}, where a task or a method draws anything. Macro-F1 is over the "
         "query's classes, those that the reference lacks among them. What stands as a control reads no gene text, or "
         "another gene's: where it does as well, text is not what made the call."
     )

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-import scvec
 from scvec import atlas as atlases
 from scvec import embed, output
+from scvec._version import __version__
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
 from scvec.controls import logistic_regression
@@ -174,7 +174,7 @@ def _cells() -> Path:
 
 
 def _digest(cells: Path) -> str:
-    parts = [scvec.__version__, sha256(cells), sha256(CARDS), *(recipe.sha256() for _, recipe in METHODS)]
+    parts = [__version__, sha256(cells), sha256(CARDS), *(recipe.sha256() for _, recipe in METHODS)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-import scvec
+from scvec._version import __version__
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
 from scvec.atlas.binding import match_to_atlas, placed
@@ -252,7 +252,7 @@ def _about(file: CellFile, atlas: Atlas, group_key: str | None, reading: Reading
     made = atlas.manifest
     read = {name: None if value is None else str(value) for name, value in asdict(reading).items()}
     return {
-        "scvec": scvec.__version__,
+        "scvec": __version__,
         "atlas": {key: made[key] for key in ("name", "version", "recipe", "recipe_sha256")},
         "query": {"file": file.path.name, "group": group_key or "labels called", **read},
     }

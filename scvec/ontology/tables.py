@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-import scvec
+from scvec._version import __version__
 from scvec.errors import ExistsError, NotInStoreError
 from scvec.files import sha256
 from scvec.ontology.read import read_ontology
@@ -65,7 +65,7 @@ def write_ontology(store: Store, ontology: Ontology, origin: Mapping[str, Any]) 
         "digest": hashlib.sha256(repr([list(row.values()) for row in rows]).encode()).hexdigest(),
         "n_terms": len(ontology.terms),
         "n_obsolete": len(ontology.obsolete),
-        "written_by": f"scvec {scvec.__version__}",
+        "written_by": f"scvec {__version__}",
         **origin,
     }
     table = store.table(TABLE)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import scvec
+from scvec._version import __version__
 from scvec.errors import ConflictError, StoreFormatError
 from scvec.folder import Folder
 from scvec.store.table import Table
@@ -61,12 +61,12 @@ class Store(Folder):
 
     def table(self, path: str) -> Table:
         """Return a handle on the table at `path` (``"gene_texts/9606"``), which may not exist yet."""
-        return Table(self, path)
+        return Table(self, path, self.mark)
 
     def mark(self) -> None:
         """Write the marker before the first table; a store of an older format is from now on of this one."""
         if not self.exists or self._format != FORMAT:
-            self.write_json(MARKER, {"format": FORMAT, "written_by": f"scvec {scvec.__version__}"})
+            self.write_json(MARKER, {"format": FORMAT, "written_by": f"scvec {__version__}"})
             self._format = FORMAT
 
     @contextmanager

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from scvec.errors import ConflictError, MismatchError, NotInStoreError, StoreError
+from scvec.folder import Folder
 from scvec.store.lance import lance
 from scvec.store.snapshot import MANIFEST, VECTOR, Snapshot
-
-if TYPE_CHECKING:
-    from scvec.store.store import Store
 
 ROWS_PER_FRAGMENT = 32_768
 
 
 class Table:
-    """One Lance table of a store, at all of its versions."""
+    """One Lance table, at all of its versions.
 
-    def __init__(self, store: Store, path: str) -> None:
-        self.store, self.path = store, path
-        self._uri = f"{store.uri}/{path}.lance"
+    Parameters
+    ----------
+    folder
+        What the table lies in.
+    path
+        Of the table in it, without its ending.
+    before_writing
+        Called before anything is committed: marks the folder as a store.
+    """
+
+    def __init__(self, folder: Folder, path: str, before_writing: Callable[[], None]) -> None:
+        self.path, self._folder, self._before_writing = path, folder, before_writing
+        self._uri = f"{folder.uri}/{path}.lance"
 
     def __repr__(self) -> str:
         return f"Table({self._uri!r})"
@@ -34,7 +42,7 @@ class Table:
     @property
     def exists(self) -> bool:
         """Whether any version was committed."""
-        return bool(self.store.children(f"{self.path}.lance/_versions"))
+        return bool(self._folder.children(f"{self.path}.lance/_versions"))
 
     def write(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, manifest: Mapping[str, Any]) -> int:
         """Commit `batches` as the whole content of a new version, and return its number.
@@ -47,7 +55,7 @@ class Table:
             return self.commit(staged, schema, manifest)
         except BaseException:
             if not self.exists:
-                self.store.remove(f"{self.path}.lance")
+                self._folder.remove(f"{self.path}.lance")
             raise
 
     def append(self, rows: pa.Table, manifest: Mapping[str, Any]) -> int:
@@ -94,11 +102,11 @@ class Table:
         """Remove the files of staged rows that no version has."""
         for one in staged:
             for file in json.loads(one)["files"]:
-                self.store.remove_file(f"{self.path}.lance/data/{PurePosixPath(file['path']).name}")
+                self._folder.remove_file(f"{self.path}.lance/data/{PurePosixPath(file['path']).name}")
 
     def restore(self, version: int) -> int:
         """Make a new version that is equal to an old one, and return its number."""
-        with self.store.writing():
+        with self._folder.writing():
             dataset = self._open(version)
             dataset.restore()
         return self.latest().version
@@ -109,7 +117,7 @@ class Table:
         `condition` is one that `Snapshot.where` took.
         """
         self._expect(base)
-        with self.store.writing():
+        with self._folder.writing():
             self._open().delete(f"({condition}\n)")
         return self.latest().version
 
@@ -131,7 +139,7 @@ class Table:
         """
         self._expect(base)
         codes = {} if n_codes is None else {"num_sub_vectors": n_codes}
-        with self.store.writing():
+        with self._folder.writing():
             self._open().create_index(
                 VECTOR, kind, name=VECTOR, metric="cosine", replace=True, num_partitions=n_lists, **codes
             )
@@ -144,7 +152,7 @@ class Table:
         ones first.
         """
         self._expect(base)
-        with self.store.writing():
+        with self._folder.writing():
             if self.latest().has_index:
                 self._open().drop_index(VECTOR)
             self._open().optimize.compact_files(
@@ -157,7 +165,7 @@ class Table:
 
         Nobody else may be writing.
         """
-        with self.store.writing():
+        with self._folder.writing():
             freed = self._open().cleanup_old_versions(
                 older_than=timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
             )
@@ -167,7 +175,7 @@ class Table:
         """Have `name` mean `version` from now on."""
         check_tag(name)
         tags = self._open().tags
-        with self.store.writing():
+        with self._folder.writing():
             (tags.update if name in tags.list() else tags.create)(name, version)
 
     def tags(self) -> dict[str, int]:
@@ -207,7 +215,7 @@ class Table:
     def _open(self, version: int | str | None = None) -> Any:
         if not self.exists:
             raise NotInStoreError(
-                f"no table {self.path} in {self.store.uri}",
+                f"no table {self.path} in {self._folder.uri}",
                 "one that was built",
                 "check --store, or build it",
             )
@@ -227,14 +235,14 @@ class Table:
             ) from error
 
     def _write_fragments(self, rows: pa.Table, mode: str) -> list[Any]:
-        with self.store.writing():
-            self.store.mark()
+        with self._folder.writing():
+            self._before_writing()
             written: list[Any] = lance().fragment.write_fragments(rows, self._uri, schema=rows.schema, mode=mode)
         return written
 
     def _commit(self, operation: Any, read_version: int | None = None) -> int:
-        with self.store.writing():
-            self.store.mark()
+        with self._folder.writing():
+            self._before_writing()
             return int(lance().LanceDataset.commit(self._uri, operation, read_version=read_version).version)
 
 

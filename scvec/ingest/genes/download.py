@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import scvec
+from scvec._version import __version__
 from scvec.errors import FileError, InputError, ServiceError, as_disk_full
 from scvec.files import sha256
 from scvec.ingest.genes.partial import Answer, Part, read_note, write_note
@@ -253,7 +253,7 @@ def _session(politeness: Politeness) -> Session:
     from urllib3.util import Retry
 
     session = Session()
-    session.headers.update({"User-Agent": f"scvec/{scvec.__version__}", "Accept-Encoding": "identity"})
+    session.headers.update({"User-Agent": f"scvec/{__version__}", "Accept-Encoding": "identity"})
     retry = Retry(
         politeness.retries,
         backoff_factor=politeness.backoff_s,

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import polars as pl
 
-import scvec
+from scvec._version import __version__
 from scvec.errors import ExistsError, NotInStoreError, unknown
 from scvec.files import sha256
 from scvec.ingest.genes.identifiers import Identifiers
@@ -180,7 +180,7 @@ def write_texts(store: Store, number: int, genes: pl.DataFrame, release: str, or
         "digest": digest.hexdigest(),
         "n_genes": len(genes),
         "n_by_source": dict(sorted(genes["source"].value_counts().iter_rows())),
-        "written_by": f"scvec {scvec.__version__}",
+        "written_by": f"scvec {__version__}",
         **origin,
     }
     check_tag(release)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import scvec
+from scvec._version import __version__
 from scvec.annotation import Annotation
 from scvec.atlas.binding import match_to
 from scvec.embed.projection import aligner
@@ -124,7 +124,7 @@ def predict(
             label=np.array([*readout.labels, UNKNOWN], dtype=object)[best],
             probabilities=whole,
             provenance={
-                "scvec": scvec.__version__,
+                "scvec": __version__,
                 "readout": readout.to_dict(),
                 "query": {"file": file.path.name, "matrix": matrix.to_dict(), "coverage": coverage.to_dict()},
             },

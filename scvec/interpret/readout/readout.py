@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import scvec
+from scvec._version import __version__
 from scvec.embed import open_genes
 from scvec.errors import MismatchError, NotInStoreError, unknown
 from scvec.files import save_arrays, sha256
@@ -94,7 +94,7 @@ def manifest_of(
         "labels": list(labels),
         "genes": genes.to_dict(),
         "llm": {"name": body.name, "revision": body.revision} if spec.reads_llm else None,
-        "written_by": f"scvec {scvec.__version__}",
+        "written_by": f"scvec {__version__}",
         **about,
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import scvec
+from scvec._version import __version__
 from scvec.errors import InputError
 from scvec.files import placing
 from scvec.overview import Overview
@@ -69,7 +69,7 @@ def render(overview: Overview) -> str:
     drawn = _figures(overview)
     evaluation, doubts = overview.evaluation, overview.doubts
     return template.render(
-        version=scvec.__version__,
+        version=__version__,
         style=part["page.css"],
         script=part["page.js"],
         plotly=get_plotlyjs(),

@@ -15,9 +15,9 @@ import scvec as sv
 from benchmarks.common import WORK
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
+from scvec.core.types import Floats, Ints
 from scvec.explain import Attribution
 from scvec.ingest.matching import match_genes
-from scvec.types import Floats, Ints
 
 NUMBERS = (0, 1, 2, 5, 10, 20, 50, 100)
 ORDERS = {

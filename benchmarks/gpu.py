@@ -20,11 +20,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from benchmarks.common import markdown, save
-from scvec.device import choose
+from scvec.core.device import choose
+from scvec.core.types import Floats, Neighbors
 from scvec.embed.kernel import project
 from scvec.index import Exact, Stored, recall, search
 from scvec.index.torch_exact import TorchExact
-from scvec.types import Floats, Neighbors
 
 N_CELLS, N_GENES, N_KNOWN, D_GENES = 16_384, 20_000, 2_000, 384
 VECTORS, DIMENSION, QUERIES, K, TRUTH = 33_000_000, 32, 10_000, 15, 200

@@ -21,13 +21,13 @@ import scipy.sparse as sp
 import torch
 
 from benchmarks.common import DATA, markdown, save
+from scvec.core.jit import n_threads, over_rows
+from scvec.core.types import freeze
 from scvec.embed import compiled
 from scvec.embed.kernel import ROWS, TILE, _gene_of, _kept, _parts, project
 from scvec.embed.projection import normalise
 from scvec.index.distances import pair_distances
 from scvec.ingest.cells.scale import Values
-from scvec.loops import n_threads, over_rows
-from scvec.types import freeze
 
 N_CELLS, N_VARS, DIMENSIONS, BLOCK, COUNTS, N_ROUNDS = 4096, 20_000, (46, 384, 1536), 512, Values("counts"), 5
 N_STORED, N_QUERIES, N_CANDIDATES = {46: 1_000_000, 384: 200_000, 1536: 50_000}, 2048, 47

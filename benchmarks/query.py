@@ -98,14 +98,14 @@ def parts(store_uri: str, name: str, path: Path) -> dict[str, Any]:
     from scvec.atlas import open_atlas
     from scvec.atlas.binding import match_to_atlas, placed
     from scvec.calling import Found, call, votes_of
+    from scvec.core.types import Floats, Ints, Neighbors
     from scvec.embed.projection import normalise
     from scvec.index import nearest
     from scvec.index.base import OVERFETCH
     from scvec.ingest.cells import open_cells
+    from scvec.knn.voting import DEFAULT
     from scvec.store import Store
-    from scvec.types import Floats, Ints, Neighbors
     from scvec.voters import voters
-    from scvec.voting import DEFAULT
 
     seconds: dict[str, float] = {}
 
@@ -170,7 +170,7 @@ def timed(command: list[str]) -> tuple[float, float, str]:
 
 def run(asked: argparse.Namespace) -> None:
     """Measure, and write the results."""
-    from scvec.loops import n_threads
+    from scvec.core.jit import n_threads
 
     (WORK / "query").mkdir(parents=True, exist_ok=True)
     where = ["--store", asked.store, "--atlas", asked.atlas]

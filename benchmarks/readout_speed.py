@@ -20,12 +20,12 @@ import numpy as np
 from benchmarks import smollm2
 from benchmarks.common import markdown, save
 from benchmarks.gpu import seconds_of
-from scvec.device import choose
-from scvec.interpret.llms import CausalLM, Precision, load_llm
+from scvec.core.device import choose
 from scvec.interpret.readout.body import Frozen
 from scvec.interpret.readout.parts import logits, new_parts
 from scvec.interpret.readout.spec import ReadoutSpec
-from scvec.weights import all_threads
+from scvec.models.causal_lm import CausalLM, Precision, load_llm
+from scvec.models.weights import all_threads
 
 SHAPES = {
     "tiny": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4},

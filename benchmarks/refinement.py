@@ -22,7 +22,7 @@ from benchmarks.common import WORK, markdown, save
 from benchmarks.open import OUT, SUITE
 from scvec.bench import Suite, plan, records
 from scvec.bench.tasks import BATCH, LABEL, Prepared
-from scvec.spec import RECIPES, Recipe, Refinement
+from scvec.embed.recipe import RECIPES, Recipe, Refinement
 from scvec.truth import given_labels
 
 REFINED = RECIPES["refined"]

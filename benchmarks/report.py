@@ -148,7 +148,7 @@ def _barcodes(n: int) -> np.ndarray[Any, Any]:
 
 def run(asked: argparse.Namespace) -> None:
     """Measure, and write the results."""
-    from scvec.loops import n_threads
+    from scvec.core.jit import n_threads
 
     folder = WORK / "report"
     folder.mkdir(parents=True, exist_ok=True)

@@ -20,8 +20,8 @@ import scvec as sv
 from benchmarks import smollm2
 from benchmarks.common import DATA, WORK, import_texts, markdown, save
 from scvec.annotation import Annotation
+from scvec.core.types import Strings
 from scvec.interpret import Asked, rerank
-from scvec.types import Strings
 
 SEEDS = (0, 1, 2)
 CELLS_A_LABEL = 5

@@ -20,9 +20,9 @@ import scipy.sparse as sp
 from numba import njit
 from numpy.typing import NDArray
 
+from scvec.core.types import Floats, Ints, Strings
 from scvec.errors import InputError
 from scvec.ingest import open_cells
-from scvec.types import Floats, Ints, Strings
 
 GAMMA, HALF, LOW = np.uint64(0x9E3779B97F4A7C15), np.uint64(32), np.uint64(0xFFFFFFFF)
 FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)

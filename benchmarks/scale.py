@@ -26,9 +26,9 @@ from anndata.io import write_elem
 
 from benchmarks.common import DATA
 from benchmarks.resample import Drawn, Source, draw, read
+from scvec.core.files import placing
+from scvec.core.types import Strings
 from scvec.errors import InputError, ScvecError
-from scvec.files import placing
-from scvec.types import Strings
 
 SOURCE = DATA / "cells" / "pancreas_baron_human.h5ad"
 BATCH_CELLS, THREADS = 1024, 2

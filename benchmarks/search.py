@@ -24,14 +24,14 @@ from benchmarks.common import RESULTS, WORK, markdown, save
 from benchmarks.ways import EF, GRAPHS, Judge, K, Parameters, Search, Way
 from scvec.atlas import Atlas, open_atlas
 from scvec.atlas.binding import match_to_atlas, placed
+from scvec.core.jit import n_threads
+from scvec.core.types import Floats, Ints
 from scvec.embed.projection import normalise
 from scvec.index import Exact, IndexSpec, Stored, resolve
 from scvec.index.base import LISTS
 from scvec.ingest.cells import open_cells
-from scvec.loops import n_threads
 from scvec.report import plots
 from scvec.store import Store
-from scvec.types import Floats, Ints
 
 N_QUERIES, N_JUDGED, ROUNDS, TARGETS = 10_000, 1000, 3, (0.95, 0.99)
 SWEEPS = {LISTS: (1, 2, 4, 8, 16), EF: (15, 30, 60, 120, 240, 480)}

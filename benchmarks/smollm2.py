@@ -44,7 +44,7 @@ def folder(parent: Path = WORK) -> Path:
 def _convert(path: Path, made: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    from scvec.interpret.llms import load_llm, plain_config
+    from scvec.models.causal_lm import load_llm, plain_config
 
     llm = load_llm(str(path))
     # What was read from a GGUF file counts as quantised, which transformers does not write.

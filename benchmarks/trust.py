@@ -18,7 +18,7 @@ from benchmarks.common import WORK, markdown, save
 from benchmarks.open import OUT, SUITE
 from scvec.bench import Suite, plan
 from scvec.bench.tasks import BATCH, LABEL
-from scvec.spec import RECIPES
+from scvec.embed.recipe import RECIPES
 from scvec.trust import reject
 
 ERRORS = (0.01, 0.02, 0.05, 0.1)

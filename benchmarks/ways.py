@@ -17,11 +17,11 @@ import faiss
 import numpy as np
 
 from scvec import index as indexes
+from scvec.core.jit import n_threads
+from scvec.core.types import Floats, Ints, Neighbors
 from scvec.index import Index, IndexSpec, Stored, kinds
 from scvec.index.base import LISTS, OVERFETCH
 from scvec.index.faiss import Faiss
-from scvec.loops import n_threads
-from scvec.types import Floats, Ints, Neighbors
 
 K, BLOCK, LINKS, EF_CONSTRUCTION = 15, 50_000, 16, 100
 EF = "ef"

@@ -21,7 +21,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 import scvec as sv
 from benchmarks.common import DATA, WORK, import_texts, markdown, save
 from scvec.atlas import Atlas
-from scvec.types import Floats
+from scvec.core.types import Floats
 
 LEXICAL = "plain TF-IDF"
 ENCODERS = ("minilm", "tfidf", LEXICAL, "random")

@@ -21,15 +21,16 @@ from scvec._version import __version__ as __version__
 if TYPE_CHECKING:
     from scvec import atlas, embed, errors, explain, index, ingest, interpret, ontology, overview, search
     from scvec.annotation import Annotation
+    from scvec.core.types import UNKNOWN, Neighbors
+    from scvec.embed.recipe import RECIPES, Recipe
     from scvec.errors import ScvecError
     from scvec.evaluation import Evaluation, evaluate
     from scvec.index.spec import IndexSpec
+    from scvec.ingest.cells.options import Reading
+    from scvec.ingest.gene_coverage import Coverage
+    from scvec.knn.voting import Voting
     from scvec.query import annotate
-    from scvec.reading import Reading
-    from scvec.spec import RECIPES, Recipe
     from scvec.store import Store
-    from scvec.types import UNKNOWN, Coverage, Neighbors
-    from scvec.voting import Voting
 
 __all__ = [
     "RECIPES",
@@ -59,18 +60,18 @@ __all__ = [
 ]
 
 _HOME = {
-    "RECIPES": "spec",
-    "UNKNOWN": "types",
+    "RECIPES": "embed.recipe",
+    "UNKNOWN": "core.types",
     "Annotation": "annotation",
-    "Coverage": "types",
+    "Coverage": "ingest.gene_coverage",
     "Evaluation": "evaluation",
     "IndexSpec": "index.spec",
-    "Neighbors": "types",
-    "Reading": "reading",
-    "Recipe": "spec",
+    "Neighbors": "core.types",
+    "Reading": "ingest.cells.options",
+    "Recipe": "embed.recipe",
     "ScvecError": "errors",
     "Store": "store",
-    "Voting": "voting",
+    "Voting": "knn.voting",
     "annotate": "query",
     "evaluate": "evaluation",
 }

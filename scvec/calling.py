@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec.annotation import Annotation
-from scvec.calibration import signals
-from scvec.types import UNKNOWN, Floats, Ints, Neighbors, Strings
-from scvec.vote import Votes, vote
+from scvec.core.types import UNKNOWN, Floats, Ints, Neighbors, Strings
+from scvec.knn.calibration import signals
+from scvec.knn.voting import Votes, Voting, vote
 from scvec.voters import Voters
-from scvec.voting import Voting
 
 SHOWN_GENES = 3
 """Odd genes that are named."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from scvec import index as indexes
 from scvec.annotation import Annotation
+from scvec.core.types import UNKNOWN, Floats, Ints, Strings
 from scvec.errors import InputError, missing
-from scvec.types import UNKNOWN, Floats, Ints, Strings
 
 N_NEIGHBORS = 15
 MAX_EXACT = 50_000

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.core.types import Strings
 from scvec.embed.projection import normalise
 from scvec.ingest.cells import AskedScale, open_cells
-from scvec.types import Strings
 
 TARGET_SUM = 1e4
 

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec.annotation import Annotation
+from scvec.core.types import UNKNOWN, Strings
 from scvec.errors import InputError, KeyNotFoundError, LabelError
 from scvec.metrics import Bools, Rejection, Score, SetQuality, Trust
 from scvec.ontology import LabelMatch, Ontology, credited, match_labels
 from scvec.ontology.matching import NO_MAP
 from scvec.truth import given_ids, given_labels, note_lacking, or_near
-from scvec.types import UNKNOWN, Strings
 
 if TYPE_CHECKING:
     import polars as pl

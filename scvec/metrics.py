@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.types import Ints, Strings, freeze
+from scvec.core.types import Ints, Strings, freeze
 
 Bools: TypeAlias = NDArray[np.bool_]
 Reals: TypeAlias = NDArray[np.floating[Any]]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.types import Floats, Strings
+from scvec.core.types import Floats, Strings
 
 STATUSES = ("", "confirmed", "reordered", "abstained", "rejected", "unasked")
 """What became of asking an LLM; see `Reranked.status`."""

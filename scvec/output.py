@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 
 from scvec.annotation import Annotation
+from scvec.core.files import placing
 from scvec.errors import InputError
-from scvec.files import placing
 from scvec.ingest.cells import copy_local, is_h5ad, place
 
 if TYPE_CHECKING:

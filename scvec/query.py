@@ -16,15 +16,16 @@ from scvec.atlas.binding import log_normalised, match_to_atlas, placed
 from scvec.backoff import backoff, with_terms
 from scvec.calling import Found, call, votes_of
 from scvec.clusters import Clusters, Leiden, call_clusters
+from scvec.core.types import Ints, Neighbors, Progress, silent
 from scvec.embed.projection import aligner, measured
 from scvec.errors import InputError
 from scvec.ingest.cells import AskedScale, CellFile, Matrix, open_cells
 from scvec.ingest.cells.scale import expression
+from scvec.ingest.gene_coverage import Coverage
 from scvec.ingest.matching import GeneMatch
+from scvec.knn.voting import DEFAULT, Voting
 from scvec.trust import check, reject, with_sets
-from scvec.types import Coverage, Ints, Neighbors, Progress, silent
 from scvec.voters import Voters, voters
-from scvec.voting import DEFAULT, Voting
 
 USUAL_ERROR = 0.05
 """Of prediction sets, where none was asked for."""

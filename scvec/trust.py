@@ -8,9 +8,9 @@ import numpy as np
 
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
-from scvec.calibration import Calibration
+from scvec.core.types import UNKNOWN
 from scvec.errors import InputError
-from scvec.types import UNKNOWN
+from scvec.knn.calibration import Calibration
 
 FAR = 0.05
 """Of the held-out cells of known types, this share is as novel as what counts as too far."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from scvec.core.types import Strings
 from scvec.errors import LabelError
 from scvec.ingest.cells import open_cells
 from scvec.ontology.spelling import spelling
-from scvec.types import Strings
 
 ALIKE = 0.8
 """How alike two spellings are, 0 to 1, for one to be named where the other was meant."""

@@ -9,9 +9,9 @@ from difflib import get_close_matches
 import numpy as np
 
 from scvec.atlas import Atlas
+from scvec.core.types import Floats, Ints, Neighbors, Strings
 from scvec.errors import InputError, KeyNotFoundError, unknown
 from scvec.index import Among, Searched
-from scvec.types import Floats, Ints, Neighbors, Strings
 
 SHOWN = 5
 """Labels that a note names."""

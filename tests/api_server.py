@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scvec.types import Floats
+from scvec.core.types import Floats
 from tests.loopback import Handler, Served
 
 Answer = dict[str, Any]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec import index as indexes
+from scvec.core.types import Floats, Ints
 from scvec.index import Index
-from scvec.types import Floats, Ints
 
 Kept = Literal["float32", "float16"]
 

@@ -16,6 +16,7 @@ import scvec as sv
 from scvec import index as indexes
 from scvec.atlas import Atlas, fitting
 from scvec.embed.projection import Projection
+from scvec.embed.recipe import Refinement
 from scvec.embed.refine import Head, fit
 from scvec.errors import (
     ExistsError,
@@ -27,7 +28,6 @@ from scvec.errors import (
     NotInStoreError,
     ScvecError,
 )
-from scvec.spec import Refinement
 from scvec.store import Table
 from tests import toy
 

@@ -20,10 +20,10 @@ from scvec.atlas import Atlas
 from scvec.cli import main
 from scvec.embed.contributions import along_path
 from scvec.embed.projection import Projection
+from scvec.embed.recipe import Recipe, Refinement
 from scvec.embed.refine import Head
 from scvec.errors import InputError, KeyNotFoundError, MismatchError
 from scvec.explain import attributions
-from scvec.spec import Recipe, Refinement
 from tests import toy
 
 

@@ -20,8 +20,8 @@ from scvec.bench.methods import LOGISTIC, methods
 from scvec.bench.records import figures
 from scvec.bench.tasks import Prepared, prepare
 from scvec.cli import main
+from scvec.embed.recipe import Recipe
 from scvec.report import plots
-from scvec.spec import Recipe
 from tests import toy
 
 SUITE = """

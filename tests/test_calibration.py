@@ -13,11 +13,11 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scvec.calibration import MIN_CELLS, N_NEAREST, Calibration, HeldOut, Signals, calibrate, signals
+from scvec.core.types import Neighbors
 from scvec.embed.profiles import N_ODD, Profiles
 from scvec.embed.sample import Sample
-from scvec.types import Neighbors
-from scvec.vote import Votes, vote
+from scvec.knn.calibration import MIN_CELLS, N_NEAREST, Calibration, HeldOut, Signals, calibrate, signals
+from scvec.knn.voting import Votes, vote
 
 
 def world(seed: int, m: int, n_labels: int = 3, *, unknown: float = 0.0) -> HeldOut:

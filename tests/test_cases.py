@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 import scvec as sv
 from scvec.atlas import Atlas
-from scvec.calibration import HeldOut, calibrate, signals
+from scvec.core.types import Neighbors
 from scvec.interpret.cases import MAX_CANDIDATES, MIN_VOTES, By, _most_voted, cases_of
 from scvec.interpret.evidence import evidence_of
 from scvec.interpret.prompt import prompt_of
+from scvec.knn.calibration import HeldOut, calibrate, signals
+from scvec.knn.voting import Voting
 from scvec.ontology.tables import write_ontology
 from scvec.ontology.terms import Ontology, Term
-from scvec.types import Neighbors
 from scvec.voters import voters
-from scvec.voting import Voting
 from tests import toy, unsure
 
 

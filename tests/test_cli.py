@@ -17,7 +17,7 @@ import pytest
 import scvec as sv
 from scvec.cli import app, main
 from scvec.cli.app import ORDER
-from scvec.spec import Refinement
+from scvec.embed.recipe import Refinement
 from scvec.store import MARKER
 from tests import sources, toy
 

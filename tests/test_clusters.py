@@ -16,8 +16,8 @@ from scvec import output
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
 from scvec.clusters import Leiden, call_clusters, leiden
+from scvec.core.types import Floats, Neighbors
 from scvec.errors import InputError, KeyNotFoundError, MissingDependencyError
-from scvec.types import Floats, Neighbors
 from tests import toy
 
 

@@ -23,12 +23,12 @@ import scvec as sv
 from scvec.atlas import Atlas
 from scvec.atlas.binding import log_normalised, match_to_atlas, placed
 from scvec.cli import main
+from scvec.core.types import silent
 from scvec.errors import InputError, KeyNotFoundError, LabelError
 from scvec.explain import contrast, text_groups
 from scvec.explain.moments import Moments
 from scvec.ingest.cells import open_cells
-from scvec.reading import Reading
-from scvec.types import silent
+from scvec.ingest.cells.options import Reading
 from tests import toy
 
 SIDES: tuple[Literal["a", "b"], ...] = ("a", "b")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scvec.spec import Recipe
+from scvec.embed.recipe import Recipe
 from tests import toy, toy_ontology
 from tests.chat_server import ChatServer
 from tests.server import Server

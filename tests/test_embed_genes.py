@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import scvec as sv
+from scvec.core.types import Floats
 from scvec.embed import gene_vectors
 from scvec.embed.encoders import make
 from scvec.embed.encoders.simple import Hash
 from scvec.errors import NotInStoreError
-from scvec.types import Floats
 
 
 class Counting(Hash):

@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from scvec import service
 from scvec.embed.encoders import Address, Priced, Request, api
 from scvec.embed.encoders.api import OPENAI_MODELS, OpenAICompatible, make_openai
 from scvec.errors import InputError, MissingDependencyError, ServiceError
+from scvec.models import openai_server
 from tests.api_server import LIES, ApiServer, vectors_of
 
 KEY = "sk-test-0123456789/abcdefghij+KLMNOPQRST"
@@ -53,7 +53,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> At:
 @pytest.fixture
 def tries(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets how often a request is sent."""
-    return lambda n: monkeypatch.setattr(service, "MAX_RETRIES", n - 1)
+    return lambda n: monkeypatch.setattr(openai_server, "MAX_RETRIES", n - 1)
 
 
 def refusal(encoder: OpenAICompatible, texts: list[str] = TEXTS) -> ServiceError:
@@ -204,7 +204,7 @@ def test_a_later_answer_of_another_length_is_refused(at: At, monkeypatch: pytest
 
 def test_no_answer(at: At, tries: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
     tries(1)
-    monkeypatch.setattr(service, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(openai_server, "TIMEOUT_SECONDS", 0.2)
     with ApiServer(lie="hang") as server:
         message = str(refusal(at(server)))
         assert f"127.0.0.1:{server.port} gave no vectors by model 'toy' at try 1 (ReadTimeout" in message
@@ -220,7 +220,7 @@ def test_a_request_that_hung_is_sent_again(
     at: At, tries: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries(2)
-    monkeypatch.setattr(service, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(openai_server, "TIMEOUT_SECONDS", 0.2)
     with ApiServer(lie="hang", at=1) as server:
         np.testing.assert_array_equal(at(server).encode(TEXTS), vectors_of(TEXTS, 8))
 
@@ -299,7 +299,7 @@ def test_only_openai_s_server_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(InputError, match=r"OPENAI_API_KEY is not set; .* export OPENAI_API_KEY=\.\.\."):
         encoder.encode(TEXTS)
     for host, is_openai in (("api.openai.com", True), ("notopenai.com", False), ("openai.com.example.org", False)):
-        assert service.Server(f"https://{host}/v1", host).is_openai == is_openai
+        assert openai_server.Server(f"https://{host}/v1", host).is_openai == is_openai
     monkeypatch.setenv("OPENAI_BASE_URL", "https://eu.api.openai.com/v1")
     with pytest.raises(InputError, match=r"a key for eu\.api\.openai\.com"):
         make("text-embedding-3-small").encode(TEXTS)

@@ -15,6 +15,7 @@ from scvec.annotation import Annotation
 from scvec.atlas import Atlas
 from scvec.cli import main
 from scvec.controls import logistic_regression
+from scvec.core.types import UNKNOWN
 from scvec.errors import FileError, InputError, LabelError, MissingDependencyError
 from scvec.evaluation import compare
 from scvec.ontology.tables import write_ontology
@@ -22,7 +23,6 @@ from scvec.opinions import SecondOpinion
 from scvec.report import plots
 from scvec.report.files import check_folder, read_label_map, summary, write_evaluation
 from scvec.truth import given_ids
-from scvec.types import UNKNOWN
 from tests import toy
 from tests.toy_ontology import ALPHA, B_CELL, BETA, CD4, ENDOCRINE, LEUKOCYTE, T_CELL, TOY
 

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scvec.holdout import folds, retrieve
-from scvec.types import Neighbors
-from scvec.vote import vote
-from scvec.voting import Voting
+from scvec.core.types import Neighbors
+from scvec.knn.folds import folds, retrieve
+from scvec.knn.voting import Voting, vote
 
 
 def strings(values: Any) -> Any:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scvec import index as indexes
+from scvec.core.types import Floats
 from scvec.errors import InputError, MismatchError
 from scvec.index import Among, Exact, Stored, among, exact
-from scvec.types import Floats
 from tests.parts import Kept, assert_distances, clustered, make, opened, shared, truth
 
 K, N = 15, 3000

@@ -12,14 +12,14 @@ import pytest
 
 import scvec as sv
 from scvec import index as indexes
-from scvec.arrow import vectors_to_arrow
 from scvec.atlas import Atlas
 from scvec.atlas.engine import Local
 from scvec.atlas.indexing import new_index, open_index, with_table_index
+from scvec.core.arrow import vectors_to_arrow
+from scvec.core.types import silent
 from scvec.errors import InputError
 from scvec.index import Among, Exact, IndexSpec, among
 from scvec.store import Snapshot, Store
-from scvec.types import silent
 from tests.parts import assert_distances, clustered, shared, truth
 from tests.test_atlas_life import HASH, KEYS
 

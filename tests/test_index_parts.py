@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from scvec import index as indexes
 from scvec.cli.building import parse_bytes
+from scvec.core.files import sha256
 from scvec.errors import InputError, MismatchError
-from scvec.files import sha256
 from scvec.index import IndexSpec, choose
 from tests.parts import clustered, make, opened, shared, truth
 

@@ -14,6 +14,8 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scvec.core.jit import EXACT, THREADS, jit, n_threads, over_rows
+from scvec.core.types import freeze
 from scvec.embed import compiled, kernel
 from scvec.embed.kernel import by_torch, farthest, project
 from scvec.embed.projection import normalise
@@ -21,8 +23,6 @@ from scvec.errors import MatrixError
 from scvec.index.compiled import half_by_bits
 from scvec.index.distances import pair_distances
 from scvec.ingest.cells.scale import Values
-from scvec.loops import EXACT, THREADS, jit, n_threads, over_rows
-from scvec.types import freeze
 
 Form = Literal["counts", "log1p", "unequal"]
 seeds = st.integers(0, 2**31)

@@ -14,14 +14,14 @@ from anndata import AnnData, concat
 import scvec as sv
 from scvec.atlas import Atlas
 from scvec.atlas.fitting import fit_reference
-from scvec.calibration import HeldOut, signals
+from scvec.core.types import silent
 from scvec.embed.profiles import Profiles
+from scvec.embed.recipe import Recipe, Refinement
 from scvec.embed.refine import fit_head
 from scvec.embed.sample import Sample
-from scvec.holdout import folds, retrieve
-from scvec.spec import Recipe, Refinement
-from scvec.types import silent
-from scvec.voting import DEFAULT
+from scvec.knn.calibration import HeldOut, signals
+from scvec.knn.folds import folds, retrieve
+from scvec.knn.voting import DEFAULT
 from tests import toy
 from tests.test_refine import IDS, VECTORS, hard, recipe, sample_of, toy_sample
 from tests.test_trust import strangers
@@ -190,7 +190,7 @@ def test_labels_drawn_by_chance_are_not_called_better_than_by_chance(refine: Ref
 
 
 def _signals(held: HeldOut) -> Any:
-    from scvec.calibration import Signals
+    from scvec.knn.calibration import Signals
 
     return Signals(held.share, held.margin, held.far, held.odd)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scvec.errors import FileError, ScvecError
-from scvec.interpret.llms import load_llm, randomised
+from scvec.models.causal_lm import load_llm, randomised
 from tests.toy_llm import smollm2_gguf, toy_llm
 
 pytest.importorskip("transformers")

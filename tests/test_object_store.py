@@ -15,7 +15,7 @@ import scvec as sv
 from scvec.atlas import Atlas
 from scvec.atlas.engine import Local
 from scvec.errors import StoreError
-from scvec.folder import Folder
+from scvec.store.folder import Folder
 from tests.engines import build, check_whole
 
 moto = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]'")

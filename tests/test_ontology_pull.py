@@ -15,7 +15,7 @@ from scvec import ontology as on
 from scvec.cli import main
 from scvec.errors import ExistsError, FileError, InputError, ServiceError
 from scvec.ingest.genes.download import Politeness
-from scvec.ontology.pull import URL, PulledOntology, default_folder
+from scvec.ontology.download import URL, PulledOntology, default_folder
 from scvec.ontology.tables import TABLE
 from tests import toy_ontology as toy
 from tests.server import Quirks, Server

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scvec.core.types import Floats
 from scvec.errors import InputError, KeyNotFoundError
 from scvec.ontology import Ontology, RolledUp, Term, credited, is_right, roll_up
 from scvec.ontology.terms import NO_ANSWER
-from scvec.types import Floats
 from tests.toy_ontology import (
     ALPHA,
     B_CELL,

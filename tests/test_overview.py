@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import scvec as sv
 from scvec.atlas import Atlas
+from scvec.core.types import Floats
 from scvec.errors import InputError, KeyNotFoundError, LabelError, MissingDependencyError
 from scvec.explain import attributions
 from scvec.overview import cell_map, doubts, markers, overview
@@ -23,7 +24,6 @@ from scvec.overview.label_trust import LabelTrust
 from scvec.overview.odd import mixtures, others, owners, shared
 from scvec.overview.overview import N_MARKERS, N_SPEAKING
 from scvec.trust import reject
-from scvec.types import Floats
 from tests import reported, toy
 from tests.reported import HOSTILE, N_CELLS, N_KNOWN, N_MIXED, World
 

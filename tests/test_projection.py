@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from scvec.embed.projection import Projection, aligner, embed, fit, measured, normalise, top_genes
+from scvec.embed.recipe import RECIPES, Recipe, Refinement
 from scvec.embed.sample import Part, Sample, draw
 from scvec.errors import InputError, MismatchError
 from scvec.ingest import GeneTexts
 from scvec.ingest.cells.scale import Values, expression
 from scvec.ingest.matching import GeneMatch
-from scvec.spec import RECIPES, Recipe, Refinement
 from tests import toy
 
 COUNTS = Values("counts")

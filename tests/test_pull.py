@@ -21,11 +21,11 @@ import pytest
 
 import scvec
 from scvec.cli import main
+from scvec.core.files import sha256
+from scvec.core.types import Progress, silent
 from scvec.errors import DiskFullError, FileError, InputError, ServiceError
-from scvec.files import sha256
 from scvec.ingest.genes.download import Fetched, Politeness, check_gzip, fetch
 from scvec.ingest.genes.pull import GENE_INFO, Pulled, default_folder, files_of, pull
-from scvec.types import Progress, silent
 from tests import toy
 from tests.server import BEFORE_THE_HEAD, Quirks, Server
 

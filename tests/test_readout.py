@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 import scvec as sv
 from scvec.interpret import Readout, ReadoutSpec, predict, train
-from scvec.interpret.llms import load_llm
 from scvec.interpret.readout import body as bodies
 from scvec.interpret.readout import lesson as lessons
 from scvec.interpret.readout import parts as trained
 from scvec.interpret.readout.course import batches_of
 from scvec.interpret.readout.sentences import lengths, ranked, shuffled
+from scvec.models.causal_lm import load_llm
 from tests import toy
 from tests.toy_llm import toy_llm
 

@@ -14,29 +14,23 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scvec.core.types import Floats, silent
+from scvec.core.vectors import unit_rows
 from scvec.embed.encoders.simple import Hash, Random
+from scvec.embed.moments import Moments
 from scvec.embed.projection import normalise
+from scvec.embed.recipe import Recipe, Refinement
 from scvec.embed.refine import Head, Trained, fit_head
 from scvec.embed.refine.losses import proxy, supcon, through_unit, triplet, unit
 from scvec.embed.refine.probe import SCALE as PROBE_SCALE
 from scvec.embed.refine.probe import probe
-from scvec.embed.refine.train import (
-    MOMENTUM,
-    SCALE,
-    TEXT_DIMENSION,
-    Moments,
-    _Descent,
-    text_parts,
-    train,
-)
-from scvec.embed.refine.views import Views, _thinned, chances, unit_rows, views
+from scvec.embed.refine.train import MOMENTUM, SCALE, TEXT_DIMENSION, _Descent, text_parts, train
+from scvec.embed.refine.views import Views, _thinned, chances, views
 from scvec.embed.sample import Sample
 from scvec.errors import LabelError, MismatchError
-from scvec.holdout import folds, retrieve
 from scvec.ingest.cells.scale import Values
-from scvec.spec import Recipe, Refinement
-from scvec.types import Floats, silent
-from scvec.voting import DEFAULT
+from scvec.knn.folds import folds, retrieve
+from scvec.knn.voting import DEFAULT
 from tests import toy
 
 IDS = np.arange(1000, 1000 + toy.N_GENES)

@@ -21,12 +21,13 @@ import polars as pl
 import pytest
 
 import scvec as sv
-from scvec import output, service
+from scvec import output
 from scvec.atlas import Atlas
 from scvec.errors import InputError, ServiceError, StoreError
 from scvec.ingest.genes.gene_texts import write_texts
 from scvec.interpret import Asked, rerank, rerank_bill
 from scvec.interpret.chat import MAX_TOKENS
+from scvec.models import openai_server
 from scvec.opinions import STATUSES
 from tests import unsure
 from tests.chat_server import ENDINGS, INVENTED, LIES, TEXTS, ChatServer, evidence_in, labels_of
@@ -373,8 +374,8 @@ def test_a_server_that_fails_for_good_keeps_what_was_answered(
     lie: str,
     said: str,
 ) -> None:
-    monkeypatch.setattr(service, "MAX_RETRIES", 0)
-    monkeypatch.setattr(service, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(openai_server, "MAX_RETRIES", 0)
+    monkeypatch.setattr(openai_server, "TIMEOUT_SECONDS", 0.5)
     with ChatServer(lie=lie, at=frozenset({4})) as server:
         use(server)
         with pytest.raises(ServiceError) as caught:

@@ -19,10 +19,10 @@ from scvec.errors import FileError, InputError
 from scvec.interpret import Asked, rerank, rerank_bill
 from scvec.interpret.evidence import Case
 from scvec.interpret.judges import make_judge
-from scvec.interpret.llms import CausalLM, load_llm
 from scvec.interpret.prompt import Prompt, prompt_of
 from scvec.interpret.scoring import label_tokens, log_chances, ranked, tokens_of
 from scvec.interpret.verdict import read_verdict
+from scvec.models.causal_lm import CausalLM, load_llm
 from tests import unsure
 from tests.toy_llm import smollm2_gguf, toy_llm
 

@@ -34,8 +34,8 @@ from scvec.errors import (
     ScvecError,
 )
 from scvec.ingest import expand, open_cells
+from scvec.ingest.cells import locations
 from scvec.ingest.cells import matrix as matrix_module
-from scvec.ingest.cells import places
 from scvec.ingest.cells.matrix import spans
 from scvec.ingest.cells.scale import Values
 from tests import sources, toy
@@ -492,7 +492,7 @@ def test_cells_on_a_web_server(folder: Path, cells: AnnData, monkeypatch: pytest
         with pytest.raises(FileError, match=r"cannot be accessed.*403"):
             read_all(f"{server.url}/csr.h5ad")
         server.quirks["/csr.h5ad"] = Quirks(no_ranges=True)
-        monkeypatch.setattr(places, "BLOCK_BYTES", 5000)
+        monkeypatch.setattr(locations, "BLOCK_BYTES", 5000)
         with pytest.raises(FileError, match=r"csr\.h5ad"):
             read_all(f"{server.url}/csr.h5ad")
         server.quirks["/csr.h5ad"] = Quirks(cuts=[30_000] * 50)

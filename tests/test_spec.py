@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scvec.embed.recipe import RECIPES, Recipe, Refinement, recipe
 from scvec.errors import FileError, InputError, KeyNotFoundError
-from scvec.spec import RECIPES, Recipe, Refinement, recipe
 
 COUNTS = st.integers(1, 10**6)
 WEIGHT = st.floats(0, 1e3)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from scvec.arrow import vectors_from_arrow, vectors_to_arrow
+from scvec.core.arrow import vectors_from_arrow, vectors_to_arrow
 from scvec.errors import ConflictError, DiskFullError, MismatchError, NotInStoreError, StoreError, StoreFormatError
 from scvec.store import FORMAT, MARKER, Store
 from scvec.store import table as table_module

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scvec.core.types import Ints, Neighbors
 from scvec.errors import InputError
-from scvec.types import Ints, Neighbors
-from scvec.vote import vote
-from scvec.voting import Voting
+from scvec.knn.voting import Voting, vote
 
 
 def neighbors(*distances: float) -> Neighbors:

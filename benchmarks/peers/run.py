@@ -22,8 +22,8 @@ from scvec import Store
 from scvec.bench import Plan, Results, Suite, plan, records
 from scvec.bench.records import Record
 from scvec.bench.tasks import BATCH, LABEL, Prepared, digest
+from scvec.core.files import sha256
 from scvec.errors import InputError, ScvecError
-from scvec.files import sha256
 from scvec.ingest import open_cells
 
 ANNOTATE = Path(__file__).with_name("annotate.py")

@@ -9,9 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.atlas.reference import Atlas
+from scvec.core.types import Floats, Ints, Progress
 from scvec.embed import GeneVectors, open_genes
 from scvec.embed.encoders import Address
 from scvec.embed.projection import Mask, aligner, measured, normalise
+from scvec.embed.recipe import RECIPES, Recipe
 from scvec.errors import GeneMatchError, InputError, MismatchError
 from scvec.ingest import newest_texts, open_texts
 from scvec.ingest.cells import CellFile, Matrix, open_cells
@@ -20,9 +22,7 @@ from scvec.ingest.genes.gene_texts import GeneTexts, offered_texts, taxon_id, ta
 from scvec.ingest.genes.orthologs import orthologs
 from scvec.ingest.guards import guard, guard_species, other_species
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch, match_genes
-from scvec.spec import RECIPES, Recipe
 from scvec.store import Store
-from scvec.types import Floats, Ints, Progress
 
 
 def recipe_for(recipe: Recipe | None, genes: GeneVectors | None) -> Recipe:

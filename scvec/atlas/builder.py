@@ -25,8 +25,10 @@ from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
 from scvec.atlas.sources import Source, on_common_genes
 from scvec.atlas.steps import Files, described, embed_and_commit, label_ids, planned
+from scvec.core.types import Floats, Ints, Progress, silent
 from scvec.embed import GeneVectors
 from scvec.embed.projection import aligner
+from scvec.embed.recipe import Recipe
 from scvec.embed.sample import draw
 from scvec.errors import ExistsError, FileError, InputError
 from scvec.index import IndexSpec
@@ -34,9 +36,7 @@ from scvec.ingest.cells import AskedScale, Matrix
 from scvec.ingest.matching import GeneMatch
 from scvec.ontology import Ontology
 from scvec.ontology.matching import NO_MAP
-from scvec.spec import Recipe
 from scvec.store import Store
-from scvec.types import Floats, Ints, Progress, silent
 
 
 def build(

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from scvec.arrow import vectors_to_arrow
+from scvec.core.arrow import vectors_to_arrow
+from scvec.core.types import UNKNOWN, Floats, Strings
 from scvec.errors import InputError, LabelError
 from scvec.ingest.cells import CellFile
-from scvec.types import UNKNOWN, Floats, Strings
 
 OBS_COLUMNS = ("cell_id", "dataset", "batch", "label", "label_id", "empty")
 FIXED_COLUMNS = ("row", *OBS_COLUMNS, "vector")

@@ -8,8 +8,8 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from scvec.atlas.job import Job
 from scvec.atlas.shards import Done, Shard, Work, worker
+from scvec.core.types import Progress
 from scvec.errors import StoreError
-from scvec.types import Progress
 
 Common = TypeVar("Common")
 Piece = TypeVar("Piece")

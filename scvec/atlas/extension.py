@@ -15,13 +15,13 @@ from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
 from scvec.atlas.sources import Source
 from scvec.atlas.steps import Files, described, embed_and_commit, label_ids, planned
+from scvec.core.types import Progress, silent
 from scvec.errors import FileError, InputError
 from scvec.index import IndexSpec
 from scvec.ingest.cells import AskedScale, Matrix
 from scvec.ingest.matching import GeneMatch
 from scvec.ontology import Ontology
 from scvec.ontology.matching import NO_MAP
-from scvec.types import Progress, silent
 
 
 def extend(

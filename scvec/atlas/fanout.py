@@ -12,9 +12,9 @@ import numpy as np
 from scvec import index as indexes
 from scvec.atlas.engine import Engine
 from scvec.atlas.reference import Atlas
+from scvec.core.types import Floats, Ints, Neighbors
 from scvec.errors import InputError
 from scvec.store import Store
-from scvec.types import Floats, Ints, Neighbors
 
 
 @dataclass(frozen=True, slots=True)

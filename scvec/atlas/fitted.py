@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from scvec.atlas.fitting import Fitted
-from scvec.calibration import Calibration
+from scvec.core.files import sha256
 from scvec.embed.profiles import Profiles
 from scvec.embed.projection import Embedding, Projection
+from scvec.embed.recipe import Recipe
 from scvec.embed.refine import Head
 from scvec.errors import MismatchError
-from scvec.files import sha256
-from scvec.spec import Recipe
+from scvec.knn.calibration import Calibration
 from scvec.store import Store
 
 PROJECTION, PROFILES, CALIBRATION = "projection.safetensors", "profiles.safetensors", "calibration.safetensors"

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from scvec.calibration import Calibration, HeldOut, calibrate, signals
+from scvec.core.types import Floats, Ints, Progress
 from scvec.embed.profiles import Profiles
 from scvec.embed.projection import Embedding, fit
+from scvec.embed.recipe import Recipe
 from scvec.embed.refine import fit_head
 from scvec.embed.sample import Sample
-from scvec.holdout import Fold, folds, retrieve
-from scvec.spec import Recipe
-from scvec.types import Floats, Ints, Progress
-from scvec.voting import DEFAULT
+from scvec.knn.calibration import Calibration, HeldOut, calibrate, signals
+from scvec.knn.folds import Fold, folds, retrieve
+from scvec.knn.voting import DEFAULT
 
 FOLDS = 5
 """Folds of a recipe that nothing is trained for."""

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from scvec import index as indexes
-from scvec.arrow import vectors_from_arrow
 from scvec.atlas.engine import Engine
+from scvec.core.arrow import vectors_from_arrow
+from scvec.core.files import sha256
+from scvec.core.types import Floats, Ints, Progress
 from scvec.errors import InputError
-from scvec.files import sha256
 from scvec.index import Index, IndexSpec, Stored, lance
 from scvec.index.choose import lists
 from scvec.store import Snapshot, Store, Table
-from scvec.types import Floats, Ints, Progress
 
 PART = "part.json"
 """In the folder of a part, what the manifest says of it: the last file of a part that is whole."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from scvec.arrow import coded
 from scvec.atlas.names import CURRENT, version_folder
 from scvec.atlas.opening import open_atlas
 from scvec.atlas.reference import Atlas
+from scvec.core.arrow import coded
 from scvec.errors import ConflictError
 from scvec.store import Snapshot, Store, Table
 

@@ -11,20 +11,20 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from scvec import index as indexes
-from scvec.arrow import coded, vectors_from_arrow
 from scvec.atlas.cells import OBS_COLUMNS, Keys
 from scvec.atlas.fitted import load_calibration, load_embedding, load_profiles
 from scvec.atlas.indexing import faulty_part, open_index
 from scvec.atlas.names import CURRENT, cells_path
-from scvec.calibration import Calibration
+from scvec.core.arrow import coded, vectors_from_arrow
+from scvec.core.types import Floats, Ints, Neighbors, Strings, freeze
 from scvec.embed.encoders import Address
 from scvec.embed.profiles import Profiles
 from scvec.embed.projection import Embedding
+from scvec.embed.recipe import Recipe
 from scvec.errors import ConflictError, MismatchError
 from scvec.ingest import GeneTexts, open_texts
-from scvec.spec import Recipe
+from scvec.knn.calibration import Calibration
 from scvec.store import Snapshot, Store, Table
-from scvec.types import Floats, Ints, Neighbors, Strings, freeze
 
 HASHED_BYTES = 64 * 2**20
 """Parts of an index up to this size are hashed when they are opened; of larger ones, the size is checked."""

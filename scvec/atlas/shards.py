@@ -13,12 +13,12 @@ import scipy.sparse as sp
 
 from scvec.atlas.cells import Keys, obs_columns, record_batch
 from scvec.atlas.sources import expect
+from scvec.core.types import Strings
 from scvec.embed.projection import Embedding, embed
 from scvec.errors import InputError
 from scvec.ingest.cells import CellFile, Matrix, open_cells
 from scvec.ingest.cells.scale import Totals, Values, expression
 from scvec.store import Store
-from scvec.types import Strings
 
 
 @dataclass(frozen=True, slots=True)

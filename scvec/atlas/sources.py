@@ -11,12 +11,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.atlas.cells import Keys, ids_of, obs_columns
+from scvec.core.types import Ints, Strings
 from scvec.embed.sample import Part
 from scvec.errors import ConflictError, GeneMatchError, InputError
 from scvec.ingest.cells import AskedScale, Matrix, absolute, open_cells
 from scvec.ingest.cells.scale import Totals, Values
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch
-from scvec.types import Ints, Strings
 
 GENERIC = {"filtered_feature_bc_matrix", "raw_feature_bc_matrix", "matrix", "counts", "outs", "adata", "data"}
 """What pipelines call every file: the name of the folder tells more."""

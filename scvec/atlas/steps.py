@@ -17,13 +17,13 @@ from scvec.atlas.engine import Engine, embed_all
 from scvec.atlas.job import Job
 from scvec.atlas.shards import Done, ShardSource, Work, cut
 from scvec.atlas.sources import Source, dataset_names, read_source
+from scvec.core.types import Progress
 from scvec.embed.projection import Embedding
 from scvec.errors import InputError
 from scvec.ingest.cells import AskedScale, Matrix, expand
 from scvec.ingest.matching import GeneMatch
 from scvec.ontology import Ontology, match_labels
 from scvec.store import ROWS_PER_FRAGMENT
-from scvec.types import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,10 @@ from scvec.atlas.names import CURRENT, atlas_folder, version_folder
 from scvec.atlas.opening import open_atlas, versions
 from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
+from scvec.core.types import Progress, silent
 from scvec.errors import InputError
 from scvec.index import IndexSpec, is_lance
 from scvec.store import Store
-from scvec.types import Progress, silent
 
 
 def remove(atlas: Atlas, where: str, *, progress: Progress = silent) -> Atlas:

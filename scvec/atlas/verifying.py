@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from scvec import index as indexes
-from scvec.arrow import vectors_from_arrow
 from scvec.atlas.engine import Local
 from scvec.atlas.fitted import faulty_files
 from scvec.atlas.indexing import faulty_part, index_folder, make_part, new_index
@@ -17,10 +16,11 @@ from scvec.atlas.names import atlas_folder, version_folder
 from scvec.atlas.opening import open_atlas
 from scvec.atlas.reference import Atlas
 from scvec.atlas.upkeep import rebuild
+from scvec.core.arrow import vectors_from_arrow
+from scvec.core.files import sha256
+from scvec.core.types import Ints, Progress, silent
 from scvec.errors import StoreError
-from scvec.files import sha256
 from scvec.index import IndexSpec
-from scvec.types import Ints, Progress, silent
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from pathlib import PurePath
 from typing import Literal, TypeAlias, get_args
 
 from scvec.bench.suite import CURE, Suite, Task
+from scvec.embed.recipe import RECIPES, Recipe
 from scvec.errors import InputError
 from scvec.interpret.readout import ReadoutSpec
 from scvec.interpret.readout.spec import Ablation
-from scvec.spec import RECIPES, Recipe
 
 Kind: TypeAlias = Literal["recipe", "control", "peer"]
 CONTROLS = ("expression", "random")

@@ -9,17 +9,17 @@ from scvec._version import __version__
 from scvec.bench.methods import Method, methods
 from scvec.bench.suite import Suite
 from scvec.bench.tasks import Prepared, digest, prepare
+from scvec.core.types import Progress, silent
 from scvec.embed import GeneVectors, open_genes
+from scvec.embed.recipe import Recipe
 from scvec.ingest import GeneTexts, open_cells
 from scvec.ingest.genes.gene_texts import offered_texts
 from scvec.ingest.matching import match_genes
-from scvec.interpret.llms import place_of
 from scvec.interpret.readout import ReadoutSpec
-from scvec.spec import Recipe
+from scvec.knn.voting import DEFAULT
+from scvec.models.causal_lm import place_of
+from scvec.models.weights import digest_of_files
 from scvec.store import Store
-from scvec.types import Progress, silent
-from scvec.voting import DEFAULT
-from scvec.weights import digest_of_files
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from scvec._version import __version__
 from scvec.bench.methods import Kind
 from scvec.bench.suite import slug
 from scvec.bench.tasks import Prepared
+from scvec.core.files import placing
+from scvec.core.types import Strings
 from scvec.errors import InputError
 from scvec.evaluation import compare
-from scvec.files import placing
-from scvec.types import Strings
 
 Record: TypeAlias = dict[str, Any]
 

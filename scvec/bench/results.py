@@ -15,7 +15,7 @@ from scvec.bench import records
 from scvec.bench.planning import Plan
 from scvec.bench.records import Record
 from scvec.bench.suite import Task, slug
-from scvec.files import placing
+from scvec.core.files import placing
 from scvec.report import plots
 
 RESULTS, TABLES = "results.json", "results.md"

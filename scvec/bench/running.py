@@ -19,11 +19,11 @@ from scvec.bench.results import Results
 from scvec.bench.suite import Suite
 from scvec.bench.tasks import BATCH, LABEL
 from scvec.controls import logistic_regression
+from scvec.core.types import Progress, Strings, silent
 from scvec.interpret.readout import Predicted, ReadoutSpec, predict, train
 from scvec.query import annotate
 from scvec.report.files import check_folder
 from scvec.store import Store
-from scvec.types import Progress, Strings, silent
 
 Keep: TypeAlias = Callable[[Run, Record], None]
 Values: TypeAlias = NDArray[np.floating[Any]]

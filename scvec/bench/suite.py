@@ -11,10 +11,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from scvec.embed.recipe import Recipe
+from scvec.embed.recipe import recipe as find_recipe
 from scvec.errors import FileError, InputError, KeyNotFoundError, unknown
 from scvec.interpret.readout import ReadoutSpec
-from scvec.spec import Recipe
-from scvec.spec import recipe as find_recipe
 
 CURE = "mend the suite"
 

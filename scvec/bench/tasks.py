@@ -15,16 +15,16 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from scvec.bench.suite import Task, slug
+from scvec.core.files import placing, sha256
+from scvec.core.types import Strings
 from scvec.embed.projection import normalise
 from scvec.errors import InputError, unknown
-from scvec.files import placing, sha256
 from scvec.ingest import newest_texts, open_cells, open_texts
 from scvec.ingest.cells import VAR_NAMES, CellFile, Matrix
 from scvec.ingest.genes.gene_texts import offered_texts
 from scvec.ingest.genes.orthologs import orthologs
 from scvec.ingest.matching import match_genes
 from scvec.store import Store
-from scvec.types import Strings
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -71,7 +71,7 @@ class Ui:
 
     def device(self, asked: str) -> str:
         """Return the device to use, with a note where it is not the one asked for."""
-        from scvec.device import choose
+        from scvec.core.device import choose
 
         device, said = choose(asked)
         if said:

@@ -30,7 +30,7 @@ def build(
     quiet: QuietOption = False,
 ) -> None:
     """Build a reference atlas from labelled cells; one that was interrupted goes on where it was."""
-    from scvec.spec import recipe as find_recipe
+    from scvec.embed.recipe import recipe as find_recipe
 
     ui = Ui(json, quiet)
     manifest = build_atlas(ui, name, reference, building, find_recipe(recipe), store)

@@ -18,8 +18,8 @@ from scvec.errors import InputError
 
 if TYPE_CHECKING:
     from scvec.atlas.engine import Engine
+    from scvec.embed.recipe import Recipe
     from scvec.index import IndexSpec
-    from scvec.spec import Recipe
 
 NameArgument = Annotated[str, typer.Argument(help="What the atlas will be called.")]
 ReferenceArgument = Annotated[

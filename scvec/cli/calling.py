@@ -116,8 +116,8 @@ def _retrieved(
 ) -> tuple[Annotation, Atlas]:
     """Return what retrieval calls, and the atlas."""
     from scvec.atlas import open_atlas
+    from scvec.knn.voting import Voting
     from scvec.query import annotate
-    from scvec.voting import Voting
 
     atlas = open_atlas(open_store(store), atlas_name, device=device)
     atlas.expect(how.recipe, how.encoder)

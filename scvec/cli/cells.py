@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_h
 
 import typer
 
-from scvec.voting import DEFAULT, Weights
+from scvec.knn.voting import DEFAULT, Weights
 
 if TYPE_CHECKING:
-    from scvec.reading import Reading
+    from scvec.ingest.cells.options import Reading
 
 CELLS = "an h5ad, a zarr store of AnnData, 10x's .h5 or folder with matrix.mtx, or the URI of one"
 """What is read, for help texts."""
@@ -52,7 +52,7 @@ class Read:
 
     def reading(self) -> Reading:
         """Return the same as a library's value."""
-        from scvec.reading import Reading
+        from scvec.ingest.cells.options import Reading
 
         return Reading(self.obs, self.layer, self.scale, self.gene_key, self.taxon)
 

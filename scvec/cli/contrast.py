@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from scvec.atlas import Atlas
     from scvec.explain import Contrast, Pathways, TextGroups
-    from scvec.reading import Reading
+    from scvec.ingest.cells.options import Reading
 
 SHOWN_GENES = 5
 """Of a text group, for each side."""
@@ -139,7 +139,7 @@ def _groups_of(asked: int, one: Contrast, atlas: Atlas, ui: Ui) -> int:
 
 def _write(found: _Found, out: Path) -> list[Path]:
     """Write all files, or none."""
-    from scvec.files import placing
+    from scvec.core.files import placing
     from scvec.output import write_frame
 
     paths = {out.with_name(f"{out.stem}{what}{out.suffix}"): frame for what, frame in found.frames().items()}

@@ -42,7 +42,7 @@ def pull(
 ) -> None:
     """Fetch the Cell Ontology and import it; a file that did not change is not fetched again."""
     from scvec import ontology
-    from scvec.ontology.pull import URL
+    from scvec.ontology.download import URL
 
     ui = Ui(json, quiet)
     pulled = ontology.pull(open_store(store), url=url or URL, release=release, folder=keep, progress=ui.progress)
@@ -124,7 +124,7 @@ def match(
 def _write(found: LabelMatch, out: Path) -> None:
     import csv
 
-    from scvec.files import placing
+    from scvec.core.files import placing
 
     with placing(out) as part, part.open("w", encoding="utf-8", newline="") as stream:
         rows = csv.writer(stream, lineterminator="\n")

@@ -11,14 +11,14 @@ from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, U
 from scvec.cli.atlas import describe
 from scvec.cli.building import Building, NameArgument, ReferenceArgument, build_atlas
 from scvec.cli.cells import spreads
-from scvec.spec import RECIPES, Refinement
+from scvec.embed.recipe import RECIPES, Refinement
 
 OWN, TRIPLET = Refinement(), Refinement(loss="triplet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """How a head is trained; None is the recipe's own value. See `scvec.spec.Refinement`."""
+    """How a head is trained; None is the recipe's own value. See `scvec.embed.recipe.Refinement`."""
 
     loss: Annotated[Literal["supcon", "triplet"] | None, typer.Option(help="supcon (the default) or triplet.")] = None
     temperature: Annotated[float | None, typer.Option(help=f"Of the supcon loss; default {OWN.temperature:g}.")] = None

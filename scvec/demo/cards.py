@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from scvec.files import sha256
+from scvec.core.files import sha256
 from scvec.ingest import GeneTexts
 from scvec.ingest.genes.gene_texts import HUMAN, write_texts
 from scvec.ingest.genes.template import with_texts

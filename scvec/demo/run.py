@@ -18,20 +18,20 @@ from scvec._version import __version__
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
 from scvec.controls import logistic_regression
+from scvec.core.files import placing, sha256
+from scvec.core.types import Progress, silent
 from scvec.demo.cards import CARDS, ORIGIN, import_cards
+from scvec.embed.recipe import RECIPES, Recipe
 from scvec.errors import missing
 from scvec.evaluation import compare, evaluate
-from scvec.files import placing, sha256
 from scvec.ingest import GeneTexts
 from scvec.overview import overview
 from scvec.query import annotate
 from scvec.report import plots
 from scvec.report.files import check_folder
 from scvec.report.page import write_report
-from scvec.spec import RECIPES, Recipe
 from scvec.store import Store
 from scvec.truth import given_labels
-from scvec.types import Progress, silent
 
 LABEL_KEY = "bulk_labels"
 QUERY_SHARE = 0.3

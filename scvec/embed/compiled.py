@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from scvec.loops import EXACT, FUSED, SUMS, jit
+from scvec.core.jit import EXACT, FUSED, SUMS, jit
 
 LANES = 16
 """Floats of a vector register as the compiler is told; on smaller registers it takes two or four."""

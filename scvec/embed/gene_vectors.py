@@ -12,13 +12,13 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from scvec.arrow import vectors_from_arrow, vectors_to_arrow
+from scvec.core.arrow import vectors_from_arrow, vectors_to_arrow
+from scvec.core.types import Floats, Ints, Progress, silent
 from scvec.embed.encoders import Address, Encoder, Partial, Priced, find, make
 from scvec.embed.encoders.api import estimate_tokens
 from scvec.errors import InputError, NotInStoreError, ServiceError
 from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
 from scvec.store import Store, Table
-from scvec.types import Floats, Ints, Progress, silent
 
 COMMIT_TEXTS = 512
 """Texts encoded between two commits: the batch that a kill can cost."""

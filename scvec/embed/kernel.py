@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.core.jit import over_rows
+from scvec.core.types import Doubles, Floats, Ints, freeze
 from scvec.errors import MatrixError
 from scvec.ingest.cells.scale import Values
-from scvec.loops import over_rows
-from scvec.types import Doubles, Floats, Ints, freeze
 
 if TYPE_CHECKING:
     import torch

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.core.files import save_arrays
+from scvec.core.types import Floats, Ints, freeze
 from scvec.embed.kernel import farthest
+from scvec.embed.moments import Moments
 from scvec.embed.projection import Mask
-from scvec.embed.refine.train import Moments
 from scvec.embed.sample import Sample
-from scvec.files import save_arrays
-from scvec.types import Floats, Ints, freeze
 
 ARRAYS = ("gene_ids", "labels", "power", "composition")
 N_ODD = 10

@@ -10,14 +10,14 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.core.files import save_arrays
+from scvec.core.types import Floats, Ints, freeze
 from scvec.embed import kernel
 from scvec.embed.contributions import Contributions
+from scvec.embed.recipe import Recipe
 from scvec.errors import InputError, MismatchError
-from scvec.files import save_arrays
 from scvec.ingest.cells.scale import Values
 from scvec.ingest.matching import GeneMatch
-from scvec.spec import Recipe
-from scvec.types import Floats, Ints, freeze
 
 Mask: TypeAlias = np.ndarray[tuple[int], np.dtype[np.bool_]]
 

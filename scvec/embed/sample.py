@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
-from scvec.arrow import coded
+from scvec.core.arrow import coded
+from scvec.core.types import Ints, Progress, Strings, silent
 from scvec.embed.projection import aligner, normalise
+from scvec.embed.recipe import Recipe
 from scvec.ingest.cells.scale import Values
 from scvec.ingest.matching import GeneMatch
-from scvec.spec import Recipe
-from scvec.types import Ints, Progress, Strings, silent
 
 CHUNK_CELLS = 4096
 

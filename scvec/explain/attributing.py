@@ -11,12 +11,12 @@ import numpy as np
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
 from scvec.atlas.binding import log_normalised, match_to_atlas, placed
+from scvec.core.types import UNKNOWN, Doubles, Floats, Ints, Progress, Strings, silent
 from scvec.errors import InputError, MismatchError, unknown
 from scvec.explain.attribution import Attribution
 from scvec.explain.names import names_in, symbols_of
 from scvec.ingest.cells import open_cells
-from scvec.reading import Reading
-from scvec.types import UNKNOWN, Doubles, Floats, Ints, Progress, Strings, silent
+from scvec.ingest.cells.options import Reading
 
 EMPTY = "empty"
 """Why nothing is said of a cell that has no expression on the atlas's genes."""

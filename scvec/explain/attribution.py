@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scvec.core.types import Doubles, Floats, Ints, Strings
 from scvec.errors import InputError, unknown
-from scvec.types import Doubles, Floats, Ints, Strings
 
 if TYPE_CHECKING:
     import polars as pl

@@ -12,12 +12,12 @@ from scvec._version import __version__
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
 from scvec.atlas.binding import match_to_atlas, placed
+from scvec.core.types import Doubles, Ints, Progress, Strings, silent
 from scvec.errors import InputError, LabelError, unknown
 from scvec.explain.names import symbols_of
 from scvec.explain.passes import TwoGroups, attributed, compared
 from scvec.ingest.cells import CellFile, open_cells
-from scvec.reading import Reading
-from scvec.types import Doubles, Ints, Progress, Strings, silent
+from scvec.ingest.cells.options import Reading
 
 if TYPE_CHECKING:
     import polars as pl

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from scvec.atlas import Atlas
+from scvec.core.types import Progress, silent
 from scvec.errors import InputError, missing
 from scvec.explain.contrasts import By, Contrast, Side, false_discovery
 from scvec.explain.enriched import Enriched, Enrichment, Pathways
 from scvec.explain.gene_sets import GeneSets, MatchedSets, match_sets
-from scvec.types import Progress, silent
 
 if TYPE_CHECKING:
     import pandas as pd

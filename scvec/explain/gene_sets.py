@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from scvec.atlas import Atlas
+from scvec.core.files import sha256
 from scvec.errors import FileError, GeneMatchError
-from scvec.files import sha256
 from scvec.ingest import open_texts
 from scvec.ingest.genes.gene_texts import taxon_id
 from scvec.ingest.genes.orthologs import orthologs

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from scvec.types import Doubles, Ints
+from scvec.core.types import Doubles, Ints
 
 ROUNDING = 1e-12
 """A variance below this share of the squared mean is what rounding has left of none."""

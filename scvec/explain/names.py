@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.atlas import Atlas
-from scvec.types import Strings
+from scvec.core.types import Strings
 
 
 def symbols_of(atlas: Atlas) -> Strings:

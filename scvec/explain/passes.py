@@ -10,10 +10,10 @@ import scipy.sparse as sp
 
 from scvec.atlas import Atlas
 from scvec.atlas.binding import log_normalised
+from scvec.core.types import Doubles, Floats, Ints, Progress
 from scvec.embed.projection import Mask
 from scvec.explain.moments import Moments
 from scvec.ingest.cells import Matrix
-from scvec.types import Doubles, Floats, Ints, Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 
 from scvec.atlas import Atlas
+from scvec.core.types import Floats, Ints, Progress, Strings, silent
 from scvec.embed import open_genes
 from scvec.embed.projection import to_unit
 from scvec.errors import InputError
 from scvec.explain.contrasts import By, Contrast
-from scvec.types import Floats, Ints, Progress, Strings, silent
 
 if TYPE_CHECKING:
     import scipy.sparse as sp

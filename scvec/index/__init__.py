@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scvec.core.types import Floats, Ints
 from scvec.index.among import Among, narrowed
 from scvec.index.base import Index, Searched, nearest, recall, search
 from scvec.index.choose import part_rows, resolve, sample_rows
@@ -13,7 +14,6 @@ from scvec.index.make import EXACT, PartMade, make_part, train
 from scvec.index.spec import IndexSpec
 from scvec.index.stored import Stored
 from scvec.index.tuning import Tuned, sample, tune
-from scvec.types import Floats, Ints
 
 __all__ = [
     "EXACT",

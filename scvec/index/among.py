@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.types import Floats, Ints
 from scvec.index.base import Index
 from scvec.index.exact import Exact
-from scvec.types import Floats, Ints
 
 MIN_ROWS = 10_000
 """Fewer rows are searched exactly: little work, where approximate search loses some."""

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.types import Floats, Ints, Neighbors
 from scvec.index.stored import Stored
-from scvec.types import Floats, Ints, Neighbors
 
 OVERFETCH, LISTS, EFFORT = "overfetch", "nprobe", "efSearch"
 """Parameters of an index: candidates asked for beyond k, before distances are recomputed; inverted lists visited;

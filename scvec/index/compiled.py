@@ -12,7 +12,7 @@ from numba import config
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from scvec.loops import EXACT, SUMS, jit
+from scvec.core.jit import EXACT, SUMS, jit
 
 SIGN, EXPONENT, FRACTION = np.uint32(0x8000), np.uint32(0x7C00), np.uint32(0x03FF)
 REBIASED, INFINITE = np.uint32(112 << 23), np.uint32(224 << 23)

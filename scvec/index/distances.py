@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from scvec.loops import over_rows
-from scvec.types import Floats, Ints, freeze
+from scvec.core.jit import over_rows
+from scvec.core.types import Floats, Ints, freeze
 
 Stored: TypeAlias = np.ndarray[Any, np.dtype[np.float32]] | np.ndarray[Any, np.dtype[np.float16]]
 

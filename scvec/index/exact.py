@@ -8,9 +8,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.types import Floats, Ints
 from scvec.index.base import nearest
 from scvec.index.stored import Stored
-from scvec.types import Floats, Ints
 
 QUERIES, BLOCK = 1024, 8192
 """Queries and vectors whose products are taken at once: 32 MB of scores."""

@@ -10,10 +10,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.types import Floats, Ints
 from scvec.index import faiss_gpu, kinds
 from scvec.index.base import EFFORT, LISTS, OVERFETCH
 from scvec.index.stored import Stored
-from scvec.types import Floats, Ints
 
 MIN_NPROBE, NPROBE_SHARE = 8, 8
 USUAL = {OVERFETCH: 32, EFFORT: 128}

@@ -8,9 +8,9 @@ from typing import Any
 
 import faiss
 
+from scvec.core.types import Floats, Ints
 from scvec.errors import InputError
 from scvec.index.base import LISTS
-from scvec.types import Floats, Ints
 
 MOST = 2048
 """Neighbours and lists that a GPU's kernels can choose at once; beyond these, search is on the CPU."""

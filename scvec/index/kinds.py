@@ -10,8 +10,8 @@ from typing import Any
 import faiss
 import numpy as np
 
+from scvec.core.types import Floats
 from scvec.errors import InputError
-from scvec.types import Floats
 
 LINK_BYTES = 4
 MAX_PER_CENTROID = 256

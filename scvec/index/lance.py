@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.types import Floats, Ints
 from scvec.errors import InputError
 from scvec.index.base import EFFORT, LISTS, OVERFETCH
 from scvec.index.stored import Stored
-from scvec.types import Floats, Ints
 
 PREFIX = "lance:"
 KINDS = ("IVF_FLAT", "IVF_PQ", "IVF_HNSW_SQ")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.files import sha256
 from scvec.errors import MismatchError
-from scvec.files import sha256
 from scvec.index.base import Index
 from scvec.index.exact import Exact
 from scvec.index.make import EXACT, INDEX, ROWS, VECTORS

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from scvec.core.files import sha256
+from scvec.core.types import Floats, Ints
 from scvec.errors import InputError
-from scvec.files import sha256
-from scvec.types import Floats, Ints
 
 ROWS, VECTORS, INDEX, TRAINED = "rows.npy", "vectors.npy", "index.faiss", "trained.faiss"
 EXACT = "exact"

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.types import Floats, Ints
 from scvec.errors import MismatchError
 from scvec.index.distances import pair_distances
-from scvec.types import Floats, Ints
 
 HELD_BYTES = 256 * 2**20
 """Of a mapped file, so much may stay in this process's memory once all of it was read."""

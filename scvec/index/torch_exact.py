@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.types import Floats, Ints
 from scvec.index.base import nearest
 from scvec.index.exact import MARGIN, Exact
 from scvec.index.stored import Stored
-from scvec.types import Floats, Ints
 
 if TYPE_CHECKING:
     import torch

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.types import Floats, Ints, Neighbors
 from scvec.index.base import EFFORT, LISTS, OVERFETCH, Index, nearest, recall
 from scvec.index.load import exact
 from scvec.index.make import EXACT
 from scvec.index.spec import IndexSpec
-from scvec.types import Floats, Ints, Neighbors
 
 N_QUERIES = 500
 OVERFETCHES = (32, 64, 128, 256, 512)

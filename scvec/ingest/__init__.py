@@ -1,7 +1,7 @@
 """Files come in: NCBI's gene files become gene texts, files of cells become checked batches of cells."""
 
 from scvec.ingest.cells import expand, open_cells
-from scvec.ingest.coverage import coverage
+from scvec.ingest.check import coverage
 from scvec.ingest.genes.diff import diff
 from scvec.ingest.genes.gene_texts import GeneTexts, list_texts, newest_texts, open_texts, texts
 from scvec.ingest.genes.pull import Pulled, pull

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from scvec.core.types import Ints, Strings, freeze
 from scvec.ingest.cells import VAR_NAMES, Matrix
 from scvec.ingest.cells.scale import Totals
+from scvec.ingest.gene_coverage import Coverage, Part
 from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
 from scvec.ingest.genes.identifiers import EXACT, ROUTES, are_row_numbers
-from scvec.types import Coverage, Ints, Part, Strings, freeze
 
 MIN_COVERAGE = 0.5
 """A matrix with less than this share of its expression on known genes is refused."""

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
+from scvec.core.types import Progress, silent
 from scvec.errors import ServiceError
 from scvec.interpret.answers import Answers
 from scvec.interpret.budget import TRIES, Budget
 from scvec.interpret.judge import Ask
 from scvec.interpret.prompt import Prompt
 from scvec.interpret.verdict import Verdict, read_verdict
-from scvec.types import Progress, silent
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
-from scvec.calibration import distance_to, farthest_neighbor
 from scvec.clusters import votes_of_clusters
+from scvec.core.types import Floats, Ints, Strings
 from scvec.errors import InputError
-from scvec.types import Floats, Ints, Strings
+from scvec.knn.calibration import distance_to, farthest_neighbor
 
 By: TypeAlias = Literal["cluster", "cell"]
 BYS: tuple[str, ...] = get_args(By)

@@ -11,7 +11,7 @@ from scvec.embed.encoders import Address
 from scvec.errors import ServiceError
 from scvec.interpret.judge import Answer, Ask
 from scvec.interpret.prompt import Form, Messages, Prompt
-from scvec.service import Server, said_by
+from scvec.models.openai_server import Server, said_by
 
 if TYPE_CHECKING:
     import openai

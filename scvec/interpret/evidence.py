@@ -15,14 +15,14 @@ import scipy.sparse as sp
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
 from scvec.atlas.binding import log_normalised, match_to_atlas, placed
+from scvec.core.types import Floats, Ints, Progress, Strings, silent
+from scvec.core.vectors import unit_rows
 from scvec.embed.projection import Mask
-from scvec.embed.refine.views import unit_rows
 from scvec.errors import InputError, KeyNotFoundError, NotInStoreError
 from scvec.ingest.cells import open_cells
+from scvec.ingest.cells.options import Reading
 from scvec.interpret.cases import Cases
 from scvec.ontology import Ontology, open_ontology
-from scvec.reading import Reading
-from scvec.types import Floats, Ints, Progress, Strings, silent
 
 N_GENES = 6
 """Genes for a label, and against it."""

@@ -13,7 +13,9 @@ import numpy as np
 
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
+from scvec.core.types import Ints, Progress, Strings, silent
 from scvec.errors import InputError
+from scvec.ingest.cells.options import Reading
 from scvec.interpret.answers import Answers
 from scvec.interpret.asked import Asked
 from scvec.interpret.asking import UNASKED, Outcome, ask_all, known
@@ -27,8 +29,6 @@ from scvec.interpret.cases import Cases, cases_of
 from scvec.interpret.evidence import Case, evidence_of
 from scvec.interpret.prompt import Prompt, prompt_hash, prompt_of
 from scvec.opinions import STATUSES, Reranked
-from scvec.reading import Reading
-from scvec.types import Ints, Progress, Strings, silent
 
 MAX_TISSUE_CHARACTERS = 200
 

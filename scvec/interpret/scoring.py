@@ -13,9 +13,9 @@ from typing import Any, ClassVar, get_args
 from scvec.embed.encoders import Address
 from scvec.errors import InputError
 from scvec.interpret.judge import Answer, Ask
-from scvec.interpret.llms import CausalLM, Precision, load_llm, place_of, randomised
 from scvec.interpret.prompt import Form, Messages, Prompt
-from scvec.weights import all_threads, digest_of_files
+from scvec.models.causal_lm import CausalLM, Precision, load_llm, place_of, randomised
+from scvec.models.weights import all_threads, digest_of_files
 
 WEIGHTS = ("trained", "random")
 

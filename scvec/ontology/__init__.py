@@ -1,8 +1,8 @@
 """The Cell Ontology: its terms in the store, labels to terms, calls rolled up to terms, and judged by them."""
 
+from scvec.ontology.download import PulledOntology, pull
 from scvec.ontology.judging import credited, is_right
 from scvec.ontology.matching import LabelMatch, Match, match_labels, read_map
-from scvec.ontology.pull import PulledOntology, pull
 from scvec.ontology.read import read_ontology
 from scvec.ontology.rollup import RolledUp, roll_up
 from scvec.ontology.tables import import_ontology, list_ontologies, open_ontology

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.types import Strings
 from scvec.ontology.terms import Ontology
-from scvec.types import Strings
 
 
 def is_right(called_ids: Strings, truth_ids: Strings, ontology: Ontology) -> NDArray[np.bool_]:

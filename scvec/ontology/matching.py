@@ -12,11 +12,11 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from scvec.core.files import read_pairs
+from scvec.core.types import Strings
 from scvec.errors import KeyNotFoundError
-from scvec.files import read_pairs
 from scvec.ontology.spelling import LETTERS, spelling
 from scvec.ontology.terms import Ontology, as_id
-from scvec.types import Strings
 
 Route: TypeAlias = Literal["map", "id", "name", "synonym", "spelling", "ambiguous", "unmatched"]
 """How a label came to its term: by the user's own map, or by being the term's id, name, exact synonym, or one of the

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.types import Floats, Strings, freeze
 from scvec.errors import InputError
 from scvec.ontology.terms import NO_ANSWER, Ontology
-from scvec.types import Floats, Strings, freeze
 
 ROUNDING = 1e-6
 """Shares are float32: sums that fall short of what was asked by no more than this reach it."""

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from scvec._version import __version__
+from scvec.core.files import sha256
 from scvec.errors import ExistsError, NotInStoreError
-from scvec.files import sha256
 from scvec.ontology.read import read_ontology
 from scvec.ontology.terms import Obsolete, Ontology, Term
 from scvec.store import Snapshot, Store, check_tag

@@ -12,8 +12,8 @@ import numpy as np
 from scvec import index as indexes
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
+from scvec.core.types import Floats, Ints, Neighbors, Strings
 from scvec.errors import InputError, missing
-from scvec.types import Floats, Ints, Neighbors, Strings
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -10,10 +10,10 @@ import scipy.sparse as sp
 
 from scvec.atlas import Atlas
 from scvec.atlas.binding import log_normalised, match_to_atlas, placed
+from scvec.core.types import Floats, Ints, Progress, Strings, silent
 from scvec.errors import InputError
 from scvec.ingest.cells import open_cells
-from scvec.reading import Reading
-from scvec.types import Floats, Ints, Progress, Strings, silent
+from scvec.ingest.cells.options import Reading
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scvec.atlas import Atlas
-from scvec.types import Ints, Strings
+from scvec.core.types import Ints, Strings
 
 OWNED = 2.0
 """A gene is a label's own if its cells express it so many times as much as those of any other, on average."""

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.types import Floats
 from scvec.errors import missing
 from scvec.evaluation import Evaluation
 from scvec.explain import Attribution
 from scvec.overview import Markers, Overview
 from scvec.overview.label_trust import HeldOutCalls
 from scvec.report.plots import COLOURS
-from scvec.types import Floats
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

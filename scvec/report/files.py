@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
+from scvec.core.files import placing, read_pairs
 from scvec.errors import InputError
 from scvec.evaluation import Evaluation
-from scvec.files import placing, read_pairs
 from scvec.report import plots
 
 

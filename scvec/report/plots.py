@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.files import placing
+from scvec.core.types import Strings
 from scvec.errors import missing
 from scvec.evaluation import Evaluation
-from scvec.files import placing
 from scvec.metrics import Rejection, Trust, wilson
-from scvec.types import Strings
 
 DPI = 160
 DASHES = (0, (4, 3))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scvec.atlas import Atlas
+from scvec.core.types import Floats, Ints
 from scvec.errors import InputError, KeyNotFoundError
-from scvec.types import Floats, Ints
 from scvec.voters import voters
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scvec.types import Floats, Ints, Strings, freeze
+from scvec.core.types import Floats, Ints, Strings, freeze
 
 if TYPE_CHECKING:
     import polars as pl

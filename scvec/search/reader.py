@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scvec.atlas import Atlas
+from scvec.core.types import Floats, Ints
 from scvec.embed import GeneVectors, open_genes
 from scvec.embed.encoders import Address, Encoder, find, make
 from scvec.errors import InputError, MismatchError, NotInStoreError
 from scvec.ingest import GeneTexts
 from scvec.ingest.genes.gene_texts import taxon_name
 from scvec.store import Store
-from scvec.types import Floats, Ints
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scvec._version import __version__
 from scvec.errors import ConflictError, StoreFormatError
-from scvec.folder import Folder
+from scvec.store.folder import Folder
 from scvec.store.table import Table
 
 FORMAT = 3

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from scvec.errors import ConflictError, MismatchError, NotInStoreError, StoreError
-from scvec.folder import Folder
+from scvec.store.folder import Folder
 from scvec.store.lance import lance
 from scvec.store.snapshot import MANIFEST, VECTOR, Snapshot
 

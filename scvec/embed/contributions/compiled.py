@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scvec.loops import EXACT, SUMS, jit
+from scvec.core.jit import EXACT, SUMS, jit
 
 
 @jit(SUMS)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.core.types import Doubles, Floats, Ints
 from scvec.embed import kernel
-from scvec.types import Doubles, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)

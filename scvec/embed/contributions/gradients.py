@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scvec.types import Doubles
+from scvec.core.types import Doubles
 
 LEAST = 1e-9
 """How near to zero a way may pass, as a share of its ends' lengths: the gradient has no limit there."""

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from scvec.core.types import Floats
 from scvec.embed.encoders.base import Address, Model, Request
 from scvec.errors import InputError, ServiceError, missing
-from scvec.service import Server
-from scvec.types import Floats
+from scvec.models.openai_server import Server
 
 if TYPE_CHECKING:
     import openai

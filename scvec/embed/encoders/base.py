@@ -9,8 +9,8 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from scvec.core.types import Floats
 from scvec.errors import InputError
-from scvec.types import Floats
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from scvec.core.files import sha256
+from scvec.core.types import Floats
 from scvec.embed.encoders.base import Address, Model, Request
 from scvec.embed.encoders.vector_files import NamedVectors, read_vectors
 from scvec.errors import GeneMatchError, InputError
-from scvec.files import sha256
 from scvec.ingest.genes.identifiers import ROUTES, Identifiers
-from scvec.types import Floats
 
 
 class Given:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from scvec.core.types import Floats
 from scvec.embed.encoders.base import Encoder, Model, Request
 from scvec.errors import InputError
-from scvec.types import Floats
 
 WORDS = r"(?u)\b\w+\b"
 DIMENSION = 384

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scvec.core.types import Floats
 from scvec.embed.encoders.base import Encoder, Model, Request
 from scvec.errors import InputError
-from scvec.types import Floats
-from scvec.weights import all_threads, digest_of, folder_of, loading
+from scvec.models.weights import all_threads, digest_of, folder_of, loading
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from scvec.core.types import Floats, Strings, freeze
 from scvec.embed.encoders.unpickle import load_plain
 from scvec.errors import DuplicateNameError, FileError
-from scvec.types import Floats, Strings, freeze
 
 NAME_KEYS = ("gene", "gene_id", "symbol", "name", "names", "genes")
 VECTOR_KEYS = ("vector", "vectors", "embedding", "embeddings")

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from scvec.core.types import Floats, Ints, Progress
+from scvec.embed.moments import Moments
+from scvec.embed.recipe import Recipe
 from scvec.embed.refine.head import Head
 from scvec.embed.refine.probe import probe
-from scvec.embed.refine.train import Moments, text_parts, train
+from scvec.embed.refine.train import text_parts, train
 from scvec.embed.sample import Sample
 from scvec.errors import LabelError
-from scvec.holdout import Fold, folds, retrieve
-from scvec.spec import Recipe
-from scvec.types import Floats, Ints, Progress
-from scvec.voting import DEFAULT
+from scvec.knn.folds import Fold, folds, retrieve
+from scvec.knn.voting import DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.core.files import save_arrays
+from scvec.core.types import Floats, Ints, freeze
 from scvec.embed.contributions import Contributions, along_path, fixed
 from scvec.embed.kernel import project, scaled
 from scvec.embed.projection import Mask, to_unit
+from scvec.embed.recipe import Recipe
 from scvec.errors import MismatchError
-from scvec.files import save_arrays
-from scvec.spec import Recipe
-from scvec.types import Floats, Ints, freeze
 
 ARRAYS = ("gene_ids", "weights", "mean", "power", "bias")
 

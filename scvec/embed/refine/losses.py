@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from scvec.types import Ints
+from scvec.core.types import Ints
 
 Array: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 Loss: TypeAlias = tuple[float, Array]

@@ -6,9 +6,9 @@ import warnings
 
 import numpy as np
 
-from scvec.embed.refine.views import unit_rows
+from scvec.core.types import Floats
+from scvec.core.vectors import unit_rows
 from scvec.embed.sample import Sample
-from scvec.types import Floats
 
 SCALE = 30.0
 """Of cells of length one, before the penalty of scikit-learn's default strength is laid on the weights."""

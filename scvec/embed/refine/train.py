@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import scipy.sparse as sp
 
+from scvec.core.types import Floats, Ints
+from scvec.embed.moments import Moments
+from scvec.embed.recipe import Recipe, Refinement
 from scvec.embed.refine.losses import Array, proxy, supcon, through_unit, triplet, unit
-from scvec.embed.refine.views import Views, chances, unit_rows, views
+from scvec.embed.refine.views import Views, chances, views
 from scvec.embed.sample import Sample
-from scvec.spec import Recipe, Refinement
-from scvec.types import Floats, Ints
 
 SCALE = 10.0
 """Of the logits of a cell of length one, so that cross-entropy can be sure of a label."""
@@ -26,38 +25,7 @@ TEXT_DIMENSION = 64
 SNAPSHOTS = 8
 """How many times in a training the weights are looked at, to choose when to stop."""
 
-Vector: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float32]]
 Advance: TypeAlias = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """What is known of a reference's cells scaled to length one.
-
-    Attributes
-    ----------
-    labels
-        (L, g) the mean cell of each label.
-    mean
-        (g,) the mean of these.
-    power
-        (g,) mean square over all cells; adds up to one.
-    """
-
-    labels: Floats
-    mean: Vector
-    power: Vector
-
-    @classmethod
-    def of(cls, sample: Sample) -> Moments:
-        """Return those of a sample."""
-        cells, codes, n_labels = unit_rows(sample.logged), sample.codes, sample.n_labels
-        sizes = np.maximum(np.bincount(codes, minlength=n_labels), 1)
-        one_hot = sp.csr_matrix((1.0 / sizes[codes], (codes, np.arange(len(codes)))), shape=(n_labels, len(codes)))
-        labels = np.asarray((one_hot @ cells).toarray(), np.float32)
-        power = np.asarray(cells.multiply(cells).mean(axis=0), np.float32).ravel()
-        present = np.bincount(codes, minlength=n_labels) > 0
-        return cls(labels, labels[present].mean(axis=0), power)
 
 
 def text_parts(gene_vectors: Floats, weight: float) -> Floats:

@@ -8,20 +8,13 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.core.types import Ints
+from scvec.core.vectors import unit_rows
+from scvec.embed.recipe import Recipe
 from scvec.embed.sample import Sample
-from scvec.spec import Recipe
-from scvec.types import Ints
 
 DROPPED_VIEWS = 0.5
 """Share of the views that genes are left out of; the others are whole."""
-
-
-def unit_rows(cells: sp.csr_matrix[np.float32]) -> sp.csr_matrix[np.float32]:
-    """Return cells scaled to length one; empty ones stay empty."""
-    squares = sp.csr_matrix((cells.data.astype(np.float64) ** 2, cells.indices, cells.indptr), shape=cells.shape)
-    lengths = np.sqrt(np.asarray(squares @ np.ones(cells.shape[1])))
-    scale = np.repeat(1.0 / np.where(lengths > 0, lengths, 1.0), np.diff(cells.indptr))
-    return sp.csr_matrix(((cells.data * scale).astype(np.float32), cells.indices, cells.indptr), shape=cells.shape)
 
 
 def chances(codes: Ints, batches: Ints) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -2,8 +2,8 @@
 
 from scvec.ingest.cells.checked import VAR_NAMES, AskedScale, Matrix
 from scvec.ingest.cells.file import CellFile
+from scvec.ingest.cells.locations import Place, absolute, copy_local, expand, place
 from scvec.ingest.cells.opening import is_h5ad, open_cells
-from scvec.ingest.cells.places import Place, absolute, copy_local, expand, place
 
 __all__ = [
     "VAR_NAMES",

@@ -10,12 +10,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.core.types import Ints, Progress, Strings, silent
 from scvec.errors import unknown
 from scvec.ingest.cells.frames import Frame, refuse_duplicates
+from scvec.ingest.cells.locations import Place, reading
 from scvec.ingest.cells.matrix import Rows
-from scvec.ingest.cells.places import Place, reading
 from scvec.ingest.cells.scale import Scale, Totals, Values, check, expression
-from scvec.types import Ints, Progress, Strings, silent
 
 AskedScale: TypeAlias = Scale | Literal["auto"]
 

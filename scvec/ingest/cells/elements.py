@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from scvec.core.types import Strings
 from scvec.ingest.cells.frames import Column
-from scvec.ingest.cells.places import reading
-from scvec.types import Strings
+from scvec.ingest.cells.locations import reading
 
 NAMES_A_BLOCK = 2**16
 

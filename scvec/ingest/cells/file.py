@@ -9,13 +9,13 @@ from typing import Protocol
 
 import numpy as np
 
+from scvec.core.types import Ints, Strings
 from scvec.errors import FileError, InputError, LabelError, MatrixError, unknown
 from scvec.ingest.cells.checked import AskedScale, Matrix, read_sample
 from scvec.ingest.cells.frames import Column, Frame, Table, refuse_duplicates
+from scvec.ingest.cells.locations import Place, fingerprint, n_bytes
 from scvec.ingest.cells.matrix import Rows
-from scvec.ingest.cells.places import Place, fingerprint, n_bytes
 from scvec.ingest.cells.scale import Values, decide
-from scvec.types import Ints, Strings
 
 
 class Source(Protocol):

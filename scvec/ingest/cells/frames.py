@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from scvec.core.types import Ints, Strings
 from scvec.errors import DuplicateNameError, FileError, InputError
-from scvec.ingest.cells.places import Place, place, reading
-from scvec.types import Ints, Strings
+from scvec.ingest.cells.locations import Place, place, reading
 
 if TYPE_CHECKING:
     import polars as pl

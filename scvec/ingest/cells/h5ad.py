@@ -14,8 +14,8 @@ from scvec.errors import FileError
 from scvec.ingest.cells.elements import TreeFrame
 from scvec.ingest.cells.frames import Frame
 from scvec.ingest.cells.layout import by_cells
+from scvec.ingest.cells.locations import Place, Uri, reading
 from scvec.ingest.cells.matrix import CsrRows, DenseRows, Rows
-from scvec.ingest.cells.places import Place, Uri, reading
 
 ENCODINGS: dict[str, Literal["csr", "csc"]] = {"csr_matrix": "csr", "csc_matrix": "csc"}
 

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from scvec.core.types import Ints
 from scvec.ingest.cells import matrix
 from scvec.ingest.cells.matrix import CsrRows
-from scvec.types import Ints
 
 Entries: TypeAlias = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]
 """(m,) cells, columns and values of some entries of a matrix."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from scvec.types import Ints
+from scvec.core.types import Ints
 
 BATCH_BYTES = 64 * 2**20
 MAX_BATCH_CELLS = 4096

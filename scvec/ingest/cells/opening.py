@@ -13,7 +13,7 @@ from scvec.errors import FileError
 from scvec.ingest.cells.file import CellFile, Source
 from scvec.ingest.cells.frames import read_table
 from scvec.ingest.cells.h5ad import AnnDataSource
-from scvec.ingest.cells.places import Place, Uri, place, reading
+from scvec.ingest.cells.locations import Place, Uri, place, reading
 from scvec.ingest.cells.tenx import is_tenx, market_file, market_members, open_market, open_tenx
 
 WANTED = "an h5ad, a zarr store of AnnData, or 10x's .h5 or folder with matrix.mtx"

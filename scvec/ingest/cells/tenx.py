@@ -12,12 +12,12 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
+from scvec.core.types import Ints, Strings
 from scvec.errors import FileError
 from scvec.ingest.cells.frames import Frame, Named
-from scvec.ingest.cells.market import read_market
+from scvec.ingest.cells.locations import Place, reading
 from scvec.ingest.cells.matrix import ColumnsOf, CsrRows, Rows
-from scvec.ingest.cells.places import Place, reading
-from scvec.types import Ints, Strings
+from scvec.ingest.cells.matrix_market import read_market
 
 GENES = "Gene Expression"
 """The type of features that are a cell's genes."""

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from scvec._version import __version__
+from scvec.core.files import sha256
+from scvec.core.types import Progress, silent
 from scvec.errors import FileError, InputError, ServiceError, as_disk_full
-from scvec.files import sha256
 from scvec.ingest.genes.partial import Answer, Part, read_note, write_note
-from scvec.types import Progress, silent
 
 if TYPE_CHECKING:
     from requests import Response, Session

@@ -15,8 +15,8 @@ from typing import Any, cast
 import polars as pl
 
 from scvec._version import __version__
+from scvec.core.files import sha256
 from scvec.errors import ExistsError, NotInStoreError, unknown
-from scvec.files import sha256
 from scvec.ingest.genes.identifiers import Identifiers
 from scvec.ingest.genes.ncbi import read_info, read_orthologs, read_summaries
 from scvec.ingest.genes.template import TEXT_COLUMNS, with_texts

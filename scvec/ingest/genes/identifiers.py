@@ -24,7 +24,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import polars as pl
 
-from scvec.types import Ints, Strings, freeze
+from scvec.core.types import Ints, Strings, freeze
 
 Route: TypeAlias = Literal["ensembl", "entrez", "symbol", "spelling", "alias"]
 ROUTES: tuple[Route, ...] = get_args(Route)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scvec.files import placing
+from scvec.core.files import placing
 
 if TYPE_CHECKING:
     from requests import Response

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from scvec.core.types import Progress, silent
 from scvec.errors import ServiceError
 from scvec.ingest.genes.download import POLITE, Fetched, Politeness, check_gzip, fetch, host_of
-from scvec.types import Progress, silent
 
 BASE_URL = "https://ftp.ncbi.nlm.nih.gov/gene/DATA"
 """Where NCBI keeps its gene files."""

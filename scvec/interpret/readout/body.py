@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scvec.errors import InputError, missing
-from scvec.interpret.llms import CausalLM, load_llm, randomised
 from scvec.interpret.readout.spec import ReadoutSpec
+from scvec.models.causal_lm import CausalLM, load_llm, randomised
 
 if TYPE_CHECKING:
     import torch

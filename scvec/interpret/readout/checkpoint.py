@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.files import save_arrays
+from scvec.core.files import save_arrays
 from scvec.store import Store
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.types import Ints, Progress
 from scvec.errors import InputError
-from scvec.holdout import Fold
 from scvec.interpret.readout.body import Body
 from scvec.interpret.readout.checkpoint import Checkpoint
 from scvec.interpret.readout.lesson import Lesson
 from scvec.interpret.readout.parts import logits, new_parts, probabilities
 from scvec.interpret.readout.sentences import Sentences, lengths
 from scvec.interpret.readout.spec import ReadoutSpec
-from scvec.types import Ints, Progress
-from scvec.weights import all_threads
+from scvec.knn.folds import Fold
+from scvec.models.weights import all_threads
 
 if TYPE_CHECKING:
     import torch

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 
 from scvec.atlas.binding import drawn, match_reference, with_vectors
+from scvec.core.types import Floats, Ints, Progress, Strings
 from scvec.embed import open_genes
 from scvec.embed.projection import aligner
 from scvec.errors import LabelError
-from scvec.holdout import Fold, folds
 from scvec.ingest.cells import AskedScale, Matrix, open_cells
 from scvec.ingest.genes.gene_texts import GeneTexts
 from scvec.ingest.matching import GeneMatch
 from scvec.interpret.readout.sentences import Sentences, lengths, sentences
 from scvec.interpret.readout.spec import ReadoutSpec
+from scvec.knn.folds import Fold, folds
 from scvec.store import Store
-from scvec.types import Floats, Ints, Progress, Strings
 
 _NONE = np.zeros(0, np.int64)
 

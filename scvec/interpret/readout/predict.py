@@ -12,6 +12,7 @@ import numpy as np
 from scvec._version import __version__
 from scvec.annotation import Annotation
 from scvec.atlas.binding import match_to
+from scvec.core.types import UNKNOWN, Floats, Progress, Strings, silent
 from scvec.embed.projection import aligner
 from scvec.errors import InputError
 from scvec.ingest.cells import AskedScale, open_cells
@@ -19,9 +20,8 @@ from scvec.ingest.cells.scale import expression
 from scvec.interpret.readout.parts import probabilities
 from scvec.interpret.readout.readout import Readout
 from scvec.interpret.readout.sentences import sentences
+from scvec.models.weights import all_threads
 from scvec.opinions import SecondOpinion
-from scvec.types import UNKNOWN, Floats, Progress, Strings, silent
-from scvec.weights import all_threads
 
 if TYPE_CHECKING:
     import polars as pl

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scvec._version import __version__
+from scvec.core.files import save_arrays, sha256
 from scvec.embed import open_genes
 from scvec.errors import MismatchError, NotInStoreError, unknown
-from scvec.files import save_arrays, sha256
 from scvec.ingest import open_texts
 from scvec.interpret.readout.body import Body, make_body, require
 from scvec.interpret.readout.lesson import Genes, genes_of

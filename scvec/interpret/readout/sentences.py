@@ -6,10 +6,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from scvec.core.types import Ints
 from scvec.embed.projection import by_value, normalise
 from scvec.ingest.cells.scale import Values
 from scvec.interpret.readout.spec import ReadoutSpec
-from scvec.types import Ints
 
 TARGET_SUM = 1e4
 """Of a cell before the logarithm: of no effect on the order, but that counts and their log1p give the same."""

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from scvec.core.toml import check_keys, is_count, read_toml
 from scvec.errors import InputError
-from scvec.interpret.llms import Precision
-from scvec.spec import check_keys, is_count, read_toml
+from scvec.models.causal_lm import Precision
 
 Ablation: TypeAlias = Literal["none", "random-llm", "no-llm", "shuffled-order", "random-vectors"]
 
@@ -35,7 +35,7 @@ class ReadoutSpec:
     Attributes
     ----------
     model
-        The language model: a folder, a GGUF file or a name on the hub; see `scvec.interpret.llms.load_llm`.
+        The language model: a folder, a GGUF file or a name on the hub; see `scvec.models.causal_lm.load_llm`.
     encoder, encoder_revision
         Whose vectors of the genes' texts are read; the latter chooses, where the store has those of several revisions.
     n_genes

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scvec.atlas.names import check_name
+from scvec.core.types import Progress, silent
 from scvec.errors import ExistsError, InputError
 from scvec.ingest.cells import AskedScale
 from scvec.interpret.readout.body import Body, make_body, require
@@ -15,7 +16,6 @@ from scvec.interpret.readout.lesson import Lesson, read_lesson
 from scvec.interpret.readout.readout import Readout, folder_of, is_there, manifest_of, save
 from scvec.interpret.readout.spec import ReadoutSpec
 from scvec.store import Store
-from scvec.types import Progress, silent
 
 
 def train(

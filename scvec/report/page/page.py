@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec._version import __version__
+from scvec.core.files import placing
 from scvec.errors import InputError
-from scvec.files import placing
 from scvec.overview import Overview
 from scvec.report import figures
 from scvec.report.files import summary

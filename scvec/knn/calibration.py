@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.files import save_arrays
-from scvec.types import Floats, Ints, Neighbors, freeze
-from scvec.vote import Votes
+from scvec.core.files import save_arrays
+from scvec.core.types import Floats, Ints, Neighbors, freeze
+from scvec.knn.voting import Votes
 
 N_NEAREST = 3
 """Neighbours of a label whose mean distance is the distance to that label."""

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from scvec.core.types import Progress, silent
 from scvec.ingest.cells import AskedScale, open_cells
 from scvec.ingest.cells.scale import expression
+from scvec.ingest.gene_coverage import Coverage
 from scvec.ingest.genes.gene_texts import offered_texts
 from scvec.ingest.matching import match_genes
 from scvec.store import Store
-from scvec.types import Coverage, Progress, silent
 
 
 def coverage(

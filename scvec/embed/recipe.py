@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from scvec.errors import FileError, InputError, unknown
+from scvec.core.toml import check_keys, is_count, read_toml, without_none
+from scvec.errors import InputError, unknown
 
 WEIGHTS = ("text", "shuffled", "random", "svd")
 DTYPES = ("float32", "float16")
@@ -201,7 +201,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that are set, as JSON types."""
-        return _without_none(asdict(self))
+        return without_none(asdict(self))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "recipe") -> Recipe:
@@ -227,32 +227,6 @@ class Recipe:
     def from_toml(cls, path: Path) -> Recipe:
         """Read a recipe; raise `FileError` if `path` is missing or not TOML."""
         return cls.from_dict(read_toml(path, "a recipe", "give a built-in recipe's name or mend the file"), str(path))
-
-
-def read_toml(path: Path, wanted: str, cure: str) -> dict[str, Any]:
-    """Return the values of a TOML file; raise `FileError` if it is missing or none: `wanted` says what it is to be."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FileError(f"{path}: {error}", f"{wanted} in TOML", cure) from error
-
-
-def check_keys(kind: type[Any], values: dict[str, Any], what: str, where: str) -> None:
-    """Raise `KeyNotFoundError` if a key is no field of the dataclass `kind`."""
-    known = [field.name for field in fields(kind)]
-    for key in values:
-        if key not in known:
-            raise unknown(what, key, known, where)
-
-
-def _without_none(values: dict[str, Any]) -> dict[str, Any]:
-    nested = {key: _without_none(value) if isinstance(value, dict) else value for key, value in values.items()}
-    return {key: value for key, value in nested.items() if value is not None}
-
-
-def is_count(value: object) -> bool:
-    """Whether a value is a whole number above 0."""
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 RECIPES: MappingProxyType[str, Recipe] = MappingProxyType(

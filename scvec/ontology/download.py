@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from scvec.core.types import Progress, silent
 from scvec.ingest.genes.download import POLITE, Fetched, Politeness, fetch, host_of
 from scvec.ontology.read import read_ontology
 from scvec.ontology.tables import import_ontology
 from scvec.ontology.terms import Ontology
 from scvec.store import Store
-from scvec.types import Progress, silent
 
 URL = "http://purl.obolibrary.org/obo/cl/cl-basic.obo"
 """Where the Cell Ontology's authors publish it: the edition of its own terms, without those of other ontologies."""

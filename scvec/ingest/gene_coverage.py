@@ -1,61 +1,13 @@
-"""Frozen values that pass between the layers."""
+"""A report on gene matching: how much of a matrix lies on known genes, and how they were found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
-
-Floats: TypeAlias = NDArray[np.float32]
-Doubles: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
-Strings: TypeAlias = NDArray[np.object_]
-
-UNKNOWN = "unknown"
-"""The label of a cell that nothing is said of: it has no expression on any gene of the atlas."""
+from typing import Any
 
 WORTH_NAMING = 0.01
 """Share of the expression above which notes name the genes that are left out."""
-
-Progress: TypeAlias = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Called with a title and a total; the context's value is called with each step done."""
-
-
-def silent(title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-    """Show no progress."""
-    del title, total
-    return nullcontext(lambda _step: None)
-
-
-def freeze(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a read-only view of `array`."""
-    view = array.view()
-    view.setflags(write=False)
-    return view
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbors:
-    """The k nearest reference cells of each query cell.
-
-    Attributes
-    ----------
-    ids
-        (n, k) row ids of reference cells; -1 where there are fewer than k.
-    distances
-        (n, k) cosine distances, 1 - cos, ascending; ties stand in the order of their ids; inf where the id is -1.
-    """
-
-    ids: Ints
-    distances: Floats
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ids", freeze(self.ids))
-        object.__setattr__(self, "distances", freeze(self.distances))
 
 
 @dataclass(frozen=True, slots=True)

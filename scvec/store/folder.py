@@ -14,8 +14,8 @@ from uuid import uuid4
 
 from pyarrow import fs
 
+from scvec.core.files import placing
 from scvec.errors import StoreError, as_disk_full
-from scvec.files import placing
 
 Made = TypeVar("Made")
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from scvec.weights import digest_of, folder_of, loading
+from scvec.models.weights import digest_of, folder_of, loading
 
 if TYPE_CHECKING:
     import torch

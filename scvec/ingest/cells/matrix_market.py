@@ -8,9 +8,9 @@ from typing import IO
 
 import numpy as np
 
+from scvec.core.types import Ints
 from scvec.ingest.cells.layout import Entries, OnDisk, entries_at_once, lay_out
 from scvec.ingest.cells.matrix import CsrRows, Rows
-from scvec.types import Ints
 
 TEXT_BLOCK = 2**20
 FIELDS = {"integer", "real", "double", "unsigned-integer"}

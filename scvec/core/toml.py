@@ -1,0 +1,37 @@
+"""Values from TOML files, and what may be in them."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from scvec.errors import FileError, unknown
+
+
+def read_toml(path: Path, wanted: str, cure: str) -> dict[str, Any]:
+    """Return the values of a TOML file; raise `FileError` if it is missing or none: `wanted` says what it is to be."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise FileError(f"{path}: {error}", f"{wanted} in TOML", cure) from error
+
+
+def check_keys(kind: type[Any], values: dict[str, Any], what: str, where: str) -> None:
+    """Raise `KeyNotFoundError` if a key is no field of the dataclass `kind`."""
+    known = [field.name for field in fields(kind)]
+    for key in values:
+        if key not in known:
+            raise unknown(what, key, known, where)
+
+
+def without_none(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values without those that are None, which TOML cannot say."""
+    nested = {key: without_none(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in nested.items() if value is not None}
+
+
+def is_count(value: object) -> bool:
+    """Whether a value is a whole number above 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -1,0 +1,1 @@
+"""What neighbours say: the vote, folds held out, calibration of votes."""

@@ -23,10 +23,10 @@ import scipy.sparse as sp
 import scvec as sv
 from benchmarks.common import DATA, RESULTS, WORK, import_texts, markdown, save
 from benchmarks.deletion import NUMBERS, ORDERS, called_again, cells_of
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
+from scvec.evaluation import plots
 from scvec.explain import Attribution, attributions
-from scvec.report import plots
 
 RECIPES = ("refined", "genept-w")
 ROUNDS, SEEDS, CELLS = 5, 3, 200

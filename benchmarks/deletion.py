@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 import scvec as sv
 from benchmarks.common import WORK
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import Floats, Ints
 from scvec.explain import Attribution

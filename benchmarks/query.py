@@ -94,10 +94,11 @@ def parts(store_uri: str, name: str, path: Path) -> dict[str, Any]:
     import scvec.embed.compiled
     import scvec.index.compiled  # noqa: F401
     from benchmarks.machine import read_h5ad
-    from scvec import output
+    from scvec.annotation import writing
+    from scvec.annotation.calls import Found, call, votes_of
+    from scvec.annotation.candidates import voters
     from scvec.atlas import open_atlas
     from scvec.atlas.binding import match_to_atlas, placed
-    from scvec.calling import Found, call, votes_of
     from scvec.core.types import Floats, Ints, Neighbors
     from scvec.embed.projection import normalise
     from scvec.index import nearest
@@ -105,7 +106,6 @@ def parts(store_uri: str, name: str, path: Path) -> dict[str, Any]:
     from scvec.ingest.cells import open_cells
     from scvec.knn.voting import DEFAULT
     from scvec.store import Store
-    from scvec.voters import voters
 
     seconds: dict[str, float] = {}
 
@@ -149,7 +149,7 @@ def parts(store_uri: str, name: str, path: Path) -> dict[str, Any]:
     with timing("calls"):
         calls = call(Found.joined(found), names, chosen, DEFAULT)
     with timing("writing"):
-        output.write(calls, WORK / "query" / "parts.parquet", path)
+        writing.write(calls, WORK / "query" / "parts.parquet", path)
     about = {"n": len(index), "d": index.stored.dimension, "index": f"{index.factory} {dict(index.parameters)}"}
     return {"seconds": seconds, "n_query": len(calls), "genes": n_genes / len(calls), **about}
 

@@ -23,9 +23,9 @@ from benchmarks import smollm2
 from benchmarks.common import HERE, RESULTS, WORK, import_texts, markdown, save
 from scvec.bench import Suite, plan, run
 from scvec.bench.tasks import LABEL
+from scvec.evaluation import plots
 from scvec.interpret import train
 from scvec.interpret.readout.spec import Ablation
-from scvec.report import plots
 
 SUITE = HERE / "suites" / "readout.toml"
 OUT = WORK / "readout"

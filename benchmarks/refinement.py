@@ -23,7 +23,7 @@ from benchmarks.open import OUT, SUITE
 from scvec.bench import Suite, plan, records
 from scvec.bench.tasks import BATCH, LABEL, Prepared
 from scvec.embed.recipe import RECIPES, Recipe, Refinement
-from scvec.truth import given_labels
+from scvec.evaluation.author_labels import given_labels
 
 REFINED = RECIPES["refined"]
 TASKS = ("baron, human to mouse", "5 cells", "200 genes")

@@ -19,7 +19,7 @@ import numpy as np
 import scvec as sv
 from benchmarks import smollm2
 from benchmarks.common import DATA, WORK, import_texts, markdown, save
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
 from scvec.core.types import Strings
 from scvec.interpret import Asked, rerank
 

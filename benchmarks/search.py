@@ -27,10 +27,10 @@ from scvec.atlas.binding import match_to_atlas, placed
 from scvec.core.jit import n_threads
 from scvec.core.types import Floats, Ints
 from scvec.embed.projection import normalise
+from scvec.evaluation import plots
 from scvec.index import Exact, IndexSpec, Stored, resolve
 from scvec.index.base import LISTS
 from scvec.ingest.cells import open_cells
-from scvec.report import plots
 from scvec.store import Store
 
 N_QUERIES, N_JUDGED, ROUNDS, TARGETS = 10_000, 1000, 3, (0.95, 0.99)

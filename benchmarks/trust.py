@@ -16,10 +16,10 @@ from typing import Any
 import scvec as sv
 from benchmarks.common import WORK, markdown, save
 from benchmarks.open import OUT, SUITE
+from scvec.annotation.rejection import reject
 from scvec.bench import Suite, plan
 from scvec.bench.tasks import BATCH, LABEL
 from scvec.embed.recipe import RECIPES
-from scvec.trust import reject
 
 ERRORS = (0.01, 0.02, 0.05, 0.1)
 RECIPES_HERE = {"refined": RECIPES["refined"], "expression (control)": RECIPES["expression"]}

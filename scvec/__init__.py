@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 from scvec._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from scvec import atlas, embed, errors, explain, index, ingest, interpret, ontology, overview, search
-    from scvec.annotation import Annotation
+    from scvec import annotation, atlas, embed, errors, explain, index, ingest, interpret, ontology, overview, search
+    from scvec.annotation.query import annotate
+    from scvec.annotation.result import Annotation
     from scvec.core.types import UNKNOWN, Neighbors
     from scvec.embed.recipe import RECIPES, Recipe
     from scvec.errors import ScvecError
-    from scvec.evaluation import Evaluation, evaluate
+    from scvec.evaluation.result import Evaluation, evaluate
     from scvec.index.spec import IndexSpec
     from scvec.ingest.cells.options import Reading
     from scvec.ingest.gene_coverage import Coverage
     from scvec.knn.voting import Voting
-    from scvec.query import annotate
     from scvec.store import Store
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "Store",
     "Voting",
     "annotate",
+    "annotation",
     "atlas",
     "embed",
     "errors",
@@ -62,9 +63,9 @@ __all__ = [
 _HOME = {
     "RECIPES": "embed.recipe",
     "UNKNOWN": "core.types",
-    "Annotation": "annotation",
+    "Annotation": "annotation.result",
     "Coverage": "ingest.gene_coverage",
-    "Evaluation": "evaluation",
+    "Evaluation": "evaluation.result",
     "IndexSpec": "index.spec",
     "Neighbors": "core.types",
     "Reading": "ingest.cells.options",
@@ -72,8 +73,8 @@ _HOME = {
     "ScvecError": "errors",
     "Store": "store",
     "Voting": "knn.voting",
-    "annotate": "query",
-    "evaluate": "evaluation",
+    "annotate": "annotation.query",
+    "evaluate": "evaluation.result",
 }
 
 

@@ -20,8 +20,9 @@ from scvec.bench.methods import LOGISTIC, methods
 from scvec.bench.records import figures
 from scvec.bench.tasks import Prepared, prepare
 from scvec.cli import main
+from scvec.core.types import Progress
 from scvec.embed.recipe import Recipe
-from scvec.report import plots
+from scvec.evaluation import plots
 from tests import toy
 
 SUITE = """
@@ -319,7 +320,7 @@ def test_what_was_done_outlasts_an_interruption(folder: Path, store: sv.Store) -
     suite, out = Suite.read(folder / "suite.toml"), folder / "out"
     before = set(store.children("atlases"))
 
-    def stopping(n: int) -> sv.types.Progress:
+    def stopping(n: int) -> Progress:
         @contextmanager
         def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
             done = 0

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scvec as sv
+from scvec.annotation.candidates import voters
 from scvec.atlas import Atlas
 from scvec.core.types import Neighbors
 from scvec.interpret.cases import MAX_CANDIDATES, MIN_VOTES, By, _most_voted, cases_of
@@ -20,7 +21,6 @@ from scvec.knn.calibration import HeldOut, calibrate, signals
 from scvec.knn.voting import Voting
 from scvec.ontology.tables import write_ontology
 from scvec.ontology.terms import Ontology, Term
-from scvec.voters import voters
 from tests import toy, unsure
 
 
@@ -39,7 +39,7 @@ def test_a_cell_s_case_is_what_was_calibrated(atlas: Atlas, query: Path, k: int)
     calls = sv.annotate(query, atlas, k=k)
     cases = cases_of(calls, atlas, "cell")
     chosen = voters(atlas)
-    from scvec.calling import votes_of
+    from scvec.annotation.calls import votes_of
 
     votes, positions = votes_of(calls.neighbors, chosen, Voting(k=k))
     found = signals(calls.neighbors, chosen.codes[positions], votes, np.zeros(len(calls), np.float32))
@@ -57,7 +57,7 @@ def test_a_cluster_s_case_is_the_mean_of_its_cells(atlas: Atlas, calls: sv.Annot
     assert calls.cluster_label is not None
     rejected = np.arange(len(calls)) % 7 == 3
     calls = replace(calls, rejected=rejected)
-    from scvec.clusters import call_clusters
+    from scvec.annotation.clusters import call_clusters
 
     calls = call_clusters(calls, calls.cluster)
     cases = cases_of(calls, atlas, "cluster")
@@ -91,7 +91,7 @@ def test_distance_is_to_the_three_nearest_of_a_label_or_the_last_neighbour(atlas
 
 
 def test_cells_in_no_cluster_are_no_case(atlas: Atlas, calls: sv.Annotation) -> None:
-    from scvec.clusters import call_clusters
+    from scvec.annotation.clusters import call_clusters
 
     cluster = np.array(["x" if i % 2 else "" for i in range(len(calls))], object)
     cases = cases_of(call_clusters(calls, cluster), atlas, "cluster")

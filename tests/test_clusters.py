@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 import scvec as sv
-from scvec import output
-from scvec.annotation import Annotation
+from scvec.annotation import writing
+from scvec.annotation.clusters import Leiden, call_clusters, leiden
+from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
-from scvec.clusters import Leiden, call_clusters, leiden
 from scvec.core.types import Floats, Neighbors
 from scvec.errors import InputError, KeyNotFoundError, MissingDependencyError
 from tests import toy
@@ -172,7 +172,7 @@ def test_leiden_clusters_of_a_query_with_an_empty_cell(atlas: Atlas, tmp_path: P
     kept = np.arange(80) != 2
     assert calls.cluster_label[kept].tolist() == cells.obs["cell_type"][kept].tolist()
     for name in ("c.parquet", "c.csv", "c.h5ad"):
-        output.write(calls, tmp_path / name, tmp_path / "q.h5ad")
+        writing.write(calls, tmp_path / name, tmp_path / "q.h5ad")
     assert pl.read_parquet(tmp_path / "c.parquet").equals(calls.to_frame())
     assert pl.read_csv(tmp_path / "c.csv")["cluster_label"].to_list() == calls.cluster_label.tolist()
     read = ad.read_h5ad(tmp_path / "c.h5ad").obs

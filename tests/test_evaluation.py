@@ -11,18 +11,18 @@ import polars as pl
 import pytest
 
 import scvec as sv
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
+from scvec.annotation.second_opinions import SecondOpinion
 from scvec.atlas import Atlas
 from scvec.cli import main
-from scvec.controls import logistic_regression
 from scvec.core.types import UNKNOWN
 from scvec.errors import FileError, InputError, LabelError, MissingDependencyError
-from scvec.evaluation import compare
+from scvec.evaluation import plots
+from scvec.evaluation.author_labels import given_ids
+from scvec.evaluation.baselines import logistic_regression
+from scvec.evaluation.result import compare
+from scvec.evaluation.writing import check_folder, read_label_map, summary, write_evaluation
 from scvec.ontology.tables import write_ontology
-from scvec.opinions import SecondOpinion
-from scvec.report import plots
-from scvec.report.files import check_folder, read_label_map, summary, write_evaluation
-from scvec.truth import given_ids
 from tests import toy
 from tests.toy_ontology import ALPHA, B_CELL, BETA, CD4, ENDOCRINE, LEUKOCYTE, T_CELL, TOY
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from scvec.metrics import N_SHOWN, Rejection, SetQuality, Trust, auroc, reliability, risk_coverage, wilson
+from scvec.evaluation.metrics import N_SHOWN, Rejection, SetQuality, Trust, auroc, reliability, risk_coverage, wilson
 
 CALLS = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_size=60)
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scvec as sv
+from scvec.annotation.rejection import reject
 from scvec.atlas import Atlas
 from scvec.core.types import Floats
 from scvec.errors import InputError, KeyNotFoundError, LabelError, MissingDependencyError
@@ -23,7 +24,6 @@ from scvec.overview import cell_map, doubts, markers, overview
 from scvec.overview.label_trust import LabelTrust
 from scvec.overview.odd import mixtures, others, owners, shared
 from scvec.overview.overview import N_MARKERS, N_SPEAKING
-from scvec.trust import reject
 from tests import reported, toy
 from tests.reported import HOSTILE, N_CELLS, N_KNOWN, N_MIXED, World
 

@@ -14,7 +14,7 @@ import pytest
 from anndata import AnnData
 from packaging.requirements import Requirement
 
-from scvec.controls import logistic_regression
+from scvec.evaluation.baselines import logistic_regression
 from tests import toy
 
 PEERS = Path(__file__).parents[1] / "benchmarks" / "peers"

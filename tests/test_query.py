@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 import scvec as sv
-from scvec import output
+from scvec.annotation import writing
 from scvec.atlas import Atlas
 from scvec.cli import main
 from scvec.errors import DiskFullError, InputError
@@ -286,9 +286,9 @@ def test_h5ad_out(atlas: Atlas, tmp_path: Path, form: str) -> None:
     cells.write_h5ad(query)
     before = query.read_bytes()
     calls = sv.annotate(query, atlas)
-    output.write(calls, out, query)
-    output.write(calls, out, query)  # again, over the first
-    output.write(sv.annotate(out, atlas), tmp_path / "again.h5ad", out)  # the annotated file is a query too
+    writing.write(calls, out, query)
+    writing.write(calls, out, query)  # again, over the first
+    writing.write(sv.annotate(out, atlas), tmp_path / "again.h5ad", out)  # the annotated file is a query too
     assert query.read_bytes() == before
     for path in (out, tmp_path / "again.h5ad"):
         read = ad.read_h5ad(path)
@@ -307,7 +307,7 @@ def test_h5ad_out(atlas: Atlas, tmp_path: Path, form: str) -> None:
 
 def test_parquet_and_csv_out(calls: sv.Annotation, files: Path, tmp_path: Path) -> None:
     for name in ("c.parquet", "c.csv"):
-        output.write(calls, tmp_path / name, files / "query.h5ad")
+        writing.write(calls, tmp_path / name, files / "query.h5ad")
     assert pl.read_parquet(tmp_path / "c.parquet").equals(calls.to_frame())
     table = pl.read_csv(tmp_path / "c.csv")
     assert table["label"].to_list() == calls.label.tolist()
@@ -323,14 +323,14 @@ def test_targets_that_cannot_be(calls: sv.Annotation, files: Path, tmp_path: Pat
         (query, "inputs are never changed"),
     ):
         with pytest.raises(InputError, match=message):
-            output.write(calls, out, query)
+            writing.write(calls, out, query)
 
 
 def test_a_full_disk_leaves_the_old_file(calls: sv.Annotation, files: Path, small_disk: Path) -> None:
     (small_disk / "calls.h5ad").write_text("old")
     (small_disk / "filler").write_bytes(b"x" * 900_000)
     with pytest.raises(DiskFullError, match="no space left"):
-        output.write(calls, small_disk / "calls.h5ad", files / "query.h5ad")
+        writing.write(calls, small_disk / "calls.h5ad", files / "query.h5ad")
     assert (small_disk / "calls.h5ad").read_text() == "old"
     assert sorted(one.name for one in small_disk.iterdir()) == ["calls.h5ad", "filler"]
 

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scvec as sv
+from scvec.core.types import silent
 from scvec.interpret import Readout, ReadoutSpec, predict, train
 from scvec.interpret.readout import body as bodies
 from scvec.interpret.readout import lesson as lessons
@@ -100,7 +101,7 @@ def test_counts_and_their_logarithms_are_read_alike(store: sv.Store, tmp_path: P
 
 def read(store: sv.Store, path: Path, spec: ReadoutSpec | None = None, **more: Any) -> lessons.Lesson:
     asked = {"batch_key": None, "taxon": None, "release": None, "layer": None, "scale": "auto"} | more
-    asked |= {"gene_key": None, "obs": None, "progress": sv.types.silent}
+    asked |= {"gene_key": None, "obs": None, "progress": silent}
     return lessons.read_lesson(store, path, spec or small(), label_key="cell_type", **asked)
 
 

@@ -17,6 +17,7 @@ import pytest
 
 import scvec as sv
 from scvec.atlas import Atlas
+from scvec.core.types import silent
 from scvec.errors import ConflictError, ExistsError, InputError, KeyNotFoundError, MismatchError, MissingDependencyError
 from scvec.interpret import Readout, open_readout, predict, second_opinion, train
 from scvec.interpret.readout import body as bodies
@@ -53,9 +54,7 @@ def killed_after(steps: int) -> Callable[..., Any]:
     return progress
 
 
-def trained(
-    store: sv.Store, files: Path, name: str = "toy", *, progress: Any = sv.types.silent, **more: Any
-) -> Readout:
+def trained(store: sv.Store, files: Path, name: str = "toy", *, progress: Any = silent, **more: Any) -> Readout:
     overwrite = more.pop("overwrite", False)
     return train(
         store,

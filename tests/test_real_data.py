@@ -11,11 +11,11 @@ import pytest
 
 import scvec as sv
 from scvec.cli import main
-from scvec.controls import logistic_regression
 from scvec.errors import GeneMatchError
-from scvec.evaluation import compare
+from scvec.evaluation.author_labels import given_labels
+from scvec.evaluation.baselines import logistic_regression
+from scvec.evaluation.result import compare
 from scvec.ingest.cells import matrix as matrix_module
-from scvec.truth import given_labels
 
 TFIDF = sv.RECIPES["genept-w"].with_encoder("tfidf")
 REFINED = sv.RECIPES["refined"].with_encoder("tfidf")

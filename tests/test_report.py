@@ -373,7 +373,7 @@ def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     def annotate(*_args: Any, **_kwargs: Any) -> None:
         raise AssertionError("the query was run")
 
-    monkeypatch.setattr(sys.modules["scvec.query"], "annotate", annotate)
+    monkeypatch.setattr(sys.modules["scvec.annotation.query"], "annotate", annotate)
 
 
 @pytest.mark.usefixtures("unasked")

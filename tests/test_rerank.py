@@ -21,14 +21,14 @@ import polars as pl
 import pytest
 
 import scvec as sv
-from scvec import output
+from scvec.annotation import writing
+from scvec.annotation.second_opinions import STATUSES
 from scvec.atlas import Atlas
 from scvec.errors import InputError, ServiceError, StoreError
 from scvec.ingest.genes.gene_texts import write_texts
 from scvec.interpret import Asked, rerank, rerank_bill
 from scvec.interpret.chat import MAX_TOKENS
 from scvec.models import openai_server
-from scvec.opinions import STATUSES
 from tests import unsure
 from tests.chat_server import ENDINGS, INVENTED, LIES, TEXTS, ChatServer, evidence_in, labels_of
 
@@ -415,7 +415,7 @@ def test_what_a_server_says_is_plain_text_when_it_is_written(
         use(server)
         result = asked(calls, query, atlas, concurrency=1)
     said = "the server did not take the case (Error code: 400 - too long [2J for it)"
-    output.write(result, tmp_path / "calls.h5ad", query)
+    writing.write(result, tmp_path / "calls.h5ad", query)
     assert said in ad.read_h5ad(tmp_path / "calls.h5ad").obs["scvec_rerank_reason"].tolist()
 
 

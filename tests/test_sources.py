@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import scvec as sv
-from scvec import output
+from scvec.annotation import writing
 from scvec.atlas import Atlas
 from scvec.errors import (
     DuplicateNameError,
@@ -462,9 +462,9 @@ def test_cells_in_an_object_store(remote: str, folder: Path, cells: AnnData, atl
         with pytest.raises(FileError, match=f"{missing} is not there"):
             read_all(f"{remote}/{missing}")
     out, query = tmp_path / "calls.h5ad", f"{remote}/csc.h5ad"
-    output.check_target(out, query)
+    writing.check_target(out, query)
     calls = sv.annotate(query, atlas)
-    output.write(calls, out, query)
+    writing.write(calls, out, query)
     with open_cells(out) as file:
         assert file.labels("scvec_label", "--label-key").tolist() == list(calls.label)
 
@@ -525,11 +525,11 @@ def test_a_query_of_any_format_is_called_alike(
     path = written(folder, kind)
     calls = sv.annotate(path, atlas)
     assert calls.to_frame().equals(expected.to_frame())
-    output.write(calls, tmp_path / "calls.parquet", path)
+    writing.write(calls, tmp_path / "calls.parquet", path)
     with pytest.raises(InputError, match=r"which is no h5ad.*\.parquet"):
-        output.check_target(tmp_path / "calls.h5ad", path)
+        writing.check_target(tmp_path / "calls.h5ad", path)
     with pytest.raises(InputError, match="which is no h5ad"):
-        output.write(calls, tmp_path / "calls.h5ad", path)
+        writing.write(calls, tmp_path / "calls.h5ad", path)
     labels = pl.DataFrame({"cell": list(cells.obs_names), "mine": list(cells.obs["cell_type"])})
     labels.write_csv(tmp_path / "obs.csv")
     result = sv.evaluate(calls, path, label_key="mine", obs=tmp_path / "obs.csv")

@@ -15,7 +15,8 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 import scvec as sv
-from scvec import output
+from scvec.annotation import writing
+from scvec.annotation.rejection import FAR, reject
 from scvec.atlas import Atlas
 from scvec.cli import main
 from scvec.embed.projection import normalise
@@ -23,7 +24,6 @@ from scvec.errors import InputError, NotInStoreError
 from scvec.ingest.cells.scale import Values
 from scvec.knn.voting import Voting
 from scvec.ontology import import_ontology
-from scvec.trust import FAR, reject
 from tests import toy, toy_ontology
 from tests.toy_ontology import ALPHA, BETA, ENDOCRINE, TOY
 
@@ -286,7 +286,7 @@ def test_the_frame_and_obs_have_what_there_is_to_say(atlas: Atlas, query: Path, 
         assert frame[name][-1] is None
     assert "term" not in frame.columns
     for out in ("c.h5ad", "c.parquet", "c.csv"):
-        output.write(calls, tmp_path / out, query)
+        writing.write(calls, tmp_path / out, query)
     assert pl.read_parquet(tmp_path / "c.parquet").equals(frame)
     table = pl.read_csv(tmp_path / "c.csv")
     assert table["reason"].to_list() == frame["reason"].to_list()

@@ -197,7 +197,7 @@ def scanpy_ingest(task: Task) -> Callable[[], Calls]:
 
 
 def logistic_regression(task: Task) -> Callable[[], Calls]:
-    """Multinomial logistic regression, settings of `scvec.controls`: the two check each other."""
+    """Multinomial logistic regression, settings of `scvec.evaluation.baselines`: the two check each other."""
     from sklearn.linear_model import LogisticRegression
 
     return classifier(LogisticRegression(max_iter=500, random_state=task.seed), task)

@@ -17,7 +17,7 @@ from scvec.bench.tasks import Prepared
 from scvec.core.files import placing
 from scvec.core.types import Strings
 from scvec.errors import InputError
-from scvec.evaluation import compare
+from scvec.evaluation.result import compare
 
 Record: TypeAlias = dict[str, Any]
 

@@ -16,7 +16,7 @@ from scvec.bench.planning import Plan
 from scvec.bench.records import Record
 from scvec.bench.suite import Task, slug
 from scvec.core.files import placing
-from scvec.report import plots
+from scvec.evaluation import plots
 
 RESULTS, TABLES = "results.json", "results.md"
 KINDS = ("recipe", "control", "peer")

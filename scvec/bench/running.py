@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec import atlas as atlases
-from scvec.annotation import Annotation
+from scvec.annotation.query import annotate
+from scvec.annotation.result import Annotation
 from scvec.bench import records
 from scvec.bench.planning import Run, plan
 from scvec.bench.records import FAILURES, Record
 from scvec.bench.results import Results
 from scvec.bench.suite import Suite
 from scvec.bench.tasks import BATCH, LABEL
-from scvec.controls import logistic_regression
 from scvec.core.types import Progress, Strings, silent
+from scvec.evaluation.baselines import logistic_regression
+from scvec.evaluation.writing import check_folder
 from scvec.interpret.readout import Predicted, ReadoutSpec, predict, train
-from scvec.query import annotate
-from scvec.report.files import check_folder
 from scvec.store import Store
 
 Keep: TypeAlias = Callable[[Run, Record], None]

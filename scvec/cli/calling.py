@@ -16,7 +16,7 @@ from scvec.cli.opinions import Reranking
 from scvec.errors import InputError
 
 if TYPE_CHECKING:
-    from scvec.annotation import Annotation
+    from scvec.annotation.result import Annotation
     from scvec.atlas import Atlas
     from scvec.interpret import Readout
     from scvec.overview import Overview
@@ -115,9 +115,9 @@ def _retrieved(
     ui: Ui, path: str, atlas_name: str, how: How, reranking: Reranking, store: str, device: str
 ) -> tuple[Annotation, Atlas]:
     """Return what retrieval calls, and the atlas."""
+    from scvec.annotation.query import annotate
     from scvec.atlas import open_atlas
     from scvec.knn.voting import Voting
-    from scvec.query import annotate
 
     atlas = open_atlas(open_store(store), atlas_name, device=device)
     atlas.expect(how.recipe, how.encoder)

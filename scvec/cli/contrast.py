@@ -88,10 +88,10 @@ def contrasted(
     store: str,
 ) -> None:
     """Do what the verb does with ``--contrast``."""
+    from scvec.annotation.query import annotate
     from scvec.atlas import open_atlas
     from scvec.explain import Enrichment, contrast, pathways, read_gene_sets, text_groups
     from scvec.explain.enrichment import require_gseapy
-    from scvec.query import annotate
 
     # What is wrong with these is found before any work is done.
     files, versions = asked.gene_sets or [], asked.gene_sets_version or []
@@ -139,8 +139,8 @@ def _groups_of(asked: int, one: Contrast, atlas: Atlas, ui: Ui) -> int:
 
 def _write(found: _Found, out: Path) -> list[Path]:
     """Write all files, or none."""
+    from scvec.annotation.writing import write_frame
     from scvec.core.files import placing
-    from scvec.output import write_frame
 
     paths = {out.with_name(f"{out.stem}{what}{out.suffix}"): frame for what, frame in found.frames().items()}
     about = out.with_name(f"{out.stem}.about.json")

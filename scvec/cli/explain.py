@@ -45,14 +45,14 @@ def explain(
     """
     from dataclasses import asdict
 
-    from scvec import output
+    from scvec.annotation import writing
+    from scvec.annotation.query import annotate
     from scvec.atlas import open_atlas
     from scvec.explain.attributing import attributions, check_asked
-    from scvec.query import annotate
 
     ui = Ui(json, quiet)
     if out is not None:
-        output.check_target(out, query, output.TABLES)
+        writing.check_target(out, query, writing.TABLES)
     check_alone(contrasting, cell, against)
     if contrasting.contrast is not None:
         contrasted(ui, query, atlas, contrasting, group, genes, out, read.reading(), device, store)
@@ -75,7 +75,7 @@ def explain(
     )
     frame = found.to_frame(genes)
     if out is not None:
-        output.write_frame(frame, out)
+        writing.write_frame(frame, out)
     ui.result(found.to_dict(genes), "\n".join(_lines(found, genes)) + (f"\nwritten to {out}" if out else ""))
 
 

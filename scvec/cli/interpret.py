@@ -95,7 +95,7 @@ def train(
 ) -> None:
     """Train a readout of a frozen language model on labelled cells; what was interrupted goes on when run again."""
     from scvec import interpret
-    from scvec.report import plots
+    from scvec.evaluation import plots
 
     ui = Ui(json, quiet)
     if plot is not None:
@@ -154,10 +154,11 @@ def predict(
     quiet: QuietOption = False,
 ) -> None:
     """Label cells by a readout alone, with the probability of each label."""
-    from scvec import interpret, output
+    from scvec import interpret
+    from scvec.annotation import writing
 
     ui = Ui(json, quiet)
-    output.check_target(out, cells, output.TABLES)
+    writing.check_target(out, cells, writing.TABLES)
     opened = interpret.open_readout(
         open_store(store), readout, model=model, device=ui.device(device), download=download
     )
@@ -174,7 +175,7 @@ def predict(
     for note in found.notes:
         ui.note(note)
     frame = found.to_frame()
-    output.write_frame(frame, out)
+    writing.write_frame(frame, out)
     counts = frame["label"].value_counts().sort("count", "label", descending=[True, False]).rows()
     rows = [(label, count, count / len(found)) for label, count in counts]
     values = {"out": str(out), "n_cells": len(found), "calls": dict(counts), **found.provenance}

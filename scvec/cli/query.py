@@ -13,7 +13,7 @@ from scvec.cli.cells import CELLS, How, spreads
 from scvec.cli.opinions import Reranking
 
 if TYPE_CHECKING:
-    from scvec.annotation import Annotation
+    from scvec.annotation.result import Annotation
 
 QueryArgument = Annotated[str, typer.Argument(help=f"Cells, which are not changed: {CELLS}.", metavar="QUERY")]
 OUT_HELP = "Where to: a name that ends in .parquet or .csv; or in .h5ad, for a copy of a query that is one."
@@ -49,17 +49,17 @@ def query(
     quiet: QuietOption = False,
 ) -> None:
     """Label cells by their nearest cells in an atlas."""
-    from scvec import output
+    from scvec.annotation import writing
 
     ui = Ui(json, quiet)
-    output.check_target(out, query)
+    writing.check_target(out, query)
     if report is not None:
         check_reported(report)
     if dry_run:
         show_bill(ui, query, atlas, how, reranking, store)
         return
     calls = called(ui, query, atlas, how, reranking, store)
-    output.write(calls, out, query)
+    writing.write(calls, out, query)
     if report is not None:
         reported(ui, calls, query, atlas, how, report, store)
     names, counts = _counts(calls)
@@ -103,10 +103,10 @@ def evaluate(
     """Label cells and compare the calls with the author's labels."""
     from scvec import evaluation
     from scvec.atlas import open_atlas
+    from scvec.evaluation.author_labels import given_ids, given_labels
+    from scvec.evaluation.writing import check_folder, read_label_map, summary, write_evaluation
     from scvec.ingest.cells import place
     from scvec.ontology import open_ontology
-    from scvec.report.files import check_folder, read_label_map, summary, write_evaluation
-    from scvec.truth import given_ids, given_labels
 
     ui = Ui(json, quiet)
     # What is wrong with these is found before any work is done.

@@ -33,8 +33,8 @@ def report(
     quiet: QuietOption = False,
 ) -> None:
     """Label cells and show them on one page: what they are, which calls to doubt, why, and by which genes."""
-    from scvec.report.files import read_label_map
-    from scvec.truth import given_labels
+    from scvec.evaluation.author_labels import given_labels
+    from scvec.evaluation.writing import read_label_map
 
     ui = Ui(json, quiet)
     # What is wrong with these is found before any work is done.

@@ -60,14 +60,14 @@ def search(
     quiet: QuietOption = False,
 ) -> None:
     """Find labels and cells by words, genes by words, or cells by a cell."""
-    from scvec import output
+    from scvec.annotation import writing
     from scvec.atlas import open_atlas
 
     ui = Ui(json, quiet)
     given = {"--where": where, "--dataset": dataset, "--encoder": encoder, "--taxon": taxon, "--release": release}
     _check(words, atlas, like, genes, {name for name, value in given.items() if value is not None})
     if out is not None:
-        output.check_name(out)
+        writing.check_name(out)
     opened = open_store(store)
     reference = None if atlas is None else open_atlas(opened, atlas)
     frame, values, text = None, None, ""
@@ -88,7 +88,7 @@ def search(
             ui.note(note)
         frame, values, text = found.to_frame(), found.to_dict(), _found_text(found, wanted)
     if out is not None:
-        output.write_frame(frame, out)
+        writing.write_frame(frame, out)
     ui.result(values or frame.to_dicts(), text + (f"\nwritten to {out}" if out else ""))
 
 

@@ -13,25 +13,26 @@ from typing import Any
 import numpy as np
 
 from scvec import atlas as atlases
-from scvec import embed, output
+from scvec import embed
 from scvec._version import __version__
-from scvec.annotation import Annotation
+from scvec.annotation import writing
+from scvec.annotation.query import annotate
+from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
-from scvec.controls import logistic_regression
 from scvec.core.files import placing, sha256
 from scvec.core.types import Progress, silent
 from scvec.demo.cards import CARDS, ORIGIN, import_cards
 from scvec.embed.recipe import RECIPES, Recipe
 from scvec.errors import missing
-from scvec.evaluation import compare, evaluate
+from scvec.evaluation import plots
+from scvec.evaluation.author_labels import given_labels
+from scvec.evaluation.baselines import logistic_regression
+from scvec.evaluation.result import compare, evaluate
+from scvec.evaluation.writing import check_folder
 from scvec.ingest import GeneTexts
 from scvec.overview import overview
-from scvec.query import annotate
-from scvec.report import plots
-from scvec.report.files import check_folder
 from scvec.report.page import write_report
 from scvec.store import Store
-from scvec.truth import given_labels
 
 LABEL_KEY = "bulk_labels"
 QUERY_SHARE = 0.3
@@ -238,8 +239,8 @@ def _logistic(out: Path, calls: Annotation) -> tuple[str, float, float]:
 
 def _write_shown(out: Path, atlas: Atlas, calls: Annotation) -> None:
     query = out / "query.h5ad"
-    output.write(calls, out / "query_annotated.h5ad", query)
-    output.write(calls, out / "calls.parquet", query)
+    writing.write(calls, out / "query_annotated.h5ad", query)
+    writing.write(calls, out / "calls.parquet", query)
     shown = overview(calls, query, atlas, label_key=LABEL_KEY, command=f"scvec demo --out {out}")
     write_report(shown, out / "report.html")
     truth, places = given_labels(query, LABEL_KEY), shown.cell_map

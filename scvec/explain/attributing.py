@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
 from scvec.atlas.binding import log_normalised, match_to_atlas, placed
 from scvec.core.types import UNKNOWN, Doubles, Floats, Ints, Progress, Strings, silent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from scvec._version import __version__
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
 from scvec.atlas.binding import match_to_atlas, placed
 from scvec.core.types import Doubles, Ints, Progress, Strings, silent

@@ -8,9 +8,9 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.annotation import Annotation
+from scvec.annotation.clusters import votes_of_clusters
+from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
-from scvec.clusters import votes_of_clusters
 from scvec.core.types import Floats, Ints, Strings
 from scvec.errors import InputError
 from scvec.knn.calibration import distance_to, farthest_neighbor
@@ -76,8 +76,8 @@ class Cases:
 def cases_of(calls: Annotation, atlas: Atlas, by: By) -> Cases:
     """Return the clusters of a query, or its cells, with the labels that retrieval found for them.
 
-    A cluster's labels are those of its cells that are not rejected, as in `scvec.clusters.call_clusters`. A cell is a
-    case unless it is empty or too far from every label.
+    A cluster's labels are those of its cells that are not rejected, as in
+    `scvec.annotation.clusters.call_clusters`. A cell is a case unless it is empty or too far from every label.
 
     Raises
     ------

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
 from scvec.atlas.binding import log_normalised, match_to_atlas, placed
 from scvec.core.types import Floats, Ints, Progress, Strings, silent

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
+from scvec.annotation.second_opinions import STATUSES, Reranked
 from scvec.atlas import Atlas
 from scvec.core.types import Ints, Progress, Strings, silent
 from scvec.errors import InputError
@@ -28,7 +29,6 @@ from scvec.interpret.budget import (
 from scvec.interpret.cases import Cases, cases_of
 from scvec.interpret.evidence import Case, evidence_of
 from scvec.interpret.prompt import Prompt, prompt_hash, prompt_of
-from scvec.opinions import STATUSES, Reranked
 
 MAX_TISSUE_CHARACTERS = 200
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scvec import index as indexes
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import Floats, Ints, Neighbors, Strings
 from scvec.errors import InputError, missing

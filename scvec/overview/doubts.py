@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scvec.annotation import Annotation
+from scvec.annotation.rejection import FAR, reject
+from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import Ints, Strings
 from scvec.errors import InputError
 from scvec.overview.label_trust import HeldOutCalls, LabelTrust, held_out_calls, label_trust
 from scvec.overview.odd import Mixture, OddGene, Shared, commonest, mixtures, others, owners, shared
-from scvec.trust import FAR, reject
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import Ints, Strings
 from scvec.embed.projection import Mask

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from scvec.annotation import Annotation
+from scvec.annotation.query import USUAL_ERROR
+from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import Ints, Progress, Strings, silent
 from scvec.errors import InputError
-from scvec.evaluation import Evaluation, evaluate
+from scvec.evaluation.author_labels import given_labels
+from scvec.evaluation.result import Evaluation, evaluate
 from scvec.explain import Attribution, attributions
 from scvec.ingest.cells.options import Reading
 from scvec.overview.cell_map import CellMap, cell_map, require_umap
 from scvec.overview.doubts import Doubts, doubts
 from scvec.overview.markers import Markers, markers
-from scvec.query import USUAL_ERROR
-from scvec.truth import given_labels
 
 N_SPEAKING, N_MARKERS = 20, 3
 """Genes that speak most for a label, and of these, those that the table of markers shows: the most its own."""

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from scvec.core.types import Floats
 from scvec.errors import missing
-from scvec.evaluation import Evaluation
+from scvec.evaluation.plots import COLOURS
+from scvec.evaluation.result import Evaluation
 from scvec.explain import Attribution
 from scvec.overview import Markers, Overview
 from scvec.overview.label_trust import HeldOutCalls
-from scvec.report.plots import COLOURS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

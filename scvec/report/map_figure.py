@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scvec.evaluation.plots import COLOURS
 from scvec.overview import Overview
 from scvec.report.figures import GREY, by_size, plain, shown, styled
-from scvec.report.plots import COLOURS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scvec.annotation.candidates import voters
 from scvec.atlas import Atlas
 from scvec.core.types import Floats, Ints
 from scvec.errors import InputError, KeyNotFoundError
-from scvec.voters import voters
 
 if TYPE_CHECKING:
     import polars as pl

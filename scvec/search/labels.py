@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.annotation.candidates import Voters, voters
 from scvec.atlas import Atlas
 from scvec.core.types import Floats, Ints
 from scvec.errors import MismatchError
 from scvec.search.cells import cells_frame
 from scvec.search.found import Found
 from scvec.search.reader import N_GENES, Reader, named, reader_of
-from scvec.voters import Voters, voters
 
 if TYPE_CHECKING:
     import polars as pl

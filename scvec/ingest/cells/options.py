@@ -10,7 +10,7 @@ from scvec.ingest.cells import AskedScale
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How the query is read: as `scvec.query.annotate` was told to."""
+    """How the query is read: as `scvec.annotation.query.annotate` was told to."""
 
     obs: str | Path | None = None
     layer: str | None = None

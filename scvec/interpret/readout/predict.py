@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scvec._version import __version__
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
+from scvec.annotation.second_opinions import SecondOpinion
 from scvec.atlas.binding import match_to
 from scvec.core.types import UNKNOWN, Floats, Progress, Strings, silent
 from scvec.embed.projection import aligner
@@ -21,7 +22,6 @@ from scvec.interpret.readout.parts import probabilities
 from scvec.interpret.readout.readout import Readout
 from scvec.interpret.readout.sentences import sentences
 from scvec.models.weights import all_threads
-from scvec.opinions import SecondOpinion
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from scvec.annotation.query import OTHER_VOTES
 from scvec.core.types import UNKNOWN
 from scvec.overview import Overview
 from scvec.overview.doubts import Doubts, Group
 from scvec.overview.label_trust import OFTEN, LabelTrust
-from scvec.query import OTHER_VOTES
 
 SPLIT = 0.9
 """Share of the votes below which neighbours are said not to agree."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scvec.annotation import Annotation, Terms
+from scvec.annotation.result import Annotation, Terms
 from scvec.atlas import Atlas
 from scvec.errors import InputError, KeyNotFoundError
 from scvec.ontology import Ontology, open_ontology, roll_up

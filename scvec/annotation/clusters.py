@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec import index as indexes
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
 from scvec.core.types import UNKNOWN, Floats, Ints, Strings
 from scvec.errors import InputError, missing
 

@@ -9,8 +9,8 @@ import polars as pl
 
 from scvec.core.files import placing, read_pairs
 from scvec.errors import InputError
-from scvec.evaluation import Evaluation
-from scvec.report import plots
+from scvec.evaluation import plots
+from scvec.evaluation.result import Evaluation
 
 
 def check_folder(out: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import UNKNOWN
 from scvec.errors import InputError

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scvec.core.files import placing
 from scvec.core.types import Strings
 from scvec.errors import missing
-from scvec.evaluation import Evaluation
-from scvec.metrics import Rejection, Trust, wilson
+from scvec.evaluation.metrics import Rejection, Trust, wilson
+from scvec.evaluation.result import Evaluation
 
 DPI = 160
 DASHES = (0, (4, 3))

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from scvec._version import __version__
-from scvec.annotation import Annotation
+from scvec.annotation.calls import Found, call, votes_of
+from scvec.annotation.candidates import Voters, voters
+from scvec.annotation.clusters import Clusters, Leiden, call_clusters
+from scvec.annotation.rejection import check, reject, with_sets
+from scvec.annotation.result import Annotation
+from scvec.annotation.rollup import backoff, with_terms
 from scvec.atlas import Atlas
 from scvec.atlas.binding import log_normalised, match_to_atlas, placed
-from scvec.backoff import backoff, with_terms
-from scvec.calling import Found, call, votes_of
-from scvec.clusters import Clusters, Leiden, call_clusters
 from scvec.core.types import Ints, Neighbors, Progress, silent
 from scvec.embed.projection import aligner, measured
 from scvec.errors import InputError
@@ -24,8 +26,6 @@ from scvec.ingest.cells.scale import expression
 from scvec.ingest.gene_coverage import Coverage
 from scvec.ingest.matching import GeneMatch
 from scvec.knn.voting import DEFAULT, Voting
-from scvec.trust import check, reject, with_sets
-from scvec.voters import Voters, voters
 
 USUAL_ERROR = 0.05
 """Of prediction sets, where none was asked for."""

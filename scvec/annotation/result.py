@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.annotation.second_opinions import Reranked, SecondOpinion
 from scvec.core.arrow import lists
 from scvec.core.types import Floats, Ints, Neighbors, Strings
 from scvec.errors import InputError
-from scvec.opinions import Reranked, SecondOpinion
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,7 +1,7 @@
 """Calls against the labels an author gave, letter for letter or by the Cell Ontology.
 
 The figures are those of Fischer et al. 2024, "scTab: Scaling cross-tissue single-cell annotation models", with what
-rejection and confidence are worth beside them; see `scvec.metrics`.
+rejection and confidence are worth beside them; see `scvec.evaluation.metrics`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
 from scvec.core.types import UNKNOWN, Strings
 from scvec.errors import InputError, KeyNotFoundError, LabelError
-from scvec.metrics import Bools, Rejection, Score, SetQuality, Trust
+from scvec.evaluation.author_labels import given_ids, given_labels, note_lacking, or_near
+from scvec.evaluation.metrics import Bools, Rejection, Score, SetQuality, Trust
 from scvec.ontology import LabelMatch, Ontology, credited, match_labels
 from scvec.ontology.matching import NO_MAP
-from scvec.truth import given_ids, given_labels, note_lacking, or_near
 
 if TYPE_CHECKING:
     import polars as pl

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from scvec.annotation import Annotation
+from scvec.annotation.result import Annotation
 from scvec.core.files import placing
 from scvec.errors import InputError
 from scvec.ingest.cells import copy_local, is_h5ad, place

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.annotation import Annotation
+from scvec.annotation.candidates import Voters
+from scvec.annotation.result import Annotation
 from scvec.core.types import UNKNOWN, Floats, Ints, Neighbors, Strings
 from scvec.knn.calibration import signals
 from scvec.knn.voting import Votes, Voting, vote
-from scvec.voters import Voters
 
 SHOWN_GENES = 3
 """Odd genes that are named."""

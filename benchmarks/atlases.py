@@ -24,7 +24,7 @@ from typing import Any
 import scvec as sv
 from benchmarks.common import WORK, markdown, save
 from benchmarks.machine import read_h5ad, write_lance
-from scvec.atlas.binding import match_to_atlas, placed
+from scvec.atlas.query_cells import match_to_atlas, placed
 from scvec.embed.projection import normalise
 from scvec.ingest import open_cells
 from scvec.ingest.cells.scale import Values

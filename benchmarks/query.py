@@ -98,7 +98,7 @@ def parts(store_uri: str, name: str, path: Path) -> dict[str, Any]:
     from scvec.annotation.calls import Found, call, votes_of
     from scvec.annotation.candidates import voters
     from scvec.atlas import open_atlas
-    from scvec.atlas.binding import match_to_atlas, placed
+    from scvec.atlas.query_cells import match_to_atlas, placed
     from scvec.core.types import Floats, Ints, Neighbors
     from scvec.embed.projection import normalise
     from scvec.index import nearest

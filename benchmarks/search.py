@@ -23,7 +23,7 @@ from benchmarks import ways
 from benchmarks.common import RESULTS, WORK, markdown, save
 from benchmarks.ways import EF, GRAPHS, Judge, K, Parameters, Search, Way
 from scvec.atlas import Atlas, open_atlas
-from scvec.atlas.binding import match_to_atlas, placed
+from scvec.atlas.query_cells import match_to_atlas, placed
 from scvec.core.jit import n_threads
 from scvec.core.types import Floats, Ints
 from scvec.embed.projection import normalise

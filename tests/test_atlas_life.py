@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 import scvec as sv
-from scvec.atlas import Atlas, shards
+from scvec.atlas import Atlas
+from scvec.atlas.building import shards
 from scvec.atlas.engine import Local
 from scvec.cli import main
 from scvec.errors import ConflictError, DiskFullError, InputError, LabelError, NotInStoreError, ScvecError, StoreError

@@ -21,7 +21,7 @@ from scipy.stats import false_discovery_control, ttest_ind
 
 import scvec as sv
 from scvec.atlas import Atlas
-from scvec.atlas.binding import log_normalised, match_to_atlas, placed
+from scvec.atlas.query_cells import log_normalised, match_to_atlas, placed
 from scvec.cli import main
 from scvec.core.types import silent
 from scvec.errors import InputError, KeyNotFoundError, LabelError

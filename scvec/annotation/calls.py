@@ -107,9 +107,7 @@ def call(found: Found, obs_names: Strings, voters: Voters, voting: Voting) -> An
 
 def _symbols(genes: Ints, voters: Voters) -> Strings:
     """Return (n,) the symbols of the first genes of each cell, joined; "" where there is none."""
-    atlas = voters.atlas
-    symbol_of = dict(atlas.texts.genes.select("gene_id", "symbol").iter_rows())
-    symbols = np.array([*(symbol_of[gene] for gene in atlas.profiles.gene_ids.tolist()), ""], dtype=object)
+    symbols = np.append(voters.atlas.gene_symbols, "")
     return np.array([", ".join(filter(None, row)) for row in symbols[genes[:, :SHOWN_GENES]].tolist()], dtype=object)
 
 

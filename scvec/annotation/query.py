@@ -17,7 +17,7 @@ from scvec.annotation.rejection import check, reject, with_sets
 from scvec.annotation.result import Annotation
 from scvec.annotation.rollup import backoff, with_terms
 from scvec.atlas import Atlas
-from scvec.atlas.binding import log_normalised, match_to_atlas, placed
+from scvec.atlas.query_cells import log_normalised, match_to_atlas, placed
 from scvec.core.types import Ints, Neighbors, Progress, silent
 from scvec.embed.projection import aligner, measured
 from scvec.errors import InputError

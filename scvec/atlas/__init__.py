@@ -1,11 +1,11 @@
 """Reference atlases: built from labelled cells, kept up, read at one version, searched."""
 
-from scvec.atlas.builder import build
-from scvec.atlas.extension import extend
-from scvec.atlas.fanout import search_parts
+from scvec.atlas.building.builder import build
+from scvec.atlas.building.extension import extend
+from scvec.atlas.distributed_search import search_parts
+from scvec.atlas.maintenance import checkout, compact, rebuild, remove
 from scvec.atlas.opening import list_atlases, open_atlas, versions
 from scvec.atlas.reference import Atlas
-from scvec.atlas.upkeep import checkout, compact, rebuild, remove
 from scvec.atlas.verifying import Fault, repair, verify
 
 __all__ = [

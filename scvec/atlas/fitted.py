@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scvec.atlas.fitting import Fitted
 from scvec.core.files import sha256
 from scvec.embed.profiles import Profiles
 from scvec.embed.projection import Embedding, Projection
@@ -15,6 +15,32 @@ from scvec.embed.refine import Head
 from scvec.errors import MismatchError
 from scvec.knn.calibration import Calibration
 from scvec.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Everything that is fitted.
+
+    Attributes
+    ----------
+    embedding
+        From expression to cell vectors.
+    profiles
+        What each label expresses.
+    calibration
+        From cells held out; None where none can be, of a reference of one cell.
+    training
+        How the head was trained, as JSON types; None without one.
+    labels
+        Those of the reference, sorted: what the rows of the profiles and the codes of the calibration mean.
+    """
+
+    embedding: Embedding
+    profiles: Profiles
+    calibration: Calibration | None
+    training: dict[str, Any] | None
+    labels: tuple[str, ...]
+
 
 PROJECTION, PROFILES, CALIBRATION = "projection.safetensors", "profiles.safetensors", "calibration.safetensors"
 

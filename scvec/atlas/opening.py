@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from scvec.atlas.names import CURRENT, atlas_folder, cells_path, check_name, version_folder
+from scvec.atlas.paths import CURRENT, atlas_folder, cells_path, check_name, version_folder
 from scvec.atlas.reference import Atlas
 from scvec.errors import MismatchError, NotInStoreError
 from scvec.store import Store

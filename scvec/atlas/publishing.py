@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from scvec.atlas.names import CURRENT, version_folder
 from scvec.atlas.opening import open_atlas
+from scvec.atlas.paths import CURRENT, version_folder
 from scvec.atlas.reference import Atlas
 from scvec.core.arrow import coded
 from scvec.errors import ConflictError

@@ -11,10 +11,10 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from scvec import index as indexes
-from scvec.atlas.cells import OBS_COLUMNS, Keys
 from scvec.atlas.fitted import load_calibration, load_embedding, load_profiles
 from scvec.atlas.indexing import faulty_part, open_index
-from scvec.atlas.names import CURRENT, cells_path
+from scvec.atlas.paths import CURRENT, cells_path
+from scvec.atlas.rows import OBS_COLUMNS, Keys
 from scvec.core.arrow import coded, vectors_from_arrow
 from scvec.core.types import Floats, Ints, Neighbors, Strings, freeze
 from scvec.embed.encoders import Address
@@ -105,6 +105,12 @@ class Atlas:
     def profiles(self) -> Profiles:
         """What its labels express."""
         return load_profiles(self.store, self.manifest["fitted"])
+
+    @cached_property
+    def gene_symbols(self) -> Strings:
+        """(g,) the symbols of its genes; "" where a gene has none."""
+        symbol_of = dict(self.texts.genes.select("gene_id", "symbol").iter_rows())
+        return freeze(np.array([symbol_of.get(gene) or "" for gene in self.embedding.gene_ids.tolist()], object))
 
     @cached_property
     def calibration(self) -> Calibration | None:

@@ -12,10 +12,10 @@ from scvec import index as indexes
 from scvec.atlas.engine import Local
 from scvec.atlas.fitted import faulty_files
 from scvec.atlas.indexing import faulty_part, index_folder, make_part, new_index
-from scvec.atlas.names import atlas_folder, version_folder
+from scvec.atlas.maintenance import rebuild
 from scvec.atlas.opening import open_atlas
+from scvec.atlas.paths import atlas_folder, version_folder
 from scvec.atlas.reference import Atlas
-from scvec.atlas.upkeep import rebuild
 from scvec.core.arrow import vectors_from_arrow
 from scvec.core.files import sha256
 from scvec.core.types import Ints, Progress, silent

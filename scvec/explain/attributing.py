@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 
 from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
-from scvec.atlas.binding import log_normalised, match_to_atlas, placed
+from scvec.atlas.query_cells import log_normalised, match_to_atlas, placed
 from scvec.core.types import UNKNOWN, Doubles, Floats, Ints, Progress, Strings, silent
 from scvec.errors import InputError, MismatchError, unknown
 from scvec.explain.attribution import Attribution
-from scvec.explain.names import names_in, symbols_of
 from scvec.ingest.cells import open_cells
 from scvec.ingest.cells.options import Reading
 
@@ -116,7 +116,7 @@ def attributions(
             if not np.allclose(total / size, asked.similarity - asked.similarity_against, atol=CLOSE, rtol=0):
                 seen = f"{query} has other values than those that were called"
                 raise InputError(seen, "the file, the matrix and the genes that were annotated", "annotate it again")
-            var_names = names_in(matrix.var.names(), columns)
+            var_names = _names_in(matrix.var.names(), columns)
     return Attribution(
         groups=names,
         n_cells=size,
@@ -126,7 +126,7 @@ def attributions(
         similarity_against=asked.similarity_against,
         baseline=baseline / size,
         gene_ids=atlas.embedding.gene_ids,
-        symbols=symbols_of(atlas),
+        symbols=atlas.gene_symbols,
         var_names=var_names,
         contributions=np.asarray(contributions / size[:, None], np.float32),
         excess=np.asarray(excess / size[:, None], np.float32),
@@ -209,3 +209,14 @@ def _grouped(calls: Annotation, cells: Sequence[str], groups: Sequence[str]) -> 
     names = list(dict.fromkeys(cells)) or sorted(set(of[here].tolist()))
     code = {name: i for i, name in enumerate(names)}
     return np.array(names, object), np.array([code[one] if yes else -1 for one, yes in zip(of, here, strict=True)])
+
+
+def _names_in(var_names: Strings, columns: sp.csr_matrix[np.float32]) -> Strings:
+    """Return (g,) what a query calls an atlas's genes, "" for one that it does not measure.
+
+    Of several columns of one gene, the first; `columns` is (n_vars, g), 1 where a column is of a gene.
+    """
+    rows, genes = columns.nonzero()
+    names = np.full(columns.shape[1], "", dtype=object)
+    names[genes[::-1]] = var_names[rows[::-1]]
+    return names

@@ -11,10 +11,9 @@ import numpy as np
 from scvec._version import __version__
 from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
-from scvec.atlas.binding import match_to_atlas, placed
+from scvec.atlas.query_cells import match_to_atlas, placed
 from scvec.core.types import Doubles, Ints, Progress, Strings, silent
 from scvec.errors import InputError, LabelError, unknown
-from scvec.explain.names import symbols_of
 from scvec.explain.passes import TwoGroups, attributed, compared
 from scvec.ingest.cells import CellFile, open_cells
 from scvec.ingest.cells.options import Reading
@@ -193,7 +192,7 @@ def contrast(
         distance=float(along[0] - along[1]),
         baseline=float(baseline[0] - baseline[1]),
         gene_ids=atlas.embedding.gene_ids[has],
-        symbols=symbols_of(atlas)[has],
+        symbols=atlas.gene_symbols[has],
         contribution=(added[0] - added[1])[has],
         more=(more[0] - more[1])[has],
         means=moments.means[:, has],

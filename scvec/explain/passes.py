@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.atlas import Atlas
-from scvec.atlas.binding import log_normalised
+from scvec.atlas.query_cells import log_normalised
 from scvec.core.types import Doubles, Floats, Ints, Progress
 from scvec.embed.projection import Mask
 from scvec.explain.moments import Moments

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
-from scvec.atlas.binding import log_normalised, match_to_atlas, placed
+from scvec.atlas.query_cells import log_normalised, match_to_atlas, placed
 from scvec.core.types import Floats, Ints, Progress, Strings, silent
 from scvec.core.vectors import unit_rows
 from scvec.embed.projection import Mask
@@ -76,8 +76,7 @@ def evidence_of(
     if not len(asked):
         return []
     means, has = _means(cases, asked, calls, query, atlas, reading or Reading(), progress)
-    symbol_of = dict(atlas.texts.genes.select("gene_id", "symbol").iter_rows())
-    symbols = np.array([symbol_of.get(one) or "" for one in atlas.profiles.gene_ids.tolist()], object)
+    symbols = atlas.gene_symbols
     usable = np.flatnonzero(has & (symbols != ""))
     above, below = _genes(cases.codes[asked], means, atlas.profiles.labels, usable)
     shown = np.unique(np.concatenate([above.ravel(), below.ravel()]))

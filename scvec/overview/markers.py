@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.atlas import Atlas
-from scvec.atlas.binding import log_normalised, match_to_atlas, placed
+from scvec.atlas.query_cells import log_normalised, match_to_atlas, placed
 from scvec.core.types import Floats, Ints, Progress, Strings, silent
 from scvec.errors import InputError
 from scvec.ingest.cells import open_cells

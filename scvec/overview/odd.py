@@ -69,12 +69,10 @@ def owners(atlas: Atlas) -> dict[str, str]:
     many = np.flatnonzero(n_cells >= FEW_CELLS)
     if len(many) < 2:
         return {}
-    symbol_of = dict(atlas.texts.genes.select("gene_id", "symbol").iter_rows())
     second, first = np.sort(profiles.labels[many], axis=0)[-2:]
     names = atlas.label_names[many[profiles.labels[many].argmax(axis=0)]]
     own = (first > 0) & (first >= OWNED * second)
-    rows = zip(profiles.gene_ids[own].tolist(), names[own].tolist(), strict=True)
-    return {symbol_of[gene] or "": name for gene, name in rows}
+    return dict(zip(atlas.gene_symbols[own].tolist(), names[own].tolist(), strict=True))
 
 
 def others(nearest: Strings, odd_genes: Strings, cells: Ints, owner: Mapping[str, str]) -> Strings:

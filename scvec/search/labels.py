@@ -85,7 +85,6 @@ def words(
     order = np.lexsort((codes, -totals))
     codes, names = codes[order], atlas.label_names
     ids = atlas.label_ids
-    symbol_of = dict(atlas.texts.genes.select("gene_id", "symbol").iter_rows())
     best = float(totals.max())
     unclear = () if best >= CLEAR else (f"no label stands out: the best is {best:.1f} above what chance gives",)
     unseen = (f"not ranked, as they came after the atlas was fitted: {', '.join(late)}",) if late else ()
@@ -97,7 +96,7 @@ def words(
         n_cells=among.counts[codes],
         scores=np.asarray(totals[order], np.float32),
         gene_ids=gene_ids,
-        symbols=np.array([symbol_of.get(gene) or str(gene) for gene in gene_ids.tolist()], object),
+        symbols=np.where(atlas.gene_symbols == "", gene_ids.astype(str).astype(object), atlas.gene_symbols),
         gene_scores=gene_scores,
         ties=np.asarray(ties[order], np.float32),
         genes=named(reader, gene_scores).head(N_GENES),

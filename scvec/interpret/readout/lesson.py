@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from scvec.atlas.binding import drawn, match_reference, with_vectors
+from scvec.atlas.building.binding import drawn, match_reference, with_vectors
 from scvec.core.types import Floats, Ints, Progress, Strings
 from scvec.embed import open_genes
 from scvec.embed.projection import aligner

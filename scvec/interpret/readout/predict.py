@@ -12,7 +12,7 @@ import numpy as np
 from scvec._version import __version__
 from scvec.annotation.result import Annotation
 from scvec.annotation.second_opinions import SecondOpinion
-from scvec.atlas.binding import match_to
+from scvec.atlas.query_cells import match_to
 from scvec.core.types import UNKNOWN, Floats, Progress, Strings, silent
 from scvec.embed.projection import aligner
 from scvec.errors import InputError

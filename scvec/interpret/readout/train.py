@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from scvec.atlas.names import check_name
+from scvec.atlas.paths import check_name
 from scvec.core.types import Progress, silent
 from scvec.errors import ExistsError, InputError
 from scvec.ingest.cells import AskedScale

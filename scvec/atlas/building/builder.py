@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from scvec._version import __version__
-from scvec.atlas.binding import bind, match_reference, on_panel, recipe_for
-from scvec.atlas.cells import Keys, table_schema
+from scvec.atlas.building.binding import bind, match_reference, on_panel, recipe_for
+from scvec.atlas.building.fitting import fit_reference
+from scvec.atlas.building.job import Job, open_job
+from scvec.atlas.building.sources import Source, on_common_genes
+from scvec.atlas.building.steps import Files, described, embed_and_commit, label_ids, planned
 from scvec.atlas.engine import Engine, Local
-from scvec.atlas.fitted import load_fitted, save_fitted
-from scvec.atlas.fitting import Fitted, fit_reference
+from scvec.atlas.fitted import Fitted, load_fitted, save_fitted
 from scvec.atlas.indexing import filled_rows, index_folder, new_index, no_expression, with_table_index
-from scvec.atlas.job import Job, open_job
-from scvec.atlas.names import CURRENT, LAYOUT, atlas_folder, cells_path, check_name
+from scvec.atlas.paths import CURRENT, LAYOUT, atlas_folder, cells_path, check_name
 from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
-from scvec.atlas.sources import Source, on_common_genes
-from scvec.atlas.steps import Files, described, embed_and_commit, label_ids, planned
+from scvec.atlas.rows import Keys, table_schema
 from scvec.core.types import Floats, Ints, Progress, silent
 from scvec.embed import GeneVectors
 from scvec.embed.projection import aligner

@@ -6,8 +6,8 @@ import numpy as np
 
 from scvec.atlas.engine import Local
 from scvec.atlas.indexing import add_parts, filled_rows, index_folder, new_index, tuned, with_table_index
-from scvec.atlas.names import CURRENT, atlas_folder, version_folder
 from scvec.atlas.opening import open_atlas, versions
+from scvec.atlas.paths import CURRENT, atlas_folder, version_folder
 from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
 from scvec.core.types import Progress, silent

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from scvec.atlas.fitted import Fitted
 from scvec.core.types import Floats, Ints, Progress
 from scvec.embed.profiles import Profiles
 from scvec.embed.projection import Embedding, fit
@@ -20,31 +19,6 @@ from scvec.knn.voting import DEFAULT
 
 FOLDS = 5
 """Folds of a recipe that nothing is trained for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """Everything that is fitted.
-
-    Attributes
-    ----------
-    embedding
-        From expression to cell vectors.
-    profiles
-        What each label expresses.
-    calibration
-        From cells held out; None where none can be, of a reference of one cell.
-    training
-        How the head was trained, as JSON types; None without one.
-    labels
-        Those of the reference, sorted: what the rows of the profiles and the codes of the calibration mean.
-    """
-
-    embedding: Embedding
-    profiles: Profiles
-    calibration: Calibration | None
-    training: dict[str, Any] | None
-    labels: tuple[str, ...]
 
 
 def fit_reference(

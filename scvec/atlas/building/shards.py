@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from scvec.atlas.cells import Keys, obs_columns, record_batch
-from scvec.atlas.sources import expect
+from scvec.atlas.building.sources import expect
+from scvec.atlas.rows import Keys, obs_columns, record_batch
 from scvec.core.types import Strings
 from scvec.embed.projection import Embedding, embed
 from scvec.errors import InputError
@@ -23,7 +23,7 @@ from scvec.store import Store
 
 @dataclass(frozen=True, slots=True)
 class ShardSource:
-    """What embedding a file's cells needs: see `scvec.atlas.sources.Source`.
+    """What embedding a file's cells needs: see `scvec.atlas.building.sources.Source`.
 
     Attributes
     ----------

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from scvec.atlas.cells import Keys, ids_of, obs_columns
+from scvec.atlas.rows import Keys, ids_of, obs_columns
 from scvec.core.types import Ints, Strings
 from scvec.embed.sample import Part
 from scvec.errors import ConflictError, GeneMatchError, InputError

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scvec.atlas.binding import match_to_atlas, placed
-from scvec.atlas.cells import Keys
+from scvec.atlas.building.job import open_job
+from scvec.atlas.building.sources import Source
+from scvec.atlas.building.steps import Files, described, embed_and_commit, label_ids, planned
 from scvec.atlas.engine import Engine, Local
 from scvec.atlas.indexing import add_parts, filled_rows, tuned
-from scvec.atlas.job import open_job
-from scvec.atlas.names import atlas_folder
+from scvec.atlas.paths import atlas_folder
 from scvec.atlas.publishing import publish
+from scvec.atlas.query_cells import match_to_atlas, placed
 from scvec.atlas.reference import Atlas
-from scvec.atlas.sources import Source
-from scvec.atlas.steps import Files, described, embed_and_commit, label_ids, planned
+from scvec.atlas.rows import Keys
 from scvec.core.types import Progress, silent
 from scvec.errors import FileError, InputError
 from scvec.index import IndexSpec

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from scvec.atlas.shards import Done, Shard
+from scvec.atlas.building.shards import Done, Shard
 from scvec.store import Store, Table
 
 

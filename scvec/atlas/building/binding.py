@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
 
-from scvec.atlas.reference import Atlas
-from scvec.core.types import Floats, Ints, Progress
+from scvec.core.types import Floats, Progress
 from scvec.embed import GeneVectors, open_genes
 from scvec.embed.encoders import Address
-from scvec.embed.projection import Mask, aligner, measured, normalise
 from scvec.embed.recipe import RECIPES, Recipe
 from scvec.errors import GeneMatchError, InputError, MismatchError
-from scvec.ingest import newest_texts, open_texts
+from scvec.ingest import open_texts
 from scvec.ingest.cells import CellFile, Matrix, open_cells
 from scvec.ingest.cells.scale import Totals
-from scvec.ingest.genes.gene_texts import GeneTexts, offered_texts, taxon_id, taxon_name
+from scvec.ingest.genes.gene_texts import offered_texts, taxon_id
 from scvec.ingest.genes.orthologs import orthologs
-from scvec.ingest.guards import guard, guard_species, other_species
+from scvec.ingest.guards import guard, guard_species
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch, match_genes
 from scvec.store import Store
 
@@ -86,73 +82,6 @@ def _readable(file: CellFile) -> str | None:
         except InputError:
             continue
     return None
-
-
-def match_to_atlas(
-    matrix: Matrix, atlas: Atlas, gene_key: str | None, taxon: str | int | None
-) -> tuple[GeneMatch, list[str]]:
-    """Match the columns of other cells to an atlas's genes; see `match_to`."""
-    return match_to(matrix, atlas.store, atlas.texts, atlas.embedding.gene_ids, gene_key, taxon)
-
-
-def match_to(
-    matrix: Matrix, store: Store, texts: GeneTexts, gene_ids: Ints, gene_key: str | None, taxon: str | int | None
-) -> tuple[GeneMatch, list[str]]:
-    """Match the columns of other cells to (g,) genes of `texts`; return that, and notes on the species.
-
-    Raises
-    ------
-    GeneMatchError
-        If too little is known, or the genes look like another species' and `taxon` does not say so.
-    """
-    # The texts of the cells' species: the release itself, or the last one of another taxon.
-    own = texts if taxon is None or taxon_id(taxon) == texts.taxon_id else open_texts(store, taxon)
-    match, notes = match_genes(matrix, [own], gene_key=gene_key), []
-    if taxon is None:
-        guard_species(match, newest_texts(store), matrix, is_query=True)
-    else:
-        other = other_species(match, newest_texts(store), matrix)
-        if other is not None:
-            notes.append(f"the genes look like {other[1]}; taken as {taxon_name(own.taxon_id)} because --taxon says so")
-    if own.taxon_id != texts.taxon_id:
-        match = match.through(orthologs(own, texts), texts)
-    match = match.only(gene_ids)
-    guard(match, matrix)
-    return match, notes
-
-
-def placed(match: GeneMatch, atlas: Atlas) -> tuple[sp.csr_matrix[np.float32], Mask, float | None]:
-    """Return how matched cells are embedded with an atlas's genes.
-
-    Returns
-    -------
-    columns
-        (n_vars, g) from `aligner`.
-    measured
-        (g,) True for the genes that the cells' matrix has.
-    share
-        Of the reference's expression that is on these: an assay of few genes counts a part of the whole. None for
-        another species, which is whole, whatever has an ortholog.
-    """
-    columns = aligner(match, atlas.embedding.gene_ids)
-    has = measured(columns)
-    return columns, has, atlas.profiles.share(has) if match.named_by is None else None
-
-
-def log_normalised(
-    matrix: Matrix,
-    columns: sp.csr_matrix[np.float32],
-    share: float | None,
-    atlas: Atlas,
-    title: str,
-    progress: Progress,
-) -> Iterator[tuple[int, sp.csr_matrix[np.float32], sp.csr_matrix[np.float32]]]:
-    """Yield batches of matched cells: their first one's number, as they are, and (n, g) on an atlas's genes.
-
-    `columns` and `share` are from `placed`.
-    """
-    for first, batch in matrix.batches(title, progress):
-        yield first, batch, normalise(batch, matrix.values, atlas.embedding.recipe.target_sum, columns, share)
 
 
 def bind(

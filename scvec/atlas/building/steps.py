@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec._version import __version__
-from scvec.atlas.cells import Keys, ids_of, table_schema
-from scvec.atlas.engine import Engine, embed_all
-from scvec.atlas.job import Job
-from scvec.atlas.shards import Done, ShardSource, Work, cut
-from scvec.atlas.sources import Source, dataset_names, read_source
+from scvec.atlas.building.job import Job
+from scvec.atlas.building.shards import Done, Shard, ShardSource, Work, cut, worker
+from scvec.atlas.building.sources import Source, dataset_names, read_source
+from scvec.atlas.engine import Engine
+from scvec.atlas.rows import Keys, ids_of, table_schema
 from scvec.core.types import Progress
 from scvec.embed.projection import Embedding
-from scvec.errors import InputError
+from scvec.errors import InputError, StoreError
 from scvec.ingest.cells import AskedScale, Matrix, expand
 from scvec.ingest.matching import GeneMatch
 from scvec.ontology import Ontology, match_labels
@@ -137,7 +138,7 @@ def embed_and_commit(
     embedding
         How.
     sources, columns
-        The files, and for each the columns of its matrix and the share, from `scvec.atlas.binding.placed`.
+        The files, and for each the columns of its matrix and the share, from `scvec.atlas.query_cells.placed`.
     keys, ids
         What is kept of the cells, and the id of each label.
     first_row
@@ -198,3 +199,26 @@ def _for_shards(
         share=share,
         label_ids={label: ids[label] for label in source.label_ids},
     )
+
+
+def embed_all(job: Job, work: Work, shards: Sequence[Shard], engine: Engine, progress: Progress) -> list[Done]:
+    """Have those shards embedded that are not yet, and return all of them in order.
+
+    Raises
+    ------
+    StoreError
+        If an engine lost a shard.
+    """
+    done = {number: one for number, one in job.done().items() if number < len(shards) and one.shard == shards[number]}
+    with progress("embedding cells", sum(shard.stop - shard.start for shard in shards)) as advance:
+        advance(sum(one.n_rows for one in done.values()))
+        # Closed at once where this ends early: files are open, and other processes may be at work.
+        with closing(engine.each(worker, work, [shard for shard in shards if shard.number not in done])) as made:
+            for one in made:
+                job.record(one)
+                done[one.shard.number] = one
+                advance(one.n_rows)
+    lost = [shard.number for shard in shards if shard.number not in done]
+    if lost:
+        raise StoreError(f"{len(lost)} of {len(shards)} shards were not embedded", "all", "run the command again")
+    return [done[shard.number] for shard in shards]

@@ -1,0 +1,1 @@
+"""Making and extending an atlas: sources, shards, job, fitting, steps."""

@@ -21,8 +21,8 @@ from benchmarks import smollm2
 from benchmarks.common import markdown, save
 from benchmarks.gpu import seconds_of
 from scvec.core.device import choose
-from scvec.interpret.readout.body import Frozen
-from scvec.interpret.readout.parts import logits, new_parts
+from scvec.interpret.readout.backbone import Frozen
+from scvec.interpret.readout.modules import logits, new_parts
 from scvec.interpret.readout.spec import ReadoutSpec
 from scvec.models.causal_lm import CausalLM, Precision, load_llm
 from scvec.models.weights import all_threads

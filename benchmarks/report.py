@@ -78,7 +78,7 @@ def main() -> None:
 def made(store: str, name: str, path: Path, out: Path) -> dict[str, Any]:
     """Make a report, and return its parts' seconds and what memory they took.
 
-    The parts are timed where `scvec.overview.overview` calls them: the real run is measured, in its order.
+    The parts are timed where `scvec.report.findings.summary` calls them: the real run is measured, in its order.
     """
     start = _now()
     seconds: dict[str, float] = {}
@@ -95,8 +95,8 @@ def made(store: str, name: str, path: Path, out: Path) -> dict[str, Any]:
     calls = sv.annotate(path, atlas)
     took("query", start)
     before = _peak()
-    # `scvec.overview.overview` is the function; the module is found by its name alone.
-    module = import_module("scvec.overview.overview")
+    # `scvec.report.findings.summary` is the function; the module is found by its name alone.
+    module = import_module("scvec.report.findings.summary")
 
     def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*given: Any, **named: Any) -> Any:

@@ -12,7 +12,7 @@ from anndata import AnnData
 
 import scvec as sv
 from scvec.atlas import Atlas
-from scvec.overview import Overview, overview
+from scvec.report.findings import Overview, overview
 from scvec.report.page import write_report
 from tests import toy, unsure
 

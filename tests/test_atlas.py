@@ -216,7 +216,7 @@ def test_a_killed_build_was_not_there(store: sv.Store, files: Path) -> None:
 def test_ctrl_c_on_the_command_line(store: sv.Store, files: Path) -> None:
     """A real SIGINT to a real build: exit code 130, one line, the store as before."""
     code = (
-        "import sys, time; from scvec.atlas import shards; from scvec.cli import main\n"
+        "import sys, time; from scvec.atlas.building import shards; from scvec.cli import main\n"
         "def slow(*a):\n    print('embedding', flush=True); time.sleep(60)\n"
         "shards._rows = slow\n"
         "sys.exit(main())"

@@ -14,9 +14,9 @@ import scvec as sv
 from scvec.annotation.candidates import voters
 from scvec.atlas import Atlas
 from scvec.core.types import Neighbors
-from scvec.interpret.cases import MAX_CANDIDATES, MIN_VOTES, By, _most_voted, cases_of
-from scvec.interpret.evidence import evidence_of
-from scvec.interpret.prompt import prompt_of
+from scvec.interpret.reranking.cases import MAX_CANDIDATES, MIN_VOTES, By, _most_voted, cases_of
+from scvec.interpret.reranking.evidence import evidence_of
+from scvec.interpret.reranking.prompt import prompt_of
 from scvec.knn.calibration import HeldOut, calibrate, signals
 from scvec.knn.voting import Voting
 from scvec.ontology.tables import write_ontology

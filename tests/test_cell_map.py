@@ -10,7 +10,7 @@ import pytest
 
 import scvec as sv
 from scvec.atlas import Atlas
-from scvec.overview import cell_map
+from scvec.report.findings import cell_map
 
 pytest.importorskip("umap")
 
@@ -33,7 +33,7 @@ def test_cells_that_the_plane_was_not_fitted_to_lie_among_their_like(
     atlas: Atlas, calls: sv.Annotation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The package has a function of the module's name.
-    monkeypatch.setattr(import_module("scvec.overview.cell_map"), "FITTED", 30)
+    monkeypatch.setattr(import_module("scvec.report.findings.map"), "FITTED", 30)
     found = cell_map(calls, atlas)
     assert (found.n_fitted, len(found.rows)) == (30, 30)
     assert np.isfinite(found.query).all()

@@ -26,7 +26,7 @@ from scvec.cli import main
 from scvec.core.types import silent
 from scvec.errors import InputError, KeyNotFoundError, LabelError
 from scvec.explain import contrast, text_groups
-from scvec.explain.moments import Moments
+from scvec.explain.streaming import Moments
 from scvec.ingest.cells import open_cells
 from scvec.ingest.cells.options import Reading
 from tests import toy

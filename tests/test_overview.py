@@ -20,17 +20,17 @@ from scvec.atlas import Atlas
 from scvec.core.types import Floats
 from scvec.errors import InputError, KeyNotFoundError, LabelError, MissingDependencyError
 from scvec.explain import attributions
-from scvec.overview import cell_map, doubts, markers, overview
-from scvec.overview.label_trust import LabelTrust
-from scvec.overview.odd import mixtures, others, owners, shared
-from scvec.overview.overview import N_MARKERS, N_SPEAKING
+from scvec.report.findings import cell_map, doubts, markers, overview
+from scvec.report.findings.label_quality import LabelTrust
+from scvec.report.findings.summary import N_MARKERS, N_SPEAKING
+from scvec.report.findings.unexpected_genes import mixtures, others, owners, shared
 from tests import reported, toy
 from tests.reported import HOSTILE, N_CELLS, N_KNOWN, N_MIXED, World
 
 KNOWN, NEW, EMPTY = slice(0, N_KNOWN), slice(N_KNOWN + N_MIXED, N_CELLS - 1), N_CELLS - 1
 
 # The package's name for it is the function's.
-module: Any = sys.modules["scvec.overview.cell_map"]
+module: Any = sys.modules["scvec.report.findings.map"]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_a_gene_is_the_label_s_that_expresses_it_at_least_twice_as_much_as_any_o
 
 def test_labels_of_few_cells_own_no_gene_and_dispute_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     smallest = min(np.bincount(world.atlas.label_codes))
-    monkeypatch.setattr("scvec.overview.odd.FEW_CELLS", int(smallest) + 1)
+    monkeypatch.setattr("scvec.report.findings.unexpected_genes.FEW_CELLS", int(smallest) + 1)
     kept = [name for i, name in enumerate(world.atlas.label_names) if np.sum(world.atlas.label_codes == i) > smallest]
     assert set(owners(world.atlas).values()) == (set(kept) if len(kept) > 1 else set())
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 import scvec as sv
 from scvec.core.types import silent
 from scvec.interpret import Readout, ReadoutSpec, predict, train
-from scvec.interpret.readout import body as bodies
-from scvec.interpret.readout import lesson as lessons
-from scvec.interpret.readout import parts as trained
-from scvec.interpret.readout.course import batches_of
+from scvec.interpret.readout import backbone as bodies
+from scvec.interpret.readout import dataset as lessons
+from scvec.interpret.readout import modules as trained
+from scvec.interpret.readout.loop import batches_of
 from scvec.interpret.readout.sentences import lengths, ranked, shuffled
 from scvec.models.causal_lm import load_llm
 from tests import toy

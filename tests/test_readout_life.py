@@ -20,8 +20,8 @@ from scvec.atlas import Atlas
 from scvec.core.types import silent
 from scvec.errors import ConflictError, ExistsError, InputError, KeyNotFoundError, MismatchError, MissingDependencyError
 from scvec.interpret import Readout, open_readout, predict, second_opinion, train
-from scvec.interpret.readout import body as bodies
-from scvec.interpret.readout import course
+from scvec.interpret.readout import backbone as bodies
+from scvec.interpret.readout import loop
 from tests import toy
 from tests.test_cli import Run, one_line, run
 from tests.test_readout import one_core, right, small
@@ -81,7 +81,7 @@ def test_what_was_killed_goes_on_to_the_same_bits(
     store: sv.Store, files: Path, monkeypatch: pytest.MonkeyPatch, steps: int, seconds: float
 ) -> None:
     whole = trained(store, files, "whole", epochs=2)
-    monkeypatch.setattr(course, "SECONDS_A_CHECKPOINT", seconds)
+    monkeypatch.setattr(loop, "SECONDS_A_CHECKPOINT", seconds)
     with pytest.raises(KilledError):
         trained(store, files, epochs=2, progress=killed_after(steps))
     assert "toy/job/state.safetensors" in files_of(store)
@@ -106,7 +106,7 @@ def test_what_was_killed_goes_on_to_the_same_bits(
 
 
 def test_another_plan_throws_away_what_was_left(store: sv.Store, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(course, "SECONDS_A_CHECKPOINT", -1.0)
+    monkeypatch.setattr(loop, "SECONDS_A_CHECKPOINT", -1.0)
     with pytest.raises(KilledError):
         trained(store, files, progress=killed_after(20), **QUICK)
     other = trained(store, files, **QUICK, random_state=5)
@@ -147,7 +147,7 @@ def test_a_readout_is_replaced_when_the_new_one_is_whole(
 ) -> None:
     trained(store, files, **QUICK)
     before = open_readout(store, "toy").manifest
-    monkeypatch.setattr(course, "SECONDS_A_CHECKPOINT", -1.0)
+    monkeypatch.setattr(loop, "SECONDS_A_CHECKPOINT", -1.0)
     with pytest.raises(KilledError):
         trained(store, files, progress=killed_after(9), overwrite=True, **QUICK, random_state=2)
     assert open_readout(store, "toy").manifest == before

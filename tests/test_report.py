@@ -17,9 +17,9 @@ import scvec as sv
 from scvec.atlas import Atlas
 from scvec.cli import main
 from scvec.errors import DiskFullError, InputError, MissingDependencyError
-from scvec.overview import Overview, doubts
-from scvec.overview import overview as look
 from scvec.report import figures
+from scvec.report.findings import Overview, doubts
+from scvec.report.findings import overview as look
 from scvec.report.map_figure import FEW, MAX_POINT, NAMED, cell_map
 from scvec.report.page import check_report, words, write_report
 from scvec.report.page.page import render
@@ -363,7 +363,11 @@ def test_a_report_is_a_file_of_html(world: World, tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["folder.html"]
 
 
-LACKING = [("plotly", "scvec.report.figures"), ("jinja2", "scvec.report.figures"), ("umap", "scvec.overview.cell_map")]
+LACKING = [
+    ("plotly", "scvec.report.figures"),
+    ("jinja2", "scvec.report.figures"),
+    ("umap", "scvec.report.findings.map"),
+]
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from scvec.atlas import Atlas
 from scvec.errors import InputError, ServiceError, StoreError
 from scvec.ingest.genes.gene_texts import write_texts
 from scvec.interpret import Asked, rerank, rerank_bill
-from scvec.interpret.chat import MAX_TOKENS
+from scvec.interpret.reranking.chat import MAX_TOKENS
 from scvec.models import openai_server
 from tests import unsure
 from tests.chat_server import ENDINGS, INVENTED, LIES, TEXTS, ChatServer, evidence_in, labels_of

@@ -17,11 +17,11 @@ import scvec as sv
 from scvec.atlas import Atlas
 from scvec.errors import FileError, InputError
 from scvec.interpret import Asked, rerank, rerank_bill
-from scvec.interpret.evidence import Case
-from scvec.interpret.judges import make_judge
-from scvec.interpret.prompt import Prompt, prompt_of
-from scvec.interpret.scoring import label_tokens, log_chances, ranked, tokens_of
-from scvec.interpret.verdict import read_verdict
+from scvec.interpret.reranking.evidence import Case
+from scvec.interpret.reranking.judges import make_judge
+from scvec.interpret.reranking.prompt import Prompt, prompt_of
+from scvec.interpret.reranking.scoring import label_tokens, log_chances, ranked, tokens_of
+from scvec.interpret.reranking.verdict import read_verdict
 from scvec.models.causal_lm import CausalLM, load_llm
 from tests import unsure
 from tests.toy_llm import smollm2_gguf, toy_llm
@@ -171,7 +171,7 @@ def test_end_to_end_and_answers_that_are_there_need_no_model(atlas: Atlas, query
 def test_no_weights_are_loaded_for_answers_that_are_there(
     atlas: Atlas, query: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scvec.interpret import scoring
+    from scvec.interpret.reranking import scoring
 
     first = asked(atlas, query, f"hf:{wide()}")
 

@@ -23,7 +23,8 @@ import scvec as sv
 from benchmarks import smollm2
 from scvec.atlas import Atlas
 from scvec.cli import main
-from scvec.interpret import ReadoutSpec, chat, predict, train
+from scvec.interpret import ReadoutSpec, predict, train
+from scvec.interpret.reranking import chat
 from tests import toy, unsure
 
 pytest.importorskip("transformers")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scvec.interpret.budget import most_tokens, text_of
-from scvec.interpret.evidence import Case
-from scvec.interpret.prompt import CLOSE, OPEN, Prompt, delimited, prompt_hash, prompt_of
-from scvec.interpret.verdict import KEYS, read_verdict
+from scvec.interpret.reranking.budget import most_tokens, text_of
+from scvec.interpret.reranking.evidence import Case
+from scvec.interpret.reranking.prompt import CLOSE, OPEN, Prompt, delimited, prompt_hash, prompt_of
+from scvec.interpret.reranking.verdict import KEYS, read_verdict
 
 LABELS = ("B cell", "T cell", "monocyte <classical>")
 SYMBOLS = ("CD19", "CD3E", "LYZ")

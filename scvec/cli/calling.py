@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scvec.annotation.result import Annotation
     from scvec.atlas import Atlas
     from scvec.interpret import Readout
-    from scvec.overview import Overview
+    from scvec.report.findings import Overview
 
 
 def called(ui: Ui, path: str, atlas_name: str, how: How, reranking: Reranking, store: str) -> Annotation:
@@ -45,7 +45,7 @@ def called(ui: Ui, path: str, atlas_name: str, how: How, reranking: Reranking, s
 
 def check_reported(out: Path) -> None:
     """Raise if a query could not be reported to `out`: asked before it is called."""
-    from scvec.overview.cell_map import require_umap
+    from scvec.report.findings.map import require_umap
     from scvec.report.page import check_report
 
     check_report(out)
@@ -65,7 +65,7 @@ def reported(
 ) -> Overview:
     """Write the report of a query that was called, and return what it says."""
     from scvec.atlas import open_atlas
-    from scvec.overview import overview
+    from scvec.report.findings import overview
     from scvec.report.page import write_report
 
     found = overview(

@@ -48,7 +48,7 @@ def explain(
     from scvec.annotation import writing
     from scvec.annotation.query import annotate
     from scvec.atlas import open_atlas
-    from scvec.explain.attributing import attributions, check_asked
+    from scvec.explain.attribution import attributions, check_asked
 
     ui = Ui(json, quiet)
     if out is not None:

@@ -30,7 +30,7 @@ from scvec.evaluation.baselines import logistic_regression
 from scvec.evaluation.result import compare, evaluate
 from scvec.evaluation.writing import check_folder
 from scvec.ingest import GeneTexts
-from scvec.overview import overview
+from scvec.report.findings import overview
 from scvec.report.page import write_report
 from scvec.store import Store
 

@@ -1,10 +1,8 @@
 """Why a call is what it is, and how groups of cells differ: the genes that make it."""
 
-from scvec.explain.attributing import attributions
-from scvec.explain.attribution import Attribution
+from scvec.explain.attribution import Attribution, attributions
 from scvec.explain.contrasts import Contrast, contrast
-from scvec.explain.enriched import Enriched, Enrichment, Pathways
-from scvec.explain.enrichment import pathways
+from scvec.explain.enrichment import Enriched, Enrichment, Pathways, pathways
 from scvec.explain.gene_sets import GeneSets, read_gene_sets
 from scvec.explain.similar_texts import TextGroup, TextGroups, text_groups
 

@@ -14,7 +14,7 @@ from scvec.atlas import Atlas
 from scvec.atlas.query_cells import match_to_atlas, placed
 from scvec.core.types import Doubles, Ints, Progress, Strings, silent
 from scvec.errors import InputError, LabelError, unknown
-from scvec.explain.passes import TwoGroups, attributed, compared
+from scvec.explain.streaming import TwoGroups, attributed, compared
 from scvec.ingest.cells import CellFile, open_cells
 from scvec.ingest.cells.options import Reading
 

@@ -1,8 +1,7 @@
 """What a language model says of calls, closed over the labels that retrieval found; readouts that are trained."""
 
-from scvec.interpret.asked import Asked
 from scvec.interpret.readout import Predicted, Readout, ReadoutSpec, open_readout, predict, second_opinion, train
-from scvec.interpret.reranking import RerankBill, rerank, rerank_bill
+from scvec.interpret.reranking import Asked, RerankBill, rerank, rerank_bill
 
 __all__ = [
     "Asked",

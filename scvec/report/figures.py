@@ -18,8 +18,8 @@ from scvec.errors import missing
 from scvec.evaluation.plots import COLOURS
 from scvec.evaluation.result import Evaluation
 from scvec.explain import Attribution
-from scvec.overview import Markers, Overview
-from scvec.overview.label_trust import HeldOutCalls
+from scvec.report.findings import Markers, Overview
+from scvec.report.findings.label_quality import HeldOutCalls
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

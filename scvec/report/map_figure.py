@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scvec.evaluation.plots import COLOURS
-from scvec.overview import Overview
 from scvec.report.figures import GREY, by_size, plain, shown, styled
+from scvec.report.findings import Overview
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -11,9 +11,9 @@ from scvec.annotation.candidates import Voters, voters
 from scvec.atlas import Atlas
 from scvec.core.types import Floats, Ints
 from scvec.errors import MismatchError
-from scvec.search.cells import cells_frame
-from scvec.search.found import Found
 from scvec.search.reader import N_GENES, Reader, named, reader_of
+from scvec.search.result import Found
+from scvec.search.similar_cells import cells_frame
 
 if TYPE_CHECKING:
     import polars as pl

@@ -16,8 +16,8 @@ from scvec.core.files import save_arrays, sha256
 from scvec.embed import open_genes
 from scvec.errors import MismatchError, NotInStoreError, unknown
 from scvec.ingest import open_texts
-from scvec.interpret.readout.body import Body, make_body, require
-from scvec.interpret.readout.lesson import Genes, genes_of
+from scvec.interpret.readout.backbone import Body, make_body, require
+from scvec.interpret.readout.dataset import Genes, genes_of
 from scvec.interpret.readout.spec import ReadoutSpec
 from scvec.store import Store
 

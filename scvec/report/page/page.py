@@ -15,8 +15,8 @@ from scvec._version import __version__
 from scvec.core.files import placing
 from scvec.errors import InputError
 from scvec.evaluation.writing import summary
-from scvec.overview import Overview
 from scvec.report import figures
+from scvec.report.findings import Overview
 from scvec.report.map_figure import cell_map
 from scvec.report.page import words
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from scvec.annotation.query import OTHER_VOTES
 from scvec.core.types import UNKNOWN
-from scvec.overview import Overview
-from scvec.overview.doubts import Doubts, Group
-from scvec.overview.label_trust import OFTEN, LabelTrust
+from scvec.report.findings import Overview
+from scvec.report.findings.doubtful_calls import Doubts, Group
+from scvec.report.findings.label_quality import OFTEN, LabelTrust
 
 SPLIT = 0.9
 """Share of the votes below which neighbours are said not to agree."""

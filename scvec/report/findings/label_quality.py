@@ -11,7 +11,7 @@ from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import Ints, Strings
 from scvec.embed.projection import Mask
-from scvec.overview.odd import FEW_CELLS
+from scvec.report.findings.unexpected_genes import FEW_CELLS
 
 OFTEN = 0.2
 """Share of held-out calls that were wrong, or of cells that were missed, above which a label is to be looked at."""

@@ -13,8 +13,8 @@ from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import Ints, Strings
 from scvec.errors import InputError
-from scvec.overview.label_trust import HeldOutCalls, LabelTrust, held_out_calls, label_trust
-from scvec.overview.odd import Mixture, OddGene, Shared, commonest, mixtures, others, owners, shared
+from scvec.report.findings.label_quality import HeldOutCalls, LabelTrust, held_out_calls, label_trust
+from scvec.report.findings.unexpected_genes import Mixture, OddGene, Shared, commonest, mixtures, others, owners, shared
 
 if TYPE_CHECKING:
     import polars as pl

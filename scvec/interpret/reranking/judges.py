@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from scvec.embed.encoders import Address
 from scvec.errors import InputError, missing
-from scvec.interpret.judge import Judge
+from scvec.interpret.reranking.judge import Judge
 
 
 def make_judge(model: str, *, random_state: int = 0, download: bool = False, device: str = "cpu") -> Judge:
@@ -32,8 +32,8 @@ def make_judge(model: str, *, random_state: int = 0, download: bool = False, dev
     MissingDependencyError
         If an extra is not installed.
     """
-    from scvec.interpret.chat import make_chat
-    from scvec.interpret.scoring import make_scoring
+    from scvec.interpret.reranking.chat import make_chat
+    from scvec.interpret.reranking.scoring import make_scoring
 
     address = Address.parse(model, "model")
     if address.kind not in ("openai", "hf") or not address.argument:

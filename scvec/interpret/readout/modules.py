@@ -14,7 +14,7 @@ from scvec.interpret.readout.spec import ReadoutSpec
 if TYPE_CHECKING:
     import torch
 
-    from scvec.interpret.readout.body import Body
+    from scvec.interpret.readout.backbone import Body
 
 Parts: TypeAlias = "Mapping[str, torch.Tensor]"
 """``gene.0``, ``gene.1``, ``readout.0``, ``readout.1``, each with ``.weight`` and ``.bias``; ``class_token``."""

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, get_args
 
 from scvec.embed.encoders import Address
 from scvec.errors import InputError
-from scvec.interpret.judge import Answer, Ask
-from scvec.interpret.prompt import Form, Messages, Prompt
+from scvec.interpret.reranking.judge import Answer, Ask
+from scvec.interpret.reranking.prompt import Form, Messages, Prompt
 from scvec.models.causal_lm import CausalLM, Precision, load_llm, place_of, randomised
 from scvec.models.weights import all_threads, digest_of_files
 

@@ -9,10 +9,10 @@ from scvec.atlas.paths import check_name
 from scvec.core.types import Progress, silent
 from scvec.errors import ExistsError, InputError
 from scvec.ingest.cells import AskedScale
-from scvec.interpret.readout.body import Body, make_body, require
+from scvec.interpret.readout.backbone import Body, make_body, require
 from scvec.interpret.readout.checkpoint import Checkpoint
-from scvec.interpret.readout.course import learn
-from scvec.interpret.readout.lesson import Lesson, read_lesson
+from scvec.interpret.readout.dataset import Lesson, read_lesson
+from scvec.interpret.readout.loop import learn
 from scvec.interpret.readout.readout import Readout, folder_of, is_there, manifest_of, save
 from scvec.interpret.readout.spec import ReadoutSpec
 from scvec.store import Store

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scvec.errors import InputError
-from scvec.interpret.budget import Budget, Price, price_of
-from scvec.interpret.cases import By
-from scvec.interpret.judge import Judge
-from scvec.interpret.judges import make_judge
+from scvec.interpret.reranking.budget import Budget, Price, price_of
+from scvec.interpret.reranking.cases import By
+from scvec.interpret.reranking.judge import Judge
+from scvec.interpret.reranking.judges import make_judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Asked:
     Attributes
     ----------
     model
-        Address of the judge: see `scvec.interpret.judges.make_judge`.
+        Address of the judge: see `scvec.interpret.reranking.judges.make_judge`.
     by
         Whether clusters are asked about, or cells.
     error

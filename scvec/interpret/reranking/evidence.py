@@ -21,7 +21,7 @@ from scvec.embed.projection import Mask
 from scvec.errors import InputError, KeyNotFoundError, NotInStoreError
 from scvec.ingest.cells import open_cells
 from scvec.ingest.cells.options import Reading
-from scvec.interpret.cases import Cases
+from scvec.interpret.reranking.cases import Cases
 from scvec.ontology import Ontology, open_ontology
 
 N_GENES = 6

@@ -17,18 +17,13 @@ from scvec.atlas import Atlas
 from scvec.core.types import Ints, Progress, Strings, silent
 from scvec.errors import InputError
 from scvec.ingest.cells.options import Reading
-from scvec.interpret.answers import Answers
-from scvec.interpret.asked import Asked
-from scvec.interpret.asking import UNASKED, Outcome, ask_all, known
-from scvec.interpret.budget import (
-    USUAL_CHARACTERS_A_TOKEN,
-    USUAL_TOKENS_OUT,
-    Budget,
-    text_of,
-)
-from scvec.interpret.cases import Cases, cases_of
-from scvec.interpret.evidence import Case, evidence_of
-from scvec.interpret.prompt import Prompt, prompt_hash, prompt_of
+from scvec.interpret.reranking.asking import UNASKED, Outcome, ask_all, known
+from scvec.interpret.reranking.budget import USUAL_CHARACTERS_A_TOKEN, USUAL_TOKENS_OUT, Budget, text_of
+from scvec.interpret.reranking.cache import Answers
+from scvec.interpret.reranking.cases import Cases, cases_of
+from scvec.interpret.reranking.evidence import Case, evidence_of
+from scvec.interpret.reranking.options import Asked
+from scvec.interpret.reranking.prompt import Prompt, prompt_hash, prompt_of
 
 MAX_TISSUE_CHARACTERS = 200
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from scvec.interpret.evidence import Case
+from scvec.interpret.reranking.evidence import Case
 
 Messages: TypeAlias = tuple[Mapping[str, str], ...]
 Form: TypeAlias = Literal["ranking", "name"]

@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass
 
 from scvec.errors import StoreError
-from scvec.interpret.judge import Answer, Judge
-from scvec.interpret.prompt import Messages, Prompt
+from scvec.interpret.reranking.judge import Answer, Judge
+from scvec.interpret.reranking.prompt import Messages, Prompt
 from scvec.store import Store
 
 FOLDER = "answers"

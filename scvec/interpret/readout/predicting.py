@@ -18,7 +18,7 @@ from scvec.embed.projection import aligner
 from scvec.errors import InputError
 from scvec.ingest.cells import AskedScale, open_cells
 from scvec.ingest.cells.scale import expression
-from scvec.interpret.readout.parts import probabilities
+from scvec.interpret.readout.modules import probabilities
 from scvec.interpret.readout.readout import Readout
 from scvec.interpret.readout.sentences import sentences
 from scvec.models.weights import all_threads

@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from scvec.interpret.prompt import MAX_REASON_CHARACTERS, Prompt
+from scvec.interpret.reranking.prompt import MAX_REASON_CHARACTERS, Prompt
 
 KEYS = ("ranking", "abstain", "reason", "genes")
 UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from scvec.embed.encoders import Address
 from scvec.errors import ServiceError
-from scvec.interpret.judge import Answer, Ask
-from scvec.interpret.prompt import Form, Messages, Prompt
+from scvec.interpret.reranking.judge import Answer, Ask
+from scvec.interpret.reranking.prompt import Form, Messages, Prompt
 from scvec.models.openai_server import Server, said_by
 
 if TYPE_CHECKING:

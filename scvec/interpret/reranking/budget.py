@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 
 from scvec.errors import InputError
-from scvec.interpret.judge import Answer, Judge
-from scvec.interpret.prompt import Prompt
+from scvec.interpret.reranking.judge import Answer, Judge
+from scvec.interpret.reranking.prompt import Prompt
 
 CHARACTERS_A_TOKEN = 2
 """ASCII text has more, as a rule four: what is reserved is not less than what is paid."""

@@ -17,9 +17,9 @@ from scvec.evaluation.author_labels import given_labels
 from scvec.evaluation.result import Evaluation, evaluate
 from scvec.explain import Attribution, attributions
 from scvec.ingest.cells.options import Reading
-from scvec.overview.cell_map import CellMap, cell_map, require_umap
-from scvec.overview.doubts import Doubts, doubts
-from scvec.overview.markers import Markers, markers
+from scvec.report.findings.doubtful_calls import Doubts, doubts
+from scvec.report.findings.map import CellMap, cell_map, require_umap
+from scvec.report.findings.marker_genes import Markers, markers
 
 N_SPEAKING, N_MARKERS = 20, 3
 """Genes that speak most for a label, and of these, those that the table of markers shows: the most its own."""

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from scvec.interpret.prompt import Form, Messages, Prompt
+from scvec.interpret.reranking.prompt import Form, Messages, Prompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from scvec.core.types import Progress, silent
 from scvec.errors import ServiceError
-from scvec.interpret.answers import Answers
-from scvec.interpret.budget import TRIES, Budget
-from scvec.interpret.judge import Ask
-from scvec.interpret.prompt import Prompt
-from scvec.interpret.verdict import Verdict, read_verdict
+from scvec.interpret.reranking.budget import TRIES, Budget
+from scvec.interpret.reranking.cache import Answers
+from scvec.interpret.reranking.judge import Ask
+from scvec.interpret.reranking.prompt import Prompt
+from scvec.interpret.reranking.verdict import Verdict, read_verdict
 
 
 @dataclass(frozen=True, slots=True)

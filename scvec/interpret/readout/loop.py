@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from scvec.core.types import Ints, Progress
 from scvec.errors import InputError
-from scvec.interpret.readout.body import Body
+from scvec.interpret.readout.backbone import Body
 from scvec.interpret.readout.checkpoint import Checkpoint
-from scvec.interpret.readout.lesson import Lesson
-from scvec.interpret.readout.parts import logits, new_parts, probabilities
+from scvec.interpret.readout.dataset import Lesson
+from scvec.interpret.readout.modules import logits, new_parts, probabilities
 from scvec.interpret.readout.sentences import Sentences, lengths
 from scvec.interpret.readout.spec import ReadoutSpec
 from scvec.knn.folds import Fold

@@ -22,6 +22,7 @@ test: $(VENV)/dev $(VENV)/smollm2 ## run the tests
 lint: $(VENV)/dev ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
 format: $(VENV)/dev ## mend style

@@ -104,7 +104,7 @@ def parts(store_uri: str, name: str, path: Path) -> dict[str, Any]:
     from scvec.index import nearest
     from scvec.index.base import OVERFETCH
     from scvec.ingest.cells import open_cells
-    from scvec.knn.voting import DEFAULT
+    from scvec.knn.options import DEFAULT
     from scvec.store import Store
 
     seconds: dict[str, float] = {}

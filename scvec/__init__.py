@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from scvec.index.spec import IndexSpec
     from scvec.ingest.cells.options import Reading
     from scvec.ingest.gene_coverage import Coverage
-    from scvec.knn.voting import Voting
+    from scvec.knn.options import Voting
     from scvec.store import Store
 
 __all__ = [
@@ -72,7 +72,7 @@ _HOME = {
     "Recipe": "embed.recipe",
     "ScvecError": "errors",
     "Store": "store",
-    "Voting": "knn.voting",
+    "Voting": "knn.options",
     "annotate": "annotation.query",
     "evaluate": "evaluation.result",
 }

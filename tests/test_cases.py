@@ -18,7 +18,7 @@ from scvec.interpret.reranking.cases import MAX_CANDIDATES, MIN_VOTES, By, _most
 from scvec.interpret.reranking.evidence import evidence_of
 from scvec.interpret.reranking.prompt import prompt_of
 from scvec.knn.calibration import HeldOut, calibrate, signals
-from scvec.knn.voting import Voting
+from scvec.knn.options import Voting
 from scvec.ontology.tables import write_ontology
 from scvec.ontology.terms import Ontology, Term
 from tests import toy, unsure

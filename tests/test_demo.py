@@ -11,8 +11,8 @@ import pytest
 
 import scvec as sv
 from scvec.cli import main
-from scvec.demo import run as demo
-from scvec.demo.cards import CARDS, SOURCE, import_cards
+from scvec.cli.demo import run as demo
+from scvec.cli.demo.cards import CARDS, SOURCE, import_cards
 
 
 def test_the_cards_are_marked_as_ours(tmp_path: Path) -> None:

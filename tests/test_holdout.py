@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from scvec.core.types import Neighbors
 from scvec.knn.folds import folds, retrieve
-from scvec.knn.voting import Voting, vote
+from scvec.knn.options import Voting
+from scvec.knn.voting import vote
 
 
 def strings(values: Any) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scvec import index as indexes
-from scvec.cli.building import parse_bytes
+from scvec.cli.options.build import parse_bytes
 from scvec.core.files import sha256
 from scvec.errors import InputError, MismatchError
 from scvec.index import IndexSpec, choose

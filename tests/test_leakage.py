@@ -21,7 +21,7 @@ from scvec.embed.refine import fit_head
 from scvec.embed.sample import Sample
 from scvec.knn.calibration import HeldOut, signals
 from scvec.knn.folds import folds, retrieve
-from scvec.knn.voting import DEFAULT
+from scvec.knn.options import DEFAULT
 from tests import toy
 from tests.test_refine import IDS, VECTORS, hard, recipe, sample_of, toy_sample
 from tests.test_trust import strangers

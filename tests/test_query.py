@@ -17,7 +17,7 @@ from scvec.atlas import Atlas
 from scvec.cli import main
 from scvec.errors import DiskFullError, InputError
 from scvec.ingest.cells import matrix as matrix_module
-from scvec.knn.voting import Voting
+from scvec.knn.options import Voting
 from tests import toy
 
 

@@ -30,7 +30,7 @@ from scvec.embed.sample import Sample
 from scvec.errors import LabelError, MismatchError
 from scvec.ingest.cells.scale import Values
 from scvec.knn.folds import folds, retrieve
-from scvec.knn.voting import DEFAULT
+from scvec.knn.options import DEFAULT
 from tests import toy
 
 IDS = np.arange(1000, 1000 + toy.N_GENES)

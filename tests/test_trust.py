@@ -22,7 +22,7 @@ from scvec.cli import main
 from scvec.embed.projection import normalise
 from scvec.errors import InputError, NotInStoreError
 from scvec.ingest.cells.scale import Values
-from scvec.knn.voting import Voting
+from scvec.knn.options import Voting
 from scvec.ontology import import_ontology
 from tests import toy, toy_ontology
 from tests.toy_ontology import ALPHA, BETA, ENDOCRINE, TOY

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from scvec.core.types import Ints, Neighbors
 from scvec.errors import InputError
-from scvec.knn.voting import Voting, vote
+from scvec.knn.options import Voting
+from scvec.knn.voting import vote
 
 
 def neighbors(*distances: float) -> Neighbors:

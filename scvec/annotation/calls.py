@@ -12,7 +12,8 @@ from scvec.annotation.candidates import Voters
 from scvec.annotation.result import Annotation
 from scvec.core.types import UNKNOWN, Floats, Ints, Neighbors, Strings
 from scvec.knn.calibration import signals
-from scvec.knn.voting import Votes, Voting, vote
+from scvec.knn.options import Voting
+from scvec.knn.voting import Votes, vote
 
 SHOWN_GENES = 3
 """Odd genes that are named."""

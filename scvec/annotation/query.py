@@ -25,7 +25,7 @@ from scvec.ingest.cells import AskedScale, CellFile, Matrix, open_cells
 from scvec.ingest.cells.scale import expression
 from scvec.ingest.gene_coverage import Coverage
 from scvec.ingest.matching import GeneMatch
-from scvec.knn.voting import DEFAULT, Voting
+from scvec.knn.options import DEFAULT, Voting
 
 USUAL_ERROR = 0.05
 """Of prediction sets, where none was asked for."""

@@ -16,7 +16,7 @@ from scvec.ingest import GeneTexts, open_cells
 from scvec.ingest.genes.gene_texts import offered_texts
 from scvec.ingest.matching import match_genes
 from scvec.interpret.readout import ReadoutSpec
-from scvec.knn.voting import DEFAULT
+from scvec.knn.options import DEFAULT
 from scvec.models.causal_lm import place_of
 from scvec.models.weights import digest_of_files
 from scvec.store import Store

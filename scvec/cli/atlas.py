@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.building import Building, NameArgument, ReferenceArgument, build_atlas
-from scvec.cli.cells import spreads
+from scvec.cli.options.build import Building, NameArgument, ReferenceArgument, build_atlas
+from scvec.cli.options.cells import spreads
 
 atlas_app = typer.Typer(help="Reference atlases: build, list, describe.", no_args_is_help=True)
 app.add_typer(atlas_app, name="atlas")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.cells import DeviceOption, Read, spreads
 from scvec.cli.contrast import Contrasting, check_alone, contrasted
+from scvec.cli.options.cells import DeviceOption, Read, spreads
 from scvec.cli.query import AtlasOption, QueryArgument
 
 if TYPE_CHECKING:

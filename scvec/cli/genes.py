@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.cells import CellsArgument, GeneKeyOption, LayerOption, ScaleOption
+from scvec.cli.options.cells import CellsArgument, GeneKeyOption, LayerOption, ScaleOption
 
 if TYPE_CHECKING:
     from scvec.ingest import GeneTexts

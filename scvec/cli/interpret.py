@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.cells import (
+from scvec.cli.options.cells import (
     CellsArgument,
     DeviceOption,
     GeneKeyOption,

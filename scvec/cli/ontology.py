@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.cells import CellsArgument, ObsOption
+from scvec.cli.options.cells import CellsArgument, ObsOption
 from scvec.errors import InputError
 
 if TYPE_CHECKING:

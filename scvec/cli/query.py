@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.calling import called, check_reported, reordered, reported, show_bill
-from scvec.cli.cells import CELLS, How, spreads
-from scvec.cli.opinions import Reranking
+from scvec.cli.options.cells import CELLS, How, spreads
+from scvec.cli.options.rerank import Reranking
+from scvec.cli.run_query import called, check_reported, reordered, reported, show_bill
 
 if TYPE_CHECKING:
     from scvec.annotation.result import Annotation
@@ -151,7 +151,7 @@ def demo(
     quiet: QuietOption = False,
 ) -> None:
     """Label 700 real blood cells, offline, with the controls beside the answer."""
-    from scvec.demo import run
+    from scvec.cli.demo import run
 
     ui = Ui(json, quiet)
     made = run.run(out, store=store, progress=ui.progress)

@@ -9,8 +9,8 @@ import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, table
 from scvec.cli.atlas import describe
-from scvec.cli.building import Building, NameArgument, ReferenceArgument, build_atlas
-from scvec.cli.cells import spreads
+from scvec.cli.options.build import Building, NameArgument, ReferenceArgument, build_atlas
+from scvec.cli.options.cells import spreads
 from scvec.embed.recipe import RECIPES, Refinement
 
 OWN, TRIPLET = Refinement(), Refinement(loss="triplet")

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app
-from scvec.cli.calling import called, check_reported, reported
-from scvec.cli.cells import How, spreads
-from scvec.cli.opinions import Reranking
+from scvec.cli.options.cells import How, spreads
+from scvec.cli.options.rerank import Reranking
 from scvec.cli.query import AtlasOption, LabelMapOption, QueryArgument
+from scvec.cli.run_query import called, check_reported, reported
 from scvec.errors import InputError
 
 

@@ -10,7 +10,7 @@ import typer
 
 from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, open_store
 from scvec.cli.atlas import AtlasArgument, atlas_app, describe
-from scvec.cli.building import (
+from scvec.cli.options.build import (
     AddressOption,
     EngineOption,
     IndexOption,
@@ -21,7 +21,7 @@ from scvec.cli.building import (
     engine_of,
     index_spec,
 )
-from scvec.cli.cells import DeviceOption, GeneKeyOption, LayerOption, ObsOption, ScaleOption
+from scvec.cli.options.cells import DeviceOption, GeneKeyOption, LayerOption, ObsOption, ScaleOption
 
 
 @atlas_app.command(epilog="Example: scvec atlas extend pancreas 'new/*.h5ad'")

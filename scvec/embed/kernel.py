@@ -141,7 +141,7 @@ def by_torch(known: sp.csr_matrix[np.float32], weights: Floats, device: str | to
 
 def products(cells: sp.csr_matrix[np.float32], weights: Floats, vectors: Floats) -> sp.csr_matrix[np.float32]:
     """Return (n, g) cells, each value times the scalar product of its gene's weights with the cell's (n, d) vector."""
-    from scvec.embed.contributions import compiled
+    from scvec.embed import compiled
 
     data, genes, indptr = _parts(cells)
     packed, found = _kept(weights), np.empty(len(data), np.float32)
@@ -156,7 +156,7 @@ def products(cells: sp.csr_matrix[np.float32], weights: Floats, vectors: Floats)
 
 def add_rows(cells: sp.csr_matrix[np.float32], scales: Doubles, codes: Ints, n_groups: int) -> Doubles:
     """Return (n_groups, g) sums over each group's cells, times (n,) scales; `codes` is (n,), -1 for none."""
-    from scvec.embed.contributions import compiled
+    from scvec.embed import compiled
 
     sums = np.zeros((n_groups, cells.shape[1]))
     compiled.add_rows(*_parts(cells), freeze(scales), freeze(np.asarray(codes, np.int64)), sums)

@@ -9,7 +9,8 @@ import numpy as np
 
 from scvec.core.types import Floats, Ints, Neighbors, Strings
 from scvec.index import Exact, Stored, search
-from scvec.knn.voting import Votes, Voting, vote
+from scvec.knn.options import Voting
+from scvec.knn.voting import Votes, vote
 
 MIN_WITH_OTHERS = 0.5
 """Share of the cells that others of their label must stand against, for batches to be held out whole."""

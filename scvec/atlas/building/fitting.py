@@ -15,7 +15,7 @@ from scvec.embed.refine import fit_head
 from scvec.embed.sample import Sample
 from scvec.knn.calibration import Calibration, HeldOut, calibrate, signals
 from scvec.knn.folds import Fold, folds, retrieve
-from scvec.knn.voting import DEFAULT
+from scvec.knn.options import DEFAULT
 
 FOLDS = 5
 """Folds of a recipe that nothing is trained for."""

@@ -17,7 +17,7 @@ from scvec.embed.refine.train import text_parts, train
 from scvec.embed.sample import Sample
 from scvec.errors import LabelError
 from scvec.knn.folds import Fold, folds, retrieve
-from scvec.knn.voting import DEFAULT
+from scvec.knn.options import DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from scvec.annotation import writing
 from scvec.annotation.query import annotate
 from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
+from scvec.cli.demo.cards import CARDS, ORIGIN, import_cards
 from scvec.core.files import placing, sha256
 from scvec.core.types import Progress, silent
-from scvec.demo.cards import CARDS, ORIGIN, import_cards
 from scvec.embed.recipe import RECIPES, Recipe
 from scvec.errors import missing
 from scvec.evaluation import plots

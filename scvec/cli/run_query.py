@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scvec.cli.app import Ui, open_store
-from scvec.cli.cells import How
-from scvec.cli.opinions import Reranking
+from scvec.cli.options.cells import How
+from scvec.cli.options.rerank import Reranking
 from scvec.errors import InputError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _retrieved(
     """Return what retrieval calls, and the atlas."""
     from scvec.annotation.query import annotate
     from scvec.atlas import open_atlas
-    from scvec.knn.voting import Voting
+    from scvec.knn.options import Voting
 
     atlas = open_atlas(open_store(store), atlas_name, device=device)
     atlas.expect(how.recipe, how.encoder)

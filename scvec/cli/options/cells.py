@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_h
 
 import typer
 
-from scvec.knn.voting import DEFAULT, Weights
+from scvec.knn.options import DEFAULT, Weights
 
 if TYPE_CHECKING:
     from scvec.ingest.cells.options import Reading

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from scvec.cli.app import Ui, open_store
-from scvec.cli.cells import CELLS, DeviceOption, GeneKeyOption, LayerOption, ObsOption, ScaleOption
+from scvec.cli.options.cells import CELLS, DeviceOption, GeneKeyOption, LayerOption, ObsOption, ScaleOption
 from scvec.errors import InputError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from scvec.cli.cells import How
+from scvec.cli.options.cells import How
 from scvec.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The main job on 700 real cells, offline: see `scvec.cli.demo.run`."""

@@ -1,0 +1,1 @@
+"""The options that several verbs share, each group a frozen value."""

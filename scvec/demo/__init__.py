@@ -1,1 +1,0 @@
-"""The main job on 700 real cells, offline: see `scvec.demo.run`."""

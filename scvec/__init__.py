@@ -13,10 +13,10 @@ Names are imported when they are first used, so that ``import scvec`` costs noth
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scvec._version import __version__ as __version__
+from scvec.core.lazy import exporting
 
 if TYPE_CHECKING:
     from scvec import annotation, atlas, embed, errors, explain, index, ingest, interpret, ontology, overview, search
@@ -60,31 +60,36 @@ __all__ = [
     "search",
 ]
 
-_HOME = {
-    "RECIPES": "embed.recipe",
-    "UNKNOWN": "core.types",
-    "Annotation": "annotation.result",
-    "Coverage": "ingest.gene_coverage",
-    "Evaluation": "evaluation.result",
-    "IndexSpec": "index.spec",
-    "Neighbors": "core.types",
-    "Reading": "ingest.cells.options",
-    "Recipe": "embed.recipe",
-    "ScvecError": "errors",
-    "Store": "store",
-    "Voting": "knn.options",
-    "annotate": "annotation.query",
-    "evaluate": "evaluation.result",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'scvec' has no attribute {name!r}")
-    home = _HOME.get(name)
-    value = import_module(f"scvec.{name}") if home is None else getattr(import_module(f"scvec.{home}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = exporting(
+    __name__,
+    {
+        "RECIPES": "embed.recipe",
+        "UNKNOWN": "core.types",
+        "Annotation": "annotation.result",
+        "Coverage": "ingest.gene_coverage",
+        "Evaluation": "evaluation.result",
+        "IndexSpec": "index.spec",
+        "Neighbors": "core.types",
+        "Reading": "ingest.cells.options",
+        "Recipe": "embed.recipe",
+        "ScvecError": "errors",
+        "Store": "store",
+        "Voting": "knn.options",
+        "annotate": "annotation.query",
+        "annotation": "annotation",
+        "atlas": "atlas",
+        "embed": "embed",
+        "errors": "errors",
+        "evaluate": "evaluation.result",
+        "explain": "explain",
+        "index": "index",
+        "ingest": "ingest",
+        "interpret": "interpret",
+        "ontology": "ontology",
+        "overview": "overview",
+        "search": "search",
+    },
+)
 
 
 def __dir__() -> list[str]:

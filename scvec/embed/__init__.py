@@ -1,5 +1,15 @@
-"""Vectors: of gene texts by encoders, of cells by projections fitted on the reference."""
+"""Gene texts and cells become vectors: encoders, recipes, projection, trained heads.
 
-from scvec.embed.gene_vectors import Bill, GeneVectors, bill, genes, open_genes
+Names are imported when they are first used, so that a recipe can be read without NumPy.
+"""
+
+from typing import TYPE_CHECKING
+
+from scvec.core.lazy import exporting
+
+if TYPE_CHECKING:
+    from scvec.embed.gene_vectors import Bill, GeneVectors, bill, genes, open_genes
 
 __all__ = ["Bill", "GeneVectors", "bill", "genes", "open_genes"]
+
+__getattr__ = exporting(__name__, dict.fromkeys(__all__, "gene_vectors"))

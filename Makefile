@@ -37,7 +37,7 @@ bench-peers: $(VENV)/dev $(PEERS)/peers ## other tools on the same tasks, into t
 
 $(PEERS)/peers: benchmarks/peers/requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else \
-	  f"python {v[0]}.{v[1]} found; the peers are pinned for 3.11. To cure it: make bench-peers PYTHON=python3.11")'
+	  f"python {v[0]}.{v[1]} found; the peers are pinned for 3.11. Fix: make bench-peers PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear $(PEERS)
 	$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
 	@touch $@
@@ -57,5 +57,5 @@ $(VENV)/smollm2: | $(BIN)/python
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
-	  f"python {v[0]}.{v[1]} found; wanted 3.11 to 3.13. To cure it: make PYTHON=python3.12 ...")'
+	  f"python {v[0]}.{v[1]} found: expected 3.11 to 3.13. Fix: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)

@@ -1,10 +1,10 @@
-"""What can go wrong, as one tree; every error is one line that names what was seen, what is wanted, the cure.
+"""What can go wrong, as one tree; every error is one line: what was seen, what is expected, the fix.
 
 ScvecError
 ├── InputError              a file or an argument of the caller's
 │   ├── FileError           missing, truncated, of another format
 │   ├── KeyNotFoundError    no such column, layer, release, encoder, recipe
-│   ├── LabelError          labels missing or of no use
+│   ├── LabelError          labels missing or invalid
 │   ├── MatrixError         values that are neither counts nor log1p, or not what was declared
 │   ├── DuplicateNameError  two cells or two genes of one name
 │   └── GeneMatchError      too little of the expression is on known genes
@@ -28,23 +28,27 @@ from collections.abc import Iterable
 class ScvecError(Exception):
     """Root of the tree.
 
+    A message names the parameters of the function that was called, in backticks: ``"`max_error` must be between 0 and 1
+    (got 2)"``. The command line shows each as its option (``--max-error``), and exits with code 2.
+
     Parameters
     ----------
     seen
-        What was found, with the name of the thing at fault.
-    wanted
+        What was found, with the name of the thing at fault; or the whole sentence, if nothing else is given.
+    expected
         What would have been right.
-    cure
+    fix
         What to do about it, a command where there is one.
     """
 
-    def __init__(self, seen: str, wanted: str, cure: str) -> None:
-        super().__init__(" ".join(f"{seen}; wanted {wanted}. To cure it: {cure}.".split()))
-        self.seen, self.wanted, self.cure = seen, wanted, cure
+    def __init__(self, seen: str, expected: str = "", fix: str = "") -> None:
+        line = f"{seen}: expected {expected}" if expected else seen
+        super().__init__(" ".join((f"{line}. Fix: {fix}." if fix else f"{line}.").split()))
+        self.seen, self.expected, self.fix = seen, expected, fix
 
     def __reduce__(self) -> tuple[type[ScvecError], tuple[str, str, str]]:
         # An exception is made anew in another process from its arguments, which are not those given here.
-        return type(self), (self.seen, self.wanted, self.cure)
+        return type(self), (self.seen, self.expected, self.fix)
 
 
 class InputError(ScvecError):
@@ -112,8 +116,13 @@ class MissingDependencyError(ScvecError):
 
 
 def missing(package: str, extra: str, purpose: str) -> MissingDependencyError:
-    """Return the error for a `package` of `extra` that is needed for `purpose`."""
-    return MissingDependencyError(f"{package} is not installed", f"it for {purpose}", f"pip install 'scvec[{extra}]'")
+    """Return the error for a `package` of `extra` that `purpose` needs: ``"Leiden clustering needs igraph"``."""
+    return MissingDependencyError(f"{purpose} needs {package}", fix=f"pip install 'scvec[{extra}]'")
+
+
+def must_be(parameter: str, allowed: str, value: object) -> InputError:
+    """Return the error for a parameter that is out of its range: ``"`k` must be at least 1 (got 0)"``."""
+    return InputError(f"`{parameter}` must be {allowed} (got {value!r})")
 
 
 def unknown(kind: str, name: str, known: Iterable[str], where: object = None) -> KeyNotFoundError:
@@ -121,7 +130,9 @@ def unknown(kind: str, name: str, known: Iterable[str], where: object = None) ->
     names = list(known)
     shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
     place = "" if where is None else f"{where}: "
-    return KeyNotFoundError(f"{place}no {kind} {name!r}", f"one of: {shown or 'none is there'}", f"name another {kind}")
+    if not names:
+        return KeyNotFoundError(f"{place}no {kind} {name!r} (there is none)")
+    return KeyNotFoundError(f"{place}no {kind} {name!r}", f"one of: {shown}", f"choose another {kind}")
 
 
 def as_disk_full(error: OSError, where: str) -> DiskFullError | None:

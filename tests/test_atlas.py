@@ -295,9 +295,9 @@ def test_the_default_is_a_head_over_text(atlas: Atlas) -> None:
 def test_expectations(atlas: Atlas) -> None:
     atlas.expect(None, None)
     atlas.expect("refined", "hash")
-    with pytest.raises(MismatchError, match="built with recipe refined; wanted topn"):
+    with pytest.raises(MismatchError, match="built with recipe refined: expected topn"):
         atlas.expect("topn", None)
-    with pytest.raises(MismatchError, match="built with encoder hash; wanted minilm"):
+    with pytest.raises(MismatchError, match="built with encoder hash: expected minilm"):
         atlas.expect(None, "minilm")
 
 

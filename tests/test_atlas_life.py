@@ -147,7 +147,7 @@ def test_an_old_version_comes_back_and_can_be_changed(store: sv.Store, atlas: At
     again = sv.atlas.extend(back, new)
     assert (again.manifest["n_cells"], sorted(rows_of(again))) == (150, list(range(150)))
     assert is_whole(again)
-    with pytest.raises(NotInStoreError, match="no version 9; wanted one of 1, 2, 3, 4, 5"):
+    with pytest.raises(NotInStoreError, match="no version 9: expected one of 1, 2, 3, 4, 5"):
         sv.atlas.checkout(store, "toy", 9)
 
 
@@ -277,7 +277,7 @@ def test_of_two_writers_one_wins_and_the_other_is_told(store: sv.Store, atlas: A
             yield from made
 
     extended = sv.atlas.extend(atlas, new, engine=Meanwhile())
-    with pytest.raises(ConflictError, match="is at version 2; wanted version 1"):
+    with pytest.raises(ConflictError, match="is at version 2: expected version 1"):
         sv.atlas.remove(other, "label = 'beta'")
     assert rows_of(sv.atlas.open_atlas(store, "toy")) == rows_of(extended)
 

@@ -209,8 +209,8 @@ def one_line(err: str) -> str:
     lines = err.splitlines()
     assert len(lines) == 1, err
     assert lines[0].startswith("scvec: ")
-    assert "; wanted " in lines[0]
-    assert ". To cure it: " in lines[0]
+    assert ": expected " in lines[0]
+    assert ". Fix: " in lines[0]
     return lines[0]
 
 
@@ -298,7 +298,10 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "out is the query": (("query", query, "--atlas", "toy", "--out", query), "never changed"),
         "one label": (build(folder / "alike.h5ad"), "--recipe genept-w"),
         "one label to refine": (refine(folder / "alike.h5ad"), "two labels or more"),
-        "no temperature": (refine(reference, "--temperature", "0"), "refine.temperature = 0.0; wanted a number above"),
+        "no temperature": (
+            refine(reference, "--temperature", "0"),
+            "refine.temperature = 0.0: expected a number above",
+        ),
         "a temperature of triplets": (refine(reference, "--loss", "triplet", "--temperature", "1"), "'triplet'"),
         "no share of genes": (refine(reference, "--gene-dropout", "1"), "refine.gene_dropout"),
         "too few folds": (refine(reference, "--folds", "1"), "refine.folds = 1"),

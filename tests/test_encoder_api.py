@@ -142,7 +142,7 @@ def test_limited_for_good(at: At, tries: Callable[[int], None]) -> None:
         assert (
             f"127.0.0.1:{server.port} gave no vectors by model 'toy' at try 3 (Error code: 429 - Slow down)" in message
         )
-        assert "wanted room in the account's rate limit and quota" in message
+        assert "expected room in the account's rate limit and quota" in message
     with ApiServer(limited=99, retry_after="3600") as server:
         assert "at try 1 (Error code: 429" in str(refusal(at(server)))
         assert len(server.bodies) == 1
@@ -389,9 +389,9 @@ def test_names_dimensions_prices(name: str, dimension: int, price: float | None)
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("openai", "wanted openai:MODEL"),
-        ("openai:", "wanted openai:MODEL"),
-        ("text-embedding-3-small:more", "wanted 'text-embedding-3-small' alone"),
+        ("openai", "expected openai:MODEL"),
+        ("openai:", "expected openai:MODEL"),
+        ("text-embedding-3-small:more", "expected 'text-embedding-3-small' alone"),
         ("openai:toy?size=3", "option 'size'"),
         ("openai:toy?dimensions=0", "a whole number from 1"),
         ("openai:toy?dimensions=-3", "a whole number from 1"),

@@ -362,7 +362,7 @@ def test_without_the_other_s_texts_the_spelling_tells(atlas: Atlas, store: sv.St
         called(atlas, tmp_path / "q.h5ad", names)
     with pytest.raises(GeneMatchError, match="look like mouse or rat symbols"):
         sv.atlas.build(store, "m", tmp_path / "q.h5ad", label_key="cell_type", recipe=sv.RECIPES["random"])
-    with pytest.raises(GeneMatchError, match="To cure it: scvec genes pull --taxon mouse"):
+    with pytest.raises(GeneMatchError, match="Fix: scvec genes pull --taxon mouse"):
         sv.atlas.build(store, "m", tmp_path / "q.h5ad", label_key="cell_type", recipe=sv.RECIPES["random"])
 
 

@@ -336,7 +336,7 @@ def test_markers_are_what_a_dense_reckoning_gives(world: World, data: st.DataObj
 @pytest.mark.parametrize("gene", [1, toy.FIRST_ID[toy.HUMAN] + toy.N_GENES])
 def test_markers_are_genes_of_the_atlas(world: World, gene: int) -> None:
     groups, genes = np.array(["one"] * N_CELLS, object), np.array([toy.FIRST_ID[toy.HUMAN], gene])
-    with pytest.raises(InputError, match=f"gene {gene}; wanted genes of the atlas various"):
+    with pytest.raises(InputError, match=f"gene {gene}: expected genes of the atlas various"):
         markers(world.query, world.atlas, groups, genes, np.array(["one", "two"], object))
 
 

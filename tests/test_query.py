@@ -174,8 +174,8 @@ def test_blocked_labels_are_not_searched(atlas: Atlas, files: Path, calls: sv.An
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"allow": ["betta"]}, "label for --allow 'betta'; wanted one of: beta. To"),
-        ({"block": ["ALPHA"]}, "label for --block 'ALPHA'; wanted one of: alpha. To"),
+        ({"allow": ["betta"]}, "label for --allow 'betta': expected one of: beta. Fix"),
+        ({"block": ["ALPHA"]}, "label for --block 'ALPHA': expected one of: alpha. Fix"),
         ({"block": ["qqqqq"]}, "one of: alpha, beta, ductal, immune"),
         ({"allow": ["beta"], "block": ["beta"]}, "no cell of atlas 'toy' is left by allow beta; block beta"),
         ({"where": "tissue = 'x'"}, "No field named tissue.*row, cell_id, dataset, batch, label, label_id, empty"),

@@ -196,7 +196,7 @@ def test_a_file_is_changed_on_the_way(engine: Engine, store: sv.Store, big: Path
     with pytest.raises(ConflictError) as caught:
         build(store, path, After(engine, lambda: os.utime(path, (1, 1))))
     assert type(caught.value) is ConflictError
-    assert str(caught.value).startswith(f"{path} was changed while it was read; wanted it as it was. To cure it: ")
+    assert str(caught.value).startswith(f"{path} was changed while it was read: expected it as it was. Fix: ")
     assert "\n" not in str(caught.value)
     assert not busy()  # who deals with the error finds nobody still writing
 

@@ -326,7 +326,7 @@ def test_bad_input_is_one_line(run: Run, store: sv.Store, files: Path, tmp_path:
         "readout: epochs = 0": make("--epochs", 0),
         "readout: validation = 1.0": make("--validation", 1),
         "scvec genes pull --taxon mouse": make("--taxon", "mouse"),
-        "no readout 'tox'; wanted one of: llm, toy": ask("--readout", "tox"),
+        "no readout 'tox': expected one of: llm, toy": ask("--readout", "tox"),
         ".parquet, .csv": ("interpret", "predict", query, "--readout", "toy", "--out", tmp_path / "x.h5ad"),
         "no readout 'tow'": (*calls, "--readout", "tow"),
         "--readout with it": (*calls, "--readout-model", "x"),

@@ -128,5 +128,5 @@ def test_what_is_of_no_use_is_one_line(run: Run, options: tuple[str, ...], said:
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
     assert said in err
-    assert "; wanted " in err
+    assert ": expected " in err
     assert not Path("calls.csv").exists()

@@ -130,7 +130,7 @@ def test_a_filter_leaves_labels_and_exemplars(atlas: Atlas) -> None:
 def test_an_atlas_without_text_asks_for_an_encoder(store: sv.Store, files: Path) -> None:
     reference = files / "reference.h5ad"
     atlas = sv.atlas.build(store, "plain", reference, label_key="cell_type", recipe=sv.RECIPES["expression"])
-    with pytest.raises(InputError, match=r"has no encoder that reads words.* store: hash\. To cure it: --encoder hash"):
+    with pytest.raises(InputError, match=r"has no encoder that reads words.* store: hash\. Fix: --encoder hash"):
         sv.search.words(atlas, "insulin")
     for encoder in ("hash", "tfidf"):
         found = sv.search.words(atlas, toy.THEMES["immune"], encoder=encoder)
@@ -161,7 +161,7 @@ def test_what_cannot_be_read_is_refused(store: sv.Store, atlas: Atlas, tmp_path:
     for words, said in (("  ", "no words"), ("!!!", "knows none of the words")):
         with pytest.raises(InputError, match=said):
             sv.search.words(atlas, words, encoder=reader)
-    with pytest.raises(MismatchError, match="is at revision 1 here; wanted 0"):
+    with pytest.raises(MismatchError, match="is at revision 1 here: expected 0"):
         sv.search.genes(replace(reader, vectors=replace(reader.vectors, revision="0")), "insulin")
     with pytest.raises(MismatchError, match="reader of other genes"):
         sv.search.words(atlas, "insulin", encoder=replace(reader, gene_ids=reader.gene_ids[:-1]))

@@ -358,7 +358,7 @@ def test_no_file_and_unknown_endings(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="is not there"):
         load_plain(tmp_path)
     with pytest.raises(
-        FileError, match=r"ends in '\.csv'; wanted one of: \.npz, \.parquet, \.safetensors, \.pickle, \.pkl"
+        FileError, match=r"ends in '\.csv': expected one of: \.npz, \.parquet, \.safetensors, \.pickle, \.pkl"
     ):
         read_vectors(tmp_path / "vectors.csv")
 
@@ -410,7 +410,7 @@ def test_bad_rows_are_named(tmp_path: Path, ending: str, case: str) -> None:
 def test_bad_values_of_a_pickle(tmp_path: Path) -> None:
     path = tmp_path / "bad.pkl"
     cases: list[tuple[object, str]] = [
-        ([[1.0]], "holds a list; wanted a pickled dict from gene name"),
+        ([[1.0]], "holds a list: expected a pickled dict from gene name"),
         ({"A": 1.0}, "vector of 'A' has the shape ()"),
         ({"A": [1.0, None]}, "vector of 'A' is not a list of numbers"),
         ({"A": [1.0, 10**400]}, "vector of 'A' is not a list of numbers"),
@@ -457,7 +457,7 @@ def test_bad_archives(tmp_path: Path) -> None:
         read_vectors(path)
     with path.open("wb") as file:
         np.save(file, VECTORS)
-    with pytest.raises(FileError, match="is a single array; wanted a numpy archive"):
+    with pytest.raises(FileError, match="is a single array: expected a numpy archive"):
         read_vectors(path)
 
 

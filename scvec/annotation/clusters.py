@@ -51,7 +51,7 @@ class Leiden:
         try:
             import igraph  # noqa: F401 - whether it is there
         except ImportError:
-            raise missing("igraph", "cluster", "Leiden clusters") from None
+            raise missing("igraph", "cluster", "Leiden clustering") from None
         return cls(resolution)
 
 

@@ -55,7 +55,7 @@ def ray_engine(address: str | None) -> Iterator[Engine]:
     try:
         import ray
     except ImportError as error:
-        raise missing("ray", "ray", "--engine ray") from error
+        raise missing("ray", "ray", "the Ray engine") from error
     if ray.is_initialized():
         if address not in (None, "auto"):
             raise ServiceError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
+import typer.main
 
 from scvec.errors import ScvecError, as_disk_full
 
@@ -157,11 +159,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail("interrupted; the store reads as before; run it again to go on", INTERRUPTED)
         return end.code if isinstance(end.code, int) else 1
     except ScvecError as error:
-        return _fail(str(error))
+        return _fail(_with_options(str(error)))
     except OSError as error:
         full = as_disk_full(error, error.filename or "the output")
         return _fail(str(full or error))
     return 0
+
+
+def _with_options(message: str) -> str:
+    """Return the message with the options of the command line in place of the parameters of the library."""
+    names = _option_names(typer.main.get_command(app))
+    return re.sub(r"`(\w+)`", lambda found: names.get(found[1], found[0]), message)
+
+
+def _option_names(command: Any) -> dict[str, str]:
+    """Return what each parameter is called on the command line, by its name in Python, in all verbs."""
+    names = {one.name: one.opts[0] for one in command.params if one.opts[0].startswith("--")}
+    for verb in getattr(command, "commands", {}).values():
+        names |= _option_names(verb)
+    return names
 
 
 def _fail(line: str, code: int = BAD_INPUT) -> int:

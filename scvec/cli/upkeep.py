@@ -171,7 +171,7 @@ def verify(
     there = atlas.open_atlas(open_store(store), name)
     faults = atlas.verify(there, ui.progress)
     for fault in faults:
-        ui.note(f"{fault.what}; to cure it: {fault.cure}")
+        ui.note(f"{fault.what}. Fix: {fault.cure}")
     if faults and repair:
         atlas.repair(there, faults, progress=ui.progress)
     elif faults:

@@ -28,7 +28,7 @@ CONTROL_SHAPES = ("o", "^", "D", "v", "p", "h", "<", ">")
 def require() -> None:
     """Raise `MissingDependencyError` if pictures cannot be drawn; asked before any work is done."""
     if find_spec("matplotlib") is None:
-        raise missing("matplotlib", "report", "pictures")
+        raise missing("matplotlib", "report", "drawing plots")
 
 
 def confusion(evaluation: Evaluation, path: Path, title: str) -> None:

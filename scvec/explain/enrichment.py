@@ -199,7 +199,7 @@ def require_gseapy() -> ModuleType:
     try:
         return import_module("gseapy")
     except ImportError:
-        raise missing("gseapy", "pathways", "tests of gene sets") from None
+        raise missing("gseapy", "pathways", "testing gene sets") from None
 
 
 def _place(row: Enriched) -> tuple[Any, ...]:

@@ -155,7 +155,7 @@ class CellFile:
             if not fits:
                 raise
             cure = f"this file has such values elsewhere: use --layer {' or --layer '.join(fits)}"
-            raise MatrixError(error.seen, error.wanted, cure) from error
+            raise MatrixError(error.seen, error.expected, cure) from error
 
     def _decided(self, key: str, rows: Rows, scale: AskedScale | Values) -> Matrix:
         where, var = f"{self.path}: {key}", self._source.var(key)

@@ -103,7 +103,7 @@ class Uri:
             package = str(known_implementations[protocol]["class"]).split(".")[0]
             package = "aiohttp" if package == "fsspec" else package
             if package in OF_THE_EXTRA:
-                raise missing(package, "remote", f"{protocol}:// addresses") from error
+                raise missing(package, "remote", f"reading {protocol}:// addresses") from error
             raise MissingDependencyError(
                 f"{package} is not installed", f"it for {protocol}:// addresses", f"pip install {package}"
             ) from error

@@ -209,7 +209,7 @@ def _placed(part: Part, check: Callable[[Path], None]) -> Fetched:
     except FileError as error:
         part.remove()
         seen = error.seen.replace(str(part.path), "what came")
-        raise ServiceError(f"{part.url}: {seen}", error.wanted, "check --base-url, or run again later") from error
+        raise ServiceError(f"{part.url}: {seen}", error.expected, "check --base-url, or run again later") from error
     note = read_note(part.path) | {"bytes": part.size, "sha256": sha256(part.path)}
     part.path.replace(part.target)
     write_note(part.target, note)

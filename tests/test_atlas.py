@@ -376,7 +376,7 @@ def test_what_is_no_condition(kept: Atlas, condition: str, message: str) -> None
     with pytest.raises(InputError) as caught:
         kept.where(condition)
     assert message in caught.value.seen
-    assert "row, cell_id, dataset, batch, label, label_id, empty, Tissue, age, cell line" in caught.value.wanted
+    assert "row, cell_id, dataset, batch, label, label_id, empty, Tissue, age, cell line" in caught.value.expected
     assert "\n" not in str(caught.value)
 
 

@@ -300,7 +300,7 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "one label to refine": (refine(folder / "alike.h5ad"), "two labels or more"),
         "no temperature": (
             refine(reference, "--temperature", "0"),
-            "refine.temperature = 0.0: expected a number above",
+            "refine.temperature = 0.0: expected a number",
         ),
         "a temperature of triplets": (refine(reference, "--loss", "triplet", "--temperature", "1"), "'triplet'"),
         "no share of genes": (refine(reference, "--gene-dropout", "1"), "refine.gene_dropout"),

@@ -237,12 +237,12 @@ def test_refusals_name_their_cure(at: At, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with ApiServer(lie="echo") as server:
         error = refusal(at(server))
-        assert error.cure == "check OPENAI_API_KEY"
+        assert error.fix == "check OPENAI_API_KEY"
         assert "(Error code: 401 - Incorrect key in 'Bearer [secret]')" in str(error)
         assert server.authorizations == [f"Bearer {KEY}"]
         monkeypatch.setenv("OPENAI_BASE_URL", server.url.replace("/v1", "/v2"))
         error = refusal(make("openai:toy"))
-        assert error.cure == "check the model's name and OPENAI_BASE_URL"
+        assert error.fix == "check the model's name and OPENAI_BASE_URL"
         assert "no such path: /v2/embeddings" in str(error)
 
 

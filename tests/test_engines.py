@@ -35,7 +35,7 @@ def test_errors_pass_between_processes(kind: type[ScvecError]) -> None:
     error = kind("a thing", "another", "do it")
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is kind
-    assert (again.seen, again.wanted, again.cure, str(again)) == (error.seen, error.wanted, error.cure, str(error))
+    assert (again.seen, again.expected, again.fix, str(again)) == (error.seen, error.expected, error.fix, str(error))
 
 
 @pytest.mark.parametrize("cells", [1, 7, 119, 120, 1000])

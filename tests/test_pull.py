@@ -392,7 +392,7 @@ def test_what_cannot_be_gone_on_with_starts_over(served: Server, target: Path, q
 def test_starting_over_has_an_end(served: Server, target: Path) -> None:
     served.quirks[AT] = Quirks(cuts=[1000 * i for i in range(1, 21)], hidden=("ETag", "Last-Modified"))
     error = failing(lambda: get(served, target), "broke off")
-    assert error.cure == "run again"
+    assert error.fix == "run again"
     assert len(served.asked) == HURRIED.retries + 1
 
 

@@ -173,7 +173,7 @@ class _Names:
         try:
             return self._found(label, "map", self.ontology.resolve(said))
         except KeyNotFoundError as error:
-            raise KeyNotFoundError(f"the label map, for {label!r}: {error.seen}", error.wanted, error.cure) from error
+            raise KeyNotFoundError(f"the label map, for {label!r}: {error.seen}", error.expected, error.fix) from error
 
     def _as_id(self, label: str) -> Match:
         try:

@@ -230,9 +230,9 @@ def test_an_index_that_cannot_leave_cells_out_says_so(store: sv.Store, files: Pa
 def test_the_options_of_both_verbs(
     store: sv.Store, files: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    voters = ["--where", "batch != 'd0'", "--block", "beta", "--block", "immune", "--k", "7"]
+    candidates = ["--where", "batch != 'd0'", "--block", "beta", "--block", "immune", "--k", "7"]
     voting = ["--weights", "softmax", "--temperature", "0.3", "--frequency", "0.5", "--cluster-key", "donor"]
-    asked = [str(files / "query.h5ad"), "--atlas", "toy", "--store", store.uri, *voters, *voting, "--json"]
+    asked = [str(files / "query.h5ad"), "--atlas", "toy", "--store", store.uri, *candidates, *voting, "--json"]
     out = tmp_path / "calls.parquet"
     for verb in (["query", "--out", str(out)], ["evaluate", "--label-key", "cell_type"]):
         assert main([*verb, *asked]) == 0
@@ -255,7 +255,7 @@ def test_no_k(atlas: Atlas, files: Path, k: int) -> None:
 
 def test_the_frame_has_the_runners_up(calls: sv.Annotation) -> None:
     frame = calls.to_frame(4)
-    trust = ["rejected", "reason", "nearest", "confidence", "novelty", "odd_genes"]
+    trust = ["rejected", "reason", "label_before_rejection", "confidence", "novelty", "unexpected_genes"]
     assert frame.columns[:11] == ["obs_name", "label", "label_id", "score", "distance", *trust]
     assert frame["label_5"].null_count() == 41
     for i, row in enumerate(frame.iter_rows(named=True)):

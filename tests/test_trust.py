@@ -16,7 +16,7 @@ from anndata import AnnData
 
 import scvec as sv
 from scvec.annotation import writing
-from scvec.annotation.rejection import FAR, reject
+from scvec.annotation.rejection import TOO_NOVEL, reject
 from scvec.atlas import Atlas
 from scvec.cli import main
 from scvec.embed.projection import normalise
@@ -74,23 +74,27 @@ KNOWN, NEW = slice(0, N_KNOWN), slice(N_KNOWN, N_KNOWN + N_NEW)
 def test_a_type_that_the_reference_lacks_is_unknown_and_the_others_are_called(trusted: sv.Annotation) -> None:
     truth = mixed().obs["cell_type"].to_numpy(str)
     assert set(trusted.label[NEW]) == {sv.UNKNOWN}
-    assert set(trusted.reason[NEW]) == {"far"}
+    assert set(trusted.reason[NEW]) == {"novel"}
     called = trusted.label[KNOWN] == truth[KNOWN]
     assert called.mean() > 0.85
     assert set(trusted.label[KNOWN][~called]) <= {sv.UNKNOWN}
-    assert set(trusted.reason[KNOWN][~called]) <= {"far", "unsure"}
+    assert set(trusted.reason[KNOWN][~called]) <= {"novel", "low_confidence"}
     assert set(trusted.reason[KNOWN][called]) == {""}
-    assert (trusted.label[-1], trusted.reason[-1], trusted.nearest[-1]) == (sv.UNKNOWN, "empty", sv.UNKNOWN)
+    assert (trusted.label[-1], trusted.reason[-1], trusted.label_before_rejection[-1]) == (
+        sv.UNKNOWN,
+        "no_expression",
+        sv.UNKNOWN,
+    )
     np.testing.assert_array_equal(trusted.rejected, trusted.label == sv.UNKNOWN)
     assert set(trusted.label_id[trusted.rejected]) == {""}
     assert set(trusted.label_id[KNOWN][called]) == set(toy.LABEL_IDS.values())
 
 
 def test_nearest_keeps_the_label_and_nothing_else_changes(trusted: sv.Annotation, plain: sv.Annotation) -> None:
-    np.testing.assert_array_equal(trusted.nearest, plain.nearest)
-    np.testing.assert_array_equal(plain.nearest, plain.label)
-    assert set(trusted.nearest[NEW]) <= set(toy.LABELS)
-    for name in ("score", "scores", "distance", "confidence", "novelty", "odd_genes", "vectors"):
+    np.testing.assert_array_equal(trusted.label_before_rejection, plain.label_before_rejection)
+    np.testing.assert_array_equal(plain.label_before_rejection, plain.label)
+    assert set(trusted.label_before_rejection[NEW]) <= set(toy.LABELS)
+    for name in ("score", "scores", "distance", "confidence", "novelty", "unexpected_genes", "vectors"):
         np.testing.assert_array_equal(getattr(trusted, name), getattr(plain, name))
     kept = ~trusted.rejected
     np.testing.assert_array_equal(trusted.label[kept], plain.label[kept])
@@ -98,7 +102,7 @@ def test_nearest_keeps_the_label_and_nothing_else_changes(trusted: sv.Annotation
 
 def test_without_an_error_asked_for_every_cell_with_expression_is_called(plain: sv.Annotation) -> None:
     assert plain.rejected.tolist() == [False] * (N_KNOWN + N_NEW) + [True]
-    assert plain.reason.tolist() == [""] * (N_KNOWN + N_NEW) + ["empty"]
+    assert plain.reason.tolist() == [""] * (N_KNOWN + N_NEW) + ["no_expression"]
     assert sv.UNKNOWN not in plain.label[:-1]
     assert plain.provenance["max_error"] is None
     assert plain.sets is None
@@ -109,15 +113,16 @@ def test_what_is_far_is_more_novel_than_the_limit_and_what_is_unsure_less_sure_t
     atlas: Atlas, trusted: sv.Annotation
 ) -> None:
     assert atlas.calibration is not None
-    limit, thresholds = atlas.calibration.too_novel(FAR), atlas.calibration.thresholds(0.05, 4)
+    limit, thresholds = atlas.calibration.too_novel(TOO_NOVEL), atlas.calibration.thresholds(0.05, 4)
     for i in range(N_KNOWN + N_NEW):
-        expected = "far" if trusted.novelty[i] > limit else ""
-        if not expected and trusted.confidence[i] < thresholds[trusted.labels.index(trusted.nearest[i])]:
-            expected = "unsure"
+        expected = "novel" if trusted.novelty[i] > limit else ""
+        if not expected and trusted.confidence[i] < thresholds[trusted.labels.index(trusted.label_before_rejection[i])]:
+            expected = "low_confidence"
         assert trusted.reason[i] == expected
-    n_far, n_unsure = ((trusted.reason == one).sum() for one in ("far", "unsure"))
-    note = f"{n_far} cells are more novel than 95% of those held out and {n_unsure} too unsure for an error of 0.05"
-    assert trusted.notes[-1] == f"{note}; they are labelled {sv.UNKNOWN}"
+    n_far, n_unsure = ((trusted.reason == one).sum() for one in ("novel", "low_confidence"))
+    novel, unsure = f"{n_far} cells are more novel than 95% of those held out", f"{n_unsure} have too low a confidence"
+    assert novel in trusted.notes[-1]
+    assert unsure in trusted.notes[-1]
     assert trusted.provenance["max_error"] == 0.05
 
 
@@ -132,18 +137,18 @@ def test_confidence_and_novelty_are_there_for_all_but_empty_cells(plain: sv.Anno
 
 def test_odd_genes_name_what_the_unknown_type_expresses(plain: sv.Annotation) -> None:
     markers = {toy.SYMBOLS[i] for i in ODD}
-    for named in plain.odd_genes[NEW]:
+    for named in plain.unexpected_genes[NEW]:
         genes = named.split(", ")
         assert len(genes) == 3
         assert set(genes) <= markers
-    assert plain.odd_genes[-1] == ""
+    assert plain.unexpected_genes[-1] == ""
 
 
 def test_the_oddest_genes_are_named_first(atlas: Atlas, plain: sv.Annotation) -> None:
     known = normalise(sp.csr_matrix(mixed().X), Values("counts"), 1e4)
-    codes = np.array([plain.labels.index(one) if one in plain.labels else -1 for one in plain.nearest])
+    codes = np.array([plain.labels.index(one) if one in plain.labels else -1 for one in plain.label_before_rejection])
     _, genes = atlas.profiles.odd(known, np.ones(toy.N_GENES, bool), codes)
-    for named, row in zip(plain.odd_genes, genes, strict=True):
+    for named, row in zip(plain.unexpected_genes, genes, strict=True):
         assert named == ", ".join(toy.SYMBOLS[gene] for gene in row[:3] if gene >= 0)
 
 
@@ -154,8 +159,8 @@ def test_less_error_leaves_no_more_cells(atlas: Atlas, query: Path) -> None:
     assert (gone[1] >= gone[2]).all()
     assert gone[0].all()  # 120 cells held out, all called right, do not vouch for an error of 0.005
     assert not gone[2].all()
-    assert set(calls[0].reason[NEW]) == {"far"}  # rather than unsure, which they are too
-    assert "unsure" in calls[0].reason[KNOWN]
+    assert set(calls[0].reason[NEW]) == {"novel"}  # rather than unsure, which they are too
+    assert "low_confidence" in calls[0].reason[KNOWN]
 
 
 # Where two labels cannot be told apart
@@ -196,12 +201,12 @@ def test_sets_have_the_truth_and_labels_that_cannot_be_told_apart(twins: Atlas, 
     for i, found in enumerate(calls.sets):
         shares = dict(zip(calls.labels, calls.scores[i], strict=True))
         enough = {name for name, limit in zip(calls.labels, least, strict=True) if shares[name] >= max(limit, 1e-9)}
-        assert set(found) == enough | {calls.nearest[i]}
+        assert set(found) == enough | {calls.label_before_rejection[i]}
         assert [shares[one] for one in found] == sorted((shares[one] for one in found), reverse=True)
     narrow = sv.annotate(tmp_path / "q.h5ad", twins, sets=True, max_error=0.8)
     assert narrow.sets is not None
     assert sum(map(len, narrow.sets)) < sizes.sum()
-    assert all(one in found for one, found in zip(narrow.nearest, narrow.sets, strict=True))
+    assert all(one in found for one, found in zip(narrow.label_before_rejection, narrow.sets, strict=True))
 
 
 def test_calls_by_chance_are_unsure(twins: Atlas, tmp_path: Path) -> None:
@@ -210,7 +215,7 @@ def test_calls_by_chance_are_unsure(twins: Atlas, tmp_path: Path) -> None:
     cells.write_h5ad(tmp_path / "q.h5ad")
     calls = sv.annotate(tmp_path / "q.h5ad", twins, max_error=0.1)
     beta = np.array([one.startswith("beta") for one in cells.obs["kind"]])
-    assert (calls.reason[beta] == "unsure").mean() > 0.7
+    assert (calls.reason[beta] == "low_confidence").mean() > 0.7
     assert (calls.label[~beta] == cells.obs["kind"].to_numpy(str)[~beta]).mean() > 0.8
     assert calls.confidence[beta].mean() == pytest.approx(0.5, abs=0.15)
     assert calls.confidence[~beta].mean() > 0.9
@@ -226,9 +231,9 @@ def test_every_label_has_a_threshold_of_its_own(twins: Atlas, files: Path) -> No
     assert twins.calibration is not None
     thresholds = twins.calibration.thresholds(0.3, len(calls.labels))
     assert len(set(thresholds.tolist())) > 2
-    own = thresholds[[calls.labels.index(one) for one in calls.nearest]]
+    own = thresholds[[calls.labels.index(one) for one in calls.label_before_rejection]]
     found = reject(calls, twins, 0.3)
-    assert found.reason.tolist() == ["unsure" if one else "" for one in drawn < own]
+    assert found.reason.tolist() == ["low_confidence" if one else "" for one in drawn < own]
 
 
 # What is out of range
@@ -276,8 +281,8 @@ def test_the_frame_and_obs_have_what_there_is_to_say(atlas: Atlas, query: Path, 
     calls = sv.annotate(query, atlas, max_error=0.05, sets=True)
     frame = calls.to_frame()
     assert frame["reason"].to_list() == [one or None for one in calls.reason]
-    assert frame["nearest"].to_list() == calls.nearest.tolist()
-    assert frame["odd_genes"].to_list() == [one or None for one in calls.odd_genes]
+    assert frame["label_before_rejection"].to_list() == calls.label_before_rejection.tolist()
+    assert frame["unexpected_genes"].to_list() == [one or None for one in calls.unexpected_genes]
     assert frame["set"].to_list() == [list(one) for one in calls.sets or ()]
     assert calls.sets is not None
     assert calls.sets[-1] in ((), (sv.UNKNOWN,))
@@ -295,8 +300,8 @@ def test_the_frame_and_obs_have_what_there_is_to_say(atlas: Atlas, query: Path, 
     direct = calls.to_adata(ad.read_h5ad(query)).obs
     for obs in (read, direct):
         assert obs["scvec_reason"].tolist() == calls.reason.tolist()
-        assert obs["scvec_nearest"].tolist() == calls.nearest.tolist()
-        assert obs["scvec_odd_genes"].tolist() == calls.odd_genes.tolist()
+        assert obs["scvec_label_before_rejection"].tolist() == calls.label_before_rejection.tolist()
+        assert obs["scvec_unexpected_genes"].tolist() == calls.unexpected_genes.tolist()
         assert obs["scvec_set"].tolist() == ["; ".join(one) for one in calls.sets]
         np.testing.assert_array_equal(obs["scvec_confidence"], calls.confidence)
         np.testing.assert_array_equal(obs["scvec_novelty"], calls.novelty)
@@ -306,7 +311,7 @@ def test_the_frame_and_obs_have_what_there_is_to_say(atlas: Atlas, query: Path, 
 
 def test_runners_up_of_an_unknown_cell_are_those_of_its_nearest_label(trusted: sv.Annotation) -> None:
     for row in trusted.to_frame(3).iter_rows(named=True):
-        assert row["nearest"] not in (row["label_2"], row["label_3"])
+        assert row["label_before_rejection"] not in (row["label_2"], row["label_3"])
 
 
 def test_cells_that_are_left_out_do_not_vote_in_their_cluster(atlas: Atlas, query: Path) -> None:

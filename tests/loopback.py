@@ -53,7 +53,11 @@ class Handler(BaseHTTPRequestHandler):
         """Be silent."""
 
     def body(self) -> Body:
-        read: Body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        length = int(self.headers["Content-Length"])
+        content = self.rfile.read(length)
+        if len(content) < length:
+            raise ConnectionAbortedError("the client went before it had asked")
+        read: Body = json.loads(content)
         return read
 
     def counted(self, owner: Served, seconds: Callable[[int], float]) -> tuple[Body, int]:

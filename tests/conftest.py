@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import socket
@@ -22,6 +23,12 @@ DATA = Path(os.environ.get("SCVEC_DATA", Path(__file__).parents[1] / ".." / "sha
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("scvec", deadline=None)
 settings.load_profile("scvec")
+
+
+@pytest.fixture(autouse=True)
+def no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the command line say nothing because the machine is slow; a test of these lines sets when they are due."""
+    monkeypatch.setattr("scvec.cli.app.SECONDS_A_LINE", math.inf)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

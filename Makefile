@@ -6,9 +6,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO := scvec-demo
 PEERS := .venv-peers
 STORE ?= benchmarks/work/store
+# Slow tests of one file share what took long to make, and Ray's look for each other's processes.
+SPREAD := -n 2 --dist worksteal
+BY_FILE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-peers clean
+.PHONY: help demo test test-slow test-all lint format bench bench-peers clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -16,8 +19,13 @@ help: ## say what there is
 demo: $(VENV)/demo ## label 700 real cells, offline, with the controls beside the answer
 	@$(BIN)/scvec demo --out $(DEMO)
 
-test: $(VENV)/dev $(VENV)/smollm2 ## run the tests
-	@$(BIN)/python -m pytest
+test: $(VENV)/dev $(VENV)/smollm2 ## run the tests but those that are slow by nature, on two cores
+	@$(BIN)/python -m pytest -m 'not slow' $(SPREAD)
+
+test-slow: $(VENV)/dev $(VENV)/smollm2 ## run these: kills, Ray, browser, language models, the README's commands
+	@$(BIN)/python -m pytest -m slow $(BY_FILE)
+
+test-all: test test-slow ## run all tests
 
 lint: $(VENV)/dev ## check style and types
 	@$(BIN)/ruff check .

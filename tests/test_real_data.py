@@ -17,6 +17,7 @@ from scvec.evaluation import compare
 from scvec.ingest.cells import matrix as matrix_module
 from scvec.truth import given_labels
 
+pytestmark = pytest.mark.slow
 TFIDF = sv.RECIPES["genept-w"].with_encoder("tfidf")
 REFINED = sv.RECIPES["refined"].with_encoder("tfidf")
 

@@ -8,9 +8,12 @@ PEERS := .venv-peers
 NEWEST := .venv-newest
 CONSTRAINTS := constraints.txt
 STORE ?= benchmarks/work/store
+# Slow tests of one file share what took long to make, and Ray's look for each other's processes.
+SPREAD := -n 2 --dist worksteal
+BY_FILE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest lint format lock bench bench-peers clean
+.PHONY: help demo test test-slow test-all test-newest lint format lock bench bench-peers clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -18,8 +21,13 @@ help: ## say what there is
 demo: $(VENV)/demo ## label 700 real cells, offline, with the controls beside the answer
 	@$(BIN)/scvec demo --out $(DEMO)
 
-test: $(VENV)/dev $(VENV)/smollm2 ## run the tests
-	@$(BIN)/python -m pytest
+test: $(VENV)/dev $(VENV)/smollm2 ## run the tests but those that are slow by nature, on two cores
+	@$(BIN)/python -m pytest -m 'not slow' $(SPREAD)
+
+test-slow: $(VENV)/dev $(VENV)/smollm2 ## run these: kills, Ray, browser, language models, the README's commands
+	@$(BIN)/python -m pytest -m slow $(BY_FILE)
+
+test-all: test test-slow ## run all tests
 
 test-newest: ## run the tests with the newest of what pyproject.toml allows, in place of what constraints.txt pins
 	@rm -rf $(NEWEST)

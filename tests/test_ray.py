@@ -27,7 +27,7 @@ from tests import toy
 from tests.engines import N_CELLS, SHARD_CELLS, After, build, check_equal, check_whole, data_files, times, variables
 
 # Of Lance, while the nodes of the cluster are started, which are programs of their own.
-pytestmark = pytest.mark.filterwarnings("ignore:lance is not fork-safe:UserWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore:lance is not fork-safe:UserWarning"), pytest.mark.slow]
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'scvec[ray]'")
 N_SHARDS = N_CELLS // SHARD_CELLS
 

@@ -17,6 +17,7 @@ from scvec.evaluation.baselines import logistic_regression
 from scvec.evaluation.result import compare
 from scvec.ingest.cells import matrix as matrix_module
 
+pytestmark = pytest.mark.slow
 TFIDF = sv.RECIPES["genept-w"].with_encoder("tfidf")
 REFINED = sv.RECIPES["refined"].with_encoder("tfidf")
 

@@ -13,7 +13,7 @@ import pytest
 from tests.opened import CHROMIUM, LABELS, MAP, NARROW, QUIET, WAIT, WIDE, Opened, counted, theme, told
 from tests.reported import HOSTILE, N_CELLS, World
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scvec.calibration import MIN_CELLS, N_NEAREST, Calibration, HeldOut, Signals, calibrate, signals
+from scvec.calibration import MIN_CELLS, N_NEAREST, Calibration, HeldOut, Signals, calibrate, farthest_neighbor, signals
 from scvec.embed.profiles import N_ODD, Profiles
 from scvec.embed.sample import Sample
 from scvec.types import Neighbors
@@ -85,16 +85,23 @@ def test_the_distance_to_a_label_is_that_of_its_three_nearest() -> None:
 
 
 def test_held_out_calls_know_the_share_of_the_truth() -> None:
-    votes = Votes(np.array([0, 1, 0]), np.array([[0.6, 0.4], [0.3, 0.7], [1, 0]], np.float32))
-    some = Signals(*(np.array([0.6, 0.7, 1.0], np.float32) for _ in range(4)))
-    held = HeldOut.of(votes, some, np.array([1, 1, -1]))
-    np.testing.assert_array_equal(held.own_share, np.array([0.4, 0.7, np.nan], np.float32))
-    assert held.right.tolist() == [False, True, False]
-    assert held.known.tolist() == [True, True, False]
+    shares = np.array([[0.625, 0.375], [0.25, 0.75], [0.875, 0.125], [1, 0]], np.float32)
+    votes = Votes(np.array([0, 1, 0, 0]), shares)
+    some = Signals(*(shares.max(axis=1) for _ in range(4)))
+    held = HeldOut.of(votes, some, np.array([1, 1, 0, -1]))
+    np.testing.assert_array_equal(held.own_share, np.array([0.375, 0.75, 0.875, np.nan], np.float32))
+    assert held.own_share.dtype == np.float32
+    assert held.right.tolist() == [False, True, True, False]
+    assert held.known.tolist() == [True, True, True, False]
     twice = HeldOut.joined([held, held])
-    assert twice.truth.tolist() == [1, 1, -1] * 2
+    assert twice.truth.tolist() == [1, 1, 0, -1] * 2
     with pytest.raises(ValueError, match="read-only"):
         held.truth[0] = 0
+
+
+def test_without_neighbours_nothing_is_far() -> None:
+    distances = np.array([[0.25, 0.5], [np.inf, np.inf]], np.float32)
+    assert farthest_neighbor(Neighbors(np.array([[0, 9], [-1, -1]]), distances)).tolist() == [0.5, 0]
 
 
 # Thresholds

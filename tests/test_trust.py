@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -379,6 +379,7 @@ def test_terms_of_split_votes() -> None:
     assert found.terms is not None
     assert found.terms.ids.tolist() == [T_CELL, T_CELL, "", "", CD4]
     assert found.terms.names.tolist() == ["T cell", "T cell", "", "", "CD4-positive, alpha-beta T cell"]
+    assert found.terms.names.dtype == object
     assert found.terms.depth.tolist() == [4, 4, -1, -1, 5]
     np.testing.assert_allclose(found.terms.support, [1, 0.75, 0, 0, 0.8], rtol=1e-6)
     assert found.notes[0].startswith("2 cells have no term")
@@ -496,6 +497,18 @@ def test_on_the_command_line(store: sv.Store, query: Path, tmp_path: Path, capsy
         assert not out.exists()
 
 
+@pytest.mark.parametrize("act", [reject, with_sets])
+def test_no_step_takes_an_error_that_is_no_share(act: Callable[..., sv.Annotation]) -> None:
+    atlas, calls = vouched({0: [0.5] * 59}), as_called([[1, 0, 0]], confidence=np.full(1, 0.75, np.float32))
+    assert act(calls, atlas, 0.999).label.tolist() == ["a"]
+    for value in (0.0, 1.0):
+        with pytest.raises(InputError, match="max_error"):
+            act(calls, atlas, value)
+    vars(atlas)["calibration"] = None
+    with pytest.raises(InputError, match="could not be calibrated"):
+        act(calls, atlas, 0.05)
+
+
 # Terms
 
 
@@ -521,6 +534,9 @@ def test_split_votes_of_two_kinds_give_what_they_have_in_common(
         -1,
         0,
     )
+    whole = sv.annotate(query, atlas, voting=even, block=["ductal", "immune"], roll_up=1)
+    assert whole.terms is not None
+    assert whole.terms.ids.tolist() == calls.terms.ids.tolist()
     half = sv.annotate(query, atlas, voting=even, block=["ductal", "immune"], roll_up=0.45)
     assert half.terms is not None
     assert set(half.terms.ids[:-1]) <= {ALPHA, BETA}

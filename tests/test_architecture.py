@@ -1,4 +1,4 @@
-"""Heavy imports are late, and nothing reads pickles; what import-linter does not check. Each test lists every offender."""
+"""Heavy imports are late and nothing reads pickles: what import-linter does not check. Tests list every offender."""
 
 from __future__ import annotations
 

@@ -349,7 +349,8 @@ def test_what_is_at_the_limit_is_not_beyond_it() -> None:
     assert found.label_before_rejection.tolist() == ["a", "a", "b", "a", sv.UNKNOWN]
     assert found.rejected.tolist() == [False, True, True, True, True]
     assert calls.reason.tolist() == ["", "", "", "", "no_expression"]
-    assert found.notes[0].startswith("2 cells are more novel than 95% of those held out and 1 too unsure")
+    assert "2 cells are more novel" in found.notes[0]
+    assert "1 have too low a confidence" in found.notes[0]
 
 
 @given(

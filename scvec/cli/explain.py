@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from scvec.atlas import Atlas
     from scvec.explain import Attribution, Contrast, Pathways, TextGroups
-    from scvec.ingest.cells.options import Reading
+    from scvec.ingest.cells.options import ReadOptions
 
 ContrastOption = panel("Two groups of cells")
 GeneSetsOption = panel("Gene sets")
@@ -166,7 +166,7 @@ def _contrasted(
     atlas: str,
     asked: ContrastFlags,
     how: ExplainFlags,
-    reading: Reading,
+    reading: ReadOptions,
     common: DeviceFlags,
 ) -> None:
     """Do what the verb does with ``--contrast``."""

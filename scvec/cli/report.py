@@ -27,7 +27,7 @@ def report(
     common: DeviceFlags,
 ) -> None:
     """Label cells and write an HTML report: the calls, which of them to doubt, why, and by which genes."""
-    from scvec.evaluation.author_labels import given_labels
+    from scvec.evaluation.author_labels import read_author_labels
     from scvec.evaluation.writing import read_label_map
 
     run = QueryRun(query, atlas, flags, rerank, common)
@@ -37,7 +37,7 @@ def report(
         raise InputError(f"--label-map {label_map}", "--label-key with it", "add it, or leave both out")
     mapping = read_label_map(label_map) if label_map else {}
     if label_key is not None:
-        given_labels(query, label_key, obs=flags.obs)
+        read_author_labels(query, label_key, obs=flags.obs)
     calls = run.called()
     doubts = run.reported(calls, out, label_key, mapping).doubts.to_frame()
     values = {"out": str(out), "n_cells": len(calls), "doubts": doubts.to_dicts(), **calls.provenance}

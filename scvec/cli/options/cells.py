@@ -10,7 +10,7 @@ import typer
 from scvec.cli.options.common import InputOption, keywords
 
 if TYPE_CHECKING:
-    from scvec.ingest.cells.options import Reading
+    from scvec.ingest.cells.options import ReadOptions
 
 CELLS = "h5ad, AnnData zarr, 10x .h5, or a 10x folder with matrix.mtx; a path or a URI"
 """What is read, for help texts."""
@@ -49,8 +49,8 @@ class ReadFlags(FileFlags):
         InputOption(help="Species of the cells, if not the reference's: human, mouse, rat or an NCBI taxon id."),
     ] = None
 
-    def reading(self) -> Reading:
+    def reading(self) -> ReadOptions:
         """Return the same as the library's value."""
-        from scvec.ingest.cells.options import Reading
+        from scvec.ingest.cells.options import ReadOptions
 
-        return Reading(**keywords(self, Reading))
+        return ReadOptions(**keywords(self, ReadOptions))

@@ -10,7 +10,7 @@ from scvec.cli.options.query import QueryFlags
 from scvec.errors import InputError
 
 if TYPE_CHECKING:
-    from scvec.interpret import Asked
+    from scvec.interpret import RerankOptions
 
 LlmOption = panel("Second opinion: LLM")
 
@@ -54,7 +54,7 @@ class RerankFlags:
         wants = self.rerank is not None and self.by == "cluster" and flags.cluster_key is None
         return "leiden" if wants and flags.cluster is None else flags.cluster
 
-    def asked(self, flags: QueryFlags, device: str) -> Asked | None:
+    def asked(self, flags: QueryFlags, device: str) -> RerankOptions | None:
         """Return the library's value, None without --rerank; raise `InputError`, before any work, if it is invalid."""
         if self.rerank is None:
             given = [one.name for one in fields(self) if getattr(self, one.name) != one.default]
@@ -63,10 +63,10 @@ class RerankFlags:
                 options = ", ".join(f"`{name}`" for name in given)
                 raise InputError(f"{options} without --rerank", "a model to ask", "--rerank MODEL, or leave it out")
             return None
-        from scvec.interpret import Asked
+        from scvec.interpret import RerankOptions
 
-        given_values = keywords(self, Asked) | {"price": _price(self.price)}
-        asked = Asked(model=self.rerank, device=device, **given_values)
+        given_values = keywords(self, RerankOptions) | {"price": _price(self.price)}
+        asked = RerankOptions(model=self.rerank, device=device, **given_values)
         asked.judge()
         return asked
 

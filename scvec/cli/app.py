@@ -172,6 +172,19 @@ def _with_options(message: str) -> str:
     return re.sub(r"`(\w+)`", lambda found: names.get(found[1], found[0]), message)
 
 
+@contextmanager
+def renaming(**options: str) -> Iterator[None]:
+    """Have errors name options whose parameter in the library is called otherwise: ``error="rerank_error"``."""
+
+    def renamed(text: str) -> str:
+        return re.sub(r"`(\w+)`", lambda found: f"`{options.get(found[1], found[1])}`", text)
+
+    try:
+        yield
+    except ScvecError as error:
+        raise type(error)(*map(renamed, (error.seen, error.expected, error.fix))) from error
+
+
 def _option_names(command: Any) -> dict[str, str]:
     """Return what each parameter is called on the command line, by its name in Python, in all verbs."""
     names = {one.name: one.opts[0] for one in command.params if one.opts[0].startswith("--")}

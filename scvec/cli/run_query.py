@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scvec.cli.app import Ui, open_store
+from scvec.cli.app import Ui, open_store, renaming
 from scvec.cli.options.cells import How
 from scvec.cli.options.rerank import Reranking
 from scvec.errors import InputError
@@ -148,7 +148,10 @@ def _readout(how: How, store: str, device: str, download: bool) -> Readout | Non
     if how.readout is not None:
         from scvec.interpret import open_readout
 
-        return open_readout(open_store(store), how.readout, model=how.readout_model, device=device, download=download)
+        with renaming(model="readout_model"):
+            return open_readout(
+                open_store(store), how.readout, model=how.readout_model, device=device, download=download
+            )
     if how.readout_model is not None:
         raise InputError(f"--readout-model {how.readout_model}", "--readout with it", "add it, or leave both out")
     return None

@@ -1,4 +1,4 @@
-"""What a language model says of calls, closed over the labels that retrieval found; readouts that are trained."""
+"""Language models on calls: reranking chooses among the labels that retrieval found, a readout is trained on cells."""
 
 from scvec.interpret.readout import Predicted, Readout, ReadoutSpec, open_readout, predict, second_opinion, train
 from scvec.interpret.reranking import Asked, RerankBill, rerank, rerank_bill

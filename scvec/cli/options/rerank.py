@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from scvec.cli.app import renaming
 from scvec.cli.options.cells import How
 from scvec.errors import InputError
 
@@ -76,7 +77,8 @@ class Reranking:
             download=self.download,
             device=device,
         )
-        asked.judge()
+        with renaming(model="rerank", error="rerank_error", by="rerank_by"):
+            asked.judge()
         return asked
 
 

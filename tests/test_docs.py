@@ -69,6 +69,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
+@pytest.mark.slow
 def test_the_walk_through(folder: Path, mirror: str) -> None:
     """Every bash block in one shell, then the Python block, as they stand, with NCBI's files from a mirror."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.sparse as sp
+from anndata import AnnData
 
 import scvec as sv
 from scvec.annotation import writing
@@ -52,15 +53,56 @@ def test_the_distance_is_the_cosine_distance(atlas: Atlas, calls: sv.Annotation)
     np.testing.assert_allclose(calls.neighbors.distances, np.take_along_axis(distances, order, 1), atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 5, 40])
-def test_the_same_answer_twice_whatever_the_batch_size(
-    atlas: Atlas, files: Path, calls: sv.Annotation, monkeypatch: pytest.MonkeyPatch, size: int
+ALL_ASKED: dict[str, Any] = {"max_error": 0.05, "sets": True, "cluster_key": "donor"}
+
+
+def mixed(n_empty: int = 2) -> AnnData:
+    """Return 41 cells of the toy world, of which some are empty, and some half of one type and half of another."""
+    cells = toy.cells(41, seed=1, form="dense")
+    cells.X[5:15, ::2] = cells.X[6:16, ::2]
+    cells.X[[3, 20][:n_empty]] = 0
+    return cells
+
+
+def same(found: sv.Annotation, expected: sv.Annotation, order: Any = slice(None)) -> None:
+    """Assert that calls are the same to the bit, those of `expected` taken in an order."""
+    assert expected.sets is not None
+    assert found.to_frame(3).equals(expected.to_frame(3)[order])
+    for name in ("scores", "vectors", "novelty", "confidence", "cluster_share"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name)[order])
+    np.testing.assert_array_equal(found.neighbors.ids, expected.neighbors.ids[order])
+    np.testing.assert_array_equal(found.neighbors.distances, expected.neighbors.distances[order])
+
+
+@pytest.mark.parametrize("size", [1, 7, 41])
+def test_the_same_answer_whatever_the_batch_size(
+    atlas: Atlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
+    mixed().write_h5ad(tmp_path / "q.h5ad")
+    expected = sv.annotate(tmp_path / "q.h5ad", atlas, **ALL_ASKED)
+    assert set(expected.reason) == {"", "empty", "far"}
     monkeypatch.setattr(matrix_module, "MAX_BATCH_CELLS", size)
-    again = sv.annotate(files / "query.h5ad", atlas)
-    assert again.to_frame(3).equals(calls.to_frame(3))
-    np.testing.assert_array_equal(again.scores, calls.scores)
-    np.testing.assert_array_equal(again.vectors, calls.vectors)
+    same(sv.annotate(tmp_path / "q.h5ad", atlas, **ALL_ASKED), expected)
+
+
+def test_a_permuted_query_gives_permuted_calls(atlas: Atlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In batches of ten, so that cells meet others than before."""
+    monkeypatch.setattr(matrix_module, "MAX_BATCH_CELLS", 10)
+    cells, order = mixed(), np.random.default_rng(0).permutation(41)
+    cells.write_h5ad(tmp_path / "q.h5ad")
+    cells[order].write_h5ad(tmp_path / "permuted.h5ad")
+    expected = sv.annotate(tmp_path / "q.h5ad", atlas, **ALL_ASKED)
+    same(sv.annotate(tmp_path / "permuted.h5ad", atlas, **ALL_ASKED), expected, order)
+
+
+def test_a_cell_alone_is_called_as_among_others(atlas: Atlas, tmp_path: Path) -> None:
+    cells = mixed()
+    cells.write_h5ad(tmp_path / "q.h5ad")
+    expected = sv.annotate(tmp_path / "q.h5ad", atlas, max_error=0.05, sets=True)
+    for i in (0, 7, 30):
+        cells[[i]].write_h5ad(tmp_path / "one.h5ad")
+        alone = sv.annotate(tmp_path / "one.h5ad", atlas, max_error=0.05, sets=True, scale="counts")
+        assert alone.to_frame(3).equals(expected.to_frame(3)[[i]])
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "dense"])
@@ -230,9 +272,9 @@ def test_an_index_that_cannot_leave_cells_out_says_so(store: sv.Store, files: Pa
 def test_the_options_of_both_verbs(
     store: sv.Store, files: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    voters = ["--where", "batch != 'd0'", "--block", "beta", "--block", "immune", "--k", "7"]
+    candidates = ["--where", "batch != 'd0'", "--block", "beta", "--block", "immune", "--k", "7"]
     voting = ["--weights", "softmax", "--temperature", "0.3", "--frequency", "0.5", "--cluster-key", "donor"]
-    asked = [str(files / "query.h5ad"), "--atlas", "toy", "--store", store.uri, *voters, *voting, "--json"]
+    asked = [str(files / "query.h5ad"), "--atlas", "toy", "--store", store.uri, *candidates, *voting, "--json"]
     out = tmp_path / "calls.parquet"
     for verb in (["query", "--out", str(out)], ["evaluate", "--label-key", "cell_type"]):
         assert main([*verb, *asked]) == 0
@@ -255,7 +297,7 @@ def test_no_k(atlas: Atlas, files: Path, k: int) -> None:
 
 def test_the_frame_has_the_runners_up(calls: sv.Annotation) -> None:
     frame = calls.to_frame(4)
-    trust = ["rejected", "reason", "nearest", "confidence", "novelty", "odd_genes"]
+    trust = ["rejected", "reason", "label_before_rejection", "confidence", "novelty", "unexpected_genes"]
     assert frame.columns[:11] == ["obs_name", "label", "label_id", "score", "distance", *trust]
     assert frame["label_5"].null_count() == 41
     for i, row in enumerate(frame.iter_rows(named=True)):

@@ -200,7 +200,7 @@ def test_a_second_opinion_changes_no_call(store: sv.Store, files: Path, atlas: A
     both = second_opinion(calls, predict(query, readout))
     assert both.second is not None
     assert both.label is calls.label
-    assert np.array_equal(both.second.agrees, both.second.label == calls.nearest)
+    assert np.array_equal(both.second.agrees, both.second.label == calls.label_before_rejection)
     assert both.second.score == pytest.approx(predict(query, readout).probabilities.max(1))
     assert f"agrees with the retrieval on {both.second.agrees.mean():.1%}" in both.notes[-1]
     assert both.provenance["readout"]["llm"]["revision"] == readout.body.revision
@@ -209,8 +209,8 @@ def test_a_second_opinion_changes_no_call(store: sv.Store, files: Path, atlas: A
         second_opinion(calls, predict(files / "reference.h5ad", readout))
     judged = sv.evaluate(both, query, label_key="cell_type")
     truth = toy.cells(41, seed=1).obs["cell_type"].to_numpy(str)
-    assert judged.beside["readout_label"].accuracy == float((both.second.label == truth).mean())
-    assert not sv.evaluate(calls, query, label_key="cell_type").beside
+    assert judged.other_calls["readout_label"].accuracy == float((both.second.label == truth).mean())
+    assert not sv.evaluate(calls, query, label_key="cell_type").other_calls
     cells = toy.cells(120)
     cells.obs["cell_type"] = "x" + cells.obs["cell_type"].astype(str)
     cells.write_h5ad(tmp_path / "other.h5ad")
@@ -225,9 +225,9 @@ def test_an_empty_cell_is_no_agreement(store: sv.Store, files: Path, atlas: Atla
     query = tmp_path / "query.h5ad"
     both = second_opinion(sv.annotate(query, atlas), predict(query, trained(store, files, **QUICK)))
     assert both.second is not None
-    assert both.second.label[3] == both.nearest[3] == sv.UNKNOWN
+    assert both.second.label[3] == both.label_before_rejection[3] == sv.UNKNOWN
     said = both.second.label != sv.UNKNOWN
-    assert both.second.agrees.tolist() == (said & (both.second.label == both.nearest)).tolist()
+    assert both.second.agrees.tolist() == (said & (both.second.label == both.label_before_rejection)).tolist()
     row = both.to_frame().row(3, named=True)
     assert (row["readout_score"], row["readout_agrees"]) == (None, False)
     written = both.to_adata(cells)
@@ -281,7 +281,7 @@ def test_the_command_line_from_training_to_evaluation(run: Run, store: sv.Store,
     assert written.obs["scvec_readout_agrees"].tolist() == calls["readout_agrees"].to_list()
     judge = ("evaluate", files / "query.h5ad", "--atlas", "toy", "--label-key", "cell_type", "--store", store.uri)
     code, out, _ = run(*judge, "--readout", "toy", "--cluster-key", "donor", "--json")
-    beside = json.loads(out)["beside"]
+    beside = json.loads(out)["other_calls"]
     assert beside.keys() == {"cluster_label", "readout_label"}
     assert beside["readout_label"]["accuracy"] > 0.9
     assert beside["cluster_label"]["accuracy"] < 0.6

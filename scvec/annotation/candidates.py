@@ -18,8 +18,8 @@ SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Voters:
-    """Cells of an atlas that may vote, and an index of no others. Get them from `voters`.
+class Candidates:
+    """Cells of an atlas that may vote, and an index of no others. Get them from `candidates_of`.
 
     Attributes
     ----------
@@ -57,7 +57,9 @@ class Voters:
         return self.atlas.search(queries, k, self.index)
 
 
-def voters(atlas: Atlas, where: str | None = None, allow: Sequence[str] = (), block: Sequence[str] = ()) -> Voters:
+def candidates_of(
+    atlas: Atlas, where: str | None = None, allow: Sequence[str] = (), block: Sequence[str] = ()
+) -> Candidates:
     """Choose the cells of an atlas that may vote.
 
     Parameters
@@ -95,7 +97,7 @@ def voters(atlas: Atlas, where: str | None = None, allow: Sequence[str] = (), bl
     if isinstance(index, Among) and index.is_refused:
         how = f", exactly, as an index {atlas.index.factory} cannot leave cells out"
     notes = (f"{len(rows):,} of {len(atlas.filled):,} cells searched{how}: {'; '.join(asked)}",) if asked else ()
-    return Voters(atlas, rows, index, labels, codes, notes)
+    return Candidates(atlas, rows, index, labels, codes, notes)
 
 
 def _no_such_label(option: str, name: str, labels: list[str]) -> KeyNotFoundError:

@@ -11,11 +11,11 @@ import numpy as np
 
 from scvec._version import __version__
 from scvec.annotation.calls import Found, call, votes_of
-from scvec.annotation.candidates import Voters, voters
+from scvec.annotation.candidates import Candidates, candidates_of
 from scvec.annotation.clusters import Clusters, Leiden, call_clusters
 from scvec.annotation.rejection import check, reject, with_sets
 from scvec.annotation.result import Annotation
-from scvec.annotation.rollup import backoff, with_terms
+from scvec.annotation.rollup import roll_up_of, with_terms
 from scvec.atlas import Atlas
 from scvec.atlas.query_cells import log_normalised, match_to_atlas, placed
 from scvec.core.types import Ints, Neighbors, Progress, silent
@@ -82,9 +82,9 @@ def annotate(
         Whether each cluster of the query is called too, beside its cells: by a column of the query's ``obs``, or by a
         clustering of its vectors, ``"leiden"`` or ``"leiden:RESOLUTION"``; needs the extra ``cluster``.
     max_error
-        Which share of the calls may be wrong, of cells of types that the atlas has: those that cannot be trusted that
-        far, and those too far from every label, are called `scvec.UNKNOWN`, and ``nearest`` keeps their label. None:
-        every cell with expression is called.
+        Which share of the calls may be wrong, of cells of types that the atlas has: calls of too low a
+        confidence, and of cells that are too novel, become `scvec.UNKNOWN`, and ``label_before_rejection`` keeps their
+        label. None: every cell with expression is called.
     sets
         Whether each cell is to have a prediction set: labels of which the right one is missing for at most `max_error`
         (0.05 if that is None) of the cells.
@@ -121,7 +121,7 @@ def annotate(
     }
     asked |= {"max_error": max_error, "sets": sets, "roll_up": roll_up}
     error = USUAL_ERROR if max_error is None else max_error
-    how = backoff(atlas, roll_up)  # this and the error are found wanting before any work is done
+    how = roll_up_of(atlas, roll_up)  # this and the error are found wanting before any work is done
     others = voting != DEFAULT or where is not None or bool(allow) or bool(block)
     if max_error is not None or sets:
         check(atlas, error, others)
@@ -129,7 +129,7 @@ def annotate(
         clusters = _clusters(file, cluster_key, cluster)
         with file.matrix(layer, scale) as matrix:
             match, species_notes = match_to_atlas(matrix, atlas, gene_key, taxon)
-            chosen = voters(atlas, where, allow, block)
+            chosen = candidates_of(atlas, where, allow, block)
             totals = np.zeros(matrix.n_genes)
             found = Found.joined(list(_search(matrix, match, chosen, voting, totals, progress)))
         coverage = match.coverage(totals)
@@ -175,21 +175,26 @@ def _panel_notes(match: GeneMatch, atlas: Atlas, query: str | Path) -> list[str]
 
 
 def _search(
-    matrix: Matrix, match: GeneMatch, voters: Voters, voting: Voting, totals: np.ndarray[Any, Any], progress: Progress
+    matrix: Matrix,
+    match: GeneMatch,
+    candidates: Candidates,
+    voting: Voting,
+    totals: np.ndarray[Any, Any],
+    progress: Progress,
 ) -> Iterator[Found]:
     """Yield vectors and neighbours batch by batch, adding up the expression of each gene in `totals`."""
-    embedding, profiles = voters.atlas.embedding, voters.atlas.profiles
-    columns, has, share = placed(match, voters.atlas)
-    for _, batch, known in log_normalised(matrix, columns, share, voters.atlas, "searching", progress):
-        vectors, empty = embedding.vectors(known, has, voters.atlas.device)
+    embedding, profiles = candidates.atlas.embedding, candidates.atlas.profiles
+    columns, has, share = placed(match, candidates.atlas)
+    for _, batch, known in log_normalised(matrix, columns, share, candidates.atlas, "searching", progress):
+        vectors, empty = embedding.vectors(known, has, candidates.atlas.device)
         totals += expression(batch, matrix.values)
         ids = np.full((len(empty), voting.k), -1, np.int64)
         distances = np.full((len(empty), voting.k), np.inf, np.float32)
         if not empty.all():
-            near = voters.nearest(vectors[~empty], voting.k)
+            near = candidates.nearest(vectors[~empty], voting.k)
             ids[~empty], distances[~empty] = near.ids, near.distances
         neighbors = Neighbors(ids, distances)
-        votes, positions = votes_of(neighbors, voters, voting)
+        votes, positions = votes_of(neighbors, candidates, voting)
         odd, genes = profiles.odd(known, has, _profiled(votes.winner, len(profiles.labels)))
         yield Found(vectors, empty, neighbors, positions, votes, odd, genes)
 

@@ -6,21 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from scvec.annotation.result import Annotation
+from scvec.annotation.result import LOW_CONFIDENCE, NOVEL, Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import UNKNOWN
 from scvec.errors import InputError
 from scvec.knn.calibration import Calibration
 
-FAR = 0.05
-"""Of the held-out cells of known types, this share is as novel as what counts as too far."""
+TOO_NOVEL = 0.05
+"""This share of the held-out cells of known types is at least as novel as a cell that is rejected as novel."""
 
 
 def reject(calls: Annotation, atlas: Atlas, max_error: float | None) -> Annotation:
-    """Return the calls with those as `UNKNOWN` that cannot be trusted; `nearest` keeps their labels.
+    """Reject calls that cannot be trusted: they become `UNKNOWN`, and `label_before_rejection` keeps their labels.
 
-    A cell is too far where it is more novel than all but `FAR` of the held-out cells of known types. Of the others, a
-    call is unsure where its confidence is below the threshold of its label. With None, no call is rejected.
+    A cell is `NOVEL` where it is more novel than all but `TOO_NOVEL` of the held-out cells of known types. Another cell
+    has `LOW_CONFIDENCE` where its confidence is below the threshold of its label. None rejects no call.
 
     Raises
     ------
@@ -32,18 +32,20 @@ def reject(calls: Annotation, atlas: Atlas, max_error: float | None) -> Annotati
     check(atlas, max_error)
     calibration = _calibration(atlas)
     thresholds = calibration.thresholds(max_error, len(calls.labels))
-    limit = calibration.too_novel(FAR)
+    limit = calibration.too_novel(TOO_NOVEL)
     called = ~calls.rejected
     place = {label: i for i, label in enumerate(calls.labels)}
-    code = np.array([place.get(label, 0) for label in calls.nearest.tolist()], np.int64)
-    far = called & (calls.novelty > limit)
-    unsure = called & ~far & (calls.confidence < thresholds[code])
+    code = np.array([place.get(label, 0) for label in calls.label_before_rejection.tolist()], np.int64)
+    novel = called & (calls.novelty > limit)
+    unsure = called & ~novel & (calls.confidence < thresholds[code])
     reason = calls.reason.copy()
-    reason[far], reason[unsure] = "far", "unsure"
-    gone = far | unsure
-    n_far, n_unsure = int(far.sum()), int(unsure.sum())
-    far_is = f"{n_far:,} cells are more novel than {1 - FAR:.0%} of those held out"
-    note = f"{far_is} and {n_unsure:,} too unsure for an error of {max_error:g}"
+    reason[novel], reason[unsure] = NOVEL, LOW_CONFIDENCE
+    gone = novel | unsure
+    n_novel, n_unsure = int(novel.sum()), int(unsure.sum())
+    note = (
+        f"{n_novel:,} cells are more novel than {1 - TOO_NOVEL:.0%} of those held out and {n_unsure:,} have too low a "
+        f"confidence for an error of {max_error:g}"
+    )
     return replace(
         calls,
         label=np.where(gone, UNKNOWN, calls.label).astype(object),
@@ -65,7 +67,7 @@ def with_sets(calls: Annotation, atlas: Atlas, max_error: float) -> Annotation:
     names = np.array(calls.labels, dtype=object)
     order = np.argsort(-calls.scores, axis=1, kind="stable")
     chosen = (calls.scores >= least) & (calls.scores > 0)
-    chosen |= names == calls.nearest[:, None]
+    chosen |= names == calls.label_before_rejection[:, None]
     sets = tuple(tuple(names[row[chosen[i, row]]].tolist()) for i, row in enumerate(order))
     return replace(calls, sets=sets)
 

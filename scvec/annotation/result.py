@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     from anndata import AnnData
+
+
+NO_EXPRESSION, NOVEL, LOW_CONFIDENCE = "no_expression", "novel", "low_confidence"
+"""Why a cell is called `UNKNOWN`: see `Annotation.reason`."""
+
+RENAMED = {"nearest": "label_before_rejection", "odd_genes": "unexpected_genes"}
+"""Columns and attributes of 0.6, which stay beside the new ones until 0.8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +61,23 @@ class Annotation:
         (n,) the label called; `UNKNOWN` where `rejected`.
     label_id
         (n,) the label's id in the atlas (a Cell Ontology id, say); "" where there is none.
-    nearest
-        (n,) the label that got most votes, also where the call is `UNKNOWN`; that itself where nothing voted.
+    label_before_rejection
+        (n,) the label with most votes, also where the call was rejected; `UNKNOWN` where nothing voted.
     reason
-        (n,) why the call is `UNKNOWN`: ``"empty"``, without expression on the atlas's genes; ``"far"``, more novel than
-        95 % of the held-out cells of known types; ``"unsure"``, its confidence is below its label's threshold; "" where
-        it is not.
+        (n,) why the call is `UNKNOWN`: `NO_EXPRESSION`, the cell expresses none of the atlas's genes; `NOVEL`, it is
+        more novel than 95 % of the held-out cells of known types; `LOW_CONFIDENCE`, its confidence is below its label's
+        threshold; "" where it is not.
     confidence
-        (n,) the chance that `nearest` is right for a cell of a type that the atlas has, as calibrated on cells held
-        out; NaN where `reason` is ``"empty"``.
+        (n,) the chance that `label_before_rejection` is right for a cell of a type that the atlas has, calibrated on
+        held-out cells; NaN where `reason` is `NO_EXPRESSION`.
     novelty
         (n,) how unlike the held-out cells of known types it is, from 0; NaN likewise.
-    odd_genes
-        (n,) symbols of the genes expressed farthest above `nearest`, the first few, joined by ``", "``.
+    unexpected_genes
+        (n,) symbols of the genes expressed farthest above that label, the first few, joined by ``", "``.
     score
-        (n,) the share of the votes of `nearest`, 0 to 1.
+        (n,) that label's share of the votes, 0 to 1.
     distance
-        (n,) cosine distance to the nearest reference cell; NaN where `reason` is ``"empty"``.
+        (n,) cosine distance to the nearest reference cell; NaN where `reason` is `NO_EXPRESSION`.
     rejected
         (n,) True where the call is `UNKNOWN`, whatever the reason.
     labels
@@ -81,7 +89,7 @@ class Annotation:
     neighbor_names
         (n, k) cell ids of the neighbours; "" where there are fewer than k.
     vectors
-        (n, d) the cells' vectors, of length one; zeros where `reason` is ``"empty"``.
+        (n, d) the cells' vectors, of length one; zeros where `reason` is `NO_EXPRESSION`.
     provenance
         The atlas, its recipe and version, the matrix used, the coverage; JSON types.
     notes
@@ -100,11 +108,11 @@ class Annotation:
     obs_names: Strings
     label: Strings
     label_id: Strings
-    nearest: Strings
+    label_before_rejection: Strings
     reason: Strings
     confidence: Floats
     novelty: Floats
-    odd_genes: Strings
+    unexpected_genes: Strings
     score: Floats
     distance: Floats
     rejected: NDArray[np.bool_]
@@ -127,8 +135,23 @@ class Annotation:
         return len(self.obs_names)
 
     @property
-    def beside(self) -> dict[str, Strings]:
-        """What was called beside the cells' own calls, by its column in the frame: (n,) labels each."""
+    def nearest(self) -> Strings:
+        """Deprecated name of `label_before_rejection`."""
+        return self._renamed("nearest")
+
+    @property
+    def odd_genes(self) -> Strings:
+        """Deprecated name of `unexpected_genes`."""
+        return self._renamed("odd_genes")
+
+    def _renamed(self, name: str) -> Strings:
+        warnings.warn(f"Annotation.{name} is now {RENAMED[name]}", DeprecationWarning, stacklevel=3)
+        values: Strings = getattr(self, RENAMED[name])
+        return values
+
+    @property
+    def other_calls(self) -> dict[str, Strings]:
+        """Calls by other means (of clusters, an LLM, a readout), by their column in the frame: (n,) labels each."""
         found = {} if self.cluster_label is None else {"cluster_label": self.cluster_label}
         found |= {} if self.reranked is None else {"reranked_label": self.reranked.label}
         return found | ({} if self.second is None else {"readout_label": self.second.label})
@@ -152,10 +175,10 @@ class Annotation:
             "distance": pl.Series(self.distance, nan_to_null=True),
             "rejected": self.rejected,
             "reason": pl.Series([one or None for one in self.reason.tolist()], dtype=pl.String),
-            "nearest": self.nearest.tolist(),
+            "label_before_rejection": self.label_before_rejection.tolist(),
             "confidence": pl.Series(self.confidence, nan_to_null=True),
             "novelty": pl.Series(self.novelty, nan_to_null=True),
-            "odd_genes": [one or None for one in self.odd_genes.tolist()],
+            "unexpected_genes": [one or None for one in self.unexpected_genes.tolist()],
         }
         if self.sets is not None:
             columns["set"] = pl.Series([list(one) for one in self.sets], dtype=pl.List(pl.String))
@@ -179,8 +202,10 @@ class Annotation:
         columns["neighbors"] = lists(self.neighbor_names, self.neighbor_names != "", pl.String)
         distances = self.neighbors.distances
         columns["neighbor_distances"] = lists(distances, np.isfinite(distances), pl.Float32)
+        columns |= {old: columns[new] for old, new in RENAMED.items()}
         schema: dict[str, pl.DataType | type[pl.DataType]] = {
             "label_id": pl.String,
+            "unexpected_genes": pl.String,
             "odd_genes": pl.String,
             **({} if self.cluster is None else {"cluster": pl.String}),
             **({} if self.reranked is None else dict.fromkeys(self.reranked.frame_columns(), pl.String)),
@@ -193,7 +218,9 @@ class Annotation:
 
         names = np.array(self.labels, dtype=object)[order]
         scores = np.take_along_axis(self.scores, order, 1)
-        others = np.argsort(names == self.nearest[:, None], axis=1, kind="stable")[:, : len(self.labels) - 1]
+        others = np.argsort(names == self.label_before_rejection[:, None], axis=1, kind="stable")[
+            :, : len(self.labels) - 1
+        ]
         if rank >= others.shape[1]:
             empty = [None] * len(self)
             return {
@@ -246,10 +273,10 @@ class Annotation:
             "scvec_distance": self.distance,
             "scvec_rejected": self.rejected,
             "scvec_reason": pd.Categorical(self.reason.tolist()),
-            "scvec_nearest": pd.Categorical(self.nearest.tolist()),
+            "scvec_label_before_rejection": pd.Categorical(self.label_before_rejection.tolist()),
             "scvec_confidence": self.confidence,
             "scvec_novelty": self.novelty,
-            "scvec_odd_genes": pd.Categorical(self.odd_genes),
+            "scvec_unexpected_genes": pd.Categorical(self.unexpected_genes),
         }
         if self.sets is not None:
             columns["scvec_set"] = pd.Categorical(["; ".join(one) for one in self.sets])
@@ -268,7 +295,7 @@ class Annotation:
             }
         for opinion in (self.reranked, self.second):
             columns |= {} if opinion is None else opinion.obs_columns()
-        return columns
+        return columns | {f"scvec_{old}": columns[f"scvec_{new}"] for old, new in RENAMED.items()}
 
     def obsm_arrays(self, index: pd.Index[str]) -> dict[str, Any]:
         """Return what goes into ``obsm``, by key; frames carry `index`."""

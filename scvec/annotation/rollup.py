@@ -13,7 +13,7 @@ from scvec.ontology import Ontology, open_ontology, roll_up
 
 
 @dataclass(frozen=True, slots=True)
-class Backoff:
+class RollUp:
     """How labels become terms.
 
     Attributes
@@ -31,7 +31,7 @@ class Backoff:
     support: float
 
 
-def backoff(atlas: Atlas, support: float | None) -> Backoff | None:
+def roll_up_of(atlas: Atlas, support: float | None) -> RollUp | None:
     """Return how the labels of an atlas become terms; None, where `support` is None, for no terms.
 
     Raises
@@ -54,10 +54,10 @@ def backoff(atlas: Atlas, support: float | None) -> Backoff | None:
             "ids such as CL:0000169",
             "build it with --label-id-key, or with --match-labels",
         )
-    return Backoff(ontology, ids, support)
+    return RollUp(ontology, ids, support)
 
 
-def with_terms(calls: Annotation, how: Backoff | None) -> Annotation:
+def with_terms(calls: Annotation, how: RollUp | None) -> Annotation:
     """Return the calls with the deepest term that enough of each cell's votes agree on.
 
     Where the nearest label has that many votes it is its own term; where votes are split among kinds of one cell, it is

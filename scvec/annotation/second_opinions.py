@@ -68,7 +68,7 @@ class SecondOpinion:
     score
         (n,) that probability; NaN where there is none.
     agrees
-        (n,) whether it is the label that retrieval found nearest, `Annotation.nearest`; False where neither has one.
+        (n,) whether it is `Annotation.label_before_rejection`; False where neither has one.
     """
 
     label: Strings

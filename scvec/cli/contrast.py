@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from scvec.atlas import Atlas
     from scvec.explain import Contrast, Pathways, TextGroups
-    from scvec.ingest.cells.options import Reading
+    from scvec.ingest.cells.options import ReadOptions
 
 SHOWN_GENES = 5
 """Of a text group, for each side."""
@@ -83,7 +83,7 @@ def contrasted(
     group: str | None,
     n_genes: int,
     out: Path | None,
-    reading: Reading,
+    reading: ReadOptions,
     device: str,
     store: str,
 ) -> None:

@@ -103,7 +103,7 @@ def evaluate(
     """Label cells and compare the calls with the author's labels."""
     from scvec import evaluation
     from scvec.atlas import open_atlas
-    from scvec.evaluation.author_labels import given_ids, given_labels
+    from scvec.evaluation.author_labels import read_author_ids, read_author_labels
     from scvec.evaluation.writing import check_folder, read_label_map, summary, write_evaluation
     from scvec.ingest.cells import place
     from scvec.ontology import open_ontology
@@ -112,8 +112,8 @@ def evaluate(
     # What is wrong with these is found before any work is done.
     mapping = read_label_map(label_map) if label_map else {}
     ontology = open_ontology(open_store(store)) if by_ontology or label_id_key else None
-    given_labels(query, label_key, obs=how.obs)
-    given_ids(query, label_key, label_id_key, how.obs)
+    read_author_labels(query, label_key, obs=how.obs)
+    read_author_ids(query, label_key, label_id_key, how.obs)
     if out is not None:
         check_folder(out)
     calls = called(ui, query, atlas, how, reranking, store)

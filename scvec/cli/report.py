@@ -33,7 +33,7 @@ def report(
     quiet: QuietOption = False,
 ) -> None:
     """Label cells and show them on one page: what they are, which calls to doubt, why, and by which genes."""
-    from scvec.evaluation.author_labels import given_labels
+    from scvec.evaluation.author_labels import read_author_labels
     from scvec.evaluation.writing import read_label_map
 
     ui = Ui(json, quiet)
@@ -43,7 +43,7 @@ def report(
         raise InputError(f"--label-map {label_map}", "--label-key with it", "add it, or leave both out")
     mapping = read_label_map(label_map) if label_map else {}
     if label_key is not None:
-        given_labels(query, label_key, obs=how.obs)
+        read_author_labels(query, label_key, obs=how.obs)
     calls = called(ui, query, atlas, how, reranking, store)
     found = reported(ui, calls, query, atlas, how, out, store, label_key, mapping)
     doubts = found.doubts.to_frame()

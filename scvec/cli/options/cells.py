@@ -13,7 +13,7 @@ import typer
 from scvec.knn.options import DEFAULT, Weights
 
 if TYPE_CHECKING:
-    from scvec.ingest.cells.options import Reading
+    from scvec.ingest.cells.options import ReadOptions
 
 CELLS = "an h5ad, a zarr store of AnnData, 10x's .h5 or folder with matrix.mtx, or the URI of one"
 """What is read, for help texts."""
@@ -50,11 +50,11 @@ class Read:
         ),
     ] = None
 
-    def reading(self) -> Reading:
+    def reading(self) -> ReadOptions:
         """Return the same as a library's value."""
-        from scvec.ingest.cells.options import Reading
+        from scvec.ingest.cells.options import ReadOptions
 
-        return Reading(self.obs, self.layer, self.scale, self.gene_key, self.taxon)
+        return ReadOptions(self.obs, self.layer, self.scale, self.gene_key, self.taxon)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

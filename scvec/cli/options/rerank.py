@@ -12,7 +12,7 @@ from scvec.cli.options.cells import How
 from scvec.errors import InputError
 
 if TYPE_CHECKING:
-    from scvec.interpret import Asked
+    from scvec.interpret import RerankOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Reranking:
         wants = self.rerank is not None and self.rerank_by == "cluster" and how.cluster_key is None
         return "leiden" if wants and how.cluster is None else how.cluster
 
-    def asked(self, how: How, device: str) -> Asked | None:
+    def asked(self, how: How, device: str) -> RerankOptions | None:
         """Return what is asked for, None for nothing; raise `InputError`, before any work, if it is of no use."""
         if self.rerank is None:
             given = [one.name for one in fields(self) if getattr(self, one.name) != one.default]
@@ -64,9 +64,9 @@ class Reranking:
                 options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
                 raise InputError(f"{options} without --rerank", "a model to ask", "--rerank MODEL, or leave it out")
             return None
-        from scvec.interpret import Asked
+        from scvec.interpret import RerankOptions
 
-        asked = Asked(
+        asked = RerankOptions(
             model=self.rerank,
             by=self.rerank_by,
             error=self.rerank_error,

@@ -175,7 +175,8 @@ class Frozen:
         index = _padded(pad(places, (0, 1), value=-1), len(tokens) + 1).index_put((rows, n), n.new_tensor(len(tokens)))
         inputs = embedding(index, table)
         if self.cached:
-            hidden = self._base(inputs_embeds=inputs, past_key_values=self._past(len(places)), use_cache=True)[0]
+            past = {self.llm.cache_name: self._past(len(places))}
+            hidden = self._base(inputs_embeds=inputs, use_cache=True, **past)[0]
         else:
             said = self.llm.model.get_input_embeddings()(self.prefix).expand(len(places), -1, -1)
             hidden = self._base(inputs_embeds=torch.cat([said, inputs], 1), use_cache=False)[0][:, len(self.prefix) :]
@@ -193,7 +194,7 @@ class Frozen:
         import torch
 
         with torch.no_grad():
-            past = self._base(input_ids=self.prefix[None], use_cache=True).past_key_values
+            past = self._base(input_ids=self.prefix[None], use_cache=True)[self.llm.cache_name]
         return [(layer.keys, layer.values) for layer in past.layers]
 
     def _past(self, n: int) -> Any:

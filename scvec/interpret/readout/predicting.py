@@ -143,7 +143,9 @@ def second_opinion(calls: Annotation, found: Predicted) -> Annotation:
     if found.obs_names.tolist() != calls.obs_names.tolist():
         raise InputError("a readout's labels are of other cells than the calls", "of the same", "give it the same file")
     said = found.label != UNKNOWN
-    second = SecondOpinion(found.label, found.score, np.asarray(said & (found.label == calls.nearest), bool))
+    second = SecondOpinion(
+        found.label, found.score, np.asarray(said & (found.label == calls.label_before_rejection), bool)
+    )
     named = f"readout {found.provenance['readout']['name']}".rstrip()
     notes = [f"{named} has no cell with a gene that it reads"]
     if said.any():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec.annotation.clusters import votes_of_clusters
-from scvec.annotation.result import Annotation
+from scvec.annotation.result import LOW_CONFIDENCE, Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import Floats, Ints, Strings
 from scvec.errors import InputError, must_be
@@ -97,12 +97,12 @@ def cases_of(calls: Annotation, atlas: Atlas, by: By) -> Cases:
 
 
 def _cells(calls: Annotation, atlas: Atlas) -> Cases:
-    asked = np.flatnonzero(np.isin(calls.reason, ("", "unsure")))
+    asked = np.flatnonzero(np.isin(calls.reason, ("", LOW_CONFIDENCE)))
     member = np.full(len(calls), -1, np.int64)
     member[asked] = np.arange(len(asked))
     place = {label: i for i, label in enumerate(calls.labels)}
     # With equal votes the nearest neighbour's label was called: it comes first here too.
-    called = np.array([place[one] for one in calls.nearest[asked].tolist()], np.int64)
+    called = np.array([place[one] for one in calls.label_before_rejection[asked].tolist()], np.int64)
     found = _Grouping(calls.obs_names[asked], member, member, calls.label)
     return _measured(calls, atlas, found, *_most_voted(calls.scores[asked].astype(np.float64), called))
 

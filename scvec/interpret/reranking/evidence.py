@@ -20,7 +20,7 @@ from scvec.core.vectors import unit_rows
 from scvec.embed.projection import Mask
 from scvec.errors import InputError, KeyNotFoundError, NotInStoreError
 from scvec.ingest.cells import open_cells
-from scvec.ingest.cells.options import Reading
+from scvec.ingest.cells.options import ReadOptions
 from scvec.interpret.reranking.cases import Cases
 from scvec.ontology import Ontology, open_ontology
 
@@ -60,7 +60,7 @@ def evidence_of(
     atlas: Atlas,
     *,
     tissue: str | None = None,
-    reading: Reading | None = None,
+    reading: ReadOptions | None = None,
     progress: Progress = silent,
 ) -> list[Case]:
     """Return the cases at the positions `asked` with their evidence; this reads the query once more.
@@ -75,7 +75,7 @@ def evidence_of(
     """
     if not len(asked):
         return []
-    means, has = _means(cases, asked, calls, query, atlas, reading or Reading(), progress)
+    means, has = _means(cases, asked, calls, query, atlas, reading or ReadOptions(), progress)
     symbols = atlas.gene_symbols
     usable = np.flatnonzero(has & (symbols != ""))
     above, below = _genes(cases.codes[asked], means, atlas.profiles.labels, usable)
@@ -126,7 +126,7 @@ def _means(
     calls: Annotation,
     query: str | Path,
     atlas: Atlas,
-    reading: Reading,
+    reading: ReadOptions,
     progress: Progress,
 ) -> tuple[sp.csr_matrix[np.float32], Mask]:
     """Return (a, g) the mean cell of each case asked, and (g,) which genes the query measures."""

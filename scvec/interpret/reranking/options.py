@@ -12,7 +12,7 @@ from scvec.interpret.reranking.judges import make_judge
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RerankOptions:
     """How calls are reranked.
 
     Attributes

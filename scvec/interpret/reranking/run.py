@@ -16,13 +16,13 @@ from scvec.annotation.second_opinions import STATUSES, Reranked
 from scvec.atlas import Atlas
 from scvec.core.types import Ints, Progress, Strings, silent
 from scvec.errors import InputError
-from scvec.ingest.cells.options import Reading
+from scvec.ingest.cells.options import ReadOptions
 from scvec.interpret.reranking.asking import UNASKED, Outcome, ask_all, known
 from scvec.interpret.reranking.budget import USUAL_CHARACTERS_A_TOKEN, USUAL_TOKENS_OUT, Budget, text_of
 from scvec.interpret.reranking.cache import AnswerCache
 from scvec.interpret.reranking.cases import Cases, cases_of
 from scvec.interpret.reranking.evidence import Case, evidence_of
-from scvec.interpret.reranking.options import Asked
+from scvec.interpret.reranking.options import RerankOptions
 from scvec.interpret.reranking.prompt import Prompt, prompt_hash, prompt_of
 
 MAX_TISSUE_CHARACTERS = 200
@@ -58,7 +58,7 @@ class RerankBill:
 class _Questions:
     """What there is to ask: the unsure cases, each with a prompt; several cases can share one."""
 
-    asked: Asked
+    asked: RerankOptions
     cache: AnswerCache
     budget: Budget
     threshold: float | None
@@ -73,9 +73,9 @@ def rerank(
     calls: Annotation,
     query: str | Path,
     atlas: Atlas,
-    asked: Asked,
+    asked: RerankOptions,
     *,
-    reading: Reading | None = None,
+    reading: ReadOptions | None = None,
     progress: Progress = silent,
 ) -> Annotation:
     """Return the calls with a language model's ranking of the unsure ones, in `Annotation.reranked`.
@@ -94,7 +94,7 @@ def rerank(
         The atlas that it was annotated with.
     asked
         Which model is asked, about what, at what cost. A case is asked about if its label's share of the votes is below
-        the lowest share at which at most `Asked.error` of the atlas's held-out calls are wrong.
+        the lowest share at which at most `RerankOptions.error` of the atlas's held-out calls are wrong.
     progress
         Shows the cells read, and the cases asked.
 
@@ -110,7 +110,7 @@ def rerank(
     ServiceError
         If the server fails permanently; answers received so far are kept, and a further run continues from there.
     """
-    questions = _questions(calls, query, atlas, asked, reading or Reading(), progress)
+    questions = _questions(calls, query, atlas, asked, reading or ReadOptions(), progress)
     of_prompts = ask_all(questions.prompts, questions.cache, questions.budget, asked.concurrency, progress)
     outcomes = [of_prompts[i] for i in questions.prompt_at]
     return _with_outcomes(calls, questions, of_prompts, outcomes)
@@ -120,13 +120,13 @@ def rerank_bill(
     calls: Annotation,
     query: str | Path,
     atlas: Atlas,
-    asked: Asked,
+    asked: RerankOptions,
     *,
-    reading: Reading | None = None,
+    reading: ReadOptions | None = None,
     progress: Progress = silent,
 ) -> RerankBill:
     """Return what `rerank` would cost, without asking anything; raises as `rerank` does, except for the server."""
-    questions = _questions(calls, query, atlas, asked, reading or Reading(), progress)
+    questions = _questions(calls, query, atlas, asked, reading or ReadOptions(), progress)
     prompts, judge, budget = questions.prompts, questions.cache.judge, questions.budget
     done = known(prompts, questions.cache, budget)
     new = [one for i, one in enumerate(prompts) if i not in done]
@@ -140,7 +140,7 @@ def rerank_bill(
 
 
 def _questions(
-    calls: Annotation, query: str | Path, atlas: Atlas, asked: Asked, reading: Reading, progress: Progress
+    calls: Annotation, query: str | Path, atlas: Atlas, asked: RerankOptions, reading: ReadOptions, progress: Progress
 ) -> _Questions:
     judge, budget = asked.judge()
     if calls.labels != tuple(atlas.label_names.tolist()):

@@ -137,8 +137,8 @@ def log_chances(llm: CausalLM, prompt: Sequence[int], names: Sequence[Sequence[i
             logs = after_prompt
             if len(name) > 1:
                 # A copy: the model appends to the keys and values it is given.
-                past = copy.deepcopy(run.past_key_values)
-                rest = llm.model(input_ids=ids(name[:-1]), past_key_values=past, use_cache=True).logits[0]
+                past = {llm.cache_name: copy.deepcopy(run[llm.cache_name])}
+                rest = llm.model(input_ids=ids(name[:-1]), use_cache=True, **past).logits[0]
                 logs = torch.cat([after_prompt, rest.float().log_softmax(dim=-1)])
             found.append(float(logs[torch.arange(len(name)), ids(name)[0]].double().sum()))
     return found

@@ -131,7 +131,7 @@ def test_without_evidence_nothing_is_likelier_and_it_abstains(llm: CausalLM) -> 
 
 
 def test_a_case_longer_than_the_context_is_one_clear_error(llm: CausalLM) -> None:
-    with pytest.raises(InputError, match="whose context has 4,096"):
+    with pytest.raises(InputError, match=r"context of model .* is 4,096"):
         ranked(llm, prompt(n_genes=400))
 
 
@@ -201,7 +201,7 @@ def test_the_control_and_the_precision_are_other_judges(atlas: Atlas, query: Pat
 @pytest.mark.parametrize(
     ("model", "error", "said"),
     [
-        ("hf:", InputError, "hf:MODEL"),
+        ("hf:", InputError, "`model` must be openai:MODEL or hf:MODEL"),
         ("hf:/nowhere/at/all", FileError, "are not there"),
         ("hf:nobody/nothing-of-that-name", FileError, "--download"),
         (f"hf:{__file__}.gguf", FileError, "not there"),

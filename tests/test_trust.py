@@ -418,13 +418,13 @@ def test_an_atlas_of_a_single_cell_has_no_calibration(store: sv.Store, query: Pa
     assert calls.to_frame()["confidence"].null_count() == len(calls)
     options: tuple[dict[str, Any], ...] = ({"max_error": 0.1}, {"sets": True})
     for asked in options:
-        with pytest.raises(InputError, match="'one' has no calibration.*leave out `max_error` and `sets`"):
+        with pytest.raises(InputError, match=r"'one' has no calibration.*leave out `max_error` and `sets`"):
             sv.annotate(query, one, **asked)
 
 
 @pytest.mark.parametrize("other", [{"k": 3}, {"where": "batch = 'd0'"}, {"allow": ["beta"]}, {"block": ["beta"]}])
 def test_other_votes_than_those_calibrated_keep_no_error(atlas: Atlas, query: Path, other: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="default votes.*leave out `max_error` and `sets`"):
+    with pytest.raises(InputError, match=r"default votes.*leave out `max_error` and `sets`"):
         sv.annotate(query, atlas, max_error=0.05, **other)
     assert any("not for these votes" in note for note in sv.annotate(query, atlas, **other).notes)
     assert not any("not for these votes" in note for note in sv.annotate(query, atlas, k=15).notes)
@@ -592,7 +592,7 @@ def test_an_obsolete_id_is_the_term_in_its_place(known_terms: sv.Store, query: P
 def test_labels_without_ids_are_one_line_with_the_cure(known_terms: sv.Store, query: Path, files: Path) -> None:
     recipe = sv.RECIPES["genept-w"].with_encoder("hash")
     none = sv.atlas.build(known_terms, "none", files / "reference.h5ad", label_key="cell_type", recipe=recipe)
-    with pytest.raises(InputError, match="no label of atlas 'none' has one.*`match_labels`") as caught:
+    with pytest.raises(InputError, match=r"no label of atlas 'none' has one.*`match_labels`") as caught:
         sv.annotate(query, none, roll_up=0.8)
     assert "\n" not in str(caught.value)
 

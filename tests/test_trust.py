@@ -349,8 +349,8 @@ def test_what_is_at_the_limit_is_not_beyond_it() -> None:
     assert found.label_before_rejection.tolist() == ["a", "a", "b", "a", sv.UNKNOWN]
     assert found.rejected.tolist() == [False, True, True, True, True]
     assert calls.reason.tolist() == ["", "", "", "", "no_expression"]
-    assert "2 cells are more novel" in found.notes[0]
-    assert "1 have too low a confidence" in found.notes[0]
+    assert "2 cells more novel" in found.notes[0]
+    assert "1 of too low a confidence" in found.notes[0]
 
 
 @given(
@@ -511,7 +511,7 @@ def test_no_step_takes_an_error_that_is_no_share(act: Callable[..., sv.Annotatio
         with pytest.raises(InputError, match="max_error"):
             act(calls, atlas, value)
     vars(atlas)["calibration"] = None
-    with pytest.raises(InputError, match="could not be calibrated"):
+    with pytest.raises(InputError, match="has no calibration"):
         act(calls, atlas, 0.05)
 
 

@@ -131,7 +131,7 @@ def measured(store: sv.Store, source: Source, recipe: str, seed: int, n_cells: i
     names = np.random.default_rng(seed).permutation(calls.obs_names[calls.reason != "empty"])[:n_cells].tolist()
     explained, labels = attributions(calls, query, atlas, cells=names), attributions(calls, query, atlas)
     cells = cells_of(reference, query, source.label_key, atlas, explained, labels)
-    place = dict(zip(calls.obs_names.tolist(), calls.nearest.tolist(), strict=True))
+    place = dict(zip(calls.obs_names.tolist(), calls.label_before_rejection.tolist(), strict=True))
     about = {"source": source.name, "recipe": recipe, "seed": seed}
     rows = [{**about, **row} for order in ORDERS for row in called_again(cells, order, calls, atlas, seed)]
     found = {

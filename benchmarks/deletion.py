@@ -138,9 +138,9 @@ def called_again(cells: Cells, order: str, calls: Annotation, atlas: Atlas, seed
     altered = ad.AnnData(sp.vstack(parts, format="csr"), var=cells.file.var)
     altered.obs_names = names
     altered.write_h5ad(path)
-    now = sv.annotate(path, atlas).nearest.reshape(len(NUMBERS), n_cells)
+    now = sv.annotate(path, atlas).label_before_rejection.reshape(len(NUMBERS), n_cells)
     place = calls.obs_names.tolist()
-    before = calls.nearest[[place.index(name) for name in cells.file.obs_names]]
+    before = calls.label_before_rejection[[place.index(name) for name in cells.file.obs_names]]
     total = np.asarray(cells.file.X.sum(axis=1)).ravel()
     rows = []
     for n, part, found in zip(NUMBERS, parts, now, strict=True):

@@ -96,7 +96,7 @@ def parts(store_uri: str, name: str, path: Path) -> dict[str, Any]:
     from benchmarks.machine import read_h5ad
     from scvec.annotation import writing
     from scvec.annotation.calls import Found, call, votes_of
-    from scvec.annotation.candidates import voters
+    from scvec.annotation.candidates import candidates_of
     from scvec.atlas import open_atlas
     from scvec.atlas.query_cells import match_to_atlas, placed
     from scvec.core.types import Floats, Ints, Neighbors
@@ -118,7 +118,7 @@ def parts(store_uri: str, name: str, path: Path) -> dict[str, Any]:
     with timing("opening the atlas"):
         atlas = open_atlas(Store(store_uri), name)
         index, embedding, profiles, calibration = atlas.index, atlas.embedding, atlas.profiles, atlas.calibration
-        chosen = voters(atlas)
+        chosen = candidates_of(atlas)
     del calibration
     seconds["reading the cells"] = read_h5ad(path, cold=False).seconds
     with open_cells(path) as file, file.matrix() as matrix:

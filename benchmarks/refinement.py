@@ -23,7 +23,7 @@ from benchmarks.open import OUT, SUITE
 from scvec.bench import Suite, plan, records
 from scvec.bench.tasks import BATCH, LABEL, Prepared
 from scvec.embed.recipe import RECIPES, Recipe, Refinement
-from scvec.evaluation.author_labels import given_labels
+from scvec.evaluation.author_labels import read_author_labels
 
 REFINED = RECIPES["refined"]
 TASKS = ("baron, human to mouse", "5 cells", "200 genes")
@@ -78,7 +78,7 @@ def cost(store: sv.Store, out: Path) -> dict[str, float]:
     code = f"import sys; from benchmarks.refinement import alone; alone({store.uri!r}, {str(task.reference)!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     seconds, mebibytes = map(float, done.stdout.split()[-2:])
-    return {"cells": len(given_labels(task.reference, LABEL)), "seconds": seconds, "peak_mib": mebibytes}
+    return {"cells": len(read_author_labels(task.reference, LABEL)), "seconds": seconds, "peak_mib": mebibytes}
 
 
 def alone(store: str, reference: str) -> None:

@@ -21,7 +21,7 @@ from benchmarks import smollm2
 from benchmarks.common import DATA, WORK, import_texts, markdown, save
 from scvec.annotation.result import Annotation
 from scvec.core.types import Strings
-from scvec.interpret import Asked, rerank
+from scvec.interpret import RerankOptions, rerank
 
 SEEDS = (0, 1, 2)
 CELLS_A_LABEL = 5
@@ -102,8 +102,8 @@ def measure(store: sv.Store, source: Source, model: str, max_cost: float | None)
         key = source.label_key
         atlas = sv.atlas.build(store, name, reference, label_key=key, layer=source.layer, overwrite=True)
         calls = sv.annotate(query, atlas, layer=source.layer)
-        asked = Asked(model, by="cell", tissue=source.tissue, max_cost=max_cost, random_state=seed)
-        calls = rerank(calls, query, atlas, asked, reading=sv.Reading(layer=source.layer))
+        asked = RerankOptions(model, by="cell", tissue=source.tissue, max_cost=max_cost, random_state=seed)
+        calls = rerank(calls, query, atlas, asked, reading=sv.ReadOptions(layer=source.layer))
         runs.append(judged(calls, truth))
         store.remove(f"atlases/{name}")
     return {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}

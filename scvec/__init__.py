@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scvec.errors import ScvecError
     from scvec.evaluation.result import Evaluation, evaluate
     from scvec.index.spec import IndexSpec
-    from scvec.ingest.cells.options import Reading
+    from scvec.ingest.cells.options import ReadOptions
     from scvec.ingest.gene_coverage import Coverage
     from scvec.knn.options import Voting
     from scvec.store import Store
@@ -40,7 +40,7 @@ __all__ = [
     "Evaluation",
     "IndexSpec",
     "Neighbors",
-    "Reading",
+    "ReadOptions",
     "Recipe",
     "ScvecError",
     "Store",
@@ -70,7 +70,7 @@ __getattr__ = exporting(
         "Evaluation": "evaluation.result",
         "IndexSpec": "index.spec",
         "Neighbors": "core.types",
-        "Reading": "ingest.cells.options",
+        "ReadOptions": "ingest.cells.options",
         "Recipe": "embed.recipe",
         "ScvecError": "errors",
         "Store": "store",
@@ -89,6 +89,7 @@ __getattr__ = exporting(
         "overview": "overview",
         "search": "search",
     },
+    renamed={"Reading": "ReadOptions"},
 )
 
 

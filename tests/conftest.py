@@ -1,27 +1,41 @@
 from __future__ import annotations
 
+import math
 import os
 import shutil
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import scvec as sv
 from scvec.atlas import Atlas
-from tests import reported, toy
+from tests import reported, toy, workers
 
 pytest.register_assert_rewrite("tests.engines")
 
 DATA = Path(os.environ.get("SCVEC_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
 
 # How long an example takes says more of the machine than of the code.
-settings.register_profile("scvec", deadline=None)
-settings.load_profile("scvec")
+settings.register_profile("dev", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("dev"), max_examples=100)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        workers.in_worker()
+    elif config.getoption("numprocesses", None):
+        workers.before_workers()
+
+
+@pytest.fixture(autouse=True)
+def no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the command line say nothing because the machine is slow; a test of these lines sets when they are due."""
+    monkeypatch.setattr("scvec.cli.app.SECONDS_A_LINE", math.inf)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -111,12 +125,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A bucket on a real S3 server on loopback."""
     from moto.server import ThreadedMotoServer
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
-    address = f"http://127.0.0.1:{port}"
+    address = "http://{}:{}".format(*server.get_host_and_port())
     for key, value in {
         "AWS_ENDPOINT_URL": address,
         "AWS_ACCESS_KEY_ID": "test",

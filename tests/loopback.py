@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 Body = dict[str, Any]
+GATHER_SECONDS = 20.0
+"""Far more than any machine needs to have the requests of one client under way."""
 
 
 class Loopback(ThreadingHTTPServer):
@@ -53,18 +55,25 @@ class Handler(BaseHTTPRequestHandler):
         """Be silent."""
 
     def body(self) -> Body:
-        read: Body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        length = int(self.headers["Content-Length"])
+        content = self.rfile.read(length)
+        if len(content) < length:
+            raise ConnectionAbortedError("the client went before it had asked")
+        read: Body = json.loads(content)
         return read
 
     def counted(self, owner: Served, seconds: Callable[[int], float]) -> tuple[Body, int]:
         """Return what a request asks, and its number, from one; after so many seconds, by its number."""
         body = self.body()
-        with owner.lock:
+        with owner.came:
             owner.bodies.append(body)
             owner.authorizations.append(self.headers.get("Authorization", ""))
             number = len(owner.bodies)
             owner.at_once += 1
             owner.most_at_once = max(owner.most_at_once, owner.at_once)
+            owner.came.notify_all()
+            if not owner.came.wait_for(lambda: owner.most_at_once >= owner.gather, GATHER_SECONDS):
+                owner.gather = 1  # They do not come together, which most_at_once tells.
         owner.ending.wait(seconds(number))
         with owner.lock:
             # Before the answer goes out, or the client's next request could be here first.
@@ -98,6 +107,8 @@ class Served:
     ----------
     limited, limited_status
         So many first requests are answered with that status.
+    gather
+        No request is answered until so many have been under way together.
     usage
         Whether it counts tokens.
     bodies, authorizations
@@ -108,6 +119,7 @@ class Served:
 
     limited: int = 0
     limited_status: int = 429
+    gather: int = 1
     usage: bool = True
     bodies: list[Body] = field(default_factory=list)
     authorizations: list[str] = field(default_factory=list)
@@ -120,6 +132,7 @@ class Served:
     def __enter__(self) -> Self:
         self.ending = threading.Event()
         self.lock = threading.Lock()
+        self.came = threading.Condition(self.lock)
         self.at_once = 0
         self.failed = False
         self._http = Loopback(self, self.answers_by())

@@ -64,11 +64,11 @@ def told(world: World, cell: int) -> tuple[str, dict[str, str]]:
     """Return what the card is to say of a cell."""
     calls, doubted = world.calls, world.overview.doubts
     votes = dict(zip(calls.labels, calls.scores[cell].tolist(), strict=True))
-    own = votes.pop(calls.nearest[cell])
+    own = votes.pop(calls.label_before_rejection[cell])
     second = max(votes, key=lambda one: votes[one])
     assert world.overview.truth is not None
     said = {
-        "label": calls.nearest[cell],
+        "label": calls.label_before_rejection[cell],
         "confidence": f"{calls.confidence[cell]:.2f}",
         "votes": f"{100 * own:.0f} %",
         "runner-up": second if votes[second] > 0 else "no other votes",
@@ -78,7 +78,7 @@ def told(world: World, cell: int) -> tuple[str, dict[str, str]]:
         "author": world.overview.truth[cell],
     }
     if doubted.group[cell]:
-        said["beyond its label"] = calls.odd_genes[cell] or "nothing"
+        said["beyond its label"] = calls.unexpected_genes[cell] or "nothing"
     return " ".join(calls.obs_names[cell].split()), said
 
 

@@ -336,6 +336,7 @@ def killed_after(seconds: float, *arguments: str) -> None:
     process.stdout.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["build", "extend"])
 def test_killed_at_random_moments(store: sv.Store, tmp_path: Path, kind: str) -> None:
     """Ten times each: nothing half-made is ever seen, no recorded shard is embedded again, and it ends well."""

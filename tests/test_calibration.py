@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,13 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scvec.core.types import Neighbors
 from scvec.embed.profiles import N_ODD, Profiles
 from scvec.embed.sample import Sample
-from scvec.knn.calibration import MIN_CELLS, N_NEAREST, Calibration, HeldOut, Signals, calibrate, signals
+from scvec.knn.calibration import (
+    MIN_CELLS,
+    N_NEAREST,
+    Calibration,
+    HeldOut,
+    Signals,
+    calibrate,
+    farthest_neighbor,
+    signals,
+)
 from scvec.knn.voting import Votes, vote
 
 
@@ -68,17 +78,39 @@ def test_signals_are_their_definition(seed: int, n: int, k: int, n_labels: int) 
         assert found.odd[i] == odd[i]
 
 
+def test_the_distance_to_a_label_is_that_of_its_three_nearest() -> None:
+    distances = np.array([[1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4, 5, 6, np.inf, np.inf]], np.float32) / np.float32(16)
+    near = Neighbors(np.where(np.isfinite(distances), np.arange(8), -1), distances)
+    codes = np.array([[0, 1, 0, 1, 0, 0, 1, 1], [1, 1, 1, 1, 0, 1, 1, 1]])
+    votes = Votes(np.array([0, 1]), np.array([[0.75, 0.25], [0.125, 0.875]], np.float32))
+    found = signals(near, codes, votes, np.array([5, 6], np.float32))
+    # Of label 0: 1, 3, 5, and the others 2, 4, 7. Of label 1: 1, 2, 3, and the other 5.
+    np.testing.assert_allclose(found.far, np.array([3, 2]) / 16)
+    np.testing.assert_allclose(found.margin, np.array([13 / 3 - 3, 5 - 2]) / 16, rtol=1e-6)
+    assert (found.share.tolist(), found.odd.tolist()) == ([0.75, 0.875], [5, 6])
+    # Where all neighbours are of the label, the others are as far as the farthest that is there.
+    alone = signals(near, np.zeros((2, 8), int), Votes(np.zeros(2, int), np.ones((2, 1), np.float32)), found.odd)
+    np.testing.assert_allclose(alone.margin, np.array([8 - 2, 6 - 2]) / 16)
+
+
 def test_held_out_calls_know_the_share_of_the_truth() -> None:
-    votes = Votes(np.array([0, 1, 0]), np.array([[0.6, 0.4], [0.3, 0.7], [1, 0]], np.float32))
-    some = Signals(*(np.array([0.6, 0.7, 1.0], np.float32) for _ in range(4)))
-    held = HeldOut.of(votes, some, np.array([1, 1, -1]))
-    np.testing.assert_array_equal(held.own_share, np.array([0.4, 0.7, np.nan], np.float32))
-    assert held.right.tolist() == [False, True, False]
-    assert held.known.tolist() == [True, True, False]
+    shares = np.array([[0.625, 0.375], [0.25, 0.75], [0.875, 0.125], [1, 0]], np.float32)
+    votes = Votes(np.array([0, 1, 0, 0]), shares)
+    some = Signals(*(shares.max(axis=1) for _ in range(4)))
+    held = HeldOut.of(votes, some, np.array([1, 1, 0, -1]))
+    np.testing.assert_array_equal(held.own_share, np.array([0.375, 0.75, 0.875, np.nan], np.float32))
+    assert held.own_share.dtype == np.float32
+    assert held.right.tolist() == [False, True, True, False]
+    assert held.known.tolist() == [True, True, True, False]
     twice = HeldOut.joined([held, held])
-    assert twice.truth.tolist() == [1, 1, -1] * 2
+    assert twice.truth.tolist() == [1, 1, 0, -1] * 2
     with pytest.raises(ValueError, match="read-only"):
         held.truth[0] = 0
+
+
+def test_without_neighbours_nothing_is_far() -> None:
+    distances = np.array([[0.25, 0.5], [np.inf, np.inf]], np.float32)
+    assert farthest_neighbor(Neighbors(np.array([[0, 9], [-1, -1]]), distances)).tolist() == [0.5, 0]
 
 
 # Thresholds
@@ -154,6 +186,83 @@ def test_a_label_of_few_calls_has_the_threshold_of_all() -> None:
     assert thresholds[1] != thresholds[2]
 
 
+def plain_threshold(confidence: Any, right: Any, max_error: float) -> float:
+    """Try every confidence, the highest first, and keep the lowest at which few enough are wrong."""
+    found = math.inf
+    for lowest in sorted(set(confidence.tolist()), reverse=True):
+        accepted = [ok for one, ok in zip(confidence.tolist(), right.tolist(), strict=True) if one >= lowest]
+        wrong = accepted.count(False)
+        if (wrong + 1 + math.sqrt(wrong + 1)) / (len(accepted) + 1) <= max_error:
+            found = lowest
+    return found
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**31), st.integers(0, 150), st.sampled_from([0.02, 0.05, 0.1, 0.3]), st.integers(1, 3))
+def test_thresholds_are_those_of_plain_loops(seed: int, m: int, max_error: float, digits: int) -> None:
+    held = world(seed, m, 2, unknown=0.3)
+    calibration = Calibration(replace(held, share=held.share.round(digits)), np.array([-1.0, 3.0, 0.5, 0.2, 0.1]))
+    confidence, known = calibration.held_confidence(), held.known
+    together = plain_threshold(confidence[known], held.right[known], max_error)
+    thresholds = calibration.thresholds(max_error, 3)
+    assert thresholds[2] == np.float32(together)
+    for label in (0, 1):
+        own = known & (held.called == label)
+        enough = own.sum() >= 50 and own.sum() * max_error >= 2
+        expected = plain_threshold(confidence[own], held.right[own], max_error) if enough else together
+        assert thresholds[label] == np.float32(expected)
+    share = calibration.held.share
+    assert calibration.sure_share(max_error) == plain_threshold(share[known], held.right[known], max_error)
+
+
+def all_right(shares: Any, truth: Any, far: Any = None) -> HeldOut:
+    """Return calls that are all right, given the shares of their votes."""
+    share = np.asarray(shares, np.float32)
+    still, codes = np.zeros_like(share), np.asarray(truth, np.int64)
+    return HeldOut(codes, codes, share, share, still, still if far is None else np.asarray(far, np.float32), still)
+
+
+BY_SHARE = np.array([0.0, 1.0, 0.0, 0.0, 0.0])
+"""Coefficients of a confidence that is the logistic of the share of the votes."""
+
+
+def logistic(share: float) -> np.float32:
+    return np.float32(1 / (1 + math.exp(-share)))
+
+
+def test_thirty_nine_right_calls_vouch_for_an_error_of_a_twentieth() -> None:
+    """(0 + 1 + 1) / (39 + 1) is a twentieth; one call less is too few, and one wrong in 68 is the next that is."""
+    shares = np.arange(100, 0, -1) / 128
+    codes = np.zeros(100, int)
+    held = all_right(shares, codes)
+    for n, found in ((38, np.inf), (39, 62 / 128), (40, 61 / 128)):
+        few = HeldOut(*(getattr(held, name)[:n] for name in HELD))
+        assert Calibration(few, BY_SHARE).sure_share(0.05) == found
+    # (1 + 1 + 1.414) / (a + 1) is a twentieth at 67.3: with the 50th wrong, calls are accepted to the 49th or from 68.
+    wrong = replace(held, truth=np.where(np.arange(100) == 49, 1, 0))
+    for n, found in ((67, 52 / 128), (68, 33 / 128)):
+        few = HeldOut(*(getattr(wrong, name)[:n] for name in HELD))
+        assert Calibration(few, BY_SHARE).sure_share(0.05) == found
+
+
+def test_a_label_needs_fifty_calls_and_two_for_each_wrong_one_that_is_asked_for() -> None:
+    """Label 0 is called with small shares and label 1 with large ones, so that their own thresholds differ."""
+
+    def thresholds(n: int, max_error: float) -> Any:
+        shares = np.append(np.full(n, 0.25), np.full(300, 0.75))
+        calibration = Calibration(all_right(shares, [0] * n + [1] * 300), BY_SHARE)
+        wrong = np.zeros(n + 300, bool)
+        wrong[: n // 2] = True  # of label 0 every second is wrong
+        held = replace(calibration.held, truth=np.where(wrong, 1 - calibration.held.called, calibration.held.called))
+        return replace(calibration, held=held).thresholds(max_error, 3).tolist()
+
+    own, together = np.inf, float(logistic(0.75))
+    assert thresholds(49, 0.05) == [together, together, together]
+    assert thresholds(50, 0.05) == [own, together, together]
+    assert thresholds(99, 0.02) == [together, together, together]
+    assert thresholds(100, 0.02) == [own, together, together]
+
+
 # Novelty
 
 
@@ -201,7 +310,70 @@ def test_novelty_is_minus_the_logarithms_of_two_shares() -> None:
     assert (calibration.novelty(away) > calibration.too_novel(0.05)).all()
 
 
+def test_the_limit_of_novelty_is_a_rank() -> None:
+    """Of nineteen calls at other distances, the k-th farthest has (k + 1) / 20 as far, itself and a new one counted."""
+    held = all_right(np.ones(19), np.zeros(19), far=np.arange(19) / 64)
+    calibration = Calibration(held, np.zeros(5))
+    np.testing.assert_allclose(calibration.novelty(signals_of(held)), np.log(20 / (20 - np.arange(19))), rtol=1e-6)
+    # 20 times 0.95 is 19: the farthest of the nineteen; 20 times 0.9 is 18; anything rarer than 1 in 20 is beyond them.
+    assert calibration.too_novel(0.05) == pytest.approx(math.log(20 / 2))
+    assert calibration.too_novel(0.1) == pytest.approx(math.log(20 / 3))
+    assert calibration.too_novel(0.12) == pytest.approx(math.log(20 / 3))
+    assert calibration.too_novel(0.04) == math.inf
+    # Between two held-out cells as far as the next one, beyond them all 1 / 20, before them all 1.
+    new = replace(signals_of(held), far=np.array([17.5 / 64, 18 / 64, 19 / 64, -1, *np.zeros(15)], np.float32))
+    np.testing.assert_allclose(calibration.novelty(new)[:4], np.log([10, 10, 20, 1]), rtol=1e-6, atol=1e-7)
+
+
+def test_only_right_calls_say_what_is_usual_and_only_known_cells_what_is_too_much() -> None:
+    far = np.array([1, 2, 3, 4, 5], np.float32) / 8
+    held = replace(all_right(np.ones(5), np.zeros(5), far), truth=np.array([0, 0, 0, 1, -1]))
+    calibration = Calibration(held, np.zeros(5))
+    # Three are right: of three, none is as far as the fourth and the fifth.
+    np.testing.assert_allclose(calibration.novelty(signals_of(held)), np.log([1, 4 / 3, 2, 4, 4]), atol=1e-6)
+    # Four are known: 5 times 0.6 is 3.
+    assert calibration.too_novel(0.4) == pytest.approx(math.log(2))
+
+
+def test_both_signals_count_as_much() -> None:
+    held = replace(all_right(np.ones(3), np.zeros(3), [1, 2, 3]), odd=np.array([3, 1, 2], np.float32))
+    found = Calibration(held, np.zeros(5)).novelty(signals_of(held))
+    np.testing.assert_allclose(found, np.log([1 * 2, 4 / 3 * 1, 2 * 4 / 3]), rtol=1e-6)
+
+
 # Confidence
+
+
+def test_a_confidence_is_the_logistic_of_what_its_signals_weigh() -> None:
+    """0.5 + 2 x share - 3 x margin + 4 x log(share as far) + 5 x log(share as odd), worked out for one call."""
+    held = replace(all_right(np.ones(3), np.zeros(3), [1, 2, 3]), odd=np.array([3, 1, 2], np.float32))
+    calibration = Calibration(held, np.array([0.5, 2, -3, 4, 5]))
+    one = Signals(*(np.array([value], np.float32) for value in (0.75, 0.25, 2.5, 0.5)))
+    logit = 0.5 + 1.5 - 0.75 + 4 * math.log(2 / 4) + 5 * math.log(4 / 4)
+    assert calibration.confidence(one)[0] == logistic(logit)
+    for sure, chance in ((1000, 1.0), (-1000, math.exp(-30))):
+        extreme = Calibration(held, np.array([sure, 0, 0, 0, 0.0]))
+        assert extreme.confidence(one)[0] == pytest.approx(chance, rel=1e-6)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_coefficients_are_those_of_a_logistic_regression(constant: bool) -> None:
+    """Where the penalised likelihood is highest its slope is zero; signals count in their standard deviations."""
+    held = world(0, 400)
+    held = replace(held, margin=np.zeros_like(held.margin)) if constant else held
+    calibration = calibrate(held)
+    right = held.right
+
+    def log_share(own: Any) -> Any:
+        return np.log([(np.count_nonzero(own[right] >= one) + 1) / (right.sum() + 1) for one in own])
+
+    signal = np.stack([np.ones(400), held.share, held.margin, log_share(held.far), log_share(held.odd)], axis=1)
+    spread = np.array([1, *(signal[:, 1:].std(axis=0))])
+    spread[2] = 1 if constant else spread[2]
+    scaled, own = signal / spread, calibration.coefficients * spread
+    slope = scaled.T @ (1 / (1 + np.exp(-scaled @ own)) - right) + own
+    np.testing.assert_allclose(slope, 0, atol=0.05)
+    assert abs(own[1]) > 0.3  # which is far from zero: the slope there is hundreds
 
 
 def test_confidence_is_the_share_of_calls_that_are_right() -> None:
@@ -269,6 +441,38 @@ def test_all_but_that_share_of_a_label_s_cells_give_it_its_set_share(seed: int, 
         else:
             assert shares[label] == shares[2]
     assert left_out[0].sum() <= max_error * (held.known.sum() + 1)
+
+
+def test_the_share_of_a_set_is_a_rank() -> None:
+    """Of 59 cells whose labels got 1 to 59 of 64 votes, a tenth is 60 / 10: the sixth. Fifty cells are their own."""
+    shares = np.concatenate([np.arange(1, 60) / 64, np.full(49, 0.75), np.full(50, 0.5)])
+    held = all_right(shares, [0] * 59 + [1] * 49 + [2] * 50)
+    calibration = Calibration(held, np.zeros(5))
+    # All together are 158, and 159 / 10 is 15.9: the fifteenth.
+    assert calibration.set_shares(0.1, 4).tolist() == [6 / 64, 15 / 64, 0.5, 15 / 64]
+    # One in 60 is the lowest, and less than that is lower than all.
+    assert calibration.set_shares(1 / 60, 1).tolist() == [1 / 64]
+    assert calibration.set_shares(1 / 61, 1).tolist() == [0]
+    # Cells whose type was not there do not count: a NaN is no share.
+    unknown = replace(held, truth=np.where(np.arange(158) < 59, -1, held.truth))
+    assert Calibration(unknown, np.zeros(5)).set_shares(0.1, 4).tolist() == [0.5, 0.5, 0.5, 0.5]
+
+
+def plain_share(own: Any, max_error: float) -> float:
+    """Return the highest of the shares, or 0, that at most `max_error` of n + 1 values, one of them new, are up to."""
+    values = sorted(own.tolist())
+    return max((one for i, one in enumerate(values) if i + 1 <= max_error * (len(values) + 1)), default=0.0)
+
+
+@given(st.integers(0, 2**31), st.integers(0, 200), st.sampled_from([0.01, 0.05, 0.1, 0.25]), st.integers(1, 3))
+def test_shares_of_sets_are_those_of_a_plain_loop(seed: int, m: int, max_error: float, digits: int) -> None:
+    held = world(seed, m, 2, unknown=0.3)
+    held = replace(held, own_share=held.own_share.round(digits))
+    together = plain_share(held.own_share[held.known], max_error)
+    own = [held.own_share[held.truth == label] for label in (0, 1)]
+    expected = [plain_share(one, max_error) if len(one) >= 50 else together for one in own]
+    found = Calibration(held, np.zeros(5)).set_shares(max_error, 3)
+    np.testing.assert_array_equal(found, np.array([*expected, together], np.float32))
 
 
 def test_sets_of_new_cells_lack_the_truth_as_often_as_asked_for() -> None:

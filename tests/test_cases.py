@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scvec as sv
-from scvec.annotation.candidates import voters
+from scvec.annotation.candidates import candidates_of
 from scvec.atlas import Atlas
 from scvec.core.types import Neighbors
 from scvec.interpret.reranking.cases import MAX_CANDIDATES, MIN_VOTES, By, _most_voted, cases_of
@@ -38,7 +38,7 @@ def calls(atlas: Atlas, query: Path) -> sv.Annotation:
 def test_a_cell_s_case_is_what_was_calibrated(atlas: Atlas, query: Path, k: int) -> None:
     calls = sv.annotate(query, atlas, k=k)
     cases = cases_of(calls, atlas, "cell")
-    chosen = voters(atlas)
+    chosen = candidates_of(atlas)
     from scvec.annotation.calls import votes_of
 
     votes, positions = votes_of(calls.neighbors, chosen, Voting(k=k))

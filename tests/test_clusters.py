@@ -28,11 +28,11 @@ def calls_of(scores: list[list[float]], rejected: list[bool] | None = None) -> A
         obs_names=strings,
         label=strings,
         label_id=strings,
-        nearest=strings,
+        label_before_rejection=strings,
         reason=strings,
         confidence=np.ones(n, np.float32),
         novelty=np.zeros(n, np.float32),
-        odd_genes=strings,
+        unexpected_genes=strings,
         score=np.zeros(n, np.float32),
         distance=np.zeros(n, np.float32),
         rejected=np.array(rejected or [False] * n),
@@ -182,7 +182,7 @@ def test_leiden_clusters_of_a_query_with_an_empty_cell(atlas: Atlas, tmp_path: P
 
 
 def test_clusters_asked_for_wrongly(atlas: Atlas, files: Path) -> None:
-    with pytest.raises(InputError, match="one of the two"):
+    with pytest.raises(InputError, match="`cluster_key` and `cluster`"):
         sv.annotate(files / "query.h5ad", atlas, cluster="leiden", cluster_key="donor")
-    with pytest.raises(KeyNotFoundError, match="--cluster-key"):
+    with pytest.raises(KeyNotFoundError, match="`cluster_key` 'leiden'"):
         sv.annotate(files / "query.h5ad", atlas, cluster_key="leiden")

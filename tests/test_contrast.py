@@ -28,7 +28,7 @@ from scvec.errors import InputError, KeyNotFoundError, LabelError
 from scvec.explain import contrast, text_groups
 from scvec.explain.streaming import Moments
 from scvec.ingest.cells import open_cells
-from scvec.ingest.cells.options import Reading
+from scvec.ingest.cells.options import ReadOptions
 from tests import toy
 
 SIDES: tuple[Literal["a", "b"], ...] = ("a", "b")
@@ -211,7 +211,9 @@ def test_other_matrices(atlas: Atlas, tmp_path: Path) -> None:
     cells.layers["counts"], cells.X = cells.X, toy.cells(41, seed=1, form="dense", scale="scaled").X
     cells.write_h5ad(tmp_path / "q.h5ad")
     toy.cells(41, seed=1).write_h5ad(tmp_path / "plain.h5ad")
-    one = contrast(tmp_path / "q.h5ad", atlas, "alpha", "beta", group_key="cell_type", reading=Reading(layer="counts"))
+    one = contrast(
+        tmp_path / "q.h5ad", atlas, "alpha", "beta", group_key="cell_type", reading=ReadOptions(layer="counts")
+    )
     plain = contrast(tmp_path / "plain.h5ad", atlas, "alpha", "beta", group_key="cell_type")
     np.testing.assert_array_equal(one.contribution, plain.contribution)
     assert (one.provenance["query"]["layer"], plain.provenance["query"]["layer"]) == ("counts", None)

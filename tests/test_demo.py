@@ -26,6 +26,7 @@ def test_the_cards_are_marked_as_ours(tmp_path: Path) -> None:
     assert texts.release.startswith("scvec-cards-")
 
 
+@pytest.mark.slow
 def test_the_demo_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main(["demo", "--out", str(out)]) == 0

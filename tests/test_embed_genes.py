@@ -65,6 +65,7 @@ def test_texts_are_encoded_longest_first(store: sv.Store, monkeypatch: pytest.Mo
     assert lengths == sorted(lengths, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(store: sv.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real model in a real process, killed while it encodes; what was committed is not encoded again."""
     code = (

@@ -18,7 +18,7 @@ from scvec.cli import main
 from scvec.core.types import UNKNOWN
 from scvec.errors import FileError, InputError, LabelError, MissingDependencyError
 from scvec.evaluation import plots
-from scvec.evaluation.author_labels import given_ids
+from scvec.evaluation.author_labels import read_author_ids
 from scvec.evaluation.baselines import logistic_regression
 from scvec.evaluation.result import compare
 from scvec.evaluation.writing import check_folder, read_label_map, summary, write_evaluation
@@ -129,8 +129,8 @@ def test_a_report_is_a_folder(tmp_path: Path) -> None:
 
 
 REJECTING = {
-    "nearest": strings("a", "a", "b", "b", "a", "unknown"),
-    "reason": strings("", "unsure", "", "", "far", "empty"),
+    "label_before_rejection": strings("a", "a", "b", "b", "a", "unknown"),
+    "reason": strings("", "low_confidence", "", "", "novel", "no_expression"),
     "confidence": np.array([0.9, 0.4, 0.8, 0.7, 0.2, np.nan], np.float32),
     "novelty": np.array([0.1, 0.2, 0.1, 0.3, 2.0, np.nan], np.float32),
     "sets": (("a",), ("a", "b"), ("b",), ("b",), ("a", "b"), ()),
@@ -214,7 +214,7 @@ def by_ontology(
     n = len(said)
     called = replace(
         calls,
-        nearest=strings(*nearest),
+        label_before_rejection=strings(*nearest),
         reason=np.full(n, "", object),
         rejected=np.zeros(n, bool),
         confidence=np.full(n, 0.5, np.float32),
@@ -298,7 +298,7 @@ def test_a_readout_s_own_labels_are_judged_by_terms_too(calls: Annotation, tmp_p
     both = said_by_a_readout(calls, "CD4+ T cell", "T-Zelle", sv.UNKNOWN, "T lymphocyte", "isle")
     result = by_ontology(both, tmp_path, ("tee", "tee", "tee", "helper", "b"), said, ids)
     # A kind of it, the author's own word; nothing; less than it; the atlas's word, which is another term.
-    assert result.beside["readout_label"].accuracy == 2 / 5
+    assert result.other_calls["readout_label"].accuracy == 2 / 5
     assert result.accuracy == 4 / 5
     plain = by_ontology(calls, tmp_path, ("tee", "tee", "tee", "helper", "b"), said, ids)
     assert (plain.classes, plain.not_in_atlas, plain.notes) == (result.classes, result.not_in_atlas, result.notes)
@@ -308,14 +308,14 @@ def test_a_readout_s_labels_are_mapped_as_the_author_s_are(calls: Annotation, tm
     both = said_by_a_readout(calls, "mine", "tee", "b")
     more: dict[str, Any] = {"label_map": {"mine": "tee", "b": "tee"}, "ontology": None}
     result = by_ontology(both, tmp_path, ("tee",) * 3, ("mine",) * 3, None, **more)
-    assert result.beside["readout_label"].accuracy == 2 / 3, "b is the atlas's label"
+    assert result.other_calls["readout_label"].accuracy == 2 / 3, "b is the atlas's label"
 
 
 def test_one_label_has_one_id_and_ids_need_an_ontology(calls: Annotation, tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="'T' has ids"):
         by_ontology(calls, tmp_path, ("tee", "tee"), ("T", "T"), (T_CELL, CD4))
     with pytest.raises(LabelError, match="'T' has ids"):
-        given_ids(tmp_path / "q.h5ad", "mine", "ids")
+        read_author_ids(tmp_path / "q.h5ad", "mine", "ids")
     with pytest.raises(InputError, match="--by-ontology"):
         by_ontology(calls, tmp_path, ("tee",), ("T",), (T_CELL,), ontology=None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -223,6 +224,27 @@ def test_pair_distances_are_those_of_pairs(seed: int, n: int, stored_rows: int, 
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_near_ties_are_told_apart_as_plain_sums_tell_them(kind: Any) -> None:
+    """Rows that are one last digit of one number from another: sums in float32 would call them equal, or swap them."""
+    rng = np.random.default_rng(0)
+    one = rng.standard_normal(48)
+    stored = np.tile(one / np.linalg.norm(one), (48, 1)).astype(kind)
+    place = np.arange(48)
+    stored[place, place] = np.nextafter(stored[place, place], kind(1))
+    queries = stored[[0, 7]].astype(np.float32)
+    found = pair_distances(queries, stored, np.tile(place, (2, 1)))
+    for i, query in enumerate(queries.tolist()):
+        plain = [1 - math.fsum(a * float(b) for a, b in zip(query, row, strict=True)) for row in stored.tolist()]
+        np.testing.assert_allclose(found[i], np.maximum(plain, 0), atol=2e-15, rtol=0)
+        apart = np.abs(np.subtract.outer(plain, plain)) > 1e-14
+        assert apart.mean() > 0.5
+        np.testing.assert_array_equal(
+            np.less.outer(found[i], found[i])[apart & (found[i] > 0)],
+            np.less.outer(plain, plain)[apart & (found[i] > 0)],
+        )
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
 def test_stored_vectors_can_stay_on_the_disk(kind: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     stored = rng.standard_normal((50, 24)).astype(kind)
@@ -234,9 +256,10 @@ def test_stored_vectors_can_stay_on_the_disk(kind: Any, tmp_path: Path) -> None:
 
 def test_positions_and_types_that_cannot_be_read_are_refused() -> None:
     queries, stored = np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)
-    for wrong in (4, -2):
-        with pytest.raises(IndexError, match="of 4 stored vectors"):
-            pair_distances(queries, stored, np.full((2, 1), wrong))
+    for wrong in (4, -2):  # alone, and beside positions that can be read
+        for positions in ([[wrong], [wrong]], [[3, 0], [wrong, -1]]):
+            with pytest.raises(IndexError, match="of 4 stored vectors"):
+                pair_distances(queries, stored, np.array(positions))
     with pytest.raises(ValueError, match="float64"):
         pair_distances(queries, stored.astype(np.float64), np.zeros((2, 1), np.int64))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="queries"):

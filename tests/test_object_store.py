@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,12 +22,9 @@ moto = pytest.importorskip("moto.server", reason="moto is not installed: pip ins
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    made = moto.ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    made = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     made.start()
-    yield f"http://127.0.0.1:{port}"
+    yield "http://{}:{}".format(*made.get_host_and_port())
     made.stop()
 
 

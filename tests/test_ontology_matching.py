@@ -210,10 +210,10 @@ def test_the_labels_of_real_sets(data: Path) -> None:
     """What matches is the author's own term or one that it is a kind of; the islets' letters are left."""
     real = on.read_ontology(data / "ontology" / "cell_ontology_2026-03-26.json.zst")
     obs = ad.read_h5ad(data / "cells" / "pancreas_baron_human.h5ad", backed="r").obs
-    given_ids = dict(zip(obs["cell_type1"].astype(str), obs["cell_ontology_id"].astype(str), strict=True))
-    found = on.match_labels(real, sorted(given_ids))
+    ids = dict(zip(obs["cell_type1"].astype(str), obs["cell_ontology_id"].astype(str), strict=True))
+    found = on.match_labels(real, sorted(ids))
     assert {one: real.name(term_id) for one, term_id in found.ids.items()} == BARON
-    assert all(real.is_a(given_ids[one], term_id) for one, term_id in found.ids.items())
+    assert all(real.is_a(ids[one], term_id) for one, term_id in found.ids.items())
     assert [one.label for one in found.by("ambiguous")] == ["alpha"]
     ductal = next(one for one in found.matches if one.label == "ductal")
     assert ductal.candidates[0] == ("CL:0002079", "pancreatic ductal cell")

@@ -80,6 +80,11 @@ def test_a_cell_is_rolled_up(
     assert rolled(shares, ids, support) == answer
 
 
+@pytest.mark.parametrize(("short", "answer"), [(0.9e-6, CD4), (1.1e-6, T_CELL)])
+def test_votes_a_millionth_short_are_enough(short: float, answer: str) -> None:
+    assert rolled((0.75, 0.25), (CD4, CD8), 0.75 + short)[0] == answer
+
+
 @st.composite
 def votes(draw: st.DrawFn) -> Floats:
     """(n, L) shares of a few neighbours; some rows of nobody."""

@@ -33,6 +33,10 @@ KNOWN, NEW, EMPTY = slice(0, N_KNOWN), slice(N_KNOWN + N_MIXED, N_CELLS - 1), N_
 module: Any = sys.modules["scvec.report.findings.map"]
 
 
+def words(reason: str) -> str:
+    return reason.replace("_", " ")
+
+
 @pytest.fixture(scope="module")
 def uncalibrated(world: World) -> Atlas:
     """The atlas as it would be, had no cell been held out of its label."""
@@ -49,33 +53,35 @@ def test_what_is_doubted_is_what_a_query_would_reject(world: World, error: float
     found = doubts(reject(world.calls, world.atlas, asked), world.atlas, error)
     assert found.error == error
     assert found.reason.tolist() == wanted.reason.tolist()
-    doubted = (wanted.reason == "far") | (wanted.reason == "unsure")
+    doubted = (wanted.reason == "novel") | (wanted.reason == "low_confidence")
     assert doubted.any()
     assert (found.group != "").tolist() == doubted.tolist()
-    for name, label, reason in zip(found.group[doubted], wanted.nearest[doubted], wanted.reason[doubted], strict=True):
-        assert name == f"{label}, {reason}"
+    for name, label, reason in zip(
+        found.group[doubted], wanted.label_before_rejection[doubted], wanted.reason[doubted], strict=True
+    ):
+        assert name == f"{label}, {words(reason)}"
 
 
 def test_groups_say_what_their_cells_are(world: World) -> None:
     calls, found = world.calls, world.overview.doubts
     assert {one.name: one.n_cells for one in found.groups} == dict(Counter(found.group[found.group != ""].tolist()))
-    assert {one.reason for one in found.groups} == {"far", "unsure"}
+    assert {one.reason for one in found.groups} == {"novel", "low_confidence"}
     sizes = [one.n_cells for one in found.groups]
     assert sizes == sorted(sizes, reverse=True)
     for one in found.groups:
         cells = np.flatnonzero(found.group == one.name)
-        assert one.name == f"{one.label}, {one.reason}"
-        assert one.share == len(cells) / sum(calls.nearest == one.label)
+        assert one.name == f"{one.label}, {words(one.reason)}"
+        assert one.share == len(cells) / sum(calls.label_before_rejection == one.label)
         assert one.confidence == pytest.approx(np.median(calls.confidence[cells]))
         votes = dict(zip(calls.labels, calls.scores[cells].mean(axis=0), strict=True))
         assert one.votes == pytest.approx(votes.pop(one.label), abs=1e-6)
         assert one.votes_against == pytest.approx(max(votes.values()), abs=1e-6)
         assert votes.get(one.against, 0) == pytest.approx(max(votes.values()), abs=1e-6)
-        odd = Counter(gene for text in calls.odd_genes[cells] for gene in text.split(", ") if gene)
+        odd = Counter(gene for text in calls.unexpected_genes[cells] for gene in text.split(", ") if gene)
         # One cell's genes are worth naming where there are hardly more cells.
         often = [n for n in sorted(odd.values(), reverse=True) if n > 1 or len(cells) < 3]
-        assert [gene.n_cells for gene in one.odd_genes] == often[:5]
-        assert all(odd[gene.symbol] == gene.n_cells for gene in one.odd_genes)
+        assert [gene.n_cells for gene in one.unexpected_genes] == often[:5]
+        assert all(odd[gene.symbol] == gene.n_cells for gene in one.unexpected_genes)
 
 
 def test_a_gene_is_the_label_s_that_expresses_it_at_least_twice_as_much_as_any_other(world: World) -> None:
@@ -89,7 +95,7 @@ def test_a_gene_is_the_label_s_that_expresses_it_at_least_twice_as_much_as_any_o
     assert set(owner.values()) == set(names)
     assert 0 < len(owner) < len(profiles.gene_ids)
     for group in world.overview.doubts.groups:
-        assert all(gene.label == owner.get(gene.symbol, "") for gene in group.odd_genes)
+        assert all(gene.label == owner.get(gene.symbol, "") for gene in group.unexpected_genes)
 
 
 def test_labels_of_few_cells_own_no_gene_and_dispute_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,8 +133,8 @@ def test_labels_say_what_is_behind_them(world: World) -> None:
     assert {one.label for one in found.labels} == set(names)
     for one in found.labels:
         held = calibration.held.called == names.index(one.label)
-        assert one.n_called == (calls.nearest == one.label).sum()
-        assert one.n_doubted == ((calls.nearest == one.label) & (found.group != "")).sum()
+        assert one.n_called == (calls.label_before_rejection == one.label).sum()
+        assert one.n_doubted == ((calls.label_before_rejection == one.label) & (found.group != "")).sum()
         assert one.n_reference == (reported.reference().obs["cell_type"] == one.label).sum()
         assert (one.n_held, one.n_right) == (held.sum(), (calibration.held.truth[held] == names.index(one.label)).sum())
     assert sum(one.n_right for one in found.labels) < sum(one.n_held for one in found.labels)
@@ -172,8 +178,8 @@ def test_a_label_is_often_wrong_by_its_held_out_calls(n_held: int, n_right: int,
 
 def test_types_that_the_reference_lacks_are_far_and_an_empty_cell_is_no_doubt(world: World) -> None:
     found = world.overview.doubts
-    assert set(found.reason[NEW]) == {"far"}
-    assert (found.reason[EMPTY], found.group[EMPTY]) == ("empty", "")
+    assert set(found.reason[NEW]) == {"novel"}
+    assert (found.reason[EMPTY], found.group[EMPTY]) == ("no_expression", "")
     assert (found.reason[KNOWN] == "").mean() > 0.8
 
 
@@ -189,9 +195,11 @@ def test_without_calibration_nothing_is_doubted(world: World, uncalibrated: Atla
 def test_the_frame_has_a_row_for_each_group_and_the_same_columns_without_any(world: World, uncalibrated: Atlas) -> None:
     frame = world.overview.doubts.to_frame()
     groups = world.overview.doubts.groups
-    assert [f"{one['label']}, {one['reason']}" for one in frame.to_dicts()] == [one.name for one in groups]
+    assert [f"{one['label']}, {words(one['reason'])}" for one in frame.to_dicts()] == [one.name for one in groups]
     assert frame["n_cells"].to_list() == [one.n_cells for one in groups]
-    assert frame["odd_genes"][0] == ", ".join(f"{one.symbol} ({one.n_cells})" for one in groups[0].odd_genes)
+    assert frame["unexpected_genes"][0] == ", ".join(
+        f"{one.symbol} ({one.n_cells})" for one in groups[0].unexpected_genes
+    )
     none = doubts(world.calls, uncalibrated, 0.05).to_frame()
     assert none.is_empty()
     assert none.schema == frame.schema
@@ -223,7 +231,7 @@ def test_on_a_map_cells_lie_by_cells_of_their_label(world: World) -> None:
     one = world.overview.cell_map
     trusted = np.flatnonzero(world.overview.doubts.reason == "")
     nearest = ((one.query[trusted, None] - one.reference[None]) ** 2).sum(axis=2).argmin(axis=1)
-    assert (one.labels[nearest] == world.calls.nearest[trusted]).mean() > 0.8
+    assert (one.labels[nearest] == world.calls.label_before_rejection[trusted]).mean() > 0.8
 
 
 def test_cells_beyond_the_fitted_ones_stand_by_the_nearest_of_these(
@@ -345,8 +353,8 @@ def test_an_overview_puts_it_all_together(world: World) -> None:
     assert found.name == "query.h5ad"
     assert found.calls is calls
     assert found.doubts.error == 0.05
-    assert found.genes.groups.tolist() == sorted(set(calls.nearest[:EMPTY]))
-    wanted = attributions(calls, world.query, world.atlas, groups=[*calls.nearest[:EMPTY], ""])
+    assert found.genes.groups.tolist() == sorted(set(calls.label_before_rejection[:EMPTY]))
+    wanted = attributions(calls, world.query, world.atlas, groups=[*calls.label_before_rejection[:EMPTY], ""])
     np.testing.assert_array_equal(found.genes.contributions, wanted.contributions)
     assert found.doubted_genes is not None
     assert set(found.doubted_genes.groups) == {one.name for one in found.doubts.groups}
@@ -364,7 +372,7 @@ def test_markers_speak_for_a_label_by_being_there_and_are_the_most_its_own(world
         order = [i for i in np.argsort(-values, kind="stable") if excess[i] > 0 and values[i] > 0]
         speaking += [int(i) for i in order[:N_SPEAKING]]
     at = np.array(list(dict.fromkeys(speaking)))
-    groups = np.array([*world.calls.nearest[:EMPTY], ""], object)
+    groups = np.array([*world.calls.label_before_rejection[:EMPTY], ""], object)
     every = markers(world.query, world.atlas, groups, genes.gene_ids[at], genes.symbols[at])
     wanted: list[int] = []
     for i, own in enumerate(every.share):
@@ -396,6 +404,6 @@ def test_author_s_labels_are_mapped_or_refused(world: World) -> None:
 
 
 def test_without_any_expression_there_is_nothing_to_see(world: World) -> None:
-    empty = replace(world.calls, reason=np.full(N_CELLS, "empty", object))
+    empty = replace(world.calls, reason=np.full(N_CELLS, "no_expression", object))
     with pytest.raises(InputError, match="no cell has expression"):
         overview(empty, world.query, world.atlas)

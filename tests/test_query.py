@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.sparse as sp
+from anndata import AnnData
 
 import scvec as sv
 from scvec.annotation import writing
@@ -52,15 +53,56 @@ def test_the_distance_is_the_cosine_distance(atlas: Atlas, calls: sv.Annotation)
     np.testing.assert_allclose(calls.neighbors.distances, np.take_along_axis(distances, order, 1), atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 5, 40])
-def test_the_same_answer_twice_whatever_the_batch_size(
-    atlas: Atlas, files: Path, calls: sv.Annotation, monkeypatch: pytest.MonkeyPatch, size: int
+ALL_ASKED: dict[str, Any] = {"max_error": 0.05, "sets": True, "cluster_key": "donor"}
+
+
+def mixed(n_empty: int = 2) -> AnnData:
+    """Return 41 cells of the toy world, of which some are empty, and some half of one type and half of another."""
+    cells = toy.cells(41, seed=1, form="dense")
+    cells.X[5:15, ::2] = cells.X[6:16, ::2]
+    cells.X[[3, 20][:n_empty]] = 0
+    return cells
+
+
+def same(found: sv.Annotation, expected: sv.Annotation, order: Any = slice(None)) -> None:
+    """Assert that calls are the same to the bit, those of `expected` taken in an order."""
+    assert expected.sets is not None
+    assert found.to_frame(3).equals(expected.to_frame(3)[order])
+    for name in ("scores", "vectors", "novelty", "confidence", "cluster_share"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name)[order])
+    np.testing.assert_array_equal(found.neighbors.ids, expected.neighbors.ids[order])
+    np.testing.assert_array_equal(found.neighbors.distances, expected.neighbors.distances[order])
+
+
+@pytest.mark.parametrize("size", [1, 7, 41])
+def test_the_same_answer_whatever_the_batch_size(
+    atlas: Atlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
+    mixed().write_h5ad(tmp_path / "q.h5ad")
+    expected = sv.annotate(tmp_path / "q.h5ad", atlas, **ALL_ASKED)
+    assert set(expected.reason) == {"", "empty", "far"}
     monkeypatch.setattr(matrix_module, "MAX_BATCH_CELLS", size)
-    again = sv.annotate(files / "query.h5ad", atlas)
-    assert again.to_frame(3).equals(calls.to_frame(3))
-    np.testing.assert_array_equal(again.scores, calls.scores)
-    np.testing.assert_array_equal(again.vectors, calls.vectors)
+    same(sv.annotate(tmp_path / "q.h5ad", atlas, **ALL_ASKED), expected)
+
+
+def test_a_permuted_query_gives_permuted_calls(atlas: Atlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In batches of ten, so that cells meet others than before."""
+    monkeypatch.setattr(matrix_module, "MAX_BATCH_CELLS", 10)
+    cells, order = mixed(), np.random.default_rng(0).permutation(41)
+    cells.write_h5ad(tmp_path / "q.h5ad")
+    cells[order].write_h5ad(tmp_path / "permuted.h5ad")
+    expected = sv.annotate(tmp_path / "q.h5ad", atlas, **ALL_ASKED)
+    same(sv.annotate(tmp_path / "permuted.h5ad", atlas, **ALL_ASKED), expected, order)
+
+
+def test_a_cell_alone_is_called_as_among_others(atlas: Atlas, tmp_path: Path) -> None:
+    cells = mixed()
+    cells.write_h5ad(tmp_path / "q.h5ad")
+    expected = sv.annotate(tmp_path / "q.h5ad", atlas, max_error=0.05, sets=True)
+    for i in (0, 7, 30):
+        cells[[i]].write_h5ad(tmp_path / "one.h5ad")
+        alone = sv.annotate(tmp_path / "one.h5ad", atlas, max_error=0.05, sets=True, scale="counts")
+        assert alone.to_frame(3).equals(expected.to_frame(3)[[i]])
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "dense"])
@@ -87,7 +129,7 @@ def test_empty_cells_are_kept_and_marked(atlas: Atlas, tmp_path: Path) -> None:
     assert row["distance"] is None
     assert row["label_id"] is None
     assert row["neighbors"] == []
-    assert "1 cells have no expression" in calls.notes[-1]
+    assert "1 cell expresses none of the atlas's genes" in calls.notes[-1]
 
 
 def test_fewer_genes_other_order(atlas: Atlas, calls: sv.Annotation, tmp_path: Path) -> None:
@@ -174,15 +216,15 @@ def test_blocked_labels_are_not_searched(atlas: Atlas, files: Path, calls: sv.An
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"allow": ["betta"]}, "label for --allow 'betta': expected one of: beta. Fix"),
-        ({"block": ["ALPHA"]}, "label for --block 'ALPHA': expected one of: alpha. Fix"),
+        ({"allow": ["betta"]}, "label for `allow` 'betta': expected one of: beta. Fix"),
+        ({"block": ["ALPHA"]}, "label for `block` 'ALPHA': expected one of: alpha. Fix"),
         ({"block": ["qqqqq"]}, "one of: alpha, beta, ductal, immune"),
-        ({"allow": ["beta"], "block": ["beta"]}, "no cell of atlas 'toy' is left by allow beta; block beta"),
+        ({"allow": ["beta"], "block": ["beta"]}, r"no cell of atlas 'toy' is left \(allow beta; block beta\)"),
         ({"where": "tissue = 'x'"}, "No field named tissue.*row, cell_id, dataset, batch, label, label_id, empty"),
         ({"where": "batch ="}, "Expected: an expression"),
-        ({"where": "batch = 'd9'"}, "left by where batch = 'd9'.*some cells, by their label or their row, cell_id"),
+        ({"where": "batch = 'd9'"}, "where batch = 'd9'.*row, cell_id"),
         ({"where": "batch = 'd1' label = 'beta'"}, "found: label"),
-        ({"cluster_key": "nope"}, "--cluster-key"),
+        ({"cluster_key": "nope"}, "`cluster_key` 'nope'"),
     ],
 )
 def test_voters_that_are_not_there(atlas: Atlas, files: Path, options: dict[str, Any], message: str) -> None:
@@ -210,9 +252,9 @@ def test_a_condition_leaves_the_cells_it_holds_for(
 def test_more_neighbours_asked_for_than_were_searched(atlas: Atlas, files: Path) -> None:
     calls = sv.annotate(files / "query.h5ad", atlas, k=15, where="row < 9")
     assert (calls.neighbors.ids >= 0).sum(axis=1).tolist() == [9] * 41
-    assert calls.notes[-1] == "k is 15 and 9 cells were searched: all of them vote"
+    assert calls.notes[-1].startswith("k is 15, but only 9 cells can vote")
     np.testing.assert_allclose(calls.scores.sum(axis=1), 1, rtol=1e-5)
-    assert not any("were searched" in note for note in sv.annotate(files / "query.h5ad", atlas).notes)
+    assert not any("can vote" in note for note in sv.annotate(files / "query.h5ad", atlas).notes)
 
 
 def test_an_index_that_cannot_leave_cells_out_says_so(store: sv.Store, files: Path) -> None:
@@ -223,16 +265,16 @@ def test_an_index_that_cannot_leave_cells_out_says_so(store: sv.Store, files: Pa
     )
     calls = sv.annotate(files / "query.h5ad", made, where="batch != 'd1'")
     exact = sv.annotate(files / "query.h5ad", sv.atlas.open_atlas(store, "toy"), where="batch != 'd1'")
-    assert "80 of 120 cells searched, exactly, as an index NSG16 cannot leave cells out: where" in calls.notes[-1]
+    assert "80 of 120 cells searched, exactly, because an index NSG16 cannot leave cells out: where" in calls.notes[-1]
     assert calls.to_frame().equals(exact.to_frame().with_columns(label_id=pl.lit(None, pl.String)))
 
 
 def test_the_options_of_both_verbs(
     store: sv.Store, files: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    voters = ["--where", "batch != 'd0'", "--block", "beta", "--block", "immune", "--k", "7"]
+    candidates = ["--where", "batch != 'd0'", "--block", "beta", "--block", "immune", "--k", "7"]
     voting = ["--weights", "softmax", "--temperature", "0.3", "--frequency", "0.5", "--cluster-key", "donor"]
-    asked = [str(files / "query.h5ad"), "--atlas", "toy", "--store", store.uri, *voters, *voting, "--json"]
+    asked = [str(files / "query.h5ad"), "--atlas", "toy", "--store", store.uri, *candidates, *voting, "--json"]
     out = tmp_path / "calls.parquet"
     for verb in (["query", "--out", str(out)], ["evaluate", "--label-key", "cell_type"]):
         assert main([*verb, *asked]) == 0
@@ -255,7 +297,7 @@ def test_no_k(atlas: Atlas, files: Path, k: int) -> None:
 
 def test_the_frame_has_the_runners_up(calls: sv.Annotation) -> None:
     frame = calls.to_frame(4)
-    trust = ["rejected", "reason", "nearest", "confidence", "novelty", "odd_genes"]
+    trust = ["rejected", "reason", "label_before_rejection", "confidence", "novelty", "unexpected_genes"]
     assert frame.columns[:11] == ["obs_name", "label", "label_id", "score", "distance", *trust]
     assert frame["label_5"].null_count() == 41
     for i, row in enumerate(frame.iter_rows(named=True)):
@@ -273,7 +315,7 @@ def test_to_adata_leaves_its_input(calls: sv.Annotation) -> None:
     assert not adata.uns
     assert result.obs["scvec_label"].tolist() == calls.label.tolist()
     assert result.obsm["X_scvec"].shape == (41, 36)  # 32 dimensions of the loss, 4 of the probe
-    with pytest.raises(InputError, match="same order"):
+    with pytest.raises(InputError, match="other cells than the calls"):
         calls.to_adata(adata[::-1].copy())
 
 

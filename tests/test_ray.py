@@ -27,7 +27,7 @@ from tests import toy
 from tests.engines import N_CELLS, SHARD_CELLS, After, build, check_equal, check_whole, data_files, times, variables
 
 # Of Lance, while the nodes of the cluster are started, which are programs of their own.
-pytestmark = pytest.mark.filterwarnings("ignore:lance is not fork-safe:UserWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore:lance is not fork-safe:UserWarning"), pytest.mark.slow]
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'scvec[ray]'")
 N_SHARDS = N_CELLS // SHARD_CELLS
 
@@ -229,10 +229,10 @@ def scvec(verb: str, name: str, path: Path, *options: str) -> list[str]:
 
 
 def test_the_command_line_on_a_cluster(cluster: Any, store: sv.Store, big: Path) -> None:
-    """With a worker killed, of which Ray has much to say."""
+    """With a worker killed, of which Ray has much to say, whether our own words are wanted or not."""
     asked = ["--label-key", "cell_type", "--encoder", "hash", "--recipe", "genept-w", "--shard-cells", str(SHARD_CELLS)]
     where = ["--address", cluster.address, "--store", store.uri]
-    command = scvec("build", "big", big, *asked, *where, "--json")
+    command = scvec("build", "big", big, *asked, *where, "--json", "--quiet")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     kill(until(busy)[0])
     shown, said = process.communicate(timeout=120)

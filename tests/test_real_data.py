@@ -12,11 +12,12 @@ import pytest
 import scvec as sv
 from scvec.cli import main
 from scvec.errors import GeneMatchError
-from scvec.evaluation.author_labels import given_labels
+from scvec.evaluation.author_labels import read_author_labels
 from scvec.evaluation.baselines import logistic_regression
 from scvec.evaluation.result import compare
 from scvec.ingest.cells import matrix as matrix_module
 
+pytestmark = pytest.mark.slow
 TFIDF = sv.RECIPES["genept-w"].with_encoder("tfidf")
 REFINED = sv.RECIPES["refined"].with_encoder("tfidf")
 
@@ -105,7 +106,7 @@ def test_baron_donors_to_donor(real: Path, recipe: sv.Recipe, accuracy: float, m
 
 def test_logistic_regression_on_baron(real: Path) -> None:
     called = logistic_regression(real / "reference.h5ad", real / "query.h5ad", label_key="cell_type1")
-    truth = given_labels(real / "query.h5ad", "cell_type1")
+    truth = read_author_labels(real / "query.h5ad", "cell_type1")
     assert compare(called, truth, sorted(set(truth))).accuracy > 0.96
 
 

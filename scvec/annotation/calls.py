@@ -1,4 +1,4 @@
-"""From the neighbours found to an answer: the votes, cell by cell."""
+"""From the neighbours of each cell to its call: the label with most votes."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.annotation.candidates import Voters
-from scvec.annotation.result import Annotation
+from scvec.annotation.candidates import Candidates
+from scvec.annotation.result import NO_EXPRESSION, Annotation
+from scvec.core.text import counted
 from scvec.core.types import UNKNOWN, Floats, Ints, Neighbors, Strings
 from scvec.knn.calibration import signals
 from scvec.knn.options import Voting
 from scvec.knn.voting import Votes, vote
 
 SHOWN_GENES = 3
-"""Odd genes that are named."""
+"""Unexpected genes that are named for a cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the search found of n cells.
+    """What the search found for n cells.
 
     Attributes
     ----------
     vectors
-        (n, d) the cells' vectors, of length one; zeros for an empty cell.
+        (n, d) the cells' unit vectors; zeros for an empty cell.
     empty
         (n,) True for a cell with no expression on the atlas's genes.
     neighbors
-        (n, k) its neighbours; none for an empty cell.
+        (n, k) their neighbours; none for an empty cell.
     positions
-        (n, k) where in the atlas's `obs` these stand; 0 where there is none.
+        (n, k) the rows of the neighbours in the atlas's `obs`; 0 where there is none.
     votes
-        How they vote.
-    odd, odd_genes
-        (n,) and (n, m) how much it expresses beyond its label, and by which of the atlas's genes; see `Profiles.odd`.
+        The neighbours' votes.
+    odd, unexpected_genes
+        (n,) and (n, m) how far each cell expresses more than its label does, and which of the atlas's genes these are;
+        see `Profiles.odd`.
     """
 
     vectors: Floats
@@ -45,11 +47,11 @@ class Found:
     positions: Ints
     votes: Votes
     odd: Floats
-    odd_genes: Ints
+    unexpected_genes: Ints
 
     @classmethod
     def joined(cls, parts: Sequence[Found]) -> Found:
-        """Return several batches as one."""
+        """Join several batches."""
         return cls(
             np.concatenate([one.vectors for one in parts]),
             np.concatenate([one.empty for one in parts]),
@@ -63,60 +65,61 @@ class Found:
                 np.concatenate([one.votes.shares for one in parts]),
             ),
             np.concatenate([one.odd for one in parts]),
-            np.concatenate([one.odd_genes for one in parts]),
+            np.concatenate([one.unexpected_genes for one in parts]),
         )
 
 
-def votes_of(neighbors: Neighbors, voters: Voters, voting: Voting) -> tuple[Votes, Ints]:
-    """Return how neighbours vote, and (n, k) where in the atlas's `obs` they stand; 0 where there is no neighbour."""
+def votes_of(neighbors: Neighbors, candidates: Candidates, voting: Voting) -> tuple[Votes, Ints]:
+    """Return the neighbours' votes, and (n, k) their rows in the atlas's `obs`; 0 where there is no neighbour."""
     here = neighbors.ids >= 0
     positions = np.zeros_like(neighbors.ids)
-    positions[here] = voters.atlas.positions(neighbors.ids[here])
-    return vote(neighbors, voters.codes[positions], voters.counts, voting), positions
+    positions[here] = candidates.atlas.positions(neighbors.ids[here])
+    return vote(neighbors, candidates.codes[positions], candidates.counts, voting), positions
 
 
-def call(found: Found, obs_names: Strings, voters: Voters, voting: Voting) -> Annotation:
-    """Return the label that gets most votes, for each cell; an answer without notes and provenance as yet."""
+def call(found: Found, obs_names: Strings, candidates: Candidates, voting: Voting) -> Annotation:
+    """Call each cell by the label with most votes; the provenance is left empty."""
     neighbors, positions, votes = found.neighbors, found.positions, found.votes
-    ids = voters.atlas.label_ids
+    ids = candidates.atlas.label_ids
     rejected = votes.winner < 0
-    label = np.where(rejected, UNKNOWN, voters.labels[votes.winner])
-    seen = signals(neighbors, voters.codes[positions], votes, found.odd)
-    calibration = voters.atlas.calibration
+    label = np.where(rejected, UNKNOWN, candidates.labels[votes.winner])
+    seen = signals(neighbors, candidates.codes[positions], votes, found.odd)
+    calibration = candidates.atlas.calibration
     none = np.full(len(label), np.nan, np.float32)
     return Annotation(
         obs_names=obs_names,
         label=label,
         label_id=np.array([ids.get(one, "") for one in label], dtype=object),
-        nearest=label,
-        reason=np.where(rejected, "empty", "").astype(object),
+        label_before_rejection=label,
+        reason=np.where(rejected, NO_EXPRESSION, "").astype(object),
         confidence=none if calibration is None else np.where(rejected, none, calibration.confidence(seen)),
         novelty=none if calibration is None else np.where(rejected, none, calibration.novelty(seen)),
-        odd_genes=_symbols(found.odd_genes, voters),
+        unexpected_genes=_symbols(found.unexpected_genes, candidates),
         score=seen.share,
         distance=np.where(rejected, np.nan, neighbors.distances[:, 0]).astype(np.float32),
         rejected=rejected,
-        labels=tuple(voters.labels.tolist()),
+        labels=tuple(candidates.labels.tolist()),
         scores=votes.shares,
         neighbors=neighbors,
-        neighbor_names=np.where(neighbors.ids >= 0, voters.atlas.cell_ids(positions), "").astype(object),
+        neighbor_names=np.where(neighbors.ids >= 0, candidates.atlas.cell_ids(positions), "").astype(object),
         vectors=found.vectors,
         provenance={},
-        notes=_notes(found, voters, voting),
+        notes=_notes(found, candidates, voting),
     )
 
 
-def _symbols(genes: Ints, voters: Voters) -> Strings:
+def _symbols(genes: Ints, candidates: Candidates) -> Strings:
     """Return (n,) the symbols of the first genes of each cell, joined; "" where there is none."""
-    symbols = np.append(voters.atlas.gene_symbols, "")
+    symbols = np.append(candidates.atlas.gene_symbols, "")
     return np.array([", ".join(filter(None, row)) for row in symbols[genes[:, :SHOWN_GENES]].tolist()], dtype=object)
 
 
-def _notes(found: Found, voters: Voters, voting: Voting) -> tuple[str, ...]:
-    notes = list(voters.notes)
-    if voting.k > len(voters):
-        notes.append(f"k is {voting.k} and {len(voters):,} cells were searched: all of them vote")
+def _notes(found: Found, candidates: Candidates, voting: Voting) -> tuple[str, ...]:
+    notes = list(candidates.notes)
+    if voting.k > len(candidates):
+        notes.append(f"k is {voting.k}, but only {counted(len(candidates), 'cell')} can vote: all of them do")
     if found.empty.any():
         n_empty = int(found.empty.sum())
-        notes.append(f"{n_empty:,} cells have no expression on the atlas's genes and are labelled {UNKNOWN}")
+        express = "expresses" if n_empty == 1 else "express"
+        notes.append(f"{counted(n_empty, 'cell')} {express} none of the atlas's genes; labelled {UNKNOWN}")
     return tuple(notes)

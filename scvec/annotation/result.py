@@ -1,8 +1,9 @@
-"""The answer to a query: a frozen value that knows how to become a frame or part of an AnnData."""
+"""The result of a query: a frozen value that becomes a frame or part of an AnnData."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,18 +22,25 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+NO_EXPRESSION, NOVEL, LOW_CONFIDENCE = "no_expression", "novel", "low_confidence"
+"""Reasons for the call `UNKNOWN`: see `Annotation.reason`."""
+
+RENAMED = {"nearest": "label_before_rejection", "odd_genes": "unexpected_genes"}
+"""Columns and attributes of 0.6, which stay beside the new ones until 0.8."""
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Terms of the Cell Ontology that enough votes agree on, one a cell.
+    """The term of the Cell Ontology that enough votes agree on, for each cell.
 
     Attributes
     ----------
     ids, names
-        (n,) "" where no term has that many.
+        (n,) "" where no term has enough votes.
     depth
-        (n,) steps from the root, the longest way; -1 where there is no term.
+        (n,) steps from the root, by the longest path; -1 where there is no term.
     support
-        (n,) share of the votes for labels that are the term or a kind of it.
+        (n,) the share of the votes for labels that are the term or a kind of it.
     """
 
     ids: Strings
@@ -43,7 +51,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """The calls for the cells of one query, in the order of its file.
+    """The calls for the n cells of one query, in the order of its file.
 
     Attributes
     ----------
@@ -53,58 +61,58 @@ class Annotation:
         (n,) the label called; `UNKNOWN` where `rejected`.
     label_id
         (n,) the label's id in the atlas (a Cell Ontology id, say); "" where there is none.
-    nearest
-        (n,) the label that got most votes, also where the call is `UNKNOWN`; that itself where nothing voted.
+    label_before_rejection
+        (n,) the label with most votes, also where the call was rejected; `UNKNOWN` where nothing voted.
     reason
-        (n,) why the call is `UNKNOWN`: ``"empty"``, without expression on the atlas's genes; ``"far"``, more novel than
-        95 % of the held-out cells of known types; ``"unsure"``, its confidence is below its label's threshold; "" where
-        it is not.
+        (n,) why the call is `UNKNOWN`: `NO_EXPRESSION`, the cell expresses none of the atlas's genes; `NOVEL`, it is
+        more novel than 95 % of the held-out cells of known types; `LOW_CONFIDENCE`, its confidence is below its label's
+        threshold; "" where it is not.
     confidence
-        (n,) the chance that `nearest` is right for a cell of a type that the atlas has, as calibrated on cells held
-        out; NaN where `reason` is ``"empty"``.
+        (n,) the chance that `label_before_rejection` is right for a cell of a type that the atlas has, calibrated on
+        held-out cells; NaN where `reason` is `NO_EXPRESSION`.
     novelty
-        (n,) how unlike the held-out cells of known types it is, from 0; NaN likewise.
-    odd_genes
-        (n,) symbols of the genes expressed farthest above `nearest`, the first few, joined by ``", "``.
+        (n,) how unlike the held-out cells of known types the cell is, from 0; NaN likewise.
+    unexpected_genes
+        (n,) symbols of the genes expressed farthest above that label, the first few, joined by ``", "``.
     score
-        (n,) the share of the votes of `nearest`, 0 to 1.
+        (n,) that label's share of the votes, 0 to 1.
     distance
-        (n,) cosine distance to the nearest reference cell; NaN where `reason` is ``"empty"``.
+        (n,) cosine distance to the nearest reference cell; NaN where `reason` is `NO_EXPRESSION`.
     rejected
         (n,) True where the call is `UNKNOWN`, whatever the reason.
     labels
         (L,) all labels of the atlas, sorted.
     scores
-        (n, L) the share of the votes of every label.
+        (n, L) every label's share of the votes.
     neighbors
         (n, k) ids and distances of the neighbours.
     neighbor_names
         (n, k) cell ids of the neighbours; "" where there are fewer than k.
     vectors
-        (n, d) the cells' vectors, of length one; zeros where `reason` is ``"empty"``.
+        (n, d) the cells' unit vectors; zeros where `reason` is `NO_EXPRESSION`.
     provenance
-        The atlas, its recipe and version, the matrix used, the coverage; JSON types.
+        The atlas, its recipe and version, the matrix used, the gene coverage; JSON types.
     notes
-        What a reader should know of how the answer came about.
+        What a reader should know about how the calls were made.
     sets
-        Where prediction sets were asked for: for each cell, the labels that may be right, most votes first. Else None.
+        For each cell, the labels that may be right, most votes first; None unless prediction sets were asked for.
     terms
-        Where a roll-up was asked for: the Cell Ontology's terms that enough votes agree on. Else None.
+        The terms of the Cell Ontology that enough votes agree on; None unless a roll-up was asked for.
     cluster, cluster_label, cluster_share
-        Where clusters were asked for: (n,) the name of each cell's cluster, "" where it is in none; the label called
-        for that cluster; that label's share of the votes of its cells, 0 to 1. Else None.
+        (n,) the name of each cell's cluster, "" where it is in none; the label called for that cluster; that label's
+        share of the votes of its cells, 0 to 1. None unless clusters were asked for.
     reranked, second
-        Where they were asked for: what an LLM made of the order of the labels, and what a readout says. Else None.
+        The labels as an LLM reordered them, and the calls of a readout; None unless these were asked for.
     """
 
     obs_names: Strings
     label: Strings
     label_id: Strings
-    nearest: Strings
+    label_before_rejection: Strings
     reason: Strings
     confidence: Floats
     novelty: Floats
-    odd_genes: Strings
+    unexpected_genes: Strings
     score: Floats
     distance: Floats
     rejected: NDArray[np.bool_]
@@ -127,20 +135,34 @@ class Annotation:
         return len(self.obs_names)
 
     @property
-    def beside(self) -> dict[str, Strings]:
-        """What was called beside the cells' own calls, by its column in the frame: (n,) labels each."""
+    def nearest(self) -> Strings:
+        """Deprecated name of `label_before_rejection`."""
+        return self._renamed("nearest")
+
+    @property
+    def odd_genes(self) -> Strings:
+        """Deprecated name of `unexpected_genes`."""
+        return self._renamed("odd_genes")
+
+    def _renamed(self, name: str) -> Strings:
+        warnings.warn(f"Annotation.{name} is now {RENAMED[name]}", DeprecationWarning, stacklevel=3)
+        values: Strings = getattr(self, RENAMED[name])
+        return values
+
+    @property
+    def other_calls(self) -> dict[str, Strings]:
+        """Calls by other means (of clusters, an LLM, a readout), by their column in the frame: (n,) labels each."""
         found = {} if self.cluster_label is None else {"cluster_label": self.cluster_label}
         found |= {} if self.reranked is None else {"reranked_label": self.reranked.label}
         return found | ({} if self.second is None else {"readout_label": self.second.label})
 
     def to_frame(self, n_alternatives: int = 2) -> pl.DataFrame:
-        """Return one row a cell: the call, its runners-up, its neighbours.
+        """Return one row for each cell: the call, its runners-up, its neighbours.
 
         Parameters
         ----------
         n_alternatives
-            How many labels beside the call to give, as ``label_2``, ``score_2`` and so on; null where the
-            label got no vote.
+            Number of further labels to give, as ``label_2``, ``score_2`` and so on; null where a label got no vote.
         """
         import polars as pl
 
@@ -152,10 +174,10 @@ class Annotation:
             "distance": pl.Series(self.distance, nan_to_null=True),
             "rejected": self.rejected,
             "reason": pl.Series([one or None for one in self.reason.tolist()], dtype=pl.String),
-            "nearest": self.nearest.tolist(),
+            "label_before_rejection": self.label_before_rejection.tolist(),
             "confidence": pl.Series(self.confidence, nan_to_null=True),
             "novelty": pl.Series(self.novelty, nan_to_null=True),
-            "odd_genes": [one or None for one in self.odd_genes.tolist()],
+            "unexpected_genes": [one or None for one in self.unexpected_genes.tolist()],
         }
         if self.sets is not None:
             columns["set"] = pl.Series([list(one) for one in self.sets], dtype=pl.List(pl.String))
@@ -179,8 +201,10 @@ class Annotation:
         columns["neighbors"] = lists(self.neighbor_names, self.neighbor_names != "", pl.String)
         distances = self.neighbors.distances
         columns["neighbor_distances"] = lists(distances, np.isfinite(distances), pl.Float32)
+        columns |= {old: columns[new] for old, new in RENAMED.items()}
         schema: dict[str, pl.DataType | type[pl.DataType]] = {
             "label_id": pl.String,
+            "unexpected_genes": pl.String,
             "odd_genes": pl.String,
             **({} if self.cluster is None else {"cluster": pl.String}),
             **({} if self.reranked is None else dict.fromkeys(self.reranked.frame_columns(), pl.String)),
@@ -188,12 +212,14 @@ class Annotation:
         return pl.DataFrame(columns, schema_overrides=schema)
 
     def _alternative(self, order: Ints, rank: int) -> dict[str, Any]:
-        """Return the columns of the label that came `rank` + 2nd: the call itself left out, ties by name."""
+        """Return the columns of the runner-up at `rank`, 0 for the second label; ties are in the order of names."""
         import polars as pl
 
         names = np.array(self.labels, dtype=object)[order]
         scores = np.take_along_axis(self.scores, order, 1)
-        others = np.argsort(names == self.nearest[:, None], axis=1, kind="stable")[:, : len(self.labels) - 1]
+        others = np.argsort(names == self.label_before_rejection[:, None], axis=1, kind="stable")[
+            :, : len(self.labels) - 1
+        ]
         if rank >= others.shape[1]:
             empty = [None] * len(self)
             return {
@@ -211,18 +237,18 @@ class Annotation:
     def to_adata(self, adata: AnnData) -> AnnData:
         """Return a copy of `adata` with the calls in ``obs``, ``obsm`` and ``uns``; `adata` is not changed.
 
-        Other columns of ``obs`` that begin with ``scvec_`` are of earlier calls, and are left out.
+        Other columns of ``obs`` that begin with ``scvec_`` belong to earlier calls and are left out.
 
         Raises
         ------
         InputError
-            If the cells of `adata` are not those that were annotated, in their order.
+            If the cells of `adata` are not those that were annotated, in the same order.
         """
         import pandas as pd
 
         if adata.obs_names.tolist() != self.obs_names.tolist():
             raise InputError(
-                "the cells are not those that were annotated", "the same, in the same order", "annotate them"
+                "`adata` has other cells than the calls", "the annotated cells in their order", "annotate `adata`"
             )
         result = adata.copy()
         columns = self.obs_columns()
@@ -236,7 +262,7 @@ class Annotation:
         return result
 
     def obs_columns(self) -> dict[str, Any]:
-        """Return what goes into ``obs``, by column; categories are those that occur, as scanpy's plots want it."""
+        """Return the columns of ``obs``; their categories are those that occur, as scanpy's plots expect."""
         import pandas as pd
 
         columns: dict[str, Any] = {
@@ -246,10 +272,10 @@ class Annotation:
             "scvec_distance": self.distance,
             "scvec_rejected": self.rejected,
             "scvec_reason": pd.Categorical(self.reason.tolist()),
-            "scvec_nearest": pd.Categorical(self.nearest.tolist()),
+            "scvec_label_before_rejection": pd.Categorical(self.label_before_rejection.tolist()),
             "scvec_confidence": self.confidence,
             "scvec_novelty": self.novelty,
-            "scvec_odd_genes": pd.Categorical(self.odd_genes),
+            "scvec_unexpected_genes": pd.Categorical(self.unexpected_genes),
         }
         if self.sets is not None:
             columns["scvec_set"] = pd.Categorical(["; ".join(one) for one in self.sets])
@@ -268,10 +294,10 @@ class Annotation:
             }
         for opinion in (self.reranked, self.second):
             columns |= {} if opinion is None else opinion.obs_columns()
-        return columns
+        return columns | {f"scvec_{old}": columns[f"scvec_{new}"] for old, new in RENAMED.items()}
 
     def obsm_arrays(self, index: pd.Index[str]) -> dict[str, Any]:
-        """Return what goes into ``obsm``, by key; frames carry `index`."""
+        """Return the entries of ``obsm``, by key; frames have the given `index`."""
         import pandas as pd
 
         return {
@@ -285,7 +311,7 @@ class Annotation:
         }
 
     def uns(self) -> dict[str, Any]:
-        """Return what goes into ``uns["scvec"]``: ``scvec_scores``'s labels, the notes, the provenance as JSON."""
+        """Return ``uns["scvec"]``: the labels of ``scvec_scores``'s columns, the notes, the provenance as JSON."""
         return {
             "labels": np.array(self.labels, dtype=object),
             "notes": np.array(self.notes, dtype=object),

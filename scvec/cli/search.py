@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.genes import ReleaseOption
+from scvec.cli.app import LABEL, app, open_store, table
+from scvec.cli.options.common import CommonFlags, OutputOption, panel, spreads
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,65 +24,67 @@ GENE_COLUMNS = ("gene_id", "symbol", "name", "score")
 CELL_COLUMNS = ("cell_id", "label", "similarity")
 
 
-@app.command(epilog='Example: scvec search "cytotoxic lymphocytes that release granzyme" --atlas pbmc')
+CellsOption = panel("Cells and labels of an atlas")
+GenesOption = panel("Genes")
+
+
+@app.command(
+    epilog='Example: scvec search "cytotoxic lymphocytes that release granzyme" --atlas pbmc', rich_help_panel=LABEL
+)
+@spreads
 def search(
-    words: Annotated[str | None, typer.Argument(help="What is looked for, in words.", metavar="WORDS")] = None,
+    words: Annotated[str | None, typer.Argument(help="Description to search for.", metavar="WORDS")] = None,
     *,
-    atlas: Annotated[str | None, typer.Option(help="The reference that is searched.")] = None,
-    genes: Annotated[
-        bool, typer.Option("--genes", help="Genes and not labels: of the atlas, or of --taxon without one.")
-    ] = False,
+    atlas: Annotated[str | None, typer.Option(help="Reference atlas to search.")] = None,
     like: Annotated[
-        str | None, typer.Option(help="Cells like this cell of the atlas, in place of words.", metavar="CELL_ID")
+        str | None,
+        typer.Option(help="Search for cells like this cell of the atlas, not by words.", metavar="CELL_ID"),
     ] = None,
-    number: Annotated[
+    genes: Annotated[
+        bool, typer.Option("--genes", help="Search for genes: the atlas's, or those of --taxon without an atlas.")
+    ] = False,
+    encoder: Annotated[str | None, typer.Option(help="Encoder for the query text (default: the atlas's).")] = None,
+    out: Annotated[Path | None, OutputOption(help="Output file (.parquet or .csv).")] = None,
+    k: Annotated[
         int | None,
-        typer.Option(
-            "--k", "-n", min=1, help="How many labels (5), genes (20) or cells (15) to show.", show_default=False
-        ),
+        OutputOption("--k", "-n", min=1, help="Number of labels (5), genes (20) or cells (15).", show_default=False),
     ] = None,
-    exemplars: Annotated[int, typer.Option(min=1, help="Cells to show of each label.")] = 3,
+    exemplars: Annotated[int, OutputOption(min=1, help="Number of cells to show of each label.")] = 3,
     where: Annotated[
         str | None,
-        typer.Option(help="Which cells of the atlas may be found, in SQL: \"tissue = 'pancreas' AND sex != 'male'\"."),
-    ] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="Who reads the words; default: the encoder that the atlas was built with.")
+        CellsOption(help="Search only these reference cells, in SQL: \"tissue = 'pancreas'\"."),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="That of the cell for --like, where several datasets have one of its name.")
+        str | None, CellsOption(help="Dataset of the cell of --like, if its name is not unique.")
     ] = None,
-    taxon: Annotated[str | None, typer.Option(help="Whose genes, for --genes without an atlas.")] = None,
-    release: ReleaseOption = None,
-    out: Annotated[Path | None, typer.Option(help="Where to: a name that ends in .parquet or .csv.")] = None,
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    taxon: Annotated[str | None, GenesOption(help="Species of the genes, without an atlas.")] = None,
+    release: Annotated[str | None, GenesOption(help="Release of the gene texts (default: the last import).")] = None,
+    common: CommonFlags,
 ) -> None:
-    """Find labels and cells by words, genes by words, or cells by a cell."""
+    """Search an atlas's labels, cells or genes by a description, or its cells by a cell."""
     from scvec.annotation import writing
     from scvec.atlas import open_atlas
 
-    ui = Ui(json, quiet)
+    ui = common.ui
     given = {"--where": where, "--dataset": dataset, "--encoder": encoder, "--taxon": taxon, "--release": release}
     _check(words, atlas, like, genes, {name for name, value in given.items() if value is not None})
     if out is not None:
         writing.check_name(out)
-    opened = open_store(store)
+    opened = open_store(common.store)
     reference = None if atlas is None else open_atlas(opened, atlas)
     frame, values, text = None, None, ""
     if genes or reference is None:
-        frame = _genes(opened, reference, words or "", number or N_GENES, encoder, taxon, release)
+        frame = _genes(opened, reference, words or "", k or N_GENES, encoder, taxon, release)
         text = _shown(frame, GENE_COLUMNS)
     elif like is not None:
         from scvec.search import like as like_cell
 
-        frame = like_cell(reference, like, k=number or N_CELLS, where=where, dataset=dataset)
+        frame = like_cell(reference, like, k=k or N_CELLS, where=where, dataset=dataset)
         text = _shown(frame, _told(frame))
     else:
         from scvec.search import words as by_words
 
-        wanted = number or N_LABELS
+        wanted = k or N_LABELS
         found = by_words(reference, words or "", encoder=encoder, where=where, n_labels=wanted, n_exemplars=exemplars)
         for note in found.notes:
             ui.note(note)
@@ -147,7 +149,7 @@ def _shown(frame: pl.DataFrame, columns: Sequence[str]) -> str:
     """Return a table of some columns."""
     import polars as pl
 
-    # An id is no number to a reader, and has no thousands.
+    # An id is shown without thousands separators.
     texts = frame.select(columns).with_columns(pl.col("^gene_id$").cast(pl.String))
     rows = [[_short(one) for one in row] for row in texts.iter_rows()]
     return table(columns, rows)

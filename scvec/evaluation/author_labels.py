@@ -16,7 +16,7 @@ ALIKE = 0.8
 """How alike two spellings are, 0 to 1, for one to be named where the other was meant."""
 
 
-def given_labels(
+def read_author_labels(
     query: str | Path, label_key: str, option: str = "--label-key", obs: str | Path | None = None
 ) -> Strings:
     """Return (n,) the author's labels in a column of a query's ``obs``; raises as `scvec.evaluate` does."""
@@ -24,14 +24,14 @@ def given_labels(
         return file.labels(label_key, option)
 
 
-def given_ids(
+def read_author_ids(
     query: str | Path, label_key: str, label_id_key: str | None, obs: str | Path | None = None
 ) -> dict[str, str]:
     """Return the ids of the author's labels, none without a column of them; raises as `scvec.evaluate` does."""
     if label_id_key is None:
         return {}
-    labels = given_labels(query, label_key, obs=obs)
-    ids = given_labels(query, label_id_key, "--label-id-key", obs)
+    labels = read_author_labels(query, label_key, obs=obs)
+    ids = read_author_labels(query, label_id_key, "--label-id-key", obs)
     pairs = sorted(set(zip(labels.tolist(), ids.tolist(), strict=True)))
     for (label, one), (other, two) in pairwise(pairs):
         if label == other:

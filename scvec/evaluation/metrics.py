@@ -6,21 +6,24 @@ Sources: Guo et al. 2017, "On calibration of modern neural networks" (reliabilit
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.core.types import Ints, Strings, freeze
+from scvec.core.types import Doubles, Ints, Strings, freeze
 
 Bools: TypeAlias = NDArray[np.bool_]
 Reals: TypeAlias = NDArray[np.floating[Any]]
-Doubles: TypeAlias = NDArray[np.float64]
 
 N_BINS = 15
 N_SHOWN = 101
 """Points of a curve that are written down, evenly spaced in coverage."""
+
+LEVEL = math.erf(1.96 / math.sqrt(2))
+"""Confidence of intervals: 95 %, as the usual 1.96 standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +98,14 @@ def reliability(confidence: Reals, right: Bools, n_bins: int = N_BINS) -> Reliab
     return Reliability(mean, share, count)
 
 
-def wilson(share: Doubles, count: Ints, z: float = 1.96) -> Doubles:
-    """Return (2, b) the ends of the interval of a share (b,) seen in (b,) counts (Wilson 1927); of 95 % as a rule."""
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return np.stack([middle - half, middle + half])
+def wilson(share: Doubles, count: Ints) -> Doubles:
+    """Return (2, b) the 95 % intervals (Wilson 1927) of (b,) shares, each of which was seen in (b,) `count` trials."""
+    from scipy.stats import binomtest
+
+    hits = np.rint(share * count).astype(np.int64)
+    pairs = zip(hits.tolist(), count.tolist(), strict=True)
+    ends = [binomtest(k, n).proportion_ci(LEVEL, "wilson") for k, n in pairs]
+    return np.array(ends, np.float64).reshape(-1, 2).T
 
 
 def risk_coverage(confidence: Reals, right: Bools) -> RiskCoverage:
@@ -112,14 +118,15 @@ def risk_coverage(confidence: Reals, right: Bools) -> RiskCoverage:
 
 
 def auroc(positive: Bools, score: Reals) -> float | None:
-    """Return the chance that a positive of (n,) has a higher score than a negative, ties half; None if one lacks."""
-    from scipy.stats import rankdata
+    """Return the chance that a positive of (n,) has a higher score than a negative, ties half; None if either lacks."""
+    from scipy.stats import mannwhitneyu
 
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    if not n_positive or not n_negative:
+    if positive.all() or not positive.any():
         return None
-    above = rankdata(score)[positive].sum() - n_positive * (n_positive + 1) / 2
-    return float(above / (n_positive * n_negative))
+    value = np.asarray(score, np.float64)
+    # The area is Mann and Whitney's U over the number of pairs; scikit-learn's sum is off by its last bit at times.
+    wins = mannwhitneyu(value[positive], value[~positive], method="asymptotic").statistic
+    return float(wins / (positive.sum() * (~positive).sum()))
 
 
 @dataclass(frozen=True, slots=True)

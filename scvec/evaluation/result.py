@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.annotation.result import Annotation
+from scvec.annotation.result import LOW_CONFIDENCE, NOVEL, Annotation
 from scvec.core.types import UNKNOWN, Strings
 from scvec.errors import InputError, KeyNotFoundError, LabelError
-from scvec.evaluation.author_labels import given_ids, given_labels, note_lacking, or_near
+from scvec.evaluation.author_labels import note_lacking, or_near, read_author_ids, read_author_labels
 from scvec.evaluation.metrics import Bools, Rejection, Score, SetQuality, Trust
 from scvec.ontology import LabelMatch, Ontology, credited, match_labels
 from scvec.ontology.matching import NO_MAP
@@ -58,7 +58,7 @@ class Evaluation:
         What a reader should know.
     rejection, trust, sets
         What rejection, confidences and prediction sets are worth; None where the calls have none.
-    beside
+    other_calls
         How that compares which was called beside the cells' calls, as `Annotation.beside` names it.
     """
 
@@ -80,7 +80,7 @@ class Evaluation:
     rejection: Rejection | None = None
     trust: Trust | None = None
     sets: SetQuality | None = None
-    beside: Mapping[str, Score] = field(default_factory=dict)
+    other_calls: Mapping[str, Score] = field(default_factory=dict)
 
     def per_class(self) -> pl.DataFrame:
         """Return one row a class: label, support, precision, recall, f1, and coverage where calls were rejected."""
@@ -98,7 +98,9 @@ class Evaluation:
         found |= {"not_in_atlas": list(self.not_in_atlas), "notes": list(self.notes)}
         for one in (self.rejection, self.sets, self.trust):
             found |= {} if one is None else one.to_dict()
-        found |= {"beside": {name: one.to_dict() for name, one in self.beside.items()}} if self.beside else {}
+        found |= (
+            {"other_calls": {name: one.to_dict() for name, one in self.other_calls.items()}} if self.other_calls else {}
+        )
         found["per_class"] = [
             {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
             for row in self.per_class().to_dicts()
@@ -198,19 +200,19 @@ def evaluate(
     if ontology is None and label_id_key is not None:
         raise InputError(f"--label-id-key {label_id_key}", "--by-ontology with it", "add it, or leave both out")
     truth = np.array(
-        [label_map.get(one, one) for one in given_labels(query, label_key, obs=obs).tolist()], dtype=object
+        [label_map.get(one, one) for one in read_author_labels(query, label_key, obs=obs).tolist()], dtype=object
     )
     terms: _Terms | None = None
     if ontology is not None:
-        ids = given_ids(query, label_key, label_id_key, obs)
+        ids = read_author_ids(query, label_key, label_id_key, obs)
         # What is mapped to a label of the atlas has its term.
         ids |= {label_map[one]: atlas_ids.get(label_map[one], "") for one in label_map}
         terms = _Terms(ontology, _matched(ontology, calls.labels, atlas_ids), _matched(ontology, truth.tolist(), ids))
-    counted = calls.nearest if terms is None else terms.counted(calls.nearest, truth)
+    counted = calls.label_before_rejection if terms is None else terms.counted(calls.label_before_rejection, truth)
     result = compare(counted, truth, calls.labels if terms is None else terms.has())
     known, right = ~np.isin(truth.astype(str), result.not_in_atlas), counted == truth
     max_error = calls.provenance.get("max_error")
-    could = max_error is not None or bool(np.isin(calls.reason.astype(str), ("far", "unsure")).any())
+    could = max_error is not None or bool(np.isin(calls.reason.astype(str), (NOVEL, LOW_CONFIDENCE)).any())
     codes = np.searchsorted(result.classes, truth.astype(str))
     return replace(
         result,
@@ -219,7 +221,7 @@ def evaluate(
         rejection=Rejection.of(max_error, calls.rejected, right, known, codes) if could else None,
         trust=Trust.of(calls.confidence, calls.novelty, right, known),
         sets=None if calls.sets is None else _of_sets(calls.sets, truth, known, terms),
-        beside=_beside(calls, truth, label_map, terms),
+        other_calls=_other_calls(calls, truth, label_map, terms),
     )
 
 
@@ -261,10 +263,12 @@ class _Terms:
         return [f"of the atlas, {self.atlas}{left[0]}", f"of the query, {self.query}{left[1]}"]
 
 
-def _beside(calls: Annotation, truth: Strings, label_map: Mapping[str, str], terms: _Terms | None) -> dict[str, Score]:
+def _other_calls(
+    calls: Annotation, truth: Strings, label_map: Mapping[str, str], terms: _Terms | None
+) -> dict[str, Score]:
     """Return what else was called is worth: a readout's labels may be none of the atlas's, but the author's, say."""
     scores = {}
-    for name, called in calls.beside.items():
+    for name, called in calls.other_calls.items():
         words = {one: one if one in calls.labels else label_map.get(one, one) for one in called.tolist()}
         said = np.array([words[one] for one in called.tolist()], dtype=object)
         if terms is not None:

@@ -50,8 +50,8 @@ def summary(evaluation: Evaluation) -> str:
         n_known = n_classes - len(one.not_in_atlas)
         line += f"; {one.known_accuracy:.3f} and {one.known_macro_f1:.3f} over the {n_known} that the atlas has"
     parts = [str(part) for part in (one.rejection, one.trust, one.sets) if part is not None]
-    beside = [f"{name}: {score}" for name, score in one.beside.items()]
-    return "\n".join([line, *(["; ".join(parts)] if parts else []), *(["; ".join(beside)] if beside else [])])
+    others = [f"{name}: {score}" for name, score in one.other_calls.items()]
+    return "\n".join([line, *(["; ".join(parts)] if parts else []), *(["; ".join(others)] if others else [])])
 
 
 def read_label_map(path: str | Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scvec.annotation.result import NO_EXPRESSION
 from scvec.core.types import Doubles, Floats, Ints, Strings
 from scvec.errors import InputError, unknown
 
@@ -26,7 +27,7 @@ from scvec.atlas.query_cells import log_normalised, match_to_atlas, placed
 from scvec.core.types import UNKNOWN, Progress, silent
 from scvec.errors import MismatchError
 from scvec.ingest.cells import open_cells
-from scvec.ingest.cells.options import Reading
+from scvec.ingest.cells.options import ReadOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,6 @@ def _record(columns: Mapping[str, np.ndarray[Any, Any]]) -> Any:
     return made.view(np.recarray)
 
 
-EMPTY = "empty"
 """Why nothing is said of a cell that has no expression on the atlas's genes."""
 
 STRAY = 0.01
@@ -204,7 +204,7 @@ def attributions(
     groups: Sequence[str] = (),
     group_key: str | None = None,
     against: str | None = None,
-    reading: Reading | None = None,
+    reading: ReadOptions | None = None,
     progress: Progress = silent,
 ) -> Attribution:
     """Say which genes bring cells nearer to the label they are called than to the runner-up.
@@ -241,7 +241,7 @@ def attributions(
         If `calls` are not by this version of the atlas.
     """
     _check_calls(calls, atlas)
-    reading = reading or Reading()
+    reading = reading or ReadOptions()
     if sum((bool(cells), len(groups) > 0, group_key is not None)) > 1:
         raise InputError("more than one of cells, groups and a group's column", "one of them", "leave the others out")
     with open_cells(query, reading.obs) as file:
@@ -290,7 +290,12 @@ def attributions(
 
 
 def check_asked(
-    query: str | Path, atlas: Atlas, cells: Sequence[str], group_key: str | None, against: str | None, reading: Reading
+    query: str | Path,
+    atlas: Atlas,
+    cells: Sequence[str],
+    group_key: str | None,
+    against: str | None,
+    reading: ReadOptions,
 ) -> None:
     """Raise what `attributions` would of what is asked for, before any call is made."""
     if cells and group_key is not None:
@@ -354,11 +359,11 @@ def _grouped(calls: Annotation, cells: Sequence[str], groups: Sequence[str]) -> 
         for name in cells:
             if name not in place:
                 raise unknown("cell", name, calls.obs_names.tolist(), "the query")
-            if calls.reason[place[name]] == EMPTY:
+            if calls.reason[place[name]] == NO_EXPRESSION:
                 raise InputError(f"cell {name} has no expression on the atlas's genes", "one with some", "leave it out")
             of[place[name]] = name
     none = {""} if cells or len(groups) else {"", UNKNOWN}
-    here = (calls.reason != EMPTY) & ~np.isin(of.astype(str), list(none))
+    here = (calls.reason != NO_EXPRESSION) & ~np.isin(of.astype(str), list(none))
     if not here.any():
         seen = "no cell to explain: all are unknown, empty or in no group"
         raise InputError(seen, "cells with a label", "name cells, or groups of them")

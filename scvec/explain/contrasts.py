@@ -16,7 +16,7 @@ from scvec.core.types import Doubles, Ints, Progress, Strings, silent
 from scvec.errors import InputError, LabelError, unknown
 from scvec.explain.streaming import TwoGroups, attributed, compared
 from scvec.ingest.cells import CellFile, open_cells
-from scvec.ingest.cells.options import Reading
+from scvec.ingest.cells.options import ReadOptions
 
 if TYPE_CHECKING:
     import polars as pl
@@ -143,7 +143,7 @@ def contrast(
     *,
     group_key: str | None = None,
     calls: Annotation | None = None,
-    reading: Reading | None = None,
+    reading: ReadOptions | None = None,
     progress: Progress = silent,
 ) -> Contrast:
     """Compare two groups of a file's cells, gene by gene, in two passes over the file; memory goes by genes.
@@ -170,7 +170,7 @@ def contrast(
     InputError
         If both groups are one, or the file's cells are not those of `calls`.
     """
-    reading = reading or Reading()
+    reading = reading or ReadOptions()
     if a == b:
         raise InputError(f"both groups are {a!r}", "two groups", "name another one")
     with open_cells(query, reading.obs) as file:
@@ -247,7 +247,7 @@ def _notes(contribution: Doubles) -> list[str]:
     ]
 
 
-def _about(file: CellFile, atlas: Atlas, group_key: str | None, reading: Reading) -> dict[str, Any]:
+def _about(file: CellFile, atlas: Atlas, group_key: str | None, reading: ReadOptions) -> dict[str, Any]:
     made = atlas.manifest
     read = {name: None if value is None else str(value) for name, value in asdict(reading).items()}
     return {

@@ -1,14 +1,17 @@
-"""What a language model says of calls, closed over the labels that retrieval found; readouts that are trained."""
+"""Language models on calls: reranking chooses among the labels that retrieval found, a readout is trained on cells."""
+
+import warnings
+from typing import Any
 
 from scvec.interpret.readout import Predicted, Readout, ReadoutSpec, open_readout, predict, second_opinion, train
-from scvec.interpret.reranking import Asked, RerankBill, rerank, rerank_bill
+from scvec.interpret.reranking import RerankBill, RerankOptions, rerank, rerank_bill
 
 __all__ = [
-    "Asked",
     "Predicted",
     "Readout",
     "ReadoutSpec",
     "RerankBill",
+    "RerankOptions",
     "open_readout",
     "predict",
     "rerank",
@@ -16,3 +19,10 @@ __all__ = [
     "second_opinion",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Asked":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("scvec.interpret.Asked is now RerankOptions", DeprecationWarning, stacklevel=2)
+    return RerankOptions

@@ -6,6 +6,7 @@ import io
 from contextlib import AbstractContextManager, redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -56,6 +57,12 @@ class CausalLM:
         """Where it computes."""
         device: torch.device = self.model.device
         return device
+
+    @cached_property
+    def cache_name(self) -> str:
+        """What it calls the keys and values it was left, as argument and in what it returns."""
+        # "cache" from transformers 5.24 on, where the older name warns until 5.40 takes it away.
+        return "cache" if "cache" in signature(self.model.base_model.forward).parameters else "past_key_values"
 
 
 def load_llm(source: str, *, precision: Precision = "float32", device: str = "cpu", download: bool = False) -> CausalLM:

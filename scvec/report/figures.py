@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.annotation.result import LOW_CONFIDENCE, NO_EXPRESSION, NOVEL
 from scvec.core.types import Floats
 from scvec.errors import missing
 from scvec.evaluation.plots import COLOURS
@@ -28,7 +29,11 @@ GREY, FAINT = "#8a929c", "rgba(138,146,156,0.35)"
 SCALE = ((0.0, "rgba(138,146,156,0.12)"), (1.0, "#1f8fd6"))
 """From hardly anything to much, on light and on dark."""
 
-TRUSTED = {"": ("not doubted", COLOURS[0]), "unsure": ("unsure", COLOURS[4]), "far": ("far", COLOURS[1])}
+TRUSTED = {
+    "": ("not doubted", COLOURS[0]),
+    LOW_CONFIDENCE: ("low confidence", COLOURS[4]),
+    NOVEL: ("novel", COLOURS[1]),
+}
 BANDS = (0.5, 0.8, 0.9, 0.95, 0.99)
 """Of confidence, for the table of bars: most calls are in the last one."""
 
@@ -51,7 +56,9 @@ def composition(overview: Overview) -> go.Figure:
     calls, names = overview.calls, by_size(overview)[::-1]
     figure = go.Figure()
     for reason, (name, colour) in TRUSTED.items():
-        counts = [int(((calls.nearest == one) & (overview.doubts.reason == reason)).sum()) for one in names]
+        counts = [
+            int(((calls.label_before_rejection == one) & (overview.doubts.reason == reason)).sum()) for one in names
+        ]
         if any(counts) or not reason:
             figure.add_bar(
                 x=counts,
@@ -71,7 +78,9 @@ def spread(overview: Overview, values: Floats, title: str) -> go.Figure:
     import plotly.graph_objects as go
 
     names = by_size(overview)[::-1]
-    low, q1, median, q3, high = np.array([_quantiles(values[overview.calls.nearest == one]) for one in names]).T
+    low, q1, median, q3, high = np.array(
+        [_quantiles(values[overview.calls.label_before_rejection == one]) for one in names]
+    ).T
     figure = go.Figure()
     figure.add_box(
         y=shown(names),
@@ -250,7 +259,7 @@ def coverage(overview: Overview) -> go.Figure:
 
 def by_size(overview: Overview) -> list[str]:
     """Return the labels that are nearest to some cell, those of most cells first."""
-    called = overview.calls.nearest[overview.calls.reason != "empty"].astype(str)
+    called = overview.calls.label_before_rejection[overview.calls.reason != NO_EXPRESSION].astype(str)
     names, counts = np.unique(called, return_counts=True)
     return [str(one) for one in names[np.argsort(-counts, kind="stable")]]
 

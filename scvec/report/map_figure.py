@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scvec.annotation.result import NO_EXPRESSION
 from scvec.evaluation.plots import COLOURS
 from scvec.report.figures import GREY, by_size, plain, shown, styled
 from scvec.report.findings import Overview
@@ -49,7 +50,7 @@ def cell_map(overview: Overview) -> go.Figure:
     )
     details = np.stack([calls.confidence, calls.score, calls.distance, calls.novelty, np.arange(len(calls))], axis=1)
     for i, label in enumerate(by_size(overview)):
-        cells = np.flatnonzero((calls.nearest == label) & (calls.reason != "empty"))
+        cells = np.flatnonzero((calls.label_before_rejection == label) & (calls.reason != NO_EXPRESSION))
         figure.add_scattergl(
             x=places.query[cells, 0],
             y=places.query[cells, 1],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from scvec.annotation.candidates import Voters, voters
+from scvec.annotation.candidates import Candidates, candidates_of
 from scvec.atlas import Atlas
 from scvec.core.types import Floats, Ints
 from scvec.errors import MismatchError
@@ -78,7 +78,7 @@ def words(
         raise MismatchError("a reader of other genes", f"one of the genes of atlas {atlas.name!r}", "use reader_of")
     gene_scores = reader.scores(words)
     weights = _weights(gene_scores)
-    among = voters(atlas, where)
+    among = candidates_of(atlas, where)
     codes, late = _ranked(atlas, among)
     ties = _ties(atlas.profiles.labels[codes], weights, _known(atlas.profiles.labels))
     totals = ties.sum(axis=1)
@@ -116,7 +116,7 @@ def _known(profiles: Floats) -> Floats:
     return profiles[profiles.any(axis=1)]
 
 
-def _ranked(atlas: Atlas, among: Voters) -> tuple[Ints, list[str]]:
+def _ranked(atlas: Atlas, among: Candidates) -> tuple[Ints, list[str]]:
     """Return the labels to rank: of the cells that may be found, those with a profile; and the names of the others."""
     there, fitted = among.counts > 0, np.zeros(len(atlas.label_names), bool)
     fitted[: len(atlas.profiles.labels)] = atlas.profiles.labels.any(axis=1)
@@ -144,7 +144,7 @@ def _ties(labels: Floats, weights: Floats, known: Floats) -> np.ndarray[Any, np.
     return ties
 
 
-def _exemplars(atlas: Atlas, among: Voters, codes: Ints, weights: Floats, n: int) -> pl.DataFrame:
+def _exemplars(atlas: Atlas, among: Candidates, codes: Ints, weights: Floats, n: int) -> pl.DataFrame:
     """Return the cells of each label that are nearest to one that expresses the genes by their weights."""
     measured = np.ones(len(weights), bool)
     vectors, _ = atlas.embedding.vectors(sp.csr_matrix(weights[None]), measured, atlas.device)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scvec.annotation.candidates import voters
+from scvec.annotation.candidates import candidates_of
 from scvec.atlas import Atlas
 from scvec.core.types import Floats, Ints
 from scvec.errors import InputError, KeyNotFoundError
@@ -53,7 +53,7 @@ def like(
         raise InputError(f"k = {k}", "a whole number above 0", "ask for at least one cell")
     row = _row_of(atlas, cell_id, dataset)
     # One more than asked for, as the nearest is the cell itself where it may be found.
-    found = voters(atlas, where).nearest(atlas.vectors(np.array([row])), k + 1)
+    found = candidates_of(atlas, where).nearest(atlas.vectors(np.array([row])), k + 1)
     others = found.ids[0] != row
     ids, similarity = found.ids[0][others][:k], 1 - found.distances[0][others][:k]
     return cells_frame(atlas, ids[ids >= 0], similarity[ids >= 0])

@@ -25,7 +25,7 @@ from scvec.core.types import Progress, silent
 from scvec.embed.recipe import RECIPES, Recipe
 from scvec.errors import missing
 from scvec.evaluation import plots
-from scvec.evaluation.author_labels import given_labels
+from scvec.evaluation.author_labels import read_author_labels
 from scvec.evaluation.baselines import logistic_regression
 from scvec.evaluation.result import compare, evaluate
 from scvec.evaluation.writing import check_folder
@@ -233,7 +233,7 @@ def _map(store: Store, texts: GeneTexts, out: Path, name: str, recipe: Recipe) -
 
 def _logistic(out: Path, calls: Annotation) -> tuple[str, float, float]:
     called = logistic_regression(out / "reference.h5ad", out / "query.h5ad", label_key=LABEL_KEY)
-    result = compare(called, given_labels(out / "query.h5ad", LABEL_KEY), calls.labels)
+    result = compare(called, read_author_labels(out / "query.h5ad", LABEL_KEY), calls.labels)
     return LOGISTIC, round(result.accuracy, 4), round(result.macro_f1, 4)
 
 
@@ -243,7 +243,7 @@ def _write_shown(out: Path, atlas: Atlas, calls: Annotation) -> None:
     writing.write(calls, out / "calls.parquet", query)
     shown = overview(calls, query, atlas, label_key=LABEL_KEY, command=f"scvec demo --out {out}")
     write_report(shown, out / "report.html")
-    truth, places = given_labels(query, LABEL_KEY), shown.cell_map
+    truth, places = read_author_labels(query, LABEL_KEY), shown.cell_map
     background = np.arange(len(places.rows) + len(calls)) < len(places.rows)
     wrong = np.concatenate([np.zeros(len(places.rows), bool), calls.label != truth])
     panels = [

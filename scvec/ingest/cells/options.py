@@ -9,7 +9,7 @@ from scvec.ingest.cells import AskedScale
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadOptions:
     """How the query is read: as `scvec.annotation.query.annotate` was told to."""
 
     obs: str | Path | None = None

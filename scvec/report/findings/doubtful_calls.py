@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scvec.annotation.rejection import FAR, reject
-from scvec.annotation.result import Annotation
+from scvec.annotation.rejection import TOO_NOVEL, reject
+from scvec.annotation.result import LOW_CONFIDENCE, NO_EXPRESSION, NOVEL, Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import Ints, Strings
 from scvec.errors import InputError
@@ -34,7 +34,8 @@ class Doubts:
     reason
         (n,) as `Annotation.reason` is, had `error` been asked for.
     group
-        (n,) the group that a cell is in, as ``"ductal, unsure"``; "" for one that is not doubted, or empty.
+        (n,) the group that a cell is in, as ``"ductal, low confidence"``; "" for a cell that is not doubted or has no
+        expression.
     other
         (n,) the other label that most of a doubted cell's odd genes are of; "" for none.
     groups
@@ -77,13 +78,13 @@ class Doubts:
                 "votes": one.votes,
                 "against": one.against,
                 "votes_against": one.votes_against,
-                "odd_genes": ", ".join(f"{gene.symbol} ({gene.n_cells})" for gene in one.odd_genes),
+                "unexpected_genes": ", ".join(f"{gene.symbol} ({gene.n_cells})" for gene in one.unexpected_genes),
             }
             for one in self.groups
         ]
         types = {"label": pl.String, "reason": pl.String, "n_cells": pl.Int64}
         types |= dict.fromkeys(("share_of_label", "confidence", "novelty", "votes"), pl.Float64)
-        types |= {"against": pl.String, "votes_against": pl.Float64, "odd_genes": pl.String}
+        types |= {"against": pl.String, "votes_against": pl.Float64, "unexpected_genes": pl.String}
         return pl.DataFrame(rows, schema=types)
 
 
@@ -94,14 +95,14 @@ class Group:
     Attributes
     ----------
     name, label, reason
-        What it is called; the nearest label; ``"far"`` or ``"unsure"``.
+        What it is called; the nearest label; `NOVEL` or `LOW_CONFIDENCE`.
     n_cells, share
         How many, and of all cells that are nearest to the label, which share.
     confidence, novelty, votes
         The median confidence and novelty; the mean share of the votes that the label has.
     against, votes_against
         The label with the second most votes, "" where there is none, and its mean share.
-    odd_genes
+    unexpected_genes
         Genes expressed beyond the label, those of most cells first.
     """
 
@@ -115,7 +116,7 @@ class Group:
     votes: float
     against: str
     votes_against: float
-    odd_genes: tuple[OddGene, ...]
+    unexpected_genes: tuple[OddGene, ...]
 
 
 def doubts(calls: Annotation, atlas: Atlas, error: float) -> Doubts:
@@ -129,33 +130,33 @@ def doubts(calls: Annotation, atlas: Atlas, error: float) -> Doubts:
     if not 0 < error < 1:
         raise InputError(f"error = {error!r}", "a share between 0 and 1, as 0.05", "give another")
     # What another error has rejected is judged anew.
-    empty = calls.reason == "empty"
-    fresh = replace(calls, reason=np.where(empty, "empty", "").astype(object), rejected=empty)
+    empty = calls.reason == NO_EXPRESSION
+    fresh = replace(calls, reason=np.where(empty, NO_EXPRESSION, "").astype(object), rejected=empty)
     reason = fresh.reason if atlas.calibration is None else reject(fresh, atlas, error).reason
-    doubted = (reason == "far") | (reason == "unsure")
-    pairs = zip(calls.nearest.tolist(), reason.tolist(), doubted.tolist(), strict=True)
-    group = np.array([f"{label}, {why}" if yes else "" for label, why, yes in pairs], dtype=object)
+    doubted = (reason == NOVEL) | (reason == LOW_CONFIDENCE)
+    pairs = zip(calls.label_before_rejection.tolist(), reason.tolist(), doubted.tolist(), strict=True)
+    group = np.array([f"{label}, {why.replace('_', ' ')}" if yes else "" for label, why, yes in pairs], dtype=object)
     cells, owner = np.flatnonzero(doubted), owners(atlas)
     groups = [
         _group(calls, name, np.flatnonzero(group == name), reason, owner) for name in sorted(set(group.tolist()) - {""})
     ]
-    other = others(calls.nearest, calls.odd_genes, cells, owner)
+    other = others(calls.label_before_rejection, calls.unexpected_genes, cells, owner)
     return Doubts(
         error=None if atlas.calibration is None else error,
         reason=reason,
         group=group,
         other=other,
         groups=tuple(sorted(groups, key=lambda one: -one.n_cells)),
-        mixtures=mixtures(calls.nearest, other),
-        shared=shared(calls.nearest, calls.odd_genes, cells, owner),
+        mixtures=mixtures(calls.label_before_rejection, other),
+        shared=shared(calls.label_before_rejection, calls.unexpected_genes, cells, owner),
         labels=label_trust(calls, atlas, error, doubted),
         held_out=held_out_calls(atlas),
-        novelty_limit=float("nan") if atlas.calibration is None else atlas.calibration.too_novel(FAR),
+        novelty_limit=float("nan") if atlas.calibration is None else atlas.calibration.too_novel(TOO_NOVEL),
     )
 
 
 def _group(calls: Annotation, name: str, cells: Ints, reason: Strings, owner: Mapping[str, str]) -> Group:
-    label = str(calls.nearest[cells[0]])
+    label = str(calls.label_before_rejection[cells[0]])
     own = calls.labels.index(label)
     votes = calls.scores[cells].mean(axis=0, dtype=np.float64)
     others = np.where(np.arange(len(votes)) == own, -1.0, votes)
@@ -165,11 +166,11 @@ def _group(calls: Annotation, name: str, cells: Ints, reason: Strings, owner: Ma
         label,
         str(reason[cells[0]]),
         len(cells),
-        len(cells) / int((calls.nearest == label).sum()),
+        len(cells) / int((calls.label_before_rejection == label).sum()),
         float(np.median(calls.confidence[cells])),
         float(np.median(calls.novelty[cells])),
         float(votes[own]),
         calls.labels[second] if others[second] > 0 else "",
         max(0.0, float(others[second])),
-        commonest(calls.odd_genes[cells].tolist(), owner, N_ODD),
+        commonest(calls.unexpected_genes[cells].tolist(), owner, N_ODD),
     )

@@ -120,7 +120,10 @@ def label_trust(calls: Annotation, atlas: Atlas, error: float, doubted: Mask) ->
     """
     names = atlas.label_names
     reference = np.bincount(atlas.label_codes, minlength=len(names))
-    called, in_doubt = Counter(calls.nearest.tolist()), Counter(calls.nearest[doubted].tolist())
+    called, in_doubt = (
+        Counter(calls.label_before_rejection.tolist()),
+        Counter(calls.label_before_rejection[doubted].tolist()),
+    )
     held = _held(atlas, error)
     made = [
         LabelTrust(name, called[name], in_doubt[name], int(reference[i]), *held[i])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scvec import index as indexes
-from scvec.annotation.result import Annotation
+from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import Floats, Ints, Neighbors, Strings
 from scvec.errors import InputError, missing
@@ -92,7 +92,7 @@ def cell_map(calls: Annotation, atlas: Atlas, *, random_state: int = 0) -> CellM
     require_umap()
     rng = np.random.default_rng(random_state)
     rows = _even(atlas, rng)
-    here = np.flatnonzero(calls.reason != "empty")
+    here = np.flatnonzero(calls.reason != NO_EXPRESSION)
     shuffled = rng.permutation(here)
     fitted, others = np.sort(shuffled[:FITTED]), np.sort(shuffled[FITTED:])
     vectors = np.concatenate([np.asarray(atlas.vectors(rows), np.float32), calls.vectors[fitted]])

@@ -13,7 +13,7 @@ from scvec.atlas.query_cells import log_normalised, match_to_atlas, placed
 from scvec.core.types import Floats, Ints, Progress, Strings, silent
 from scvec.errors import InputError
 from scvec.ingest.cells import open_cells
-from scvec.ingest.cells.options import Reading
+from scvec.ingest.cells.options import ReadOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def markers(
     gene_ids: Ints,
     symbols: Strings,
     *,
-    reading: Reading | None = None,
+    reading: ReadOptions | None = None,
     progress: Progress = silent,
 ) -> Markers:
     """Return how the groups of a query's cells express some of the atlas's genes.
@@ -81,7 +81,7 @@ def markers(
     InputError
         If the atlas lacks a gene.
     """
-    reading = reading or Reading()
+    reading = reading or ReadOptions()
     names = np.array(sorted(set(groups.tolist()) - {""}), dtype=object)
     code = {name: i for i, name in enumerate(names.tolist())}
     codes = np.array([code.get(one, -1) for one in groups.tolist()], np.int64)

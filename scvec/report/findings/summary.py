@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from scvec.annotation.query import USUAL_ERROR
-from scvec.annotation.result import Annotation
+from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import Ints, Progress, Strings, silent
 from scvec.errors import InputError
-from scvec.evaluation.author_labels import given_labels
+from scvec.evaluation.author_labels import read_author_labels
 from scvec.evaluation.result import Evaluation, evaluate
 from scvec.explain import Attribution, attributions
-from scvec.ingest.cells.options import Reading
+from scvec.ingest.cells.options import ReadOptions
 from scvec.report.findings.doubtful_calls import Doubts, doubts
 from scvec.report.findings.map import CellMap, cell_map, require_umap
 from scvec.report.findings.marker_genes import Markers, markers
@@ -72,7 +72,7 @@ def overview(
     label_key: str | None = None,
     label_map: Mapping[str, str] | None = None,
     error: float | None = None,
-    reading: Reading | None = None,
+    reading: ReadOptions | None = None,
     random_state: int = 0,
     command: str = "",
     made_on: str = "",
@@ -105,18 +105,18 @@ def overview(
         If no cell has expression on the atlas's genes, or a column is not there.
     """
     require_umap()
-    reading = reading or Reading()
+    reading = reading or ReadOptions()
     asked = calls.provenance.get("max_error")
     error = error if error is not None else asked or USUAL_ERROR
     truth = evaluation = None
     if label_key is not None:
-        truth = given_labels(query, label_key, obs=reading.obs)
+        truth = read_author_labels(query, label_key, obs=reading.obs)
         evaluation = evaluate(calls, query, label_key=label_key, label_map=label_map or {}, obs=reading.obs)
-    here = calls.reason != "empty"
+    here = calls.reason != NO_EXPRESSION
     if not here.any():
         raise InputError("no cell has expression on the atlas's genes", "some that have", "look at the genes' names")
     found = doubts(calls, atlas, error)
-    by_label = np.where(here, calls.nearest, "").astype(object)
+    by_label = np.where(here, calls.label_before_rejection, "").astype(object)
     genes = attributions(calls, query, atlas, groups=by_label.tolist(), reading=reading, progress=progress)
     doubted = None
     if found.groups:

@@ -75,11 +75,11 @@ def owners(atlas: Atlas) -> dict[str, str]:
     return dict(zip(atlas.gene_symbols[own].tolist(), names[own].tolist(), strict=True))
 
 
-def others(nearest: Strings, odd_genes: Strings, cells: Ints, owner: Mapping[str, str]) -> Strings:
+def others(nearest: Strings, unexpected_genes: Strings, cells: Ints, owner: Mapping[str, str]) -> Strings:
     """Return (n,) the other label that most of a cell's odd genes are of; "" for none, and outside of `cells`."""
     found = np.full(len(nearest), "", dtype=object)
     for i in cells.tolist():
-        genes = odd_genes[i].split(", ") if odd_genes[i] else []
+        genes = unexpected_genes[i].split(", ") if unexpected_genes[i] else []
         counts = Counter(owner.get(gene, "") for gene in genes)
         label, n = counts.most_common(1)[0] if counts else ("", 0)
         if label not in ("", nearest[i]) and 2 * n > len(genes):
@@ -97,21 +97,21 @@ def mixtures(nearest: Strings, other: Strings) -> tuple[Mixture, ...]:
     return tuple(sorted(made, key=lambda one: (-one.n_cells, one.other)))
 
 
-def shared(nearest: Strings, odd_genes: Strings, cells: Ints, owner: Mapping[str, str]) -> tuple[Shared, ...]:
+def shared(nearest: Strings, unexpected_genes: Strings, cells: Ints, owner: Mapping[str, str]) -> tuple[Shared, ...]:
     """Return genes of no label that are odd in `cells` of several ones, those of most labels first."""
     labels: dict[str, list[str]] = defaultdict(list)
     for i in cells.tolist():
-        for gene in odd_genes[i].split(", ") if odd_genes[i] else ():
+        for gene in unexpected_genes[i].split(", ") if unexpected_genes[i] else ():
             labels[gene].append(nearest[i])
     made = [Shared(gene, len(of), len(set(of))) for gene, of in labels.items() if gene not in owner]
     made = [one for one in made if one.n_labels >= FEWEST_LABELS and one.n_cells >= FEWEST_CELLS]
     return tuple(sorted(made, key=lambda one: (-one.n_labels, -one.n_cells, one.symbol))[:N_SHARED])
 
 
-def commonest(odd_genes: Sequence[str], owner: Mapping[str, str], n: int) -> tuple[OddGene, ...]:
+def commonest(unexpected_genes: Sequence[str], owner: Mapping[str, str], n: int) -> tuple[OddGene, ...]:
     """Return the genes that are odd in most cells; in one alone, only where the cells are few."""
-    counts = Counter(gene for one in odd_genes if one for gene in one.split(", "))
-    least = 1 if len(odd_genes) < FEWEST_LABELS else 2
+    counts = Counter(gene for one in unexpected_genes if one for gene in one.split(", "))
+    least = 1 if len(unexpected_genes) < FEWEST_LABELS else 2
     genes = [OddGene(gene, n_cells, owner.get(gene, "")) for gene, n_cells in sorted(counts.items(), key=_most)]
     return tuple(one for one in genes if one.n_cells >= least)[:n]
 

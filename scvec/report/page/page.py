@@ -120,13 +120,13 @@ def _cells(overview: Overview) -> dict[str, Any]:
     """Return what a cell's card says beyond the map's figure: codes into lists of words, in the order of the query."""
     calls = overview.calls
     groups = ["", *(one.name for one in overview.doubts.groups)]
-    genes, odd = _coded([one.split(", ")[:N_ODD] for one in calls.odd_genes.tolist()])
+    genes, odd = _coded([one.split(", ")[:N_ODD] for one in calls.unexpected_genes.tolist()])
     labels = ["", *calls.labels]
     made: dict[str, Any] = {
         "groups": groups,
         "group": _base64(_places(overview.doubts.group.tolist(), groups)),
         "labels": labels,
-        "second": _base64(_runner_up(calls.scores, _places(calls.nearest.tolist(), labels))),
+        "second": _base64(_runner_up(calls.scores, _places(calls.label_before_rejection.tolist(), labels))),
         "genes": genes,
         "n_odd": N_ODD,
         "odd": _base64(odd),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from scvec.annotation.query import OTHER_VOTES
+from scvec.annotation.result import LOW_CONFIDENCE, NO_EXPRESSION, NOVEL
 from scvec.core.types import UNKNOWN
 from scvec.report.findings import Overview
 from scvec.report.findings.doubtful_calls import Doubts, Group
@@ -38,7 +39,7 @@ def lead(overview: Overview) -> list[str]:
         if n_doubted
         else "No call is to be doubted"
     )
-    unknown = UNKNOWN in set(calls.label[calls.reason != "empty"])
+    unknown = UNKNOWN in set(calls.label[calls.reason != NO_EXPRESSION])
     kept = "they are labelled unknown" if unknown else "they keep their labels in this report"
     told = f"{share}, so that at most {doubts.error:.0%} of the others should be wrong" + (
         f"; {kept}." if n_doubted else "."
@@ -54,15 +55,17 @@ def lead(overview: Overview) -> list[str]:
 def tiles(overview: Overview) -> list[tuple[str, str]]:
     """Return a few figures, and what they are of."""
     calls, doubts = overview.calls, overview.doubts
-    n_unsure, n_far = (sum(one.n_cells for one in doubts.groups if one.reason == why) for why in ("unsure", "far"))
+    n_unsure, n_novel = (
+        sum(one.n_cells for one in doubts.groups if one.reason == why) for why in (LOW_CONFIDENCE, NOVEL)
+    )
     share = calls.provenance["query"]["coverage"]["share"]
     made = [(f"{len(calls):,}", "cells"), (f"{share:.1%}", "of the counts on genes that are known")]
     if doubts.error is not None:
         median = float(np.nanmedian(calls.confidence))
-        made += [(f"{n_unsure:,}", "unsure: such calls were wrong too often")]
-        made += [(f"{n_far:,}", "far: unlike their label's cells")]
+        made += [(f"{n_unsure:,}", "low confidence: such calls were wrong too often")]
+        made += [(f"{n_novel:,}", "novel: unlike their label's cells")]
         made += [(f"{median:.2f}", "median confidence")]
-    n_empty = int((calls.reason == "empty").sum())
+    n_empty = int((calls.reason == NO_EXPRESSION).sum())
     made += [(f"{n_empty:,}", "without expression on the atlas's genes")] if n_empty else []
     if overview.evaluation is not None:
         made += [(f"{overview.evaluation.accuracy:.3f}", "accuracy against the author's labels")]
@@ -89,10 +92,10 @@ def doubts_lead(doubts: Doubts) -> list[str]:
     held = doubts.held_out
     share = f"{held.accuracy:.1%} were called right"
     tested = f"Of {held.n_cells:,} reference cells that were held out, and called by the others, {share}."
-    unsure = f"Unsure: of such calls of held-out cells, more than {doubts.error:.0%} were wrong."
-    far = f"Far: its novelty is above {doubts.novelty_limit:.1f}, which 19 of 20 held-out cells stay below"
+    unsure = f"Low confidence: of such calls of held-out cells, more than {doubts.error:.0%} were wrong."
+    novel = f"Novel: its novelty is above {doubts.novelty_limit:.1f}, which 19 of 20 held-out cells stay below"
     why = "it is of a type that the reference lacks, or holds RNA of other cells, or is damaged"
-    return [tested, f"{unsure} {far}: {why}."]
+    return [tested, f"{unsure} {novel}: {why}."]
 
 
 def story(overview: Overview) -> list[str]:
@@ -150,7 +153,7 @@ def doubt(overview: Overview, group: Group) -> dict[str, Any]:
 
 
 def _held(overview: Overview, group: Group) -> str:
-    if group.reason != "unsure":
+    if group.reason != LOW_CONFIDENCE:
         return ""
     trust = next(one for one in overview.doubts.labels if one.label == group.label)
     if not np.isfinite(trust.threshold):
@@ -159,13 +162,13 @@ def _held(overview: Overview, group: Group) -> str:
         f"Confidence {group.confidence:.2f} (median); calls of {group.label} are doubted below {trust.threshold:.2f}."
     )
     if not trust.n_below:
-        return f"{said} No held-out call of it was as unsure."
+        return f"{said} No held-out call of it had as low a confidence."
     n_wrong = trust.n_wrong_below
     return f"{said} {n_wrong:,} of {_counted(trust.n_below, 'held-out call')} below that {_was(n_wrong)} wrong."
 
 
 def _far(overview: Overview, group: Group) -> str:
-    if group.reason != "far":
+    if group.reason != NOVEL:
         return ""
     limit = overview.doubts.novelty_limit
     return f"Novelty {group.novelty:.1f} (median), above {limit:.1f}, which 19 of 20 held-out cells stay below."
@@ -180,9 +183,9 @@ def _votes(group: Group) -> str:
 
 def _odd(overview: Overview, group: Group) -> str:
     """Return which genes they express beyond their label, and whose genes these are."""
-    if not group.odd_genes:
+    if not group.unexpected_genes:
         return ""
-    whose = [f"{one.symbol} ({one.n_cells} of {group.n_cells})" for one in group.odd_genes]
+    whose = [f"{one.symbol} ({one.n_cells} of {group.n_cells})" for one in group.unexpected_genes]
     said = f"Beyond what {group.label} cells express: {_listed(whose)}."
     names, counts = np.unique(
         overview.doubts.other[overview.doubts.group == group.name].astype(str), return_counts=True
@@ -193,7 +196,7 @@ def _odd(overview: Overview, group: Group) -> str:
 
 def map_note(overview: Overview) -> str:
     """Return what the map was made of."""
-    places, n = overview.cell_map, int((overview.calls.reason != "empty").sum())
+    places, n = overview.cell_map, int((overview.calls.reason != NO_EXPRESSION).sum())
     said = f"Grey: {len(places.rows):,} reference cells. "
     if places.n_fitted == n:
         return f"{said}UMAP of these and of all {n:,} cells."

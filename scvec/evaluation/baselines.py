@@ -9,9 +9,8 @@ import scipy.sparse as sp
 
 from scvec.core.types import Strings
 from scvec.embed.projection import normalise
+from scvec.embed.recipe import TARGET_SUM
 from scvec.ingest.cells import AskedScale, open_cells
-
-TARGET_SUM = 1e4
 
 
 def logistic_regression(

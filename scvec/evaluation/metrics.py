@@ -153,7 +153,7 @@ class Trust:
 
     @classmethod
     def of(cls, confidence: Reals, novelty: Reals, right: Bools, known: Bools) -> Trust | None:
-        """Measure (n,) calls; `known` is True where the atlas has the cell's type. None if no such cell has a confidence.
+        """Measure (n,) calls; `known` tells cells of types that the atlas has. None if none of these has a confidence.
 
         Confidence and novelty are NaN for cells without expression, and for all cells if the atlas has no calibration.
         """

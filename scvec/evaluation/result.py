@@ -231,7 +231,7 @@ class _Terms:
     query: LabelMatch
 
     def counted(self, called: Strings, truth: Strings) -> Strings:
-        """Return (n,) the labels to count as called: the author's if the call is right, else the query's name of its term."""
+        """Return (n,) the labels to count: the author's if the call is right, else the query's name of its term."""
         word = {term: label for label, term in reversed(self.query.ids.items())}
         # The same word for different terms, the atlas's and the query's, is not a right call.
         other = {one: f"{one} ({term})" if one in self.query.ids else one for one, term in self.atlas.ids.items()}
@@ -246,7 +246,7 @@ class _Terms:
         return replace(self, atlas=replace(self.atlas, matches=(*self.atlas.matches, *more.matches)))
 
     def has(self) -> list[str]:
-        """Return what the atlas covers, by name: the query's classes that a call can be right for, and its own labels."""
+        """Return what the atlas covers, by name: classes of the query that calls can be right for, and its own labels."""
         labels, classes = ([one.label for one in found.matches] for found in (self.atlas, self.query))
         called = np.array([one for one in labels for _ in classes], dtype=object)
         truth = np.array(classes * len(labels), dtype=object)

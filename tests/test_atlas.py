@@ -244,7 +244,8 @@ def test_ctrl_c_on_the_command_line(store: sv.Store, files: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors == "scvec: interrupted; the store reads as before; run it again to go on\n"
+    assert errors.startswith("scvec: interrupted;")
+    assert errors.count("\n") == 1
     assert readable(store) == before
     assert sv.atlas.list_atlases(store) == ["toy"]
 

@@ -445,7 +445,7 @@ def test_vectors_in_half_the_room(store: sv.Store, files: Path) -> None:
         (["rebuild", "toy", "--index", "Flat"], "Flat, recall@15"),
         (["compact", "toy", "--forget"], "compact"),
         (["checkout", "toy", "1"], "check out version 1"),
-        (["verify", "toy"], "all of its 120 cells are whole"),
+        (["verify", "toy"], "all of its 120 cells are intact"),
         (["info", "toy", "--version", "1"], "1 build"),
     ],
 )

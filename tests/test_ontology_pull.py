@@ -138,7 +138,7 @@ def test_the_verb_asks_where_it_is_told(
     assert main(["ontology", "pull", "--store", str(tmp_path / "store")]) == 0
     out, err = capsys.readouterr()
     assert out == "Cell Ontology 2026-03-26: 13 terms, 5 obsolete ids\n"
-    assert "as it was" in err
+    assert "unchanged" in err
     refused = ["ontology", "pull", "--url", f"{served.url}/none.obo", "--store", str(tmp_path / "other")]
     assert main(refused) == 2
     out, err = capsys.readouterr()

@@ -460,7 +460,7 @@ def test_a_query_writes_its_calls_and_a_page_of_the_error_asked_for(
 ) -> None:
     out = tmp_path / "report.html"
     assert main([*asked(world, "query", out, tmp_path), "--max-error", "0.2"]) == 0
-    assert f"look at {out}" in capsys.readouterr().out
+    assert f"HTML report written to {out}" in capsys.readouterr().out
     assert (tmp_path / "calls.csv").is_file()
     page = Parsed(out.read_text(encoding="utf-8"))
     n = sum(one.n_cells for one in doubts(world.calls, world.atlas, 0.2).groups)
@@ -475,7 +475,7 @@ def test_a_report_without_doubts(
     assert look(sv.annotate(reference, atlas), reference, atlas).doubts.groups == ()
     arguments = ["report", str(reference), "--atlas", "toy", "--store", store.uri, "--out", str(out)]
     assert main([*arguments, "--quiet"]) == 0
-    assert "120 cells, 0 to be doubted" in capsys.readouterr().out
+    assert "120 cells, 0 doubtful calls" in capsys.readouterr().out
     assert "No call is to be doubted" in Parsed(out.read_text(encoding="utf-8")).text
 
 

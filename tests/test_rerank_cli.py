@@ -44,7 +44,7 @@ def test_query_reranks_and_says_how_many(run: Run, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         code, out, err = run(*QUERY, *ASKED, "--cluster-key", "cluster", "--tissue", "pancreas", "--out", "a.parquet")
         assert code == 0, err
-        assert f"{unsure.N_CLUSTERS} of 6 unsure clusters were reordered by openai:toy" in out
+        assert f"{unsure.N_CLUSTERS} of 6 uncertain clusters were reordered by openai:toy" in out
         assert "was asked about 6 of 6 clusters: 6 reordered; 6 calls" in err
         frame = pl.read_parquet("a.parquet")
         assert (frame["reranked_label"] != frame["cluster_label"]).all()

@@ -195,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except ScvecError as error:
-        return _fail(_with_options(str(error), words))
+        return _fail(with_options(str(error), words))
     except OSError as error:
         full = as_disk_full(error, error.filename or "the output")
         return _fail(str(full or error))
@@ -214,7 +214,7 @@ def _verb(words: Sequence[str]) -> tuple[str, Any]:
     return name, verb
 
 
-def _with_options(message: str, words: Sequence[str]) -> str:
+def with_options(message: str, words: Sequence[str]) -> str:
     """Return the message with the options of the verb in place of the library's parameters of the same names.
 
     What the verb takes as an argument, or does not take, stays as it is.

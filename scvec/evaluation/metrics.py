@@ -12,11 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.core.types import Ints, Strings, freeze
+from scvec.core.types import Bools, Doubles, Ints, Strings, freeze
 
-Bools: TypeAlias = NDArray[np.bool_]
 Reals: TypeAlias = NDArray[np.floating[Any]]
-Doubles: TypeAlias = NDArray[np.float64]
 
 N_BINS = 15
 N_SHOWN = 101

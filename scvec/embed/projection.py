@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from scvec.core.files import save_arrays
 from scvec.core.types import Floats, Ints, freeze
+from scvec.core.vectors import lengths, unit_vectors
 from scvec.embed import kernel
 from scvec.embed.contributions import Contributions
 from scvec.embed.recipe import Recipe
@@ -89,7 +90,7 @@ class Projection:
     def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask, device: str = "cpu") -> tuple[Floats, Mask]:
         """Return unit vectors; see `Embedding`. Genes that are not measured count as not expressed."""
         del measured
-        return to_unit(self._mapped(self._counted(known), device))
+        return unit_vectors(self._mapped(self._counted(known), device))
 
     def contributions(self, known: sp.csr_matrix[np.float32], measured: Mask, towards: Floats) -> Contributions:
         """Return exact contributions, which add up to the similarity; see `Embedding`.
@@ -100,9 +101,9 @@ class Projection:
         del measured
         known = self._counted(known)
         mapped = self._mapped(known)
-        lengths = np.sqrt(np.einsum("nd,nd->n", mapped, mapped, dtype=np.float64))
-        scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-        total = np.einsum("nd,nd->n", to_unit(mapped)[0], towards, dtype=np.float64)
+        norms = lengths(mapped)
+        scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+        total = np.einsum("nd,nd->n", unit_vectors(mapped, norms)[0], towards, dtype=np.float64)
         none = np.zeros(len(self.gene_ids), np.float32)
         weights = self.weights - self.centre
         return Contributions(kernel.scaled(known, "sum"), none, weights, towards, scale, np.zeros_like(total), total)
@@ -281,10 +282,3 @@ def _svd(logged: sp.csr_matrix[np.float32], recipe: Recipe) -> Floats:
             "use a larger reference, or a recipe file with a smaller dimension",
         )
     return np.asarray(TruncatedSVD(dimension, random_state=recipe.random_state).fit(logged).components_.T, np.float32)
-
-
-def to_unit(vectors: Floats) -> tuple[Floats, Mask]:
-    """Return (n, d) vectors scaled to unit length, and (n,) which of them are zero and stay zero."""
-    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
-    empty = lengths == 0
-    return np.asarray(vectors / np.where(empty, 1.0, lengths)[:, None], np.float32), empty

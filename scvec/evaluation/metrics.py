@@ -13,9 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.core.types import Doubles, Ints, Strings, freeze
+from scvec.core.types import Bools, Doubles, Ints, Strings, freeze
 
-Bools: TypeAlias = NDArray[np.bool_]
 Reals: TypeAlias = NDArray[np.floating[Any]]
 
 N_BINS = 15

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec.annotation.result import LOW_CONFIDENCE, NOVEL, Annotation
-from scvec.core.types import UNKNOWN, Strings
+from scvec.core.types import UNKNOWN, Bools, Strings
 from scvec.errors import InputError, KeyNotFoundError, LabelError
 from scvec.evaluation.author_labels import note_lacking, or_near, read_author_ids, read_author_labels
-from scvec.evaluation.metrics import Bools, Rejection, Score, SetQuality, Trust
+from scvec.evaluation.metrics import Rejection, Score, SetQuality, Trust
 from scvec.ontology import LabelMatch, Ontology, credited, match_labels
 from scvec.ontology.matching import NO_MAP
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from scvec.core.types import Floats
+from scvec.core.vectors import unit_vectors
 from scvec.embed.encoders.base import Encoder, Model, Request
 from scvec.errors import InputError
 
@@ -93,8 +94,7 @@ class Tfidf:
         """Return (n, dimension) unit vectors; zeros for a text without a known word."""
         vectorizer, svd = self._fitted
         reduced = svd.transform(vectorizer.transform(texts))
-        lengths = np.linalg.norm(reduced, axis=1, keepdims=True)
-        return np.asarray(reduced / np.where(lengths > 0, lengths, 1), np.float32)
+        return unit_vectors(reduced, np.linalg.norm(reduced, axis=1))[0]
 
 
 def _plain(make: Callable[[Request], Encoder]) -> Callable[[Request], Encoder]:

@@ -11,9 +11,10 @@ import scipy.sparse as sp
 
 from scvec.core.files import save_arrays
 from scvec.core.types import Floats, Ints, freeze
+from scvec.core.vectors import unit_vectors
 from scvec.embed.contributions import Contributions, along_path, fixed
 from scvec.embed.kernel import project, scaled
-from scvec.embed.projection import Mask, to_unit
+from scvec.embed.projection import Mask
 from scvec.embed.recipe import Recipe
 from scvec.errors import MismatchError
 
@@ -103,8 +104,8 @@ class Head:
     def _united(self, mapped: Floats) -> tuple[Floats, Mask]:
         """Return unit vectors made of weighted unit parts, and which are empty; `mapped` is overwritten."""
         for start, stop, weight in self.parts:
-            mapped[:, start:stop] = to_unit(mapped[:, start:stop])[0] * np.float32(weight)
-        return to_unit(mapped)
+            mapped[:, start:stop] = unit_vectors(mapped[:, start:stop])[0] * np.float32(weight)
+        return unit_vectors(mapped)
 
     def save(self, path: Path) -> None:
         """Write the arrays as safetensors; the recipe goes into the atlas's manifest."""

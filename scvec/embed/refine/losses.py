@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from scvec.core.types import Ints
+from scvec.core.vectors import unit_vectors
 
 Array: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 Loss: TypeAlias = tuple[float, Array]
@@ -18,9 +19,9 @@ Loss: TypeAlias = tuple[float, Array]
 
 
 def unit(vectors: Array) -> tuple[Array, Array]:
-    """Return (n, d) vectors scaled to unit length, and (n, 1) their lengths, which are never zero."""
-    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12).astype(np.float32)
-    return vectors / lengths, lengths
+    """Return (n, d) vectors scaled to unit length, and (n, 1) their lengths, never zero."""
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-12).astype(np.float32)
+    return unit_vectors(vectors, lengths)[0], lengths[:, None]
 
 
 def through_unit(gradient: Array, units: Array, lengths: Array) -> Array:

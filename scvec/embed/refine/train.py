@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from scvec.core.types import Floats, Ints
+from scvec.core.vectors import unit_vectors
 from scvec.embed.moments import Moments
 from scvec.embed.recipe import Recipe, Refinement
 from scvec.embed.refine.losses import Array, proxy, supcon, through_unit, triplet, unit
@@ -90,7 +91,7 @@ def _axes(n_labels: int, dimension: int, rng: np.random.Generator) -> Array:
     if n_labels <= dimension:
         return np.asarray(np.linalg.qr(rng.standard_normal((dimension, n_labels)))[0].T, np.float32)
     drawn = rng.standard_normal((n_labels, dimension))
-    return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), np.float32)
+    return unit_vectors(drawn, np.linalg.norm(drawn, axis=1))[0]
 
 
 class _Descent:

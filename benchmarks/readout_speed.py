@@ -21,8 +21,8 @@ from benchmarks import smollm2
 from benchmarks.common import markdown, save
 from benchmarks.gpu import seconds_of
 from scvec.core.device import choose
-from scvec.interpret.readout.backbone import Frozen
-from scvec.interpret.readout.modules import logits, new_parts
+from scvec.interpret.readout.backbone import FrozenLLM
+from scvec.interpret.readout.modules import logits, new_modules
 from scvec.interpret.readout.spec import ReadoutSpec
 from scvec.models.causal_lm import CausalLM, Precision, load_llm
 from scvec.models.weights import all_threads
@@ -67,9 +67,9 @@ def rates(llm: CausalLM, n_genes: int, n_cells: int) -> dict[str, float]:
     import torch
 
     spec, device = ReadoutSpec(model="shape", n_genes=n_genes), str(llm.device)
-    body = Frozen(llm, spec.instruction)
-    parts = new_parts(DIMENSION, N_LABELS, spec, body)
-    for one in parts.values():
+    backbone = FrozenLLM(llm, spec.instruction)
+    modules = new_modules(DIMENSION, N_LABELS, spec, backbone)
+    for one in modules.values():
         one.requires_grad_(True)
     rng = np.random.default_rng(0)
     rows = np.array([rng.choice(N_GENES, n_genes, replace=False) for _ in range(n_cells)], np.int32)
@@ -77,12 +77,12 @@ def rates(llm: CausalLM, n_genes: int, n_cells: int) -> dict[str, float]:
     labels = torch.from_numpy(rng.integers(0, N_LABELS, n_cells)).to(device)
 
     def train() -> None:
-        loss = torch.nn.functional.cross_entropy(logits(parts, body, vectors, rows), labels)
+        loss = torch.nn.functional.cross_entropy(logits(modules, backbone, vectors, rows), labels)
         loss.backward()  # type: ignore[no-untyped-call]
 
     def predict() -> None:
         with torch.no_grad():
-            logits(parts, body, vectors, rows)
+            logits(modules, backbone, vectors, rows)
 
     layers = sum(one.numel() for one in llm.model.base_model.layers.parameters())
     operations = 2 * layers * (n_genes + 1)

@@ -310,7 +310,7 @@ def test_the_verb_says_and_writes_the_genes(
         (["--group", "nothing"], "no obs column for --group 'nothing'"),
         (["--cell", "s5c0", "--group", "group"], "cells and a group's column"),
         (["--against", "nothing"], "no label to compare with 'nothing'"),
-        (["--out", "genes.h5ad"], "a name that ends in .parquet, .csv"),
+        (["--out", "genes.h5ad"], "must be a file name that ends in .parquet, .csv"),
     ],
 )
 def test_of_bad_input_the_verb_says_one_line(

@@ -67,6 +67,7 @@ def test_weights_that_are_pickled_are_not_read(tmp_path: Path) -> None:
         load_llm(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_gguf_file_is_read_and_says_something_sensible() -> None:
     import torch
 

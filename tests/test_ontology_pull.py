@@ -79,7 +79,7 @@ def test_a_new_release_stands_beside_the_old_one(served: Server, tmp_path: Path)
 def test_other_terms_under_the_same_version_are_refused(served: Server, tmp_path: Path) -> None:
     get(served, tmp_path)
     put(served.folder, toy.as_obo(TOY).replace("name: B cell", "name: B lymphocyte"))
-    with pytest.raises(ExistsError, match="--release TAG"):
+    with pytest.raises(ExistsError, match="`release`"):
         get(served, tmp_path)
     assert get(served, tmp_path, "mine").ontology.release == "mine"
 
@@ -88,7 +88,7 @@ def test_a_file_without_a_version_is_called_by_the_server_s_date(served: Server,
     put(served.folder, toy.as_obo(TOY).replace("data-version: cl/releases/2026-03-26/cl-basic.owl\n", ""))
     assert get(served, tmp_path).ontology.release == "2026-03-28"
     served.quirks[AT] = Quirks(hidden=("Last-Modified",), body=toy.as_obo(TOY).replace("data-version", "x").encode())
-    with pytest.raises(FileError, match="--release TAG"):
+    with pytest.raises(FileError, match="`release`"):
         get(served, tmp_path / "other")
 
 

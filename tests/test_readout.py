@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 import scvec as sv
 from scvec.core.types import silent
 from scvec.interpret import Readout, ReadoutSpec, predict, train
-from scvec.interpret.readout import backbone as bodies
-from scvec.interpret.readout import dataset as lessons
-from scvec.interpret.readout import modules as trained
+from scvec.interpret.readout import backbone as backbones
+from scvec.interpret.readout import dataset as datasets
+from scvec.interpret.readout import modules as modules
 from scvec.interpret.readout.loop import batches_of
 from scvec.interpret.readout.sentences import lengths, ranked, shuffled
 from scvec.models.causal_lm import load_llm
-from tests import toy
+from tests import toy, workers
 from tests.toy_llm import toy_llm
 
 pytest.importorskip("transformers")
@@ -39,7 +39,7 @@ def small(**more: Any) -> ReadoutSpec:
 def one_core() -> Iterator[None]:
     """One thread: sums come in one order, and none waits for another where the cores are busy."""
     cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {sorted(cores)[os.getpid() % len(cores)]})
+    os.sched_setaffinity(0, {sorted(cores)[workers.number() % len(cores)]})
     yield
     os.sched_setaffinity(0, cores)
 
@@ -99,28 +99,37 @@ def test_counts_and_their_logarithms_are_read_alike(store: sv.Store, tmp_path: P
     assert np.array_equal(rows[0], rows[1])
 
 
-def read(store: sv.Store, path: Path, spec: ReadoutSpec | None = None, **more: Any) -> lessons.Lesson:
-    asked = {"batch_key": None, "taxon": None, "release": None, "layer": None, "scale": "auto"} | more
-    asked |= {"gene_key": None, "obs": None, "progress": silent}
-    return lessons.read_lesson(store, path, spec or small(), label_key="cell_type", **asked)
+def read(
+    store: sv.Store, path: Path, spec: ReadoutSpec | None = None, batch_key: str | None = None
+) -> datasets.Dataset:
+    return datasets.read_dataset(
+        store,
+        path,
+        spec or small(),
+        label_key="cell_type",
+        batch_key=batch_key,
+        release=None,
+        reading=sv.ReadOptions(),
+        progress=silent,
+    )
 
 
 def test_what_is_held_out(store: sv.Store, files: Path) -> None:
     whole = read(store, files / "reference.h5ad")
-    fold = whole.parted(0.25, 0)
+    fold = whole.split(0.25, 0)
     assert sorted([*fold.seen, *fold.held]) == list(range(len(whole.codes)))
     assert np.bincount(whole.codes[fold.held]).tolist() == [round(n / 4) for n in np.bincount(whole.codes)]
-    assert not np.array_equal(fold.held, whole.parted(0.25, 1).held)
+    assert not np.array_equal(fold.held, whole.split(0.25, 1).held)
     donors = read(store, files / "reference.h5ad", batch_key="donor")
-    held = donors.parted(0.1, 0)
+    held = donors.split(0.1, 0)
     assert len(set(donors.batches[held.held])) == 1
     assert not set(donors.batches[held.held]) & set(donors.batches[held.seen])
     alone = replace(donors, codes=np.where(np.arange(len(donors.codes)) == held.held[0], 3, donors.codes % 3))
-    assert held.held[0] in alone.parted(0.1, 0).seen  # else there is no cell to learn the label from
+    assert held.held[0] in alone.split(0.1, 0).seen  # else there is no cell to learn the label from
     with pytest.raises(sv.errors.LabelError, match="no label has two cells"):
-        replace(donors, codes=np.arange(len(donors.codes))).parted(0.1, 0)
+        replace(donors, codes=np.arange(len(donors.codes))).split(0.1, 0)
     with pytest.raises(sv.errors.LabelError, match="no label has two cells"):
-        replace(whole, codes=np.arange(4), batches=whole.batches[:4], labels=("a", "b", "c", "d")).parted(0.5, 0)
+        replace(whole, codes=np.arange(4), batches=whole.batches[:4], labels=("a", "b", "c", "d")).split(0.5, 0)
 
 
 def test_a_batch_of_a_label_of_its_own_is_learnt_from(store: sv.Store, files: Path) -> None:
@@ -130,7 +139,7 @@ def test_a_batch_of_a_label_of_its_own_is_learnt_from(store: sv.Store, files: Pa
     sorted_cells = place < n // 10
     batches = np.where(sorted_cells, "sorted", np.where(place % 2, "one", "two")).astype(object)
     mixed = replace(whole, codes=np.where(sorted_cells, 3, place % 3), batches=batches)
-    fold = mixed.parted(0.1, 0)  # the sorted cells are the share that is asked for
+    fold = mixed.split(0.1, 0)  # the sorted cells are the share that is asked for
     assert sorted_cells[fold.seen].sum() == sorted_cells.sum()
     assert len(set(batches[fold.held])) == 1
 
@@ -145,13 +154,13 @@ def test_every_cell_is_in_one_batch_of_an_epoch(n: int, batch: int, seed: int) -
 
 
 class Cells:
-    """A body with parts, and sentences of several lengths for them."""
+    """A backbone with modules, and sentences of several lengths for them."""
 
     def __init__(self, cached: bool = True) -> None:
         import torch
 
-        self.body = bodies.Frozen(load_llm(toy_llm()), "The genes of a cell", cached)
-        self.parts = trained.new_parts(10, 3, small(), self.body)
+        self.backbone = backbones.FrozenLLM(load_llm(toy_llm()), "The genes of a cell", cached)
+        self.modules = modules.new_modules(10, 3, small(), self.backbone)
         self.vectors = torch.randn(30, 10, generator=torch.Generator().manual_seed(1))
         draw = np.random.default_rng(0)
         self.rows = np.full((6, 12), -1, np.int32)
@@ -159,7 +168,7 @@ class Cells:
             self.rows[row, :length] = draw.permutation(30)[:length]
 
     def logits(self, rows: slice | list[int]) -> np.ndarray[Any, Any]:
-        found = trained.logits(self.parts, self.body, self.vectors, self.rows[rows])
+        found = modules.logits(self.modules, self.backbone, self.vectors, self.rows[rows])
         array: np.ndarray[Any, Any] = found.detach().numpy()
         return array
 
@@ -174,12 +183,14 @@ def test_what_a_model_is_told_is_the_instruction_the_genes_and_the_class_token()
     import torch
 
     cells = Cells()
-    llm, row = cells.body.llm, cells.rows[2][:7]
-    tokens = trained.project(cells.parts, cells.vectors[torch.from_numpy(row.astype(np.int64))], cells.body.token_norm)
+    llm, row = cells.backbone.llm, cells.rows[2][:7]
+    tokens = modules.project(
+        cells.modules, cells.vectors[torch.from_numpy(row.astype(np.int64))], cells.backbone.token_norm
+    )
     said = llm.model.get_input_embeddings()(torch.tensor(llm.tokenizer("The genes of a cell")["input_ids"]))
-    sequence = torch.cat([said, tokens, cells.parts["class_token"][None]])[None]
+    sequence = torch.cat([said, tokens, cells.modules["class_token"][None]])[None]
     last = llm.model(inputs_embeds=sequence, output_hidden_states=True).hidden_states[-1][0, -1]
-    plain = trained._mlp(cells.parts, "readout", last[None])[0]
+    plain = modules._mlp(cells.modules, "readout", last[None])[0]
     assert np.abs(plain.detach().numpy() - cells.logits([2])[0]).max() < 1e-5
 
 
@@ -189,10 +200,10 @@ def test_a_model_that_forgets_reads_the_instruction_with_every_batch() -> None:
     sizes: dict[str, Any] = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
     heads: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 2}
     llm = load_llm(toy_llm())
-    assert bodies.remembers_all(llm)
+    assert backbones.remembers_all(llm)
     for window, all_of_it in ((8, False), (None, True)):
         model = MistralForCausalLM(MistralConfig(**sizes, **heads, sliding_window=window))
-        assert bodies.remembers_all(replace(llm, model=model)) == all_of_it
+        assert backbones.remembers_all(replace(llm, model=model)) == all_of_it
 
 
 def test_a_cell_is_read_alike_whoever_is_in_its_batch() -> None:
@@ -205,22 +216,22 @@ def test_a_cell_is_read_alike_whoever_is_in_its_batch() -> None:
 
 def test_genes_have_the_length_of_the_models_tokens() -> None:
     cells = Cells()
-    norms = cells.body.llm.model.get_input_embeddings().weight.norm(dim=1)
-    assert cells.body.token_norm == pytest.approx(float(norms.mean()), rel=1e-5)
-    lengths_of = trained.project(cells.parts, cells.vectors, cells.body.token_norm).norm(dim=1)
-    assert lengths_of.detach().numpy() == pytest.approx(cells.body.token_norm, rel=1e-3)
-    assert float(cells.parts["class_token"].norm()) == pytest.approx(cells.body.token_norm, rel=1e-5)
+    norms = cells.backbone.llm.model.get_input_embeddings().weight.norm(dim=1)
+    assert cells.backbone.token_norm == pytest.approx(float(norms.mean()), rel=1e-5)
+    lengths_of = modules.project(cells.modules, cells.vectors, cells.backbone.token_norm).norm(dim=1)
+    assert lengths_of.detach().numpy() == pytest.approx(cells.backbone.token_norm, rel=1e-3)
+    assert float(cells.modules["class_token"].norm()) == pytest.approx(cells.backbone.token_norm, rel=1e-5)
 
 
 def test_only_the_parts_are_trained(store: sv.Store, files: Path) -> None:
     readout = fitted(store, files, epochs=1)
-    body = readout.body
-    assert isinstance(body, bodies.Frozen)
-    assert body.revision == load_llm(toy_llm()).revision
-    assert {name.split(".")[0] for name in readout.parts} == {"gene", "class_token", "readout"}
-    before = trained.new_parts(readout.vectors.shape[1], 4, small(), body)
-    assert all((before[name] != one).any() for name, one in readout.parts.items())
-    assert not any(one.requires_grad or one.grad is not None for one in body.llm.model.parameters())
+    backbone = readout.backbone
+    assert isinstance(backbone, backbones.FrozenLLM)
+    assert backbone.revision == load_llm(toy_llm()).revision
+    assert {name.split(".")[0] for name in readout.modules} == {"gene", "class_token", "readout"}
+    before = modules.new_modules(readout.vectors.shape[1], 4, small(), backbone)
+    assert all((before[name] != one).any() for name, one in readout.modules.items())
+    assert not any(one.requires_grad or one.grad is not None for one in backbone.llm.model.parameters())
 
 
 def test_it_learns_what_is_there_and_nothing_where_nothing_is(
@@ -245,10 +256,10 @@ def test_the_best_epoch_is_kept(store: sv.Store, files: Path, query: Path) -> No
     losses = [one["validation_loss"] for one in readout.history]
     assert [one["epoch"] for one in readout.history] == [1, 2, 3]
     assert readout.best["validation_loss"] == min(losses)
-    lesson = read(store, files / "reference.h5ad")
-    held = lesson.parted(0.1, 0).held
-    found = trained.logits(readout.parts, readout.body, readout.vectors, lesson.rows[held]).detach()
-    loss = torch.nn.functional.cross_entropy(found, torch.from_numpy(lesson.codes[held]))
+    dataset = read(store, files / "reference.h5ad")
+    held = dataset.split(0.1, 0).held
+    found = modules.logits(readout.modules, readout.backbone, readout.vectors, dataset.rows[held]).detach()
+    loss = torch.nn.functional.cross_entropy(found, torch.from_numpy(dataset.codes[held]))
     assert float(loss) == pytest.approx(min(losses), abs=1e-4)
 
 
@@ -259,12 +270,12 @@ def test_each_ablation_does_what_it_says(store: sv.Store, files: Path, query: Pa
     chances = [predict(query, one).probabilities for one in made.values()]
     assert all(np.abs(a - b).max() > 1e-4 for i, a in enumerate(chances) for b in chances[:i])
     whole = made["none"]
-    assert made["random-llm"].body.revision != whole.body.revision
-    assert made["no-llm"].body.revision == ""
-    assert "class_token" not in made["no-llm"].parts
-    assert made["no-llm"].body.width == 256
+    assert made["random-llm"].backbone.revision != whole.backbone.revision
+    assert made["no-llm"].backbone.revision == ""
+    assert "class_token" not in made["no-llm"].modules
+    assert made["no-llm"].backbone.width == 256
     assert made["no-llm"].manifest["llm"] is None
-    assert made["shuffled-order"].body.revision == whole.body.revision
+    assert made["shuffled-order"].backbone.revision == whole.backbone.revision
     assert np.array_equal(made["shuffled-order"].genes.vectors, whole.genes.vectors)
     assert made["random-vectors"].genes.vectors.shape == whole.genes.vectors.shape
     assert not np.array_equal(made["random-vectors"].genes.vectors, whole.genes.vectors)
@@ -279,19 +290,23 @@ def test_without_a_language_model_none_is_loaded_and_order_says_nothing(
     rows = read(store, query).rows
     mixed = shuffled(rows, 0, 0)
     found = [
-        trained.logits(readout.parts, readout.body, readout.vectors, one).detach().numpy() for one in (rows, mixed)
+        modules.logits(readout.modules, readout.backbone, readout.vectors, one).detach().numpy()
+        for one in (rows, mixed)
     ]
     assert np.abs(found[0] - found[1]).max() < 1e-4
     llm = Cells()
     straight, turned = llm.rows[[0]], llm.rows[[0]][:, ::-1]
-    told = [trained.logits(llm.parts, llm.body, llm.vectors, one).detach().numpy() for one in (straight, turned.copy())]
+    told = [
+        modules.logits(llm.modules, llm.backbone, llm.vectors, one).detach().numpy()
+        for one in (straight, turned.copy())
+    ]
     assert np.abs(told[0] - told[1]).max() > 1e-3
 
 
 def test_bfloat16_is_near(store: sv.Store, files: Path, query: Path) -> None:
     readout = fitted(store, files, precision="bfloat16")
     assert right(readout, query) > 0.95
-    assert all(str(one.dtype) == "torch.float32" for one in readout.parts.values())
+    assert all(str(one.dtype) == "torch.float32" for one in readout.modules.values())
 
 
 def test_a_seed_decides(store: sv.Store, files: Path, query: Path) -> None:
@@ -318,22 +333,22 @@ def test_a_cell_without_genes_is_unknown(store: sv.Store, files: Path, tmp_path:
 
 
 def test_a_loss_that_is_no_number_ends_it(store: sv.Store, files: Path) -> None:
-    with pytest.raises(sv.errors.InputError, match="more slowly than with --learning-rate"):
+    with pytest.raises(sv.errors.InputError, match="lower `learning_rate`"):
         fitted(store, files, ablation="no-llm", learning_rate=1e6, weight_decay=1.0)
 
 
 def test_a_last_step_after_which_nothing_is_a_number_ends_it(store: sv.Store, files: Path) -> None:
-    with pytest.raises(sv.errors.InputError, match="after 1 steps of epoch 1 the loss is nan"):
+    with pytest.raises(sv.errors.InputError, match="step 1 of epoch 1 the loss is nan"):
         fitted(store, files, ablation="no-llm", epochs=1, batch_cells=400, learning_rate=1e6, weight_decay=1e6)
 
 
 def test_more_genes_than_there_are_take_no_room(store: sv.Store, files: Path) -> None:
-    many, all_of_them = (read(store, files / "reference.h5ad", spec=small(n_genes=n)).rows for n in (10**12, 240))
+    many, all_of_them = (read(store, files / "reference.h5ad", small(n_genes=n)).rows for n in (10**12, 240))
     assert np.array_equal(many, all_of_them)
 
 
 def test_too_many_genes_for_a_model_are_refused(store: sv.Store, files: Path) -> None:
-    with pytest.raises(sv.errors.InputError, match=r"at most 4,096.*--n-genes 40\d\d"):
+    with pytest.raises(sv.errors.InputError, match=r"4,096.*`n_genes` to at most 40\d\d"):
         fitted(store, files, n_genes=4096)
 
 
@@ -358,14 +373,14 @@ WRONG: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", ["hidden", "readout_hidden", "width", "random_state"])
-def test_what_no_machine_takes_is_refused(name: str) -> None:
-    with pytest.raises(sv.errors.InputError, match=f"readout: {name} = "):
+def test_values_out_of_bounds_are_refused(name: str) -> None:
+    with pytest.raises(sv.errors.InputError, match=f"`{name}` must be "):
         small(**{name: 2**64})
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_value_of_no_use_is_named(name: str) -> None:
-    with pytest.raises(sv.errors.InputError, match=f"readout: {name} = "):
+def test_an_invalid_value_is_named(name: str) -> None:
+    with pytest.raises(sv.errors.InputError, match=f"`{name}` must be "):
         ReadoutSpec(**{"model": "x", name: WRONG[name]})
 
 

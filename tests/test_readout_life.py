@@ -20,7 +20,7 @@ from scvec.atlas import Atlas
 from scvec.core.types import silent
 from scvec.errors import ConflictError, ExistsError, InputError, KeyNotFoundError, MismatchError, MissingDependencyError
 from scvec.interpret import Readout, open_readout, predict, second_opinion, train
-from scvec.interpret.readout import backbone as bodies
+from scvec.interpret.readout import backbone as backbones
 from scvec.interpret.readout import loop
 from tests import toy
 from tests.test_cli import Run, one_line, run
@@ -98,8 +98,8 @@ def test_what_was_killed_goes_on_to_the_same_bits(
     assert seen[0] >= (8 * (steps - 1) if seconds < 0 else n_seen)
     assert sum(seen) == 2 * n_seen
     assert without_seconds(again) == without_seconds(whole)
-    for name, one in whole.parts.items():
-        assert np.array_equal(again.parts[name].detach().numpy(), one.detach().numpy()), name
+    for name, one in whole.modules.items():
+        assert np.array_equal(again.modules[name].detach().numpy(), one.detach().numpy()), name
     assert files_of(store) == [
         f"{name}/{file}" for name in ("toy", "whole") for file in ("parts.safetensors", "readout.json")
     ]
@@ -123,13 +123,13 @@ def test_saved_and_opened(store: sv.Store, files: Path, tmp_path: Path) -> None:
     manifest = opened.manifest
     assert manifest["genes"]["encoder"] == "hash"
     assert manifest["genes"]["release"] == "2021-07-01"
-    assert manifest["llm"]["revision"] == made.body.revision
+    assert manifest["llm"]["revision"] == made.backbone.revision
     assert manifest["source"]["file"] == "reference.h5ad"
-    with pytest.raises(ExistsError, match="--overwrite"):
+    with pytest.raises(ExistsError, match="`overwrite`"):
         trained(store, files)
     moved = shutil.copytree(toy_llm(), tmp_path / "moved")
-    assert open_readout(store, "toy", model=str(moved)).body.revision == made.body.revision
-    with pytest.raises(MismatchError, match=r"readout 'toy' was trained.*--readout-model"):
+    assert open_readout(store, "toy", model=str(moved)).backbone.revision == made.backbone.revision
+    with pytest.raises(MismatchError, match=r"readout 'toy' was trained.*`model`"):
         open_readout(store, "toy", model=toy_llm(seed=1))
 
 
@@ -139,7 +139,7 @@ def test_a_model_of_a_relative_path_is_found_from_elsewhere(
     monkeypatch.chdir(Path(toy_llm()).parent)
     made = trained(store, files, model=Path(toy_llm()).name, epochs=1)
     monkeypatch.chdir(tmp_path)
-    assert open_readout(store, "toy").body.revision == made.body.revision
+    assert open_readout(store, "toy").backbone.revision == made.backbone.revision
 
 
 def test_a_readout_is_replaced_when_the_new_one_is_whole(
@@ -165,7 +165,7 @@ def test_a_readout_that_came_meanwhile_stays(store: sv.Store, files: Path) -> No
             trained(store, files, **QUICK)
         yield lambda _cells: None
 
-    with pytest.raises(ExistsError, match="there is a readout 'toy'"):
+    with pytest.raises(ExistsError, match="readout 'toy'"):
         trained(store, files, progress=meanwhile, **QUICK, random_state=2)
     assert open_readout(store, "toy").spec.random_state == 0
 
@@ -184,7 +184,7 @@ def test_what_is_not_as_it_was_is_refused(store: sv.Store, files: Path, ncbi: tu
 
 def test_without_torch_the_cure_is_named(store: sv.Store, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained(store, files, **QUICK)
-    monkeypatch.setattr(bodies, "find_spec", lambda _name: None)
+    monkeypatch.setattr(backbones, "find_spec", lambda _name: None)
     cure = r"pip install 'scvec\[llm\]'"
     with pytest.raises(MissingDependencyError, match=cure):
         open_readout(store, "toy")
@@ -203,9 +203,9 @@ def test_a_second_opinion_changes_no_call(store: sv.Store, files: Path, atlas: A
     assert np.array_equal(both.second.agrees, both.second.label == calls.label_before_rejection)
     assert both.second.score == pytest.approx(predict(query, readout).probabilities.max(1))
     assert f"agrees with the retrieval on {both.second.agrees.mean():.1%}" in both.notes[-1]
-    assert both.provenance["readout"]["llm"]["revision"] == readout.body.revision
+    assert both.provenance["readout"]["llm"]["revision"] == readout.backbone.revision
     assert {"readout_label", "readout_score", "readout_agrees"} <= set(both.to_frame().columns)
-    with pytest.raises(InputError, match="of other cells than the calls"):
+    with pytest.raises(InputError, match="other cells"):
         second_opinion(calls, predict(files / "reference.h5ad", readout))
     judged = sv.evaluate(both, query, label_key="cell_type")
     truth = toy.cells(41, seed=1).obs["cell_type"].to_numpy(str)
@@ -314,17 +314,17 @@ def test_bad_input_is_one_line(run: Run, store: sv.Store, files: Path, tmp_path:
 
     calls = ("query", query, "--atlas", "toy", "--out", tmp_path / "calls.csv")
     cases: dict[str, tuple[object, ...]] = {
-        "readout: model = None": make()[:-2],
+        "--model must be": make()[:-2],
         "are not there": make("--model", "/nowhere/model"),
         "give --download": make("--model", "nobody/has-this-model"),
         "readout name '../x'": make(name="../x"),
-        "there is a readout 'toy'": make(name="toy"),
+        "set --overwrite": make(name="toy"),
         "is a folder": make("--plot", tmp_path),
         "obs column for --label-key 'kind'": make(key="kind"),
-        "two labels or more": _one_label(tmp_path),
+        "(1): expected at least two": _one_label(tmp_path),
         "scvec embed": make("--encoder", "minilm"),
-        "readout: epochs = 0": make("--epochs", 0),
-        "readout: validation = 1.0": make("--validation", 1),
+        "--epochs must be a whole number of at least 1 (got 0)": make("--epochs", 0),
+        "--validation must be between 0 and 1 (got 1.0)": make("--validation", 1),
         "scvec genes pull --taxon mouse": make("--taxon", "mouse"),
         "no readout 'tox': expected one of: llm, toy": ask("--readout", "tox"),
         ".parquet, .csv": ("interpret", "predict", query, "--readout", "toy", "--out", tmp_path / "x.h5ad"),

@@ -482,5 +482,5 @@ def test_a_report_without_doubts(
 def test_votes_that_were_not_calibrated_are_said_first(world: World) -> None:
     calls = sv.annotate(world.query, world.atlas, k=3)
     first = words.lead(replace(world.overview, calls=calls))
-    assert "were calibrated with the usual votes" in " ".join(first)
-    assert "were calibrated with the usual votes" not in " ".join(words.lead(world.overview))
+    assert "calibrated for the default votes" in " ".join(first)
+    assert "calibrated for the default votes" not in " ".join(words.lead(world.overview))

@@ -109,17 +109,17 @@ def test_evaluate_reranks_too_and_judges_the_retrieval(run: Run, monkeypatch: py
         (("--max-cost", "1"), "--max-cost without --rerank"),
         (("--tissue", "blood", "--rerank-by", "cell"), "--rerank-by, --tissue without --rerank"),
         (("--dry-run",), "--dry-run without --rerank"),
-        (("--rerank", "gpt-4o"), "openai:MODEL or hf:MODEL"),
+        (("--rerank", "gpt-4o"), "--rerank must be openai:MODEL or hf:MODEL (got 'gpt-4o')"),
         (("--rerank", "openai:toy?format=yaml"), "schema or object or text"),
         (("--rerank", "hf:/nowhere"), "are not there"),
-        (("--rerank", "openai:toy", "--max-cost", "1"), "--price IN,OUT"),
-        (("--rerank", "openai:gpt-4o", "--price", "1"), "--price 0.15,0.60"),
-        (("--rerank", "openai:gpt-4o", "--price", "a,b"), "--price 0.15,0.60"),
-        (("--rerank", "openai:gpt-4o", "--price=-1,1"), "--price 0.15,0.60"),
-        (("--rerank", "openai:gpt-4o", "--max-cost", "nan"), "--max-cost"),
-        (("--rerank", "openai:gpt-4o", "--rerank-error", "1"), "--rerank-error"),
-        (("--rerank", "openai:gpt-4o", "--concurrency", "0"), "--concurrency"),
-        (("--rerank", "openai:gpt-4o", "--tissue", "a\udcff"), "--tissue"),
+        (("--rerank", "openai:toy", "--max-cost", "1"), "give --price"),
+        (("--rerank", "openai:gpt-4o", "--price", "1"), "--price"),
+        (("--rerank", "openai:gpt-4o", "--price", "a,b"), "--price"),
+        (("--rerank", "openai:gpt-4o", "--price=-1,1"), "--price must be"),
+        (("--rerank", "openai:gpt-4o", "--max-cost", "nan"), "--max-cost must be"),
+        (("--rerank", "openai:gpt-4o", "--rerank-error", "1"), "--rerank-error must be between 0 and 1 (got 1.0)"),
+        (("--rerank", "openai:gpt-4o", "--concurrency", "0"), "--concurrency must be at least 1 (got 0)"),
+        (("--rerank", "openai:gpt-4o", "--tissue", "a\udcff"), "--tissue must be"),
         (("--rerank", "openai:gpt-4o", "--rerank-error", "0.001"), "export OPENAI_API_KEY"),
     ],
 )
@@ -128,5 +128,4 @@ def test_an_invalid_option_is_one_line(run: Run, options: tuple[str, ...], said:
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
     assert said in err
-    assert ": expected " in err
     assert not Path("calls.csv").exists()

@@ -24,9 +24,11 @@ from scvec.interpret.reranking.scoring import label_tokens, log_chances, ranked,
 from scvec.interpret.reranking.verdict import read_verdict
 from scvec.models.causal_lm import CausalLM, load_llm
 from tests import unsure
+from tests.test_readout import one_core
 from tests.toy_llm import smollm2_gguf, toy_llm
 
 pytest.importorskip("transformers")
+__all__ = ["one_core"]
 
 LABELS = ("alpha cell", "B", "natural killer cell")
 TEMPLATE = (
@@ -131,7 +133,7 @@ def test_without_evidence_nothing_is_likelier_and_it_abstains(llm: CausalLM) -> 
 
 
 def test_a_case_longer_than_the_context_is_one_clear_error(llm: CausalLM) -> None:
-    with pytest.raises(InputError, match="whose context has 4,096"):
+    with pytest.raises(InputError, match=r"context of model .* is 4,096"):
         ranked(llm, prompt(n_genes=400))
 
 
@@ -201,7 +203,7 @@ def test_the_control_and_the_precision_are_other_judges(atlas: Atlas, query: Pat
 @pytest.mark.parametrize(
     ("model", "error", "said"),
     [
-        ("hf:", InputError, "hf:MODEL"),
+        ("hf:", InputError, "`model` must be openai:MODEL or hf:MODEL"),
         ("hf:/nowhere/at/all", FileError, "are not there"),
         ("hf:nobody/nothing-of-that-name", FileError, "--download"),
         (f"hf:{__file__}.gguf", FileError, "not there"),
@@ -214,6 +216,7 @@ def test_a_model_that_is_not_here(model: str, error: type[Exception], said: str)
         make_judge(model)
 
 
+@pytest.mark.slow
 def test_a_real_small_model_reads_the_evidence() -> None:
     llm = load_llm(smollm2_gguf(), precision="bfloat16")
     labels = ("pancreatic beta cell", "T cell")

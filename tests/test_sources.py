@@ -526,9 +526,9 @@ def test_a_query_of_any_format_is_called_alike(
     calls = sv.annotate(path, atlas)
     assert calls.to_frame().equals(expected.to_frame())
     writing.write(calls, tmp_path / "calls.parquet", path)
-    with pytest.raises(InputError, match=r"which is no h5ad.*\.parquet"):
+    with pytest.raises(InputError, match=r"is not an h5ad file.*\.parquet"):
         writing.check_target(tmp_path / "calls.h5ad", path)
-    with pytest.raises(InputError, match="which is no h5ad"):
+    with pytest.raises(InputError, match="is not an h5ad file"):
         writing.write(calls, tmp_path / "calls.h5ad", path)
     labels = pl.DataFrame({"cell": list(cells.obs_names), "mine": list(cells.obs["cell_type"])})
     labels.write_csv(tmp_path / "obs.csv")

@@ -224,6 +224,19 @@ def with_options(message: str, words: Sequence[str]) -> str:
     return re.sub(r"`(\w+)`", lambda found: names.get(found[1], found[0]), message)
 
 
+@contextmanager
+def renaming(**options: str) -> Iterator[None]:
+    """Have errors name options whose parameter in the library is called otherwise: ``error="rerank_error"``."""
+
+    def renamed(text: str) -> str:
+        return re.sub(r"`(\w+)`", lambda found: f"`{options.get(found[1], found[1])}`", text)
+
+    try:
+        yield
+    except ScvecError as error:
+        raise type(error)(*map(renamed, (error.seen, error.expected, error.fix))) from error
+
+
 def _fail(line: str, code: int = BAD_INPUT) -> int:
     typer.echo(f"scvec: {line}", err=True)
     return code

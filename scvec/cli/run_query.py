@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scvec.cli.app import open_store
+from scvec.cli.app import open_store, renaming
 from scvec.cli.options.common import DeviceFlags, keywords
 from scvec.cli.options.query import QueryFlags
 from scvec.cli.options.rerank import RerankFlags
@@ -118,7 +118,8 @@ class QueryRun:
             from scvec.interpret import open_readout
 
             store = open_store(self.common.store)
-            return open_readout(store, name, model=model, device=device, download=self.rerank.download)
+            with renaming(model="readout_model"):
+                return open_readout(store, name, model=model, device=device, download=self.rerank.download)
         if model is not None:
             raise InputError(f"--readout-model {model}", "--readout with it", "add it, or leave both out")
         return None

@@ -10,8 +10,8 @@ import polars as pl
 
 from scvec.atlas import Atlas
 from scvec.core.types import Floats, Ints, Progress, Strings, silent
+from scvec.core.vectors import unit_vectors
 from scvec.embed import open_genes
-from scvec.embed.projection import to_unit
 from scvec.errors import InputError
 from scvec.explain.contrasts import By, Contrast
 
@@ -149,7 +149,7 @@ def _clustered(vectors: Floats, n_groups: int) -> tuple[Ints, float]:
     from sklearn.cluster import AgglomerativeClustering
     from sklearn.metrics import silhouette_score
 
-    units, _ = to_unit(vectors)
+    units, _ = unit_vectors(vectors)
     if n_groups == 1:
         return np.zeros(len(units), np.int64), 0.0
     codes = np.asarray(AgglomerativeClustering(n_groups, linkage="ward").fit_predict(units), np.int64)

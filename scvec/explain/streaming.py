@@ -1,4 +1,4 @@
-"""Two groups of a file's cells, gone through batch by batch: what they express, and what each gene contributes."""
+"""Sums over two groups of a file's cells, batch by batch: what they express, and what each gene contributes."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from scvec.embed.projection import Mask
 from scvec.ingest.cells import Matrix
 
 ROUNDING = 1e-12
-"""A variance below this share of the squared mean is what rounding has left of none."""
+"""A variance below this share of the squared mean is rounding error, and taken as 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Sums over the cells of two groups, of g genes; of log-normalised expression, but for `linear`.
+    """Sums over the cells of two groups, for g genes; of log-normalised expression except `linear`.
 
     Attributes
     ----------
     n_cells
-        (2,) cells in each group.
+        (2,) number of cells in each group.
     sums, squares
-        (2, g) of the values and of their squares.
+        (2, g) sums of the values and of their squares.
     expressing
-        (2, g) cells that express the gene.
+        (2, g) number of cells that express the gene.
     linear
-        (2, g) of the values before the logarithm.
+        (2, g) sums of the values before the logarithm.
     """
 
     n_cells: Ints
@@ -46,7 +46,7 @@ class Moments:
         return cls(np.zeros(2, np.int64), *(np.zeros((2, n_genes)) for _ in range(4)))
 
     def add(self, known: sp.csr_matrix[np.float32], codes: Ints) -> Moments:
-        """Return the sums with those of (n, g) log-normalised cells; `codes` is (n,), 0 or 1, -1 for none."""
+        """Return the sums with (n, g) log-normalised cells added; `codes` is (n,), the group 0 or 1, -1 for none."""
         here = np.flatnonzero(codes >= 0)
         ones = np.ones(len(here))
         groups = sp.csr_matrix((ones, (codes[here], here)), shape=(2, len(codes)))
@@ -66,24 +66,24 @@ class Moments:
 
     @property
     def means(self) -> Doubles:
-        """(2, g) of log-normalised expression."""
+        """(2, g) means of log-normalised expression."""
         return np.asarray(self.sums / self.n_cells[:, None])
 
     @property
     def shares(self) -> Doubles:
-        """(2, g) of the cells that express the gene."""
+        """(2, g) shares of the cells that express the gene."""
         return np.asarray(self.expressing / self.n_cells[:, None])
 
     @property
     def log2_fold_change(self) -> Doubles:
-        """(g,) log2 of (mean + 1) of the first group over the second's, of expression before the logarithm."""
+        """(g,) log2 of the ratio of (mean + 1), first group over second, of expression before the logarithm."""
         first, second = np.log2(self.linear / self.n_cells[:, None] + 1)
         return np.asarray(first - second)
 
     def welch(self) -> tuple[Doubles, Doubles]:
         """Return (g,) Welch's t, positive where the first group has more, and (g,) its two-sided p-value.
 
-        Where neither group varies, nothing can be tested: t is 0 and p is 1.
+        Where neither group varies, there is nothing to test: t is 0 and p is 1.
         """
         from scipy.stats import ttest_ind_from_stats
 
@@ -100,7 +100,7 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class TwoGroups:
-    """The cells of both groups, read batch by batch; `codes` is (n,), 0 for A, 1 for B and -1 for others."""
+    """The cells of both groups, to be read batch by batch; `codes` is (n,), 0 for A, 1 for B and -1 for others."""
 
     matrix: Matrix
     atlas: Atlas
@@ -110,7 +110,7 @@ class TwoGroups:
     codes: Ints
 
     def batches(self, title: str, progress: Progress) -> Iterator[tuple[Ints, sp.csr_matrix[np.float32]]]:
-        """Yield which cells of the file, and these on the atlas's genes."""
+        """Yield the positions of cells in the file, and their expression on the atlas's genes."""
         for first, _, known in log_normalised(self.matrix, self.columns, self.share, self.atlas, title, progress):
             rows = np.flatnonzero(self.codes[first : first + known.shape[0]] >= 0)
             if len(rows):
@@ -118,7 +118,7 @@ class TwoGroups:
 
 
 def compared(cells: TwoGroups, progress: Progress) -> tuple[Moments, Floats]:
-    """Return what the groups express, and (d,) the direction of length one from B to A; empty cells leave `codes`."""
+    """Return what the groups express, and (d,) the unit vector from B to A; sets `codes` of empty cells to -1."""
     embedding = cells.atlas.embedding
     moments, sums = Moments.none(len(cells.measured)), np.zeros((2, embedding.dimension))
     for rows, known in cells.batches("comparing expression", progress):
@@ -133,7 +133,7 @@ def compared(cells: TwoGroups, progress: Progress) -> tuple[Moments, Floats]:
 
 
 def attributed(cells: TwoGroups, towards: Floats, progress: Progress) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-    """Return each group's mean of genes' contributions and amounts, (2, g), and of similarity and baseline, (2,)."""
+    """Return each group's means: of genes' contributions and amounts, (2, g); of similarity and baseline, (2,)."""
     n_genes = len(cells.measured)
     added, amounts = np.zeros((2, n_genes)), np.zeros((2, n_genes))
     along, baseline = np.zeros(2), np.zeros(2)

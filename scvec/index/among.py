@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scvec.core.types import Floats, Ints
+from scvec.core.types import Doubles, Floats, Ints
 from scvec.index.base import Index
 from scvec.index.exact import Exact
 
@@ -56,7 +55,7 @@ class Among:
     def _exact(self) -> Exact:
         return Exact(self._index.stored)
 
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
+    def distances(self, queries: Floats, ids: Ints) -> Doubles:
         """Return (n, k) distances of (n, d) queries to (n, k) rows; inf where the id is -1."""
         return self._index.distances(queries, ids)
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.core.types import Floats, Ints, Neighbors
+from scvec.core.types import Doubles, Floats, Ints, Neighbors
 from scvec.index.stored import Stored
 
 OVERFETCH, LISTS, EFFORT = "overfetch", "nprobe", "efSearch"
@@ -30,7 +30,7 @@ class Searched(Protocol):
         """Return (n, k) row ids, the nearest as far as it knows, in any order; -1 where there are fewer."""
         ...
 
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
+    def distances(self, queries: Floats, ids: Ints) -> Doubles:
         """Return (n, k) distances of (n, d) queries to (n, k) rows, from their vectors; inf where the id is -1."""
         ...
 
@@ -96,7 +96,7 @@ class Index(Protocol):
         """Return (m, d) the vectors of rows."""
         ...
 
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
+    def distances(self, queries: Floats, ids: Ints) -> Doubles:
         """Return (n, k) distances of (n, d) queries to (n, k) rows, from their vectors; inf where the id is -1."""
         ...
 

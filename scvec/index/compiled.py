@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba import config
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from scvec.core.jit import EXACT, SUMS, jit
 
@@ -76,6 +77,16 @@ def fetch_ahead(_typing: Any, stored: Any, _row: Any) -> Any:
 half: Any = half_by_processor if knows_half() else half_by_bits
 
 
+def number(stored: Any) -> Any:
+    """Return a stored number as a float: a float16 is seen as its bits, a uint16. Only called in compiled loops."""
+    raise NotImplementedError
+
+
+@overload(number, inline="always", strict=False)  # type: ignore[untyped-decorator]
+def _number(stored: Any) -> Callable[[Any], Any]:
+    return (lambda stored: half(stored)) if stored == types.uint16 else (lambda stored: stored)
+
+
 @jit(SUMS)
 def gather(queries: Any, stored: Any, ids: Any, distances: Any, lo: Any, hi: Any) -> None:
     """Write 1 - dot of queries [lo, hi) and their stored rows to `distances`; infinite for no row."""
@@ -93,26 +104,5 @@ def gather(queries: Any, stored: Any, ids: Any, distances: Any, lo: Any, hi: Any
                 continue
             dot = 0.0
             for c in range(d):
-                dot += query[c] * np.float64(stored[row, c])
-            distances[i, j] = max(0.0, 1.0 - dot)
-
-
-@jit(SUMS)
-def gather_half(queries: Any, stored: Any, ids: Any, distances: Any, lo: Any, hi: Any) -> None:
-    """As `gather`, of stored float16 seen as uint16."""
-    d = queries.shape[1]
-    query = np.empty(d, np.float64)
-    for i in range(lo, hi):
-        for j in range(d):
-            query[j] = queries[i, j]
-        for j in range(ids.shape[1]):
-            if j + AHEAD < ids.shape[1] and ids[i, j + AHEAD] >= 0:
-                fetch_ahead(stored, ids[i, j + AHEAD])
-            row = ids[i, j]
-            if row < 0:
-                distances[i, j] = np.inf
-                continue
-            dot = 0.0
-            for c in range(d):
-                dot += query[c] * np.float64(half(stored[row, c]))
+                dot += query[c] * np.float64(number(stored[row, c]))
             distances[i, j] = max(0.0, 1.0 - dot)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from scvec.core.jit import over_rows
-from scvec.core.types import Floats, Ints, freeze
+from scvec.core.types import Doubles, Floats, Ints, freeze
 
 Stored: TypeAlias = np.ndarray[Any, np.dtype[np.float32]] | np.ndarray[Any, np.dtype[np.float16]]
 
@@ -15,9 +15,7 @@ QUERIES = 256
 """Queries of a part of the work, at most."""
 
 
-def pair_distances(
-    queries: Floats, stored: Stored, positions: Ints
-) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def pair_distances(queries: Floats, stored: Stored, positions: Ints) -> Doubles:
     """Return (n, k) cosine distances of queries to the stored rows that each of them names.
 
     Added up in float64, a pair at a time: the same bits whatever the batch. No row is copied.
@@ -52,14 +50,13 @@ def pair_distances(
     from scvec.index import compiled
 
     rows: Any = stored.view(np.ndarray)
-    loop = compiled.gather
     if stored.dtype == np.float16:
-        rows, loop = rows.view(np.uint16), compiled.gather_half
+        rows = rows.view(np.uint16)
     given = (
         freeze(np.ascontiguousarray(queries, np.float32)),
         freeze(rows),
         freeze(np.ascontiguousarray(positions, np.int64)),
     )
     distances = np.empty((len(positions), positions.shape[1]), np.float64)
-    over_rows(lambda lo, hi: loop(*given, distances, lo, hi), len(queries), QUERIES)
+    over_rows(lambda lo, hi: compiled.gather(*given, distances, lo, hi), len(queries), QUERIES)
     return distances

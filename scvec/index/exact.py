@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scvec.core.types import Floats, Ints
 from scvec.index.base import nearest
-from scvec.index.stored import Stored
+from scvec.index.stored import OverStored, Stored
 
 QUERIES, BLOCK = 1024, 8192
 """Queries and vectors whose products are taken at once: 32 MB of scores."""
@@ -22,7 +22,7 @@ MANY = 4
 """Where more than so many times k of a block are nearer than the k-th nearest so far, the block's own k-th is found."""
 
 
-class Exact:
+class Exact(OverStored):
     """All distances; ties at the k-th place go to the lowest id.
 
     Products in float32, block by block, say which vectors may be among the nearest, with a margin for their rounding;
@@ -44,31 +44,15 @@ class Exact:
     def __init__(self, stored: Stored) -> None:
         self.stored = stored
 
-    def __len__(self) -> int:
-        return len(self.stored)
-
     @property
     def code_bytes(self) -> int:
         """Bytes that it reads of a cell to judge its distance."""
         return self.stored.dimension * self.stored.itemsize
 
-    @property
-    def rows(self) -> Ints:
-        """(n,) its row ids, ascending."""
-        return self.stored.rows
-
-    def using(self, parameters: Mapping[str, int]) -> Exact:
+    def using(self, parameters: Mapping[str, int]) -> Self:
         """Return itself: it has no parameters."""
         del parameters
         return self
-
-    def vectors(self, ids: Ints) -> Floats:
-        """Return (m, d) the vectors of rows."""
-        return self.stored.vectors(ids)
-
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
-        """Return (n, k) distances of (n, d) queries to (n, k) rows; inf where the id is -1."""
-        return self.stored.distances(queries, ids)
 
     def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
         """Return (n, k) ids of the nearest, nearest first; of the rows in `among`, where it is given."""
@@ -77,10 +61,15 @@ class Exact:
         found = np.full((len(queries), k), -1, np.int64)
         for start in range(0, len(queries) if k else 0, QUERIES):
             some = np.ascontiguousarray(queries[start : start + QUERIES], np.float32)
-            best, far = found[start : start + QUERIES], np.full((len(some), k), np.inf, np.float32)
-            for block, vectors in self.stored.blocks(BLOCK, positions):
-                self._better(some, block, some @ vectors.T, best, far)
+            found[start : start + QUERIES] = self._nearest(some, k, positions)
         return found
+
+    def _nearest(self, queries: Floats, k: int, positions: Ints | None) -> Ints:
+        """Return (n, k) ids of the nearest, for at most `QUERIES` queries, among ascending `positions`; None: all."""
+        best, far = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.inf, np.float32)
+        for block, vectors in self.stored.blocks(BLOCK, positions):
+            self._better(queries, block, queries @ vectors.T, best, far)
+        return best
 
     def _better(self, queries: Floats, block: Ints, scores: Floats, best: Ints, far: Floats) -> None:
         """Put those of a block that are nearer into `best`, the ids, and `far`, their distances."""

@@ -8,12 +8,11 @@ from typing import Any
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
-from scvec.core.types import Floats, Ints
+from scvec.core.types import Bools, Doubles, Floats, Ints
 from scvec.index import faiss_gpu, kinds
 from scvec.index.base import EFFORT, LISTS, OVERFETCH
-from scvec.index.stored import Stored
+from scvec.index.stored import OverStored, Stored
 
 MIN_NPROBE, NPROBE_SHARE = 8, 8
 USUAL = {OVERFETCH: 32, EFFORT: 128}
@@ -26,7 +25,7 @@ QUERIES = 1024
 _kinds: Any = faiss  # whose stubs know no fields of its parameters
 
 
-class Faiss:
+class Faiss(OverStored):
     """FAISS indexes of inner products over vectors of length one, the parts of one training.
 
     A cell is known to FAISS by its position in its part. Parts of inverted lists are merged when they are read, so
@@ -73,14 +72,6 @@ class Faiss:
         self.parameters: Mapping[str, int] = {key: int(asked.get(key, value)) for key, value in usual.items()}
         self._last: tuple[Ints, Ints] | None = None
 
-    def __len__(self) -> int:
-        return len(self.stored)
-
-    @property
-    def rows(self) -> Ints:
-        """(n,) its row ids, ascending."""
-        return self.stored.rows
-
     @property
     def min_share(self) -> float:
         """Lists without a row that is wanted are left out, a graph leads through all of its rows."""
@@ -102,14 +93,6 @@ class Faiss:
         other._clones, other.notes = self._clones, self.notes
         other._fill(self.factory, self.stored, self._parts, parameters)
         return other
-
-    def vectors(self, ids: Ints) -> Floats:
-        """Return (m, d) the vectors of rows."""
-        return self.stored.vectors(ids)
-
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
-        """Return (n, k) distances of (n, d) queries to (n, k) rows; inf where the id is -1."""
-        return self.stored.distances(queries, ids)
 
     @cached_property
     def selects(self) -> bool:
@@ -137,7 +120,7 @@ class Faiss:
             positions[self._is_lost(found, k, among)] = -1
         return self.stored.ids(positions)
 
-    def _is_lost(self, found: Sequence[tuple[int, Floats, Ints]], k: int, among: Ints) -> NDArray[np.bool_]:
+    def _is_lost(self, found: Sequence[tuple[int, Floats, Ints]], k: int, among: Ints) -> Bools:
         """Return (n,) whether the graph of a part did not lead to as many rows as it has, though others may have."""
         starts = [*(start for start, _, _ in found), len(self)]
         wanted = np.diff(np.searchsorted(self._positions(among), starts))
@@ -163,7 +146,7 @@ class Faiss:
             return start, *part.search(queries, k, params=self._asked(part, selector, share))
         return start, *self._among_lists(queries, k, chosen, selector)
 
-    def _among_lists(self, queries: Floats, k: int, chosen: NDArray[np.bool_], selector: Any) -> tuple[Floats, Ints]:
+    def _among_lists(self, queries: Floats, k: int, chosen: Bools, selector: Any) -> tuple[Floats, Ints]:
         """Search the lists nearest to each query that hold rows wanted, as many as make `nprobe` whole ones."""
         live = np.bincount(self._list_of[chosen], minlength=self._ivf.nlist)
         share = live / np.maximum(1, np.bincount(self._list_of, minlength=self._ivf.nlist))
@@ -171,7 +154,7 @@ class Faiss:
         distances, positions = zip(*found, strict=True)
         return np.concatenate(distances), np.concatenate(positions)
 
-    def _in_lists(self, queries: Floats, k: int, share: NDArray[np.float64], selector: Any) -> tuple[Floats, Ints]:
+    def _in_lists(self, queries: Floats, k: int, share: Doubles, selector: Any) -> tuple[Floats, Ints]:
         wanted, n_lists = self.parameters[LISTS], len(share)
         width = min(n_lists, 2 * wanted)
         while True:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scvec.core.types import Floats, Ints
 from scvec.errors import InputError
 from scvec.index.base import EFFORT, LISTS, OVERFETCH
-from scvec.index.stored import Stored
+from scvec.index.stored import OverStored, Stored
 
 PREFIX = "lance:"
 KINDS = ("IVF_FLAT", "IVF_PQ", "IVF_HNSW_SQ")
@@ -57,7 +56,7 @@ class Taken:
         return self._take(self._places[which])
 
 
-class Lance:
+class Lance(OverStored):
     """An index of Lance's own, whose candidates' distances are taken from vectors that are fetched from the table.
 
     Rows that came after it was made are searched one by one.
@@ -87,17 +86,9 @@ class Lance:
         key = EFFORT if self._is_graph else LISTS
         self.parameters: Mapping[str, int] = {one: int(parameters.get(one, USUAL[one])) for one in (OVERFETCH, key)}
 
-    def __len__(self) -> int:
-        return len(self.stored)
-
     @property
     def _is_graph(self) -> bool:
         return "HNSW" in self.factory
-
-    @property
-    def rows(self) -> Ints:
-        """(n,) its row ids, ascending."""
-        return self.stored.rows
 
     @property
     def lists(self) -> int | None:
@@ -115,14 +106,6 @@ class Lance:
     def using(self, parameters: Mapping[str, int]) -> Lance:
         """Return the same index, searching with these."""
         return Lance(self.factory, self.stored, self._nearest, self._lists, parameters)
-
-    def vectors(self, ids: Ints) -> Floats:
-        """Return (m, d) the vectors of rows."""
-        return self.stored.vectors(ids)
-
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
-        """Return (n, k) distances of (n, d) queries to (n, k) rows; inf where the id is -1."""
-        return self.stored.distances(queries, ids)
 
     def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
         """Return (n, k) ids of the nearest it finds; -1 where it finds fewer; only of `among`, where it is given."""

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.core.types import Floats, Ints
+from scvec.core.types import Doubles, Floats, Ints
 from scvec.errors import MismatchError
 from scvec.index.distances import pair_distances
 
@@ -105,11 +105,11 @@ class Stored:
             found[here] = vectors[positions[here] - start]
         return found
 
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
+    def distances(self, queries: Floats, ids: Ints) -> Doubles:
         """Return (n, k) distances of (n, d) queries to (n, k) rows, in float64; inf where the id is -1."""
         return self.at(queries, self.positions(ids))
 
-    def at(self, queries: Floats, positions: Ints) -> NDArray[np.float64]:
+    def at(self, queries: Floats, positions: Ints) -> Doubles:
         """Return (n, k) distances of (n, d) queries to the vectors at (n, k) positions; inf where that is -1."""
         if len(self._vectors) == 1:
             return _pairs(queries, self._vectors[0], positions)
@@ -142,6 +142,28 @@ class Stored:
                     yield start + chosen, np.asarray(vectors[chosen], np.float32)
 
 
+class OverStored:
+    """What every back-end takes from its `Stored` rows and vectors."""
+
+    stored: Stored
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    @property
+    def rows(self) -> Ints:
+        """(n,) its row ids, ascending."""
+        return self.stored.rows
+
+    def vectors(self, ids: Ints) -> Floats:
+        """Return (m, d) the vectors of rows."""
+        return self.stored.vectors(ids)
+
+    def distances(self, queries: Floats, ids: Ints) -> Doubles:
+        """Return (n, k) distances of (n, d) queries to (n, k) rows; inf where the id is -1."""
+        return self.stored.distances(queries, ids)
+
+
 def _release(vectors: Any) -> None:
     """Let go of the pages of a large map that was read through; the system may hold them, and gives them again."""
     base: Any = vectors
@@ -151,7 +173,7 @@ def _release(vectors: Any) -> None:
         base.madvise(mmap.MADV_DONTNEED)
 
 
-def _pairs(queries: Floats, vectors: Any, positions: Ints) -> NDArray[np.float64]:
+def _pairs(queries: Floats, vectors: Any, positions: Ints) -> Doubles:
     """Return distances to vectors where they lie; those that must be fetched are fetched once."""
     if isinstance(vectors, np.ndarray):
         return pair_distances(queries, vectors, positions)

@@ -9,9 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scvec.core.types import Floats, Ints, Neighbors
+from scvec.core.types import Doubles, Floats, Ints, Neighbors
 from scvec.index.base import EFFORT, LISTS, OVERFETCH, Index, nearest, recall
 from scvec.index.load import exact
 from scvec.index.make import EXACT
@@ -170,6 +169,6 @@ def _recalls(index: Index, effort: int, queries: Floats, own: Ints, truth: Neigh
         yield over, recall(_without(ids, index.distances(queries, ids), own, k), truth)
 
 
-def _without(ids: Ints, distances: NDArray[np.float64], own: Ints, k: int) -> Neighbors:
+def _without(ids: Ints, distances: Doubles, own: Ints, k: int) -> Neighbors:
     others = np.where(ids == own[:, None], -1, ids)
     return nearest(others, np.where(others < 0, np.inf, distances), k)

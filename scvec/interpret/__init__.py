@@ -1,4 +1,4 @@
-"""What a language model says of calls, closed over the labels that retrieval found; readouts that are trained."""
+"""Language models on calls: reranking chooses among the labels that retrieval found, a readout is trained on cells."""
 
 import warnings
 from typing import Any

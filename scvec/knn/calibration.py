@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scvec.core.files import save_arrays
-from scvec.core.types import Floats, Ints, Neighbors, freeze
+from scvec.core.types import Bools, Doubles, Floats, Ints, Neighbors, freeze
 from scvec.knn.voting import Votes
 
 N_NEAREST = 3
@@ -66,7 +65,7 @@ def farthest_neighbor(neighbors: Neighbors) -> Floats:
     return np.asarray(np.where(neighbors.ids >= 0, neighbors.distances, 0).max(axis=1), np.float32)
 
 
-def distance_to(neighbors: Neighbors, chosen: NDArray[np.bool_], last: Floats) -> Floats:
+def distance_to(neighbors: Neighbors, chosen: Bools, last: Floats) -> Floats:
     """Return the mean distance of the first `N_NEAREST` chosen; the farthest neighbour's where none is chosen."""
     nearest = chosen & (np.cumsum(chosen, axis=1) <= N_NEAREST)
     count = nearest.sum(axis=1)
@@ -113,12 +112,12 @@ class HeldOut:
         return cls(*(np.concatenate([getattr(one, name) for one in parts]) for name in ARRAYS))
 
     @property
-    def right(self) -> NDArray[np.bool_]:
+    def right(self) -> Bools:
         """(m,) whether each call was right."""
         return np.asarray(self.called == self.truth)
 
     @property
-    def known(self) -> NDArray[np.bool_]:
+    def known(self) -> Bools:
         """(m,) whether each call could have been right."""
         return self.truth >= 0
 
@@ -136,7 +135,7 @@ class Calibration:
     """
 
     held: HeldOut
-    coefficients: NDArray[np.float64]
+    coefficients: Doubles
 
     def novelty(self, found: Signals) -> Floats:
         """Return (n,) how unlike the held-out cells of known types a cell is.
@@ -202,7 +201,7 @@ class Calibration:
     def _own(self) -> Signals:
         return Signals(self.held.share, self.held.margin, self.held.far, self.held.odd)
 
-    def _tails(self, found: Signals) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _tails(self, found: Signals) -> tuple[Doubles, Doubles]:
         right = self.held.right
         return _log_tail(self.held.far[right], found.far), _log_tail(self.held.odd[right], found.odd)
 
@@ -242,22 +241,22 @@ def calibrate(held: HeldOut) -> Calibration:
     return Calibration(held, np.asarray(model.coef_[0] / spread, np.float64))
 
 
-def _features(found: Signals, far: NDArray[np.float64], odd: NDArray[np.float64]) -> NDArray[np.float64]:
+def _features(found: Signals, far: Doubles, odd: Doubles) -> Doubles:
     return np.stack([np.ones(len(far)), found.share, found.margin, far, odd], axis=1).astype(np.float64)
 
 
-def _logistic(logits: NDArray[np.float64]) -> Floats:
+def _logistic(logits: Doubles) -> Floats:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30))), np.float32)
 
 
-def _log_tail(held: Floats, found: Floats) -> NDArray[np.float64]:
+def _log_tail(held: Floats, found: Floats) -> Doubles:
     """Return (n,) the logarithm of the share of (m,) held-out values that are as large."""
     ordered = np.sort(held)
     above = len(ordered) - np.searchsorted(ordered, found, side="left")
     return np.asarray(np.log((above + 1) / (len(ordered) + 1)), np.float64)
 
 
-def _threshold(confidence: Floats, right: NDArray[np.bool_], max_error: float) -> float:
+def _threshold(confidence: Floats, right: Bools, max_error: float) -> float:
     order = np.argsort(-confidence, kind="stable")
     accepted = np.arange(1, len(order) + 1)
     wrong = np.cumsum(~right[order])

@@ -84,15 +84,15 @@ class Store(Folder):
         if not self.is_local:
             yield
             return
-        import fcntl
+        from filelock import FileLock, Timeout
 
-        lock = Path(self.uri, f"{path}.lock")
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ConflictError(
-                    f"another process is writing {path}", "one writer at a time", "wait for it, and run this again"
-                ) from error
+        file = Path(self.uri, f"{path}.lock")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held = FileLock(file, timeout=0).acquire()
+        except Timeout as error:
+            raise ConflictError(
+                f"another process is writing {path}", "one writer at a time", "wait for it, and run this again"
+            ) from error
+        with held:
             yield

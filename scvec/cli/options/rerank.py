@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from scvec.cli.app import renaming
 from scvec.cli.options.common import keywords, panel
 from scvec.cli.options.query import QueryFlags
 from scvec.errors import InputError
@@ -67,7 +68,8 @@ class RerankFlags:
 
         given_values = keywords(self, RerankOptions) | {"price": _price(self.price)}
         asked = RerankOptions(model=self.rerank, device=device, **given_values)
-        asked.judge()
+        with renaming(model="rerank"):
+            asked.judge()
         return asked
 
 

@@ -1,4 +1,4 @@
-"""scInterpreter's readout (arXiv 2402.12405): a frozen LLM reads a cell's genes, what is around it is trained."""
+"""scInterpreter's readout (arXiv 2402.12405): a frozen LLM reads a cell's genes; modules around it are trained."""
 
 from scvec.interpret.readout.predicting import Predicted, predict, second_opinion
 from scvec.interpret.readout.readout import Readout, open_readout

@@ -1,4 +1,4 @@
-"""What lies between the genes and the readout: a frozen language model, or a mean in its place."""
+"""The backbone between the genes and the readout: a frozen language model, or a mean in its place."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
     import torch
 
 TOKENS_AT_ONCE = 8192
-"""Of the vocabulary, whose lengths are taken at once."""
+"""Tokens of the vocabulary whose norms are computed at once."""
 
 
-class Body(Protocol):
-    """What makes one vector of a cell's genes."""
+class Backbone(Protocol):
+    """Turns a cell's genes into one vector."""
 
     @property
     def name(self) -> str:
-        """What it is called; "" where there is no model."""
+        """Name of its model; "" without a model."""
         ...
 
     @property
     def revision(self) -> str:
-        """A hash of its weights; "" where there are none."""
+        """A hash of its weights; "" without weights."""
         ...
 
     @property
     def width(self) -> int:
-        """Length of a token, and of what is read."""
+        """Dimension of a token, and of the vector that is returned."""
         ...
 
     @property
     def token_norm(self) -> float:
-        """The length that a gene's token is to have."""
+        """The norm that a gene's token must have."""
         ...
 
     @property
     def takes_class_token(self) -> bool:
-        """Whether a class token is put behind the genes."""
+        """Whether a class token follows the genes."""
         ...
 
     @property
@@ -52,23 +52,23 @@ class Body(Protocol):
         ...
 
     def read(self, tokens: torch.Tensor, places: torch.Tensor, class_token: torch.Tensor | None) -> torch.Tensor:
-        """Return (b, width) float32, one vector a cell.
+        """Return (b, width) float32, one vector per cell.
 
         Parameters
         ----------
         tokens
             (u, width) float32, the genes of the batch.
         places
-            (b, T) which of them a cell has, in its order; -1 behind the last.
+            (b, T) rows of `tokens`: the genes of each cell, in order; -1 after the last.
         class_token
-            (width,) float32, if it takes one.
+            (width,) float32, if the backbone takes one.
         """
         ...
 
 
 @dataclass(frozen=True)
-class Mean:
-    """The mean of a cell's genes: what a readout knows without a language model."""
+class MeanBackbone:
+    """The mean of a cell's genes: the ablation without a language model."""
 
     width: int
     device: torch.device
@@ -78,11 +78,11 @@ class Mean:
 
     @property
     def token_norm(self) -> float:
-        """That of a vector whose entries are of size one."""
+        """The norm of a vector whose entries have magnitude one."""
         return float(self.width**0.5)
 
     def read(self, tokens: torch.Tensor, places: torch.Tensor, class_token: torch.Tensor | None) -> torch.Tensor:
-        """Return the means; see `Body`."""
+        """Return the means; see `Backbone`."""
         import torch
 
         del class_token
@@ -92,18 +92,18 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Frozen:
-    """A frozen causal language model that reads an instruction, the genes, and last a class token.
+class FrozenLLM:
+    """A frozen causal language model that reads an instruction, the genes, and finally a class token.
 
     Attributes
     ----------
     llm
-        The model; what its last layer says at the class token is read.
+        The model; the output is its last hidden state at the class token.
     instruction
-        What it reads first.
+        The text that it reads first.
     cached
-        Whether the instruction is read once, and what it leaves (keys and values) put before every batch: attention
-        looks back only, so that it is the same for all cells.
+        Whether the instruction is read once, and its keys and values are reused for every batch: attention is causal,
+        so that they are the same for all cells.
     """
 
     llm: CausalLM
@@ -133,7 +133,7 @@ class Frozen:
 
     @cached_property
     def token_norm(self) -> float:
-        """The mean length of the model's tokens, as its first layer takes them."""
+        """The mean norm of the model's tokens, as its first layer receives them."""
         import torch
 
         embed = self.llm.model.get_input_embeddings()
@@ -144,32 +144,32 @@ class Frozen:
 
     @cached_property
     def prefix(self) -> torch.Tensor:
-        """(p,) the tokens of the instruction."""
+        """(p,) tokens of the instruction."""
         import torch
 
         return torch.tensor(self.llm.tokenizer(self.instruction)["input_ids"], device=self.device)
 
     def expect_room(self, n_genes: int) -> None:
-        """Raise `InputError` if a cell of so many genes is longer than what the model takes."""
+        """Raise `InputError` if a cell of `n_genes` genes exceeds the model's context."""
         room = self.llm.context
         asked = len(self.prefix) + n_genes + 1
         if room is not None and asked > room:
             raise InputError(
-                f"an instruction of {len(self.prefix)} tokens, {n_genes:,} genes and the class token: {asked:,} in all",
-                f"at most {room:,}, which {self.name} takes",
-                f"read fewer genes: --n-genes {max(1, room - len(self.prefix) - 1)}",
+                f"the instruction ({len(self.prefix)} tokens), {n_genes:,} genes and the class token make {asked:,} "
+                f"tokens, but the context of {self.name} is {room:,}",
+                fix=f"set `n_genes` to at most {max(1, room - len(self.prefix) - 1)}",
             )
 
     def read(self, tokens: torch.Tensor, places: torch.Tensor, class_token: torch.Tensor | None) -> torch.Tensor:
-        """Return the last hidden states at the class tokens; see `Body`.
+        """Return the last hidden states at the class tokens; see `Backbone`.
 
-        A class token stands right behind its cell's last gene, and nothing looks ahead: padding needs no mask.
+        A class token directly follows its cell's last gene, and attention is causal: padding needs no mask.
         """
         import torch
         from torch.nn.functional import embedding, pad
 
         if class_token is None:
-            raise ValueError("a class token is wanted")
+            raise ValueError("`class_token` is missing")
         n, rows = (places >= 0).sum(1), torch.arange(len(places), device=self.device)
         table = torch.cat([tokens, class_token[None], tokens.new_zeros(1, self.width)]).to(self.llm.model.dtype)
         index = _padded(pad(places, (0, 1), value=-1), len(tokens) + 1).index_put((rows, n), n.new_tensor(len(tokens)))
@@ -185,12 +185,12 @@ class Frozen:
 
     @property
     def _base(self) -> Any:
-        """The model without what makes words of its last hidden states."""
+        """The model without its language-modelling head."""
         return self.llm.model.base_model
 
     @cached_property
     def _said(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """What the instruction leaves in each layer: (1, heads, p, d) keys and values."""
+        """The instruction's (1, heads, p, d) keys and values in each layer."""
         import torch
 
         with torch.no_grad():
@@ -198,7 +198,7 @@ class Frozen:
         return [(layer.keys, layer.values) for layer in past.layers]
 
     def _past(self, n: int) -> Any:
-        """Return a new cache for n cells, as the model puts what it reads behind what is there."""
+        """Return a new cache for n cells: the model appends what it reads to the cache it is given."""
         from transformers import DynamicCache
 
         spread = [(keys.expand(n, -1, -1, -1), values.expand(n, -1, -1, -1)) for keys, values in self._said]
@@ -206,37 +206,37 @@ class Frozen:
 
 
 def require() -> None:
-    """Raise `MissingDependencyError` if torch is not installed; asked before any work is done."""
+    """Raise `MissingDependencyError` if torch is not installed; call it before any work is done."""
     if find_spec("torch") is None:
         raise missing("torch", "llm", "a readout")
 
 
-def make_body(
+def make_backbone(
     spec: ReadoutSpec, *, model: str | None = None, device: str = "cpu", download: bool = False
-) -> Mean | Frozen:
-    """Return what a spec has between the genes and the readout; `model` says where its LLM is now.
+) -> MeanBackbone | FrozenLLM:
+    """Return the backbone of a spec; `model` is where its LLM is now.
 
     Raises
     ------
     MissingDependencyError, FileError
-        If the LLM is not here.
+        If the LLM is not on this machine.
     InputError
-        If a cell's genes are more than it takes.
+        If a cell's genes exceed its context.
     """
     if not spec.reads_llm:
         import torch
 
-        return Mean(spec.width, torch.device(device))
+        return MeanBackbone(spec.width, torch.device(device))
     llm = load_llm(model or spec.model or "", precision=spec.precision, device=device, download=download)
     if spec.ablation == "random-llm":
         llm = randomised(llm, spec.random_state)
-    body = Frozen(llm, spec.instruction, cached=remembers_all(llm))
-    body.expect_room(spec.n_genes)
-    return body
+    backbone = FrozenLLM(llm, spec.instruction, cached=remembers_all(llm))
+    backbone.expect_room(spec.n_genes)
+    return backbone
 
 
 def remembers_all(llm: CausalLM) -> bool:
-    """Whether all that a model's layers remember is the keys and values of every token: no window, no running state."""
+    """Whether a model's layers keep every token's keys and values, and nothing else: no window, no running state."""
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 

@@ -1,4 +1,4 @@
-"""A training under way, as it stands in the store: what was learnt stays when the process ends."""
+"""Checkpoints of a training in the store: what was learnt survives the end of the process."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One file, written whole or not at all: tensors, and beside them in its metadata, as JSON, where training was.
+    """One file, written completely or not at all: tensors, and in its metadata, as JSON, how far training got.
 
     Attributes
     ----------
     store, path
-        Where.
+        Where the file is.
     plan
-        A hash of all that training depends on: what another plan left is not gone on with.
+        A hash of everything that training depends on: a checkpoint of another plan is not resumed.
     """
 
     store: Store
@@ -33,12 +33,12 @@ class Checkpoint:
     plan: str
 
     def save(self, arrays: Arrays, values: Mapping[str, Any]) -> None:
-        """Put this in the place of what was there."""
+        """Replace the checkpoint."""
         about = json.dumps({"plan": self.plan, **values})
         self.store.put_file(self.path, lambda local: save_arrays(local, arrays, {"state": about}))
 
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-        """Return what was saved; None if nothing was, or by another plan, which is then thrown away."""
+        """Return what was saved; None if there is no checkpoint, or one of another plan, which is then deleted."""
         from safetensors import safe_open
 
         if not self.store.has_file(self.path):

@@ -1,4 +1,4 @@
-"""What a readout is trained on: a file of labelled cells, their sentences, the vectors of their genes."""
+"""The training data of a readout: labelled cells, their sentences, and the vectors of their genes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from scvec.core.types import Floats, Ints, Progress, Strings
 from scvec.embed import open_genes
 from scvec.embed.projection import aligner
 from scvec.errors import LabelError
-from scvec.ingest.cells import AskedScale, Matrix, open_cells
+from scvec.ingest.cells import Matrix, open_cells
+from scvec.ingest.cells.options import ReadOptions
 from scvec.ingest.genes.gene_texts import GeneTexts
 from scvec.ingest.matching import GeneMatch
 from scvec.interpret.readout.sentences import Sentences, lengths, sentences
@@ -29,18 +30,18 @@ _NONE = np.zeros(0, np.int64)
 
 @dataclass(frozen=True, slots=True)
 class Genes:
-    """The table of genes that sentences are made of.
+    """The table of genes that sentences refer to.
 
     Attributes
     ----------
     texts
         The release of their texts.
     ids
-        (g,) the genes.
+        (g,) ids of the genes.
     vectors
         (g, d) their vectors.
     encoder, revision
-        Whose they are.
+        The encoder that the vectors are from.
     """
 
     texts: GeneTexts
@@ -50,7 +51,7 @@ class Genes:
     revision: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what they are known by, as JSON types."""
+        """Return what identifies the table, as JSON types."""
         return {
             "taxon_id": self.texts.taxon_id,
             "release": self.texts.release,
@@ -63,19 +64,19 @@ class Genes:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """Labelled cells, as a readout is trained on them.
+class Dataset:
+    """Labelled cells to train a readout on.
 
     Attributes
     ----------
     genes
         The table of genes.
     rows
-        (n, N) sentences of the cells that express any of them.
+        (n, N) sentences of the cells that express any of these genes.
     codes, labels
-        (n,) the label of each, as a place in `labels`, which are sorted.
+        (n,) the label of each cell, as a position in `labels`, which are sorted.
     batches
-        (n,) the batch of each; "" where there is no column of them.
+        (n,) the batch of each cell; "" without a column of batches.
     source
         The file, as JSON types.
     """
@@ -87,27 +88,27 @@ class Lesson:
     batches: Strings
     source: Mapping[str, Any]
 
-    def parted(self, share: float, random_state: int) -> Fold:
-        """Return which cells are learnt from and which are held out.
+    def split(self, share: float, random_state: int) -> Fold:
+        """Return which cells are trained on and which are held out.
 
-        Whole batches are held out where there are several, of as many folds as the share says the one whose share is
-        nearest to it; else that share of each label's cells is drawn. All cells of a label that no other batch has are
-        learnt from, and so is at least one of any other's.
+        With several batches, whole ones are held out: of about 1 / `share` folds, the one whose size is nearest to
+        `share`. Otherwise that share of each label's cells is drawn. Training keeps all cells of a label that occurs in
+        no other batch, and at least one cell of every label.
         """
         n = len(self.codes)
         if len(set(self.batches.tolist())) > 1:
             parts = folds(self.codes, self.batches, max(2, round(1 / share)), random_state)
-            # Of a batch of nothing but labels that no other has, nothing can be held out.
+            # Nothing can be held out of a batch whose labels all occur in no other batch.
             useful = [fold for fold in parts if np.isin(self.codes[fold.held], self.codes[fold.seen]).any()]
-            parted = min(useful, key=lambda fold: abs(len(fold.held) / n - share), default=Fold(np.arange(n), _NONE))
-            held = parted.held[np.isin(self.codes[parted.held], self.codes[parted.seen])]
+            chosen = min(useful, key=lambda fold: abs(len(fold.held) / n - share), default=Fold(np.arange(n), _NONE))
+            held = chosen.held[np.isin(self.codes[chosen.held], self.codes[chosen.seen])]
         else:
             held = self._drawn(share, np.random.default_rng(random_state))
         if not len(held):
             raise LabelError(
                 f"{self.source['file']}: no label has two cells that express known genes",
-                "one to learn from and one to hold out",
-                "give more cells",
+                "one to train on and one to hold out",
+                "add cells",
             )
         return Fold(np.setdiff1d(np.arange(n), held), held)
 
@@ -119,42 +120,38 @@ class Lesson:
         return np.sort(np.concatenate(held))
 
     def plan(self, spec: ReadoutSpec, llm_revision: str) -> str:
-        """Return a hash of all that training depends on."""
+        """Return a hash of everything that training depends on."""
         asked = {key: value for key, value in spec.to_dict().items() if key != "model"}
         labelled = hashlib.sha256(self.codes.astype("<i8").tobytes() + "\0".join(self.batches).encode()).hexdigest()
         made_of = (asked, llm_revision, self.genes.to_dict(), dict(self.source), self.labels, labelled)
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
 
-def read_lesson(
+def read_dataset(
     store: Store,
     cells: str | Path,
     spec: ReadoutSpec,
     *,
     label_key: str,
     batch_key: str | None,
-    taxon: str | int | None,
     release: str | None,
-    layer: str | None,
-    scale: AskedScale,
-    gene_key: str | None,
-    obs: str | Path | None,
+    reading: ReadOptions,
     progress: Progress,
-) -> Lesson:
-    """Read a file of labelled cells; the sentences of all of them are kept, 4 bytes a gene.
+) -> Dataset:
+    """Read a file of labelled cells; all sentences are kept in memory, 4 bytes per gene.
 
     Raises
     ------
     InputError
-        If the file, a column, the matrix or its genes are of no use, or if there is one label.
+        If the file, a column, the matrix or its genes are invalid, or if there are fewer than two labels.
     NotInStoreError
         If gene texts or vectors are missing.
     """
-    with open_cells(cells, obs) as file:
-        given = file.labels(label_key, "--label-key")
-        batches = file.labels(batch_key, "--batch-key") if batch_key else np.full(len(given), "", object)
-        with file.matrix(layer, scale) as matrix:
-            match = match_reference(store, matrix, None, gene_key, taxon, release)
+    with open_cells(cells, reading.obs) as file:
+        given = file.labels(label_key, "`label_key`")
+        batches = file.labels(batch_key, "`batch_key`") if batch_key else np.full(len(given), "", object)
+        with file.matrix(reading.layer, reading.scale) as matrix:
+            match = match_reference(store, matrix, None, reading.gene_key, reading.taxon, release)
             match, genes = _genes(store, spec, match, matrix, progress)
             columns = aligner(match, genes.ids)
             found = [
@@ -174,11 +171,12 @@ def read_lesson(
     labels, codes = np.unique(given[kept].astype(str), return_inverse=True)
     if len(labels) < 2:
         raise LabelError(
-            f"{source['file']}: {len(labels)} label in obs[{label_key!r}] of cells that express known genes",
-            "two labels or more",
-            "name another column with --label-key",
+            f"{source['file']}: too few labels in obs[{label_key!r}] among cells that express known genes "
+            f"({len(labels)})",
+            "at least two",
+            "name another column by `label_key`",
         )
-    return Lesson(genes, rows[kept], codes.astype(np.int64), tuple(labels.tolist()), batches[kept], source)
+    return Dataset(genes, rows[kept], codes.astype(np.int64), tuple(labels.tolist()), batches[kept], source)
 
 
 def _genes(
@@ -191,7 +189,7 @@ def _genes(
 
 
 def genes_of(spec: ReadoutSpec, texts: GeneTexts, ids: Ints, vectors: Floats, encoder: str, revision: str) -> Genes:
-    """Return a table of (g,) genes with their (g, d) vectors, or with such as the spec has drawn in their place."""
+    """Return a table of (g,) genes with their (g, d) vectors, or with random ones if the spec's ablation says so."""
     if spec.ablation == "random-vectors":
         vectors = drawn(len(ids), vectors.shape[1], spec.random_state)
     return Genes(texts, ids, vectors, encoder, revision)

@@ -1,4 +1,4 @@
-"""What is trained: the gene MLP, the class token and the readout MLP, as named tensors and functions over them."""
+"""The trained modules: gene MLP, class token and readout MLP, as named tensors and functions of them."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ from scvec.interpret.readout.spec import ReadoutSpec
 if TYPE_CHECKING:
     import torch
 
-    from scvec.interpret.readout.backbone import Body
+    from scvec.interpret.readout.backbone import Backbone
 
-Parts: TypeAlias = "Mapping[str, torch.Tensor]"
+Modules: TypeAlias = "Mapping[str, torch.Tensor]"
 """``gene.0``, ``gene.1``, ``readout.0``, ``readout.1``, each with ``.weight`` and ``.bias``; ``class_token``."""
 
 
-def new_parts(dimension: int, n_labels: int, spec: ReadoutSpec, body: Body) -> dict[str, torch.Tensor]:
-    """Return parts as they are before training: float32, on the body's device.
+def new_modules(dimension: int, n_labels: int, spec: ReadoutSpec, backbone: Backbone) -> dict[str, torch.Tensor]:
+    """Return untrained modules: float32, on the backbone's device.
 
-    Weights are Gaussian, of variance one by the inputs of a layer, and biases zero. The class token has the mean length
-    of the body's tokens, and there is none where the body takes none.
+    Weights are Gaussian with variance 1 / (inputs of the layer), biases are zero. The class token has the mean norm of
+    the backbone's tokens; there is none if the backbone takes none.
     """
     import torch
 
     draw = torch.Generator().manual_seed(spec.random_state)
     shapes = {
         "gene.0": (spec.hidden, dimension),
-        "gene.1": (body.width, spec.hidden),
-        "readout.0": (spec.readout_hidden, body.width),
+        "gene.1": (backbone.width, spec.hidden),
+        "readout.0": (spec.readout_hidden, backbone.width),
         "readout.1": (n_labels, spec.readout_hidden),
     }
-    parts = {}
+    modules = {}
     for name, (rows, columns) in shapes.items():
-        parts[f"{name}.weight"] = torch.randn(rows, columns, generator=draw) / columns**0.5
-        parts[f"{name}.bias"] = torch.zeros(rows)
-    if body.takes_class_token:
-        token = torch.randn(body.width, generator=draw)
-        parts["class_token"] = token * (body.token_norm / token.norm())
-    return {name: one.to(body.device) for name, one in parts.items()}
+        modules[f"{name}.weight"] = torch.randn(rows, columns, generator=draw) / columns**0.5
+        modules[f"{name}.bias"] = torch.zeros(rows)
+    if backbone.takes_class_token:
+        token = torch.randn(backbone.width, generator=draw)
+        modules["class_token"] = token * (backbone.token_norm / token.norm())
+    return {name: one.to(backbone.device) for name, one in modules.items()}
 
 
-def project(parts: Parts, vectors: torch.Tensor, token_norm: float) -> torch.Tensor:
-    """Return (u, width) genes as tokens, given (u, d) their vectors.
+def project(modules: Modules, vectors: torch.Tensor, token_norm: float) -> torch.Tensor:
+    """Return (u, width) tokens for genes, given their (u, d) vectors.
 
-    They are brought to `token_norm`, the mean length of the model's own tokens. Its layers were trained on inputs of
-    that size: far shorter ones are lost beside what the first layers add to them, far longer ones drown that.
+    They are scaled to `token_norm`, the mean norm of the model's own tokens. Its layers were trained on inputs of that
+    norm: far shorter ones are lost in what the first layers add to them, far longer ones drown it out.
     """
     from torch.nn.functional import layer_norm
 
-    found = layer_norm(_mlp(parts, "gene", vectors), (parts["gene.1.bias"].shape[0],))
+    found = layer_norm(_mlp(modules, "gene", vectors), (modules["gene.1.bias"].shape[0],))
     scaled: torch.Tensor = found * (token_norm / found.shape[1] ** 0.5)
     return scaled
 
 
-def logits(parts: Parts, body: Body, vectors: torch.Tensor, rows: Sentences) -> torch.Tensor:
-    """Return (b, L) logits of the labels of cells, none of which is empty.
+def logits(modules: Modules, backbone: Backbone, vectors: torch.Tensor, rows: Sentences) -> torch.Tensor:
+    """Return (b, L) logits of the labels; no cell may be empty.
 
     Parameters
     ----------
-    parts, body
-        What is trained, and what lies between.
+    modules, backbone
+        The trained modules, and the backbone between them.
     vectors
-        (g, d) of the table's genes.
+        (g, d) vectors of the table's genes.
     rows
         (b, N) sentences.
     """
@@ -74,47 +74,47 @@ def logits(parts: Parts, body: Body, vectors: torch.Tensor, rows: Sentences) -> 
 
     rows = rows[:, : int((rows >= 0).sum(axis=1).max())]
     there = rows >= 0
-    # The gene MLP sees each gene of the batch once, and not each token.
+    # The gene MLP sees each gene of the batch once, not once per token.
     genes, inverse = np.unique(rows[there], return_inverse=True)
     places = np.full(rows.shape, -1, np.int64)
     places[there] = inverse
     found = vectors[torch.from_numpy(genes.astype(np.int64)).to(vectors.device)]
-    tokens = project(parts, found, body.token_norm)
-    read = body.read(tokens, torch.from_numpy(places).to(vectors.device), parts.get("class_token"))
-    return _mlp(parts, "readout", read)
+    tokens = project(modules, found, backbone.token_norm)
+    read = backbone.read(tokens, torch.from_numpy(places).to(vectors.device), modules.get("class_token"))
+    return _mlp(modules, "readout", read)
 
 
 def probabilities(
-    parts: Parts,
-    body: Body,
+    modules: Modules,
+    backbone: Backbone,
     vectors: torch.Tensor,
     rows: Sentences,
     batch_cells: int,
     advance: Callable[[int], object],
 ) -> NDArray[np.float64]:
-    """Return (n, L) the probability of each label, NaN for a cell without genes; cells of like length go together.
+    """Return (n, L) the probability of each label, NaN for a cell without genes; batches have cells of similar length.
 
-    `advance` is told how many cells are done; for the others, see `logits`.
+    `advance` is called with the number of cells done; for the other parameters, see `logits`.
     """
     import torch
 
     size = lengths(rows)
-    found = np.full((len(rows), parts["readout.1.bias"].shape[0]), np.nan)
+    found = np.full((len(rows), modules["readout.1.bias"].shape[0]), np.nan)
     order = np.argsort(size, kind="stable")
     order = order[size[order] > 0]
     advance(len(rows) - len(order))
     with torch.no_grad():
         for start in range(0, len(order), batch_cells):
             cells = order[start : start + batch_cells]
-            found[cells] = logits(parts, body, vectors, rows[cells]).double().softmax(1).cpu().numpy()
+            found[cells] = logits(modules, backbone, vectors, rows[cells]).double().softmax(1).cpu().numpy()
             advance(len(cells))
     return found
 
 
-def _mlp(parts: Parts, name: str, values: torch.Tensor) -> torch.Tensor:
-    """Return layer norm, a hidden layer with GELU, and a linear one: what comes in is of any size."""
+def _mlp(modules: Modules, name: str, values: torch.Tensor) -> torch.Tensor:
+    """Apply layer norm (inputs may have any scale), a hidden layer with GELU, and a linear layer."""
     from torch.nn.functional import gelu, layer_norm, linear
 
     values = layer_norm(values, (values.shape[1],))
-    hidden = gelu(linear(values, parts[f"{name}.0.weight"], parts[f"{name}.0.bias"]))
-    return linear(hidden, parts[f"{name}.1.weight"], parts[f"{name}.1.bias"])
+    hidden = gelu(linear(values, modules[f"{name}.0.weight"], modules[f"{name}.0.bias"]))
+    return linear(hidden, modules[f"{name}.1.weight"], modules[f"{name}.1.bias"])

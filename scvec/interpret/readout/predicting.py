@@ -1,4 +1,4 @@
-"""What a readout calls cells, by itself and beside the calls of a retrieval."""
+"""Labels cells by a readout, alone or as a second opinion on calls by retrieval."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """What a readout says of the cells of a file, in its order.
+    """A readout's labels for the cells of a file, in the file's order.
 
     Attributes
     ----------
     obs_names
-        (n,) the cells' names.
+        (n,) names of the cells.
     labels
         (L,) the readout's labels.
     label
-        (n,) the one with the highest probability; `scvec.UNKNOWN` for a cell that expresses none of the genes.
+        (n,) the label with the highest probability; `scvec.UNKNOWN` for a cell that expresses none of the genes.
     probabilities
-        (n, L) of each label; NaN where the label is unknown.
+        (n, L) probability of each label; NaN where the label is unknown.
     provenance
         The readout, the matrix used, the coverage; JSON types.
     notes
@@ -64,7 +64,7 @@ class Predicted:
         return best
 
     def to_frame(self) -> pl.DataFrame:
-        """Return one row a cell: its label, that label's probability, and those of all labels."""
+        """Return one row per cell: its label, that label's probability, and those of all labels."""
         import polars as pl
 
         columns: dict[str, Any] = {"obs_name": self.obs_names.tolist(), "label": self.label.tolist()}
@@ -90,18 +90,18 @@ def predict(
     Parameters
     ----------
     cells
-        A file of cells, as `scvec.ingest.open_cells` takes it; it is not changed.
+        A file of cells that `scvec.ingest.open_cells` reads; it is not changed.
     readout
-        What was trained.
+        The trained readout.
     obs, layer, scale, gene_key, taxon
-        As `scvec.annotate` takes them.
+        As in `scvec.annotate`.
     progress
         Shows the cells done.
 
     Raises
     ------
     InputError
-        If the file, the matrix or the genes are of no use.
+        If the file, the matrix or the genes are invalid.
     """
     with open_cells(cells, obs) as file, file.matrix(layer, scale) as matrix:
         match, notes = match_to(matrix, readout.store, readout.genes.texts, readout.genes.ids, gene_key, taxon)
@@ -112,7 +112,7 @@ def predict(
                 totals += expression(batch, matrix.values)
                 rows = sentences(batch, matrix.values, columns, readout.spec, first)
                 chances = probabilities(
-                    readout.parts, readout.body, readout.vectors, rows, readout.spec.batch_cells, advance
+                    readout.modules, readout.backbone, readout.vectors, rows, readout.spec.batch_cells, advance
                 )
                 found.append(chances.astype(np.float32))
         coverage = match.coverage(totals)
@@ -133,28 +133,28 @@ def predict(
 
 
 def second_opinion(calls: Annotation, found: Predicted) -> Annotation:
-    """Return calls with what a readout says of the same cells beside them; no call is changed.
+    """Return the calls with a readout's labels of the same cells as a second opinion; no call changes.
 
     Raises
     ------
     InputError
-        If these are not the same cells.
+        If the cells differ.
     """
     if found.obs_names.tolist() != calls.obs_names.tolist():
-        raise InputError("a readout's labels are of other cells than the calls", "of the same", "give it the same file")
+        raise InputError("the readout labelled other cells than the calls", fix="use the same file for both")
     said = found.label != UNKNOWN
     second = SecondOpinion(
         found.label, found.score, np.asarray(said & (found.label == calls.label_before_rejection), bool)
     )
     named = f"readout {found.provenance['readout']['name']}".rstrip()
-    notes = [f"{named} has no cell with a gene that it reads"]
+    notes = [f"{named}: no cell expresses a gene that it reads"]
     if said.any():
         notes = [f"{named} agrees with the retrieval on {second.agrees[said].mean():.1%} of the cells"]
     if not set(found.labels) & set(calls.labels):
         notes.append(
             f"{named} and the atlas have no label in common: {found.labels[0]}, ... and {calls.labels[0]}, ..."
         )
-    # What retrieval says of the file too is not said twice.
+    # Notes on the file that the calls have too are not repeated.
     notes += [f"{named}: {one}" for one in found.notes if one not in calls.notes]
     return replace(
         calls,

@@ -1,4 +1,4 @@
-"""A readout that was trained: what it is made of, and where it is in a store."""
+"""A trained readout: what it consists of, and where it is in a store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scvec.core.files import save_arrays, sha256
 from scvec.embed import open_genes
 from scvec.errors import MismatchError, NotInStoreError, unknown
 from scvec.ingest import open_texts
-from scvec.interpret.readout.backbone import Body, make_body, require
+from scvec.interpret.readout.backbone import Backbone, make_backbone, require
 from scvec.interpret.readout.dataset import Genes, genes_of
 from scvec.interpret.readout.spec import ReadoutSpec
 from scvec.store import Store
@@ -34,58 +34,58 @@ class Readout:
     Attributes
     ----------
     name
-        What it is called; "" where it is in no store.
+        Its name; "" if it is in no store.
     spec
         How it was made.
     labels
-        (L,) what it may call, sorted.
+        (L,) the labels that it knows, sorted.
     genes
         The genes that it reads, with their vectors.
-    parts
-        What was trained.
-    body
-        What lies between.
+    modules
+        The trained modules.
+    backbone
+        The language model, or the mean, between the modules.
     manifest
         What it was made from, and how training went; JSON types.
     store
-        Where gene texts are.
+        The store with the gene texts.
     """
 
     name: str
     spec: ReadoutSpec
     labels: tuple[str, ...]
     genes: Genes
-    parts: Mapping[str, torch.Tensor]
-    body: Body
+    modules: Mapping[str, torch.Tensor]
+    backbone: Backbone
     manifest: Mapping[str, Any]
     store: Store
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """How training went: see `Learnt.history`."""
+        """How training went: see `scvec.interpret.readout.loop.Learnt.history`."""
         return list(self.manifest["history"])
 
     @property
     def best(self) -> dict[str, float]:
-        """The epoch whose parts were kept: the one with the lowest loss on the cells held out."""
+        """The epoch whose modules were kept: the one with the lowest loss on held-out cells."""
         return min(self.history, key=lambda one: one["validation_loss"])
 
     @cached_property
     def vectors(self) -> torch.Tensor:
-        """(g, d) the genes' vectors, where the body computes."""
+        """(g, d) vectors of the genes, on the backbone's device."""
         import torch
 
-        return torch.from_numpy(np.array(self.genes.vectors, np.float32)).to(self.body.device)
+        return torch.from_numpy(np.array(self.genes.vectors, np.float32)).to(self.backbone.device)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what it is known by in the provenance of an answer, as JSON types."""
+        """Return what identifies it in the provenance of calls, as JSON types."""
         return {key: self.manifest[key] for key in ("name", "spec", "labels", "llm", "genes", "source")}
 
 
 def manifest_of(
-    name: str, spec: ReadoutSpec, labels: tuple[str, ...], genes: Genes, body: Body, about: Mapping[str, Any]
+    name: str, spec: ReadoutSpec, labels: tuple[str, ...], genes: Genes, backbone: Backbone, about: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what a store says of a readout; `about` is its source and history."""
+    """Return the manifest of a readout; `about` is its source and history."""
     return {
         "kind": "readout",
         "name": name,
@@ -93,25 +93,25 @@ def manifest_of(
         "spec_sha256": spec.sha256(),
         "labels": list(labels),
         "genes": genes.to_dict(),
-        "llm": {"name": body.name, "revision": body.revision} if spec.reads_llm else None,
+        "llm": {"name": backbone.name, "revision": backbone.revision} if spec.reads_llm else None,
         "written_by": f"scvec {__version__}",
         **about,
     }
 
 
 def folder_of(name: str) -> str:
-    """Return where a readout is in its store."""
+    """Return the folder of a readout in its store."""
     return f"readouts/{name}"
 
 
 def is_there(store: Store, name: str) -> bool:
-    """Whether a store has a readout of that name, whole."""
+    """Whether a store has a complete readout of that name."""
     return store.has_file(f"{folder_of(name)}/{MANIFEST}")
 
 
 def save(store: Store, readout: Readout) -> None:
-    """Write a readout, whole or not at all; what its training left is gone with that."""
-    arrays = {name: one.detach().cpu().numpy() for name, one in readout.parts.items()}
+    """Write a readout, completely or not at all; the checkpoint of its training is deleted with that."""
+    arrays = {name: one.detach().cpu().numpy() for name, one in readout.modules.items()}
 
     def write(folder: Path) -> None:
         save_arrays(folder / PARTS, {**arrays, "gene_ids": readout.genes.ids})
@@ -124,18 +124,18 @@ def save(store: Store, readout: Readout) -> None:
 def open_readout(
     store: Store, name: str, *, model: str | None = None, device: str = "cpu", download: bool = False
 ) -> Readout:
-    """Open a readout of a store; its language model and the vectors of its genes must be where they were.
+    """Open a readout of a store; its language model and the vectors of its genes must still be available.
 
     Parameters
     ----------
     store, name
-        Which.
+        The store, and the readout's name.
     model
-        Where the LLM is now: a folder, a GGUF file or a name on the hub; None: where it was.
+        Where the LLM is now: a folder, a GGUF file or a name on the hub; None: where it was at training.
     device
-        Where it computes.
+        Where the LLM computes.
     download
-        Whether the LLM may be fetched.
+        Whether the LLM may be downloaded.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def open_readout(
     MismatchError
         If the LLM, the gene texts or the files of the readout are not those that it was trained with.
     NotInStoreError
-        If its gene texts or vectors are no longer there.
+        If its gene texts or vectors are missing from the store.
     MissingDependencyError
         If torch or transformers is not installed.
     """
@@ -156,29 +156,34 @@ def open_readout(
     manifest = store.read_json(f"{folder_of(name)}/{MANIFEST}")
     spec = ReadoutSpec.from_dict(manifest["spec"], f"readout {name}")
     with store.local_file(f"{folder_of(name)}/{PARTS}") as path:
-        _expect(f"the parts of readout {name!r}", sha256(path), manifest["parts_sha256"], "train it again")
-        parts = load_file(path)
-    genes = _genes(store, name, spec, parts.pop("gene_ids").numpy(), manifest["genes"])
-    body = make_body(spec, model=model, device=device, download=download)
-    if manifest["llm"] is not None:
-        wanted = f"{manifest['llm']['revision']}, with which readout {name!r} was trained"
-        cure = "say where that model is with --model (of query and evaluate: --readout-model), or train again"
-        if body.revision != manifest["llm"]["revision"]:
-            raise MismatchError(f"the language model {body.name} has the weights {body.revision}", wanted, cure)
-    placed = {key: one.to(body.device) for key, one in parts.items()}
-    return Readout(name, spec, tuple(manifest["labels"]), genes, placed, body, manifest, store)
+        _expect(f"{PARTS} of readout {name!r}", sha256(path), manifest["parts_sha256"], "train it again")
+        modules = load_file(path)
+    genes = _genes(store, name, spec, modules.pop("gene_ids").numpy(), manifest["genes"])
+    backbone = make_backbone(spec, model=model, device=device, download=download)
+    if manifest["llm"] is not None and backbone.revision != manifest["llm"]["revision"]:
+        raise MismatchError(
+            f"language model {backbone.name} has weights {backbone.revision}",
+            f"{manifest['llm']['revision']}, with which readout {name!r} was trained",
+            "point `model` to that language model, or train again",
+        )
+    placed = {key: one.to(backbone.device) for key, one in modules.items()}
+    return Readout(name, spec, tuple(manifest["labels"]), genes, placed, backbone, manifest, store)
 
 
 def _genes(store: Store, name: str, spec: ReadoutSpec, ids: Any, made: Mapping[str, Any]) -> Genes:
     texts = open_texts(store, made["taxon_id"], made["release"])
-    again = f"train it again: scvec interpret train ... --name {name} --overwrite"
-    _expect(f"the {texts}", texts.manifest["digest"], made["gene_texts_digest"], again)
+    again = "train it again with `overwrite`"
+    _expect(str(texts), texts.manifest["digest"], made["gene_texts_digest"], again)
     found = open_genes(store, texts, encoder=made["encoder"], revision=made["encoder_revision"])
     if found.revision != made["encoder_revision"]:
-        raise NotInStoreError(f"vectors by revision {found.revision}", made["encoder_revision"], again)
+        raise NotInStoreError(
+            f"readout {name!r}: the store has gene vectors of revision {found.revision}",
+            made["encoder_revision"],
+            again,
+        )
     return genes_of(spec, texts, ids, found.of(ids), found.encoder, found.revision)
 
 
-def _expect(what: str, found: str, wanted: str, cure: str) -> None:
-    if found != wanted:
-        raise MismatchError(f"{what}: hash {found[:12]}", f"{wanted[:12]}, as it was made", cure)
+def _expect(what: str, found: str, expected: str, fix: str) -> None:
+    if found != expected:
+        raise MismatchError(f"{what} has hash {found[:12]}", f"{expected[:12]}, as at training", fix)

@@ -1,4 +1,4 @@
-"""An LLM reorders the labels of unsure calls: cases, evidence, prompt, judge, budget, cache, verdict."""
+"""An LLM reorders the candidate labels of unsure calls: cases, evidence, prompt, judge, budget, cache, verdict."""
 
 from scvec.interpret.reranking.options import RerankOptions
 from scvec.interpret.reranking.run import RerankBill, rerank, rerank_bill

@@ -1,4 +1,4 @@
-"""Cases put to a judge: those that are new, several at once, as far as the money goes."""
+"""Asks a judge about cases: only those not answered before, several at once, within the budget."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scvec.core.types import Progress, silent
 from scvec.errors import ServiceError
 from scvec.interpret.reranking.budget import TRIES, Budget
-from scvec.interpret.reranking.cache import Answers
+from scvec.interpret.reranking.cache import AnswerCache
 from scvec.interpret.reranking.judge import Ask
 from scvec.interpret.reranking.prompt import Prompt
 from scvec.interpret.reranking.verdict import Verdict, read_verdict
@@ -22,13 +22,13 @@ class Outcome:
     Attributes
     ----------
     verdict
-        What the judge says; None where no answer can be used, and where it was not asked.
+        The judge's verdict; None if no answer is usable, or if the judge was not asked.
     problem
-        Why no answer can be used.
+        Why no answer is usable.
     is_refused
-        Whether the server did not even take it.
+        Whether the server refused the request itself.
     calls, tokens_in, tokens_out, usd
-        Of this run; answers that were there cost nothing.
+        What this run took; cached answers cost nothing.
     """
 
     verdict: Verdict | None = None
@@ -43,26 +43,26 @@ class Outcome:
 UNASKED = Outcome()
 
 
-def settle(prompt: Prompt, answers: Answers, budget: Budget, ask: Ask | None) -> Outcome | None:
-    """Have a prompt answered: what cannot be used is asked for once more, with what is wrong with it.
+def settle(prompt: Prompt, cache: AnswerCache, budget: Budget, ask: Ask | None) -> Outcome | None:
+    """Return the outcome of a prompt; an unusable answer is asked for once more, with what was wrong with it.
 
-    Answers that are in the store are taken from there, others are kept as soon as they come. With `ask` None nothing is
-    asked: None where something would have to be.
+    Cached answers are used; new ones are stored as soon as they arrive. With `ask` None nothing is asked, and None is
+    returned if a request would be needed.
     """
     messages, problem = prompt.messages, ""
     calls, tokens_in, tokens_out, usd = 0, 0, 0, 0.0
     for _ in range(TRIES):
-        answer = answers.find(prompt, messages)
+        answer = cache.find(prompt, messages)
         if answer is None:
             if ask is None:
                 return None
-            if calls and not budget.allows_another(usd, prompt, answers.judge):
+            if calls and not budget.allows_another(usd, prompt, cache.judge):
                 break
             answer = ask(prompt, messages)
-            paid = budget.cost(answer, prompt, answers.judge)
+            paid = budget.cost(answer, prompt, cache.judge)
             calls, tokens_in, tokens_out, usd = calls + 1, tokens_in + paid[0], tokens_out + paid[1], usd + paid[2]
             if answer.is_final:
-                answers.keep(prompt, messages, answer)
+                cache.keep(prompt, messages, answer)
         problem = answer.problem
         if not problem:
             try:
@@ -76,31 +76,31 @@ def settle(prompt: Prompt, answers: Answers, budget: Budget, ask: Ask | None) ->
     return Outcome(None, problem, False, calls, tokens_in, tokens_out, usd)
 
 
-def known(prompts: Sequence[Prompt], answers: Answers, budget: Budget) -> dict[int, Outcome]:
-    """Return what became of the prompts that were answered before, by position."""
-    found = ((i, settle(prompt, answers, budget, None)) for i, prompt in enumerate(prompts))
+def known(prompts: Sequence[Prompt], cache: AnswerCache, budget: Budget) -> dict[int, Outcome]:
+    """Return the outcomes of the prompts that were answered before, by position."""
+    found = ((i, settle(prompt, cache, budget, None)) for i, prompt in enumerate(prompts))
     return {i: one for i, one in found if one is not None}
 
 
 def ask_all(
-    prompts: Sequence[Prompt], answers: Answers, budget: Budget, concurrency: int, progress: Progress = silent
+    prompts: Sequence[Prompt], cache: AnswerCache, budget: Budget, concurrency: int, progress: Progress = silent
 ) -> list[Outcome]:
-    """Return what became of each prompt; `UNASKED` where it might have cost more than is left.
+    """Return the outcome of each prompt; `UNASKED` where it might have cost more than the budget has left.
 
-    They are asked in their order, `concurrency` at once of a server, one after the other of a model that runs here.
+    Prompts are asked in order: `concurrency` at a time of a server, one at a time of a local model.
 
     Raises
     ------
     ServiceError
-        If the server fails for good, or takes no case at all. What was answered is kept.
+        If the server fails permanently, or refuses all cases. Answers received so far are kept.
     """
-    done = known(prompts, answers, budget)
+    done = known(prompts, cache, budget)
     new = [i for i in range(len(prompts)) if i not in done]
-    judge = answers.judge
+    judge = cache.judge
     if new:
         most = min(concurrency, len(new)) if judge.is_remote else 1
         with judge.asking() as ask, progress(f"asking {judge.name}", len(new)) as advance:
-            done |= _Run(prompts, answers, budget, ask, advance).over(new, most)
+            done |= _Run(prompts, cache, budget, ask, advance).over(new, most)
         _refuse_refusals([done[i] for i in new if done[i] is not UNASKED], judge.name)
     return [done[i] for i in range(len(prompts))]
 
@@ -110,21 +110,21 @@ class _Run:
     """A judge at work."""
 
     prompts: Sequence[Prompt]
-    answers: Answers
+    cache: AnswerCache
     budget: Budget
     ask: Ask
     advance: Callable[[int], None]
 
     def over(self, new: Sequence[int], most: int) -> dict[int, Outcome]:
-        """Ask the prompts at these positions, `most` at once; raise the error of the first that has one."""
+        """Ask the prompts at these positions, at most `most` at a time; raise the error of the first that failed."""
         done: dict[int, Outcome] = {}
         under_way: dict[Future[Outcome | None], tuple[int, float]] = {}
         failed: dict[int, BaseException] = {}
         with ThreadPoolExecutor(most) as pool:
             for i in new:
-                worst = self.budget.worst(self.prompts[i], self.answers.judge)
-                # What does not fit waits for those under way, which mostly cost less than was reserved for them: so
-                # who is asked does not depend on who answers first.
+                worst = self.budget.worst(self.prompts[i], self.cache.judge)
+                # A prompt that does not fit waits for those in flight, which mostly cost less than was reserved for
+                # them: so which prompts are asked does not depend on which is answered first.
                 while under_way and (len(under_way) == most or not self.budget.fits(worst)):
                     self._collect(under_way, done, failed)
                 if failed:
@@ -134,7 +134,7 @@ class _Run:
                     self.advance(1)
                     continue
                 self.budget.reserved += worst
-                under_way[pool.submit(settle, self.prompts[i], self.answers, self.budget, self.ask)] = i, worst
+                under_way[pool.submit(settle, self.prompts[i], self.cache, self.budget, self.ask)] = i, worst
             while under_way:
                 self._collect(under_way, done, failed)
         if failed:
@@ -147,7 +147,7 @@ class _Run:
         done: dict[int, Outcome],
         failed: dict[int, BaseException],
     ) -> None:
-        """Wait for an answer; book what it cost in the place of what was reserved."""
+        """Wait for an answer; book what it cost in place of what was reserved."""
         for one in wait(under_way, return_when=FIRST_COMPLETED).done:
             i, worst = under_way.pop(one)
             self.budget.reserved -= worst
@@ -160,14 +160,14 @@ class _Run:
             done[i] = outcome
             self.advance(1)
         if not under_way:
-            self.budget.reserved = 0.0  # What rounding left of it.
+            self.budget.reserved = 0.0  # Drop what rounding left.
 
 
 def _refuse_refusals(asked: Sequence[Outcome], name: str) -> None:
-    """Raise `ServiceError` if a server took none of several cases: then it is not the cases that it does not take."""
+    """Raise `ServiceError` if a server refused every one of several cases: then the cases are not the reason."""
     if len(asked) > 1 and all(one.is_refused for one in asked):
         raise ServiceError(
-            f"{name} was asked {len(asked):,} cases: {asked[0].problem}",
-            "a server that takes them",
-            "give the model ?format=object, or ?format=text if it knows no JSON schema",
+            f"{name} refused all {len(asked):,} cases ({asked[0].problem})",
+            "a server that accepts them",
+            "append ?format=object to the model, or ?format=text if the server does not support JSON schemas",
         )

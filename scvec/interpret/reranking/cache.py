@@ -1,4 +1,4 @@
-"""Answers of judges in the store: what was asked once is not asked, nor paid, again."""
+"""Judges' answers, kept in the store: nothing is asked, or paid for, twice."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ FOLDER = "answers"
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """The answers of one judge, each in a file of its own, ``answers/<2 hex>/<hash of all that was asked>.json``.
+class AnswerCache:
+    """The answers of one judge, each in its own file, ``answers/<2 hex>/<hash of all that was asked>.json``.
 
-    Those that cannot be used are kept too: they were paid.
+    Unusable answers are kept too, since they were paid for.
     """
 
     store: Store
     judge: Judge
 
     def find(self, prompt: Prompt, messages: Messages) -> Answer | None:
-        """Return what was answered; it costs nothing any more. None if this was not asked.
+        """Return the stored answer, at no cost; None if this was not asked before.
 
         Raises
         ------
         StoreError
-            If the file is damaged: what was paid once is not asked anew unless the user says so.
+            If the file is damaged: what was paid for is not asked again without the user's consent.
         """
         path = self._path(prompt, messages)
         if not self.store.has_file(path):
@@ -39,13 +39,11 @@ class Answers:
             found = self.store.read_json(path)
             return Answer(str(found["text"]), str(found["problem"]))
         except (StoreError, KeyError):
-            damaged = StoreError(
-                f"{self.store.uri}/{path} is damaged", "an answer", "remove it, to have it asked again"
-            )
+            damaged = StoreError(f"{self.store.uri}/{path} is damaged", fix="remove it; the question is asked again")
         raise damaged
 
     def keep(self, prompt: Prompt, messages: Messages, answer: Answer) -> None:
-        """Write an answer, whole or not at all."""
+        """Write an answer, completely or not at all."""
         values = {
             "model": self.judge.name,
             "settings": dict(self.judge.settings),

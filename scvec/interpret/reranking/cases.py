@@ -1,4 +1,4 @@
-"""What a judge may be asked about: clusters or cells, the labels found for each, and how sure the first of them is."""
+"""What a judge can be asked about: clusters or cells, the candidate labels of each, and how sure the first one is."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from scvec.annotation.clusters import votes_of_clusters
 from scvec.annotation.result import LOW_CONFIDENCE, Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import Floats, Ints, Strings
-from scvec.errors import InputError
+from scvec.errors import InputError, must_be
 from scvec.knn.calibration import distance_to, farthest_neighbor
 
 By: TypeAlias = Literal["cluster", "cell"]
 BYS: tuple[str, ...] = get_args(By)
 
 MAX_CANDIDATES = 8
-"""Labels of a case that are ranked, most votes first: more are hardly the right one, and cost."""
+"""Labels of a case that are ranked, those with most votes: further ones are rarely right, and cost tokens."""
 
 MIN_VOTES = 0.02
-"""Share of a case's votes that a label has to be ranked: some cell of a large cluster has a neighbour of any label."""
+"""Share of a case's votes that a label needs: in a large cluster some cell has a neighbour of almost any label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """Clusters or cells of a query, C of them.
+    """The C clusters, or cells, of a query.
 
     Attributes
     ----------
     names
-        (C,) of the clusters, or of the cells.
+        (C,) names of the clusters, or of the cells.
     member
-        (n,) the case that a cell gives evidence for; -1 for none: it was rejected, is empty, or in no cluster.
+        (n,) the case that a cell is evidence for; -1 for none: a cell that is rejected, empty, or in no cluster.
     case_of
-        (n,) the case that a cell belongs to; -1 for none: a cluster's rejected cells do, without a say.
+        (n,) the case that a cell belongs to; -1 for none. A cluster's rejected cells belong to it but are no evidence.
     stands
-        (n,) the retrieval's label of each cell, or of its cluster.
+        (n,) the label by retrieval of each cell, or of its cluster.
     n_cells
-        (C,) how many cells give evidence.
+        (C,) number of cells that are evidence.
     codes
-        (C, `MAX_CANDIDATES`) the labels with at least `MIN_VOTES`, most first; -1 where there are fewer. The first is
-        the retrieval's.
+        (C, `MAX_CANDIDATES`) the labels with at least `MIN_VOTES`, most votes first; -1 where there are fewer. The
+        first one is the label by retrieval.
     votes
         (C, `MAX_CANDIDATES`) their mean share of the votes of the case's cells.
     distance
-        (C, `MAX_CANDIDATES`) mean over these cells of the cosine distance to the label: to its three nearest among a
-        cell's neighbours, or as far as the last neighbour where none has it.
+        (C, `MAX_CANDIDATES`) mean over these cells of the cosine distance to the label: to its three nearest cells
+        among the neighbours, or to the last neighbour if none has the label.
     """
 
     names: Strings
@@ -65,11 +65,11 @@ class Cases:
 
     @property
     def n_candidates(self) -> Ints:
-        """(C,) how many labels each has."""
+        """(C,) number of labels of each case."""
         return np.asarray((self.codes >= 0).sum(axis=1))
 
     def unsure(self, threshold: float) -> Ints:
-        """Return the cases with two labels or more, of which the first has less than that share of the votes."""
+        """Return the cases with at least two labels whose first label has a share of the votes below `threshold`."""
         return np.flatnonzero((self.votes[:, 0] < threshold) & (self.n_candidates > 1))
 
 
@@ -82,17 +82,17 @@ def cases_of(calls: Annotation, atlas: Atlas, by: By) -> Cases:
     Raises
     ------
     InputError
-        If clusters are asked for and `calls` has none, or `by` is neither.
+        If `by` is neither ``"cluster"`` nor ``"cell"``, or if it is ``"cluster"`` and `calls` has no clusters.
     """
     if by not in BYS:
-        raise InputError(f"by = {by!r}", " or ".join(BYS), "give another --rerank-by")
+        raise must_be("by", " or ".join(BYS), by)
     if by == "cell":
         return _cells(calls, atlas)
     if calls.cluster is None or calls.cluster_label is None:
-        raise InputError("calls without clusters, to be reranked by cluster", "clusters", "--cluster leiden")
+        raise InputError("the calls have no clusters to rerank", fix="annotate with `cluster`='leiden'")
     names, member, sums = votes_of_clusters(calls, calls.cluster)
     case_of = np.where(calls.cluster == "", -1, member)
-    found = _Found(names, np.where(calls.rejected, -1, case_of), case_of, calls.cluster_label)
+    found = _Grouping(names, np.where(calls.rejected, -1, case_of), case_of, calls.cluster_label)
     return _measured(calls, atlas, found, *_most_voted(sums))
 
 
@@ -101,16 +101,16 @@ def _cells(calls: Annotation, atlas: Atlas) -> Cases:
     member = np.full(len(calls), -1, np.int64)
     member[asked] = np.arange(len(asked))
     place = {label: i for i, label in enumerate(calls.labels)}
-    # Of equal votes the nearest neighbour's label was called: it is the first here too.
+    # With equal votes the nearest neighbour's label was called: it comes first here too.
     called = np.array([place[one] for one in calls.label_before_rejection[asked].tolist()], np.int64)
-    found = _Found(calls.obs_names[asked], member, member, calls.label)
+    found = _Grouping(calls.obs_names[asked], member, member, calls.label)
     return _measured(calls, atlas, found, *_most_voted(calls.scores[asked].astype(np.float64), called))
 
 
 def _most_voted(sums: NDArray[np.float64], first: Ints | None = None) -> tuple[Ints, NDArray[np.float64]]:
-    """Return (C, `MAX_CANDIDATES`) the labels with enough votes, most first, and their sums; of equal ones the first.
+    """Return (C, `MAX_CANDIDATES`) the labels with enough votes, most votes first, and their votes; ties by code.
 
-    `first` is (C,) what comes first whatever its votes.
+    `first` is (C,) the label that comes first whatever its votes.
     """
     key = sums.copy()
     if first is not None:
@@ -124,8 +124,8 @@ def _most_voted(sums: NDArray[np.float64], first: Ints | None = None) -> tuple[I
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """Which cells are which cases; see `Cases`."""
+class _Grouping:
+    """Which cells make up which case; see `Cases`."""
 
     names: Strings
     member: Ints
@@ -133,7 +133,7 @@ class _Found:
     stands: Strings
 
 
-def _measured(calls: Annotation, atlas: Atlas, of: _Found, codes: Ints, sums: NDArray[np.float64]) -> Cases:
+def _measured(calls: Annotation, atlas: Atlas, of: _Grouping, codes: Ints, sums: NDArray[np.float64]) -> Cases:
     names, member = of.names, of.member
     n_cells = np.bincount(member[member >= 0], minlength=len(names))
     size = np.maximum(n_cells, 1)

@@ -1,4 +1,4 @@
-"""A judge behind OpenAI's chat completions: OpenAI's models, and any server that speaks as it does."""
+"""A judge behind OpenAI's chat completions: OpenAI's models, or any OpenAI-compatible server."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ PRICES: Final = {
     "gpt-4.1-mini": (0.40, 1.60),
     "gpt-4.1-nano": (0.10, 0.40),
 }
-"""USD for a million tokens in and out: OpenAI's list prices, April 2025; a bill is an estimate."""
+"""USD per million tokens, in and out: OpenAI's list prices, April 2025; a bill is an estimate."""
 
 MAX_TOKENS = 600
-"""Of an answer: eight labels, a sentence, some genes."""
+"""Longest answer: eight labels, a sentence, some genes."""
 
 REFUSED = (400, 413, 422)
-"""What a server says of a request that it does not take: too long, filtered. The next one may be taken."""
+"""Statuses with which a server refuses one request (too long, filtered); it may accept the next."""
 
 LEAST_SECRET = 8
-"""Characters of a secret that is looked for in an answer."""
+"""Only secrets of at least so many characters are searched for in an answer."""
 
 
 class ChatJudge:
     """A chat model: OpenAI's own, or any server's at ``OPENAI_BASE_URL``.
 
-    The key is read when the first case is asked, is not kept, and is cut out of what a server says.
+    The key is read when the first case is asked, is not kept, and is removed from what the server returns.
     """
 
     form: Form = "ranking"
@@ -53,7 +53,7 @@ class ChatJudge:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """All but the prompt that its answer depends on."""
+        """Everything that an answer depends on, besides the prompt."""
         return {
             "model": self.model,
             "host": self._server.host,
@@ -65,17 +65,17 @@ class ChatJudge:
 
     @property
     def usd(self) -> tuple[float, float] | None:
-        """OpenAI's list price of a million tokens in, and out; None where another serves it, or it is not known."""
+        """OpenAI's list price per million tokens, in and out; None for other servers, and if it is unknown."""
         return PRICES.get(self.model) if self._server.is_openai else None
 
     @contextmanager
     def asking(self) -> Iterator[Ask]:
-        """Give what asks it; the client, and with it the key, lives as long as the context."""
+        """Yield the function that asks; the client, and the key in it, live as long as the context."""
         with self._server.client() as client:
             yield lambda prompt, messages: self._ask(client, prompt, messages)
 
     def _ask(self, client: openai.OpenAI, prompt: Prompt, messages: Messages) -> Answer:
-        """Return an answer, or why there is none; raise `ServiceError` if there will be none for other cases either."""
+        """Return an answer, or why there is none; raise `ServiceError` if other cases would fail as well."""
         import openai
 
         asked: Any = [dict(one) for one in messages]
@@ -98,14 +98,14 @@ class ChatJudge:
                 client.api_key,
                 by=self.model,
                 wanted="ranking",
-                left="what was answered before is kept",
-                cure="run again: what was answered is not asked for again",
+                left="the answers received so far are kept",
+                cure="run again: answered cases are not asked again",
             )
         except ValueError as error:
             said = self._server.scrub(str(error), client.api_key)
-            seen = f"{self._server.host} gave for model {self.model!r} {said}; what was answered before is kept"
-            problem = ServiceError(seen, "a chat completion", "run again, or ask another server")
-        # Raised out here to have no context: the client's errors hold what the server said, and that may be the key.
+            seen = f"{self._server.host} gave for model {self.model!r} {said} (answers received so far are kept)"
+            problem = ServiceError(seen, "a chat completion", "run again, or use another server")
+        # Raised here, to have no context: the client's errors hold what the server said, which may include the key.
         raise problem
 
     def _wanted(self, prompt: Prompt) -> Any:
@@ -117,9 +117,9 @@ class ChatJudge:
         return {"type": "json_object"} if self._format == "object" else openai.omit
 
     def _read(self, body: str, key: str) -> Answer:
-        """Return what a completion says; raise `ValueError` if it is none.
+        """Return the answer in a completion; raise `ValueError` if `body` is not a completion.
 
-        It is read here and not by the client, whose models take values of any type.
+        It is parsed here and not by the client, whose models accept values of any type.
         """
         try:
             found = json.loads(body)
@@ -127,7 +127,7 @@ class ChatJudge:
             message, why = choice["message"], choice.get("finish_reason")
             content, refusal = message.get("content"), message.get("refusal")
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-            raise ValueError(f"what is no chat completion: {body}") from None
+            raise ValueError(f"something else than a chat completion: {body}") from None
         usage = found.get("usage")
         counted = usage if isinstance(usage, dict) else {}
         tokens = _count(counted.get("prompt_tokens")), _count(counted.get("completion_tokens"))
@@ -143,12 +143,12 @@ class ChatJudge:
 
 
 def _count(tokens: object) -> int | None:
-    """Return a number of tokens; None for what is none."""
+    """Return a number of tokens; None for anything else."""
     return tokens if type(tokens) is int and tokens >= 0 else None
 
 
 def make_chat(address: Address, random_state: int) -> ChatJudge:
-    """Make ``openai:MODEL``; ``format`` says how the server is told the form of an answer."""
+    """Make ``openai:MODEL``; ``format`` is how the server is told the form of an answer."""
     address.only("format")
     asked = address.choice("format", get_args(Format))
     form = next(one for one in get_args(Format) if one == asked)

@@ -1,4 +1,4 @@
-"""What a judge is shown of a case: its labels, what they mean, and the genes that speak for and against them."""
+"""What a judge is shown of a case: its labels, their definitions, and the genes for and against each."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from scvec.interpret.reranking.cases import Cases
 from scvec.ontology import Ontology, open_ontology
 
 N_GENES = 6
-"""Genes for a label, and against it."""
+"""Genes shown for a label, and against it."""
 
 DEFINITION_CHARACTERS, TEXT_CHARACTERS = 300, 150
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A cluster or a cell that is asked about.
+    """A cluster or a cell that a judge is asked about.
 
     Attributes
     ----------
     name
-        Of the cluster or the cell; no judge is shown it.
+        Name of the cluster or the cell; not shown to the judge.
     labels
-        The candidates, in the retrieval's order; the first is its call.
+        The candidates in the order of retrieval; the first is the call.
     symbols
-        Of the genes in the evidence.
+        Symbols of the genes in the evidence.
     evidence
-        All that is shown, in JSON types.
+        Everything that is shown, as JSON types.
     """
 
     name: str
@@ -63,10 +63,10 @@ def evidence_of(
     reading: ReadOptions | None = None,
     progress: Progress = silent,
 ) -> list[Case]:
-    """Return the cases at the positions `asked` with their evidence, by one more pass over the query.
+    """Return the cases at the positions `asked` with their evidence; this reads the query once more.
 
     Genes are those whose expression in the case's mean cell is farthest above, and farthest below, the label's mean
-    cell, on the scale of `scvec.embed.profiles.Profiles.odd`. A label that came after the atlas was fitted has none.
+    cell, on the scale of `scvec.embed.profiles.Profiles.odd`. A label added after the atlas was fitted has none.
 
     Raises
     ------
@@ -130,18 +130,18 @@ def _means(
     progress: Progress,
 ) -> tuple[sp.csr_matrix[np.float32], Mask]:
     """Return (a, g) the mean cell of each case asked, and (g,) which genes the query measures."""
-    place = np.full(len(cases) + 1, -1, np.int64)  # The last is that of cells in no case.
+    place = np.full(len(cases) + 1, -1, np.int64)  # The last entry is for cells in no case.
     place[asked] = np.arange(len(asked))
     row_of = place[cases.member]
     nothing: tuple[Floats, tuple[Ints, Ints]] = np.zeros(0, np.float32), (np.zeros(0, np.int64), np.zeros(0, np.int64))
     sums = sp.csr_matrix(nothing, shape=(len(asked), len(atlas.profiles.gene_ids)))
     with open_cells(query, reading.obs) as file, file.matrix(reading.layer, reading.scale) as matrix:
         if file.obs_names.tolist() != calls.obs_names.tolist():
-            raise InputError(f"the cells of {query} are not those that were called", "the same file", "annotate it")
+            raise InputError(f"{query} does not contain the cells of these calls", fix="annotate this file")
         match, _ = match_to_atlas(matrix, atlas, reading.gene_key, reading.taxon)
         columns, has, share = placed(match, atlas)
         seen = float(np.sqrt(atlas.profiles.power[has].sum(dtype=np.float64)))
-        for first, _, known in log_normalised(matrix, columns, share, atlas, "reading cells to be judged", progress):
+        for first, _, known in log_normalised(matrix, columns, share, atlas, "reading the cells to judge", progress):
             rows = row_of[first : first + known.shape[0]]
             cells = np.flatnonzero(rows >= 0)
             if not len(cells):
@@ -168,14 +168,14 @@ def _genes(codes: Ints, means: sp.csr_matrix[np.float32], profiles: Floats, usab
 
 
 def _largest(values: Floats) -> Ints:
-    """Return where the `N_GENES` largest of the values above 0 are, the largest first; of equal ones the first."""
+    """Return the positions of the `N_GENES` largest values above 0, the largest first; ties by position."""
     least = np.partition(values, -N_GENES)[-N_GENES] if len(values) > N_GENES else 0
     found = np.flatnonzero((values >= least) & (values > 0))
     return np.asarray(found[np.argsort(-values[found], kind="stable")][:N_GENES], np.int64)
 
 
 def _lines(atlas: Atlas, gene_ids: Ints) -> dict[int, str]:
-    """Return one line of each gene's text, by its id: what it is called, and the beginning of its summary."""
+    """Return one line of each gene's text, by its id: its full name, and the beginning of its summary."""
     found = atlas.texts.frame.filter(pl.col("gene_id").is_in(gene_ids.tolist()))
     lines: dict[int, str] = {}
     for gene, name, own, lent in found.select("gene_id", "full_name", "summary", "ortholog_summary").iter_rows():
@@ -185,7 +185,7 @@ def _lines(atlas: Atlas, gene_ids: Ints) -> dict[int, str]:
 
 
 def _ontology(atlas: Atlas) -> Ontology | None:
-    """Return the Cell Ontology imported last; None for a store without."""
+    """Return the Cell Ontology imported last; None if the store has none."""
     try:
         return open_ontology(atlas.store)
     except NotInStoreError:
@@ -193,7 +193,7 @@ def _ontology(atlas: Atlas) -> Ontology | None:
 
 
 def _definition(ontology: Ontology | None, label_id: str) -> str:
-    """Return the beginning of a term's definition; "" where there is none."""
+    """Return the beginning of a term's definition; "" if there is none."""
     if ontology is None or not label_id:
         return ""
     try:

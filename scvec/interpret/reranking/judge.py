@@ -1,4 +1,4 @@
-"""Who ranks the labels of a case: a chat model behind OpenAI's interface, or a language model that runs here."""
+"""What ranks the labels of a case: a chat model behind OpenAI's interface, or a local language model."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from scvec.interpret.reranking.prompt import Form, Messages, Prompt
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back.
+    """What a judge returned.
 
     Attributes
     ----------
     text
-        As it was given; it may be anything.
+        The text as received; it may be anything.
     problem
-        Why there is none: it was refused, or cut off; else "".
+        Why there is no text (refused, or cut off); else "".
     tokens_in, tokens_out
-        As counted by who answered; None where it does not say.
+        As counted by the judge; None if it does not count.
     is_final
-        Whether the same question would be answered the same, or paid again, and so is not to be asked again.
+        Whether to keep the answer: the same question would get the same answer, or be paid for again.
     """
 
     text: str
@@ -34,7 +34,7 @@ class Answer:
 
 
 Ask: TypeAlias = Callable[[Prompt, Messages], Answer]
-"""Called with a prompt and the messages of this try: the prompt's, or those that say what was wrong before."""
+"""Called with a prompt and the messages of this try: the prompt's own, or those that say what was wrong before."""
 
 
 class Judge(Protocol):
@@ -47,34 +47,34 @@ class Judge(Protocol):
 
     @property
     def revision(self) -> str:
-        """What is known of its weights: a hash of them, or the name of the server that has them."""
+        """What identifies its weights: a hash of them, or the name of the server that has them."""
         ...
 
     @property
     def form(self) -> Form:
-        """What it is to answer with."""
+        """The form of its answer."""
         ...
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """All but the prompt that its answer depends on, in JSON types."""
+        """Everything that an answer depends on, besides the prompt, as JSON types."""
         ...
 
     @property
     def max_tokens(self) -> int:
-        """Length of its longest answer."""
+        """Length of the longest answer."""
         ...
 
     @property
     def usd(self) -> tuple[float, float] | None:
-        """List price of a million tokens in, and out; None where it is not known."""
+        """List price in USD per million tokens, in and out; None if unknown."""
         ...
 
     @property
     def is_remote(self) -> bool:
-        """Whether several cases may be asked at once."""
+        """Whether it is behind a server, which can be asked several cases at once."""
         ...
 
     def asking(self) -> AbstractContextManager[Ask]:
-        """Give what asks it; only then are weights loaded or a key read."""
+        """Yield the function that asks; weights are loaded, or a key is read, only now."""
         ...

@@ -1,11 +1,11 @@
-"""Judges by their addresses."""
+"""Makes judges by their addresses."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 
 from scvec.embed.encoders import Address
-from scvec.errors import InputError, missing
+from scvec.errors import missing, must_be
 from scvec.interpret.reranking.judge import Judge
 
 
@@ -16,19 +16,19 @@ def make_judge(model: str, *, random_state: int = 0, download: bool = False, dev
     ----------
     model
         ``openai:MODEL``, by ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``; ``?format=object`` or ``?format=text`` for
-        servers that know no JSON schema. ``hf:MODEL``, a folder, a ``.gguf`` file or a name on the Hugging Face hub;
-        ``?weights=random`` is the control, ``?precision=bfloat16`` is faster.
+        servers without support for JSON schemas. ``hf:MODEL``: a folder, a ``.gguf`` file or a name on the Hugging
+        Face hub; ``?weights=random`` is the control, ``?precision=bfloat16`` is faster.
     random_state
-        Seed.
+        Random seed.
     download, device
-        Of a model that runs here.
+        For a local model: whether its weights may be downloaded, and where it computes.
 
     Raises
     ------
     InputError
-        If it is no such address.
+        If the address is invalid.
     FileError
-        If the weights are not here.
+        If the weights are not on this machine.
     MissingDependencyError
         If an extra is not installed.
     """
@@ -37,10 +37,10 @@ def make_judge(model: str, *, random_state: int = 0, download: bool = False, dev
 
     address = Address.parse(model, "model")
     if address.kind not in ("openai", "hf") or not address.argument:
-        raise InputError(f"model {model!r} to rerank with", "openai:MODEL or hf:MODEL", "give another --rerank")
+        raise must_be("model", "openai:MODEL or hf:MODEL", model)
     package, extra = ("openai", "openai") if address.kind == "openai" else ("transformers", "llm")
     if find_spec(package) is None:
-        raise missing(package, extra, f"the model {address.canonical()}")
+        raise missing(package, extra, f"model {address.canonical()}")
     if address.kind == "openai":
         return make_chat(address, random_state)
     return make_scoring(address, random_state, download, device)

@@ -1,10 +1,10 @@
-"""What a user asks for: which judge, about what, for how much."""
+"""Options of reranking: which judge, about what, at what cost."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scvec.errors import InputError
+from scvec.errors import must_be
 from scvec.interpret.reranking.budget import Budget, Price, price_of
 from scvec.interpret.reranking.cases import By
 from scvec.interpret.reranking.judge import Judge
@@ -20,21 +20,21 @@ class RerankOptions:
     model
         Address of the judge: see `scvec.interpret.reranking.judges.make_judge`.
     by
-        Whether clusters are asked about, or cells.
+        What the judge is asked about: ``"cluster"`` or ``"cell"``.
     error
-        Share of the calls that may be wrong where nothing is asked.
+        Share of the calls that may be wrong among those that the judge is not asked about.
     tissue
-        Where the cells are from, in the user's words; None: nothing is said of it.
+        Where the cells are from, in free text; None to leave it out.
     max_cost
-        What may be spent, in USD; None: any sum.
+        Most USD to spend; None for no limit.
     price
-        USD for a million tokens in, and out; None: the list price, where it is known.
+        USD per million tokens, in and out; None for the list price, if it is known.
     concurrency
-        Cases that a server is asked at once.
+        Number of cases that a server is asked at once.
     random_state
-        Seed of the judge.
+        Random seed of the judge.
     download, device
-        Of a judge that runs here: whether its weights may be fetched, and where it computes.
+        For a local judge: whether its weights may be downloaded, and where it computes.
     """
 
     model: str
@@ -49,12 +49,12 @@ class RerankOptions:
     device: str = "cpu"
 
     def judge(self) -> tuple[Judge, Budget]:
-        """Return the judge and the money it may cost; raise `InputError` if something asked for is of no use."""
+        """Return the judge and its budget; raise `InputError` if an option is invalid."""
         if not 0 < self.error < 1:
-            raise InputError(f"error = {self.error!r}", "a share between 0 and 1", "--rerank-error 0.05")
+            raise must_be("error", "between 0 and 1", self.error)
         if self.concurrency < 1:
-            raise InputError(f"concurrency = {self.concurrency}", "a whole number above 0", "--concurrency 4")
+            raise must_be("concurrency", "at least 1", self.concurrency)
         if self.tissue is not None and not "".join(self.tissue.split()).isprintable():
-            raise InputError(f"tissue = {self.tissue!r}", "a few words of plain text", "give another --tissue")
+            raise must_be("tissue", "a few words of plain text", self.tissue)
         judge = make_judge(self.model, random_state=self.random_state, download=self.download, device=self.device)
         return judge, Budget(price_of(judge, self.price, self.max_cost), self.max_cost)

@@ -1,4 +1,4 @@
-"""Unsure calls put to an LLM, which may reorder the labels that retrieval found, and never invent one."""
+"""Asks an LLM about unsure calls: it may reorder the labels that retrieval found, and cannot invent one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scvec.errors import InputError
 from scvec.ingest.cells.options import ReadOptions
 from scvec.interpret.reranking.asking import UNASKED, Outcome, ask_all, known
 from scvec.interpret.reranking.budget import USUAL_CHARACTERS_A_TOKEN, USUAL_TOKENS_OUT, Budget, text_of
-from scvec.interpret.reranking.cache import Answers
+from scvec.interpret.reranking.cache import AnswerCache
 from scvec.interpret.reranking.cases import Cases, cases_of
 from scvec.interpret.reranking.evidence import Case, evidence_of
 from scvec.interpret.reranking.options import RerankOptions
@@ -30,18 +30,18 @@ MAX_TISSUE_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class RerankBill:
-    """What reranking would take.
+    """What reranking would cost.
 
     Attributes
     ----------
     model
         The judge.
     calls, cached
-        Cases to be asked, and those whose answers are in the store.
+        Number of cases to ask, and of those whose answers are in the store.
     tokens_in, tokens_out
-        Of the calls, estimated from their length, and from what answers usually have.
+        Tokens of the calls: estimated from the prompts' length, and from the usual length of an answer.
     usd, usd_at_most
-        What these would cost, and at most if every answer were as long as may be and asked for twice; None where no
+        Their estimated cost, and the cost if every answer had its full length and was asked for twice; None if no
         price is known.
     """
 
@@ -56,10 +56,10 @@ class RerankBill:
 
 @dataclass(frozen=True, slots=True)
 class _Questions:
-    """What there is to ask: the cases that are unsure, with a prompt each, of which some may be equal."""
+    """What there is to ask: the unsure cases, each with a prompt; several cases can share one."""
 
     asked: RerankOptions
-    answers: Answers
+    cache: AnswerCache
     budget: Budget
     threshold: float | None
     cases: Cases
@@ -78,40 +78,40 @@ def rerank(
     reading: ReadOptions | None = None,
     progress: Progress = silent,
 ) -> Annotation:
-    """Return the calls with what a language model makes of those that are unsure, in `Annotation.reranked`.
+    """Return the calls with a language model's ranking of the unsure ones, in `Annotation.reranked`.
 
-    It is shown the labels that retrieval found for a cluster or a cell, and ranks these, or abstains; any other answer
-    is asked for once more, and then the retrieval's order stands. `label` and `cluster_label` stay as they are. Answers
-    are kept in the atlas's store: what was asked once is neither asked nor paid again.
+    The model sees the labels that retrieval found for a cluster or a cell, and ranks these, or abstains. Any other
+    answer is asked for once more; after that the order of retrieval stands. `label` and `cluster_label` do not change.
+    Answers are kept in the atlas's store: nothing is asked, or paid for, twice.
 
     Parameters
     ----------
     calls
-        The retrieval's.
+        The calls by retrieval.
     query, reading
-        The file that was annotated, and how it was read, where `scvec.annotate` was told how.
+        The file that was annotated, and how it was read, if `scvec.annotate` was told how.
     atlas
-        Likewise.
+        The atlas that it was annotated with.
     asked
-        Who is asked, about what, for how much. A case is asked about if its label's share of the votes is below the
-        lowest one at which at most `RerankOptions.error` of the atlas's held-out calls are wrong.
+        Which model is asked, about what, at what cost. A case is asked about if its label's share of the votes is below
+        the lowest share at which at most `RerankOptions.error` of the atlas's held-out calls are wrong.
     progress
         Shows the cells read, and the cases asked.
 
     Raises
     ------
     InputError
-        If an argument is of no use, `max_cost` is to be kept and no price is known, or `calls` are not of this query
-        and atlas, or have no clusters to be asked about.
+        If an argument is invalid, if `max_cost` is set and no price is known, if `calls` do not belong to this query
+        and atlas, or if there are no clusters to ask about.
     FileError
-        If the weights of a model that runs here are missing.
+        If the weights of a local model are missing.
     MissingDependencyError
         If an extra is not installed.
     ServiceError
-        If the server fails for good; what was answered is kept, and a further run goes on there.
+        If the server fails permanently; answers received so far are kept, and a further run continues from there.
     """
     questions = _questions(calls, query, atlas, asked, reading or ReadOptions(), progress)
-    of_prompts = ask_all(questions.prompts, questions.answers, questions.budget, asked.concurrency, progress)
+    of_prompts = ask_all(questions.prompts, questions.cache, questions.budget, asked.concurrency, progress)
     outcomes = [of_prompts[i] for i in questions.prompt_at]
     return _with_outcomes(calls, questions, of_prompts, outcomes)
 
@@ -125,10 +125,10 @@ def rerank_bill(
     reading: ReadOptions | None = None,
     progress: Progress = silent,
 ) -> RerankBill:
-    """Return what `rerank` would take, and ask nothing; raises as that does, but for the server."""
+    """Return what `rerank` would cost, without asking anything; raises as `rerank` does, except for the server."""
     questions = _questions(calls, query, atlas, asked, reading or ReadOptions(), progress)
-    prompts, judge, budget = questions.prompts, questions.answers.judge, questions.budget
-    done = known(prompts, questions.answers, budget)
+    prompts, judge, budget = questions.prompts, questions.cache.judge, questions.budget
+    done = known(prompts, questions.cache, budget)
     new = [one for i, one in enumerate(prompts) if i not in done]
     tokens_in = sum(-(-len(text_of(one)) // USUAL_CHARACTERS_A_TOKEN) for one in new)
     tokens_out = min(USUAL_TOKENS_OUT, judge.max_tokens) * len(new)
@@ -144,7 +144,7 @@ def _questions(
 ) -> _Questions:
     judge, budget = asked.judge()
     if calls.labels != tuple(atlas.label_names.tolist()):
-        raise InputError(f"calls by other labels than atlas {atlas.name!r} has", "its own calls", "annotate with it")
+        raise InputError(f"the calls have labels that atlas {atlas.name!r} lacks", fix="annotate with this atlas")
     cases = cases_of(calls, atlas, asked.by)
     threshold = None if atlas.calibration is None else atlas.calibration.sure_share(asked.error)
     positions = cases.unsure(np.inf if threshold is None else threshold)
@@ -159,9 +159,9 @@ def _questions(
         if place == len(prompts):
             prompts.append(prompt)
         prompt_at.append(place)
-    answers = Answers(atlas.store, judge)
+    cache = AnswerCache(atlas.store, judge)
     finite = threshold if threshold is None or np.isfinite(threshold) else None
-    return _Questions(asked, answers, budget, finite, cases, positions, shown, prompts, prompt_at)
+    return _Questions(asked, cache, budget, finite, cases, positions, shown, prompts, prompt_at)
 
 
 def _status(outcome: Outcome, case: Case) -> str:
@@ -184,7 +184,7 @@ def _with_outcomes(
         "tokens_out": sum(one.tokens_out for one in of_prompts),
         "usd": None if questions.budget.price is None else sum(one.usd for one in of_prompts),
     }
-    asked, judge = questions.asked, questions.answers.judge
+    asked, judge = questions.asked, questions.cache.judge
     made = {
         **{key: value for key, value in asdict(asked).items() if key not in ("download", "device", "concurrency")},
         "model": judge.name,
@@ -211,9 +211,9 @@ def _with_outcomes(
 
 
 def _reranked(questions: _Questions, outcomes: Sequence[Outcome], statuses: Sequence[str]) -> Reranked:
-    """Return the cells' columns; in a cluster all cells have its own, also those that were rejected."""
+    """Return the cells' columns; all cells of a cluster share its values, rejected ones too."""
     cases = questions.cases
-    row_of = np.full(len(cases) + 1, -1, np.int64)  # The last is that of cells in no case.
+    row_of = np.full(len(cases) + 1, -1, np.int64)  # The last entry is for cells in no case.
     row_of[questions.positions] = np.arange(len(questions.positions))
     rows = row_of[cases.case_of]
 
@@ -224,7 +224,7 @@ def _reranked(questions: _Questions, outcomes: Sequence[Outcome], statuses: Sequ
     chosen = np.array([one.ranking[0] if one and one.ranking else None for one in verdicts] + [None], object)[rows]
     reasons = [one.verdict.reason if one.verdict else one.problem for one in outcomes]
     return Reranked(
-        label=np.where(chosen == None, cases.stands, chosen).astype(object),  # noqa: E711 - cell by cell
+        label=np.where(chosen == None, cases.stands, chosen).astype(object),  # noqa: E711 - elementwise
         status=spread(statuses),
         reason=spread(reasons),
         genes=spread([", ".join(one.genes) if one else "" for one in verdicts]),
@@ -233,19 +233,17 @@ def _reranked(questions: _Questions, outcomes: Sequence[Outcome], statuses: Sequ
 
 
 def _notes(questions: _Questions, statuses: Sequence[str], total: dict[str, Any]) -> list[str]:
-    counts, judge, by = Counter(statuses), questions.answers.judge, questions.asked.by
+    counts, judge, by = Counter(statuses), questions.cache.judge, questions.asked.by
     said = ", ".join(f"{counts[one]:,} {one}" for one in STATUSES if counts[one])
     n_asked = len(statuses) - counts["unasked"]
     usd = "" if total["usd"] is None else f", ${total['usd']:.4f}"
     paid = f"{total['calls']:,} calls, {total['tokens_in']:,} tokens in and {total['tokens_out']:,} out{usd}"
     notes = [
         f"{judge.name} was asked about {n_asked:,} of {len(questions.cases):,} {by}s"
-        + (f": {said}; {paid}" if statuses else ", the others being sure")
+        + (f": {said}; {paid}" if statuses else "; the others are sure")
     ]
     if questions.threshold is None:
-        notes.append(
-            "no share of the votes is known to be enough for the error asked for: every case of two labels was asked"
-        )
+        notes.append("no share of the votes keeps the requested error: every case with two labels was asked about")
     if counts["unasked"]:
         limit = f"the limit of ${questions.asked.max_cost:g} was reached"
         notes.append(f"{counts['unasked']:,} {by}s were not asked: {limit}")

@@ -1,4 +1,4 @@
-"""A judge that runs here: by how much the evidence makes a label likelier to a language model."""
+"""A local judge: ranks labels by how much the evidence raises their probability under a language model."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WEIGHTS = ("trained", "random")
 
 @dataclass(frozen=True)
 class ScoringJudge:
-    """A causal language model that is never asked to write: its probabilities of the labels' names are compared.
+    """A causal language model that generates nothing: its probabilities of the labels' names are compared.
 
     A label's score is log p(label | prompt) - log p(label | the same prompt without the evidence), divided by the
-    label's number of tokens. Both prompts list the candidates, in the same order, so that naming them changes nothing.
+    label's number of tokens. Both prompts list the candidates in the same order, so that naming them cancels out.
 
-    Sources: the division by length is that of Brown et al. 2020 (arXiv 2005.14165, section 2.4), taking off what a
-    prompt without content gives is that of Zhao et al. 2021 (arXiv 2102.09690), and of Holtzman et al. 2021
-    (arXiv 2104.08315) for labels of unequal prior probability.
+    Sources: division by length as in Brown et al. 2020 (arXiv 2005.14165, section 2.4); subtraction of the score under
+    a prompt without content as in Zhao et al. 2021 (arXiv 2102.09690), and in Holtzman et al. 2021 (arXiv 2104.08315)
+    for labels of unequal prior probability.
     """
 
     name: str
@@ -46,18 +46,18 @@ class ScoringJudge:
 
     @cached_property
     def revision(self) -> str:
-        """A hash of its files, and not of the weights as they are loaded: answers that are there need no model."""
+        """A hash of its files, not of the loaded weights: cached answers need no model."""
         return digest_of_files(place_of(self.source))
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """All but the prompt that its answer depends on."""
+        """Everything that an answer depends on, besides the prompt."""
         seed = {"seed": self.random_state} if self.weights == "random" else {}
         return {"weights": self.weights, "revision": self.revision, "precision": self.precision, **seed}
 
     @contextmanager
     def asking(self) -> Iterator[Ask]:
-        """Give what asks it; the weights are loaded for it."""
+        """Yield the function that asks; the weights are loaded for it."""
         llm = load_llm(self.source, precision=self.precision, device=self.device)
         if self.weights == "random":
             llm = randomised(llm, self.random_state)
@@ -66,7 +66,7 @@ class ScoringJudge:
 
 
 def ranked(llm: CausalLM, prompt: Prompt) -> Answer:
-    """Return the labels in the order of their scores, as an answer; an abstention where none is above 0.
+    """Return the labels in the order of their scores, as an answer; an abstention if no score is above 0.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def ranked(llm: CausalLM, prompt: Prompt) -> Answer:
 
 
 def tokens_of(llm: CausalLM, messages: Messages) -> list[int]:
-    """Return a prompt's tokens, up to where the answer begins; by the model's chat template if it has one."""
+    """Return a prompt's tokens up to where the answer begins, by the model's chat template if it has one."""
     from jinja2 import TemplateError
 
     tokenizer = llm.tokenizer
@@ -101,14 +101,14 @@ def tokens_of(llm: CausalLM, messages: Messages) -> list[int]:
     asked = [{"role": "system", "content": system}, {"role": "user", "content": user}]
     try:
         text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-    except TemplateError:  # Some know no system message.
+    except TemplateError:  # Some do not accept a system message.
         both = [{"role": "user", "content": f"{system}\n\n{user}"}]
         text = tokenizer.apply_chat_template(both, tokenize=False, add_generation_prompt=True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _plain(llm: CausalLM, text: str) -> str:
-    """Return a text whose words are no tokens that end a turn, as ``[/INST]`` is to some models: JSON escapes them."""
+    """Return a text without special tokens such as ``[/INST]``, which could end a turn: JSON escapes replace them."""
     special = (str(one) for one in llm.tokenizer.added_tokens_decoder.values() if one.special)
     for token in sorted(special, key=len, reverse=True):
         if len(token) > 1:
@@ -117,13 +117,13 @@ def _plain(llm: CausalLM, text: str) -> str:
 
 
 def label_tokens(llm: CausalLM, label: str) -> list[int]:
-    """Return a label's tokens as they would follow a prompt."""
+    """Return a label's tokens as they follow a prompt."""
     lead = " " if getattr(llm.tokenizer, "chat_template", None) is None else ""
     return list(llm.tokenizer(lead + label, add_special_tokens=False)["input_ids"])
 
 
 def log_chances(llm: CausalLM, prompt: Sequence[int], names: Sequence[Sequence[int]]) -> list[float]:
-    """Return the log probability of each sequence of tokens behind a prompt, which is run once for all of them."""
+    """Return the log probability of each sequence of tokens after a prompt, which is run once for all of them."""
     import torch
 
     def ids(tokens: Sequence[int]) -> torch.Tensor:
@@ -136,7 +136,7 @@ def log_chances(llm: CausalLM, prompt: Sequence[int], names: Sequence[Sequence[i
         for name in names:
             logs = after_prompt
             if len(name) > 1:
-                # A copy: what runs behind a prompt is added to its keys and values.
+                # A copy: the model appends to the keys and values it is given.
                 past = {llm.cache_name: copy.deepcopy(run[llm.cache_name])}
                 rest = llm.model(input_ids=ids(name[:-1]), use_cache=True, **past).logits[0]
                 logs = torch.cat([after_prompt, rest.float().log_softmax(dim=-1)])
@@ -147,17 +147,16 @@ def log_chances(llm: CausalLM, prompt: Sequence[int], names: Sequence[Sequence[i
 def _check_length(llm: CausalLM, n_tokens: int) -> None:
     if llm.context is not None and n_tokens > llm.context:
         raise InputError(
-            f"a case of {n_tokens:,} tokens for model {llm.name}, whose context has {llm.context:,}",
-            "a model that can read it",
-            "give a --rerank model with a longer context",
+            f"a case has {n_tokens:,} tokens, but the context of model {llm.name} is {llm.context:,}",
+            fix="choose a model with a longer context",
         )
 
 
 def make_scoring(address: Address, random_state: int, download: bool, device: str) -> ScoringJudge:
-    """Make ``hf:MODEL``; ``weights=random`` draws its weights anew, ``precision`` is what it computes in."""
+    """Make ``hf:MODEL``; ``weights=random`` replaces its weights by random ones, ``precision`` is its number format."""
     address.only("weights", "precision")
     asked = address.choice("precision", get_args(Precision))
     precision = next(one for one in get_args(Precision) if one == asked)
     weights = address.choice("weights", WEIGHTS)
-    place_of(address.argument, download=download)  # What is not here is said, or fetched, before any work is done.
+    place_of(address.argument, download=download)  # Fails, or downloads, before any work.
     return ScoringJudge(address.canonical(), address.argument, weights, precision, device, random_state)

@@ -1,4 +1,4 @@
-"""An answer checked against its case: a ranking of its labels and of no others, or an abstention."""
+"""Checks an answer against its case: it must rank exactly the case's labels, or abstain."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from scvec.interpret.reranking.prompt import MAX_REASON_CHARACTERS, Prompt
 
 KEYS = ("ranking", "abstain", "reason", "genes")
 UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode's categories of what no sentence needs: controls, marks of direction, half characters, line breaks."""
+"""Unicode categories that no sentence needs: control characters, direction marks, surrogates, line breaks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge says of a case.
+    """A judge's verdict on a case.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class Verdict:
     reason
         One line.
     genes
-        Symbols of the evidence.
+        The symbols that the judge cites from the evidence.
     """
 
     ranking: tuple[str, ...]
@@ -34,7 +34,10 @@ class Verdict:
 
 
 def read_verdict(text: str, prompt: Prompt) -> Verdict:
-    """Return what an answer says; raise `ValueError`, which says why it cannot be used and quotes nothing of it."""
+    """Return the verdict in an answer; raise `ValueError`, which says why it is unusable and quotes nothing of it.
+
+    The messages of these errors go into the second prompt: other words would be another question, with another hash.
+    """
     answer = _parsed(text)
     if sorted(answer) != sorted(KEYS):
         raise ValueError(f"its keys are not {', '.join(KEYS)}")
@@ -65,7 +68,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 class _RepeatedKeyError(ValueError):
-    """An object has a key twice."""
+    """An object repeats a key."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -209,8 +209,8 @@ def one_line(err: str) -> str:
     lines = err.splitlines()
     assert len(lines) == 1, err
     assert lines[0].startswith("scvec: ")
-    assert ": expected " in lines[0]
-    assert ". Fix: " in lines[0]
+    assert " must be " in lines[0] or ". Fix: " in lines[0]
+    assert "`" not in lines[0]
     return lines[0]
 
 

@@ -246,7 +246,7 @@ class _Terms:
         return replace(self, atlas=replace(self.atlas, matches=(*self.atlas.matches, *more.matches)))
 
     def has(self) -> list[str]:
-        """Return what the atlas covers, by name: classes of the query that calls can be right for, and its own labels."""
+        """Return the names that the atlas covers: classes that calls can be right for, and its own labels."""
         labels, classes = ([one.label for one in found.matches] for found in (self.atlas, self.query))
         called = np.array([one for one in labels for _ in classes], dtype=object)
         truth = np.array(classes * len(labels), dtype=object)

@@ -93,7 +93,5 @@ def _row_of(atlas: Atlas, cell_id: str, dataset: str | None) -> int:
             f"`dataset` {datasets[0]}",
         )
     if found["empty"][0]:
-        raise InputError(
-            f"cell {cell_id!r} has no expression on the genes of atlas {atlas.name!r}", fix="give the id of another cell"
-        )
+        raise InputError(f"cell {cell_id!r} expresses no gene of atlas {atlas.name!r}", fix="give another cell's id")
     return int(found["row"][0])

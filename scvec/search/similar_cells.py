@@ -80,7 +80,7 @@ def _row_of(atlas: Atlas, cell_id: str, dataset: str | None) -> int:
         raise KeyNotFoundError(
             f"atlas {atlas.name!r} has no cell {cell_id!r}",
             f"one of its {len(atlas.rows):,}, such as {some}",
-            "give another `cell_id`",
+            "give the id of another cell",
         )
     datasets = found["dataset"].to_list()
     if dataset is not None:
@@ -93,7 +93,5 @@ def _row_of(atlas: Atlas, cell_id: str, dataset: str | None) -> int:
             f"`dataset` {datasets[0]}",
         )
     if found["empty"][0]:
-        raise InputError(
-            f"cell {cell_id!r} has no expression on the genes of atlas {atlas.name!r}", fix="give another `cell_id`"
-        )
+        raise InputError(f"cell {cell_id!r} expresses no gene of atlas {atlas.name!r}", fix="give another cell's id")
     return int(found["row"][0])

@@ -214,7 +214,7 @@ def test_presets_load_from_the_hub_s_cache_by_the_same_code(hub: Path, bert: Pat
     assert lost.returncode == 0, lost.stderr
     for model, line in zip((text_models.BIOBERT, text_models.SCIBERT), lost.stdout.splitlines(), strict=True):
         assert f"the weights of {model}" in line
-        assert "give --download" in line
+        assert "use `download`" in line
 
 
 def test_minilm_from_a_hub_s_cache(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_minilm_from_a_hub_s_cache(tmp_path: Path) -> None:
     assert revision == packaged.revision
     np.testing.assert_allclose([float(one) for one in values], packaged.encode(["insulin"])[0][:3], atol=1e-6)
     lost = in_hub(tmp_path / "nothing", code)
-    assert "MissingDependencyError: the weights of sentence-transformers/all-MiniLM-L6-v2 are not here" in lost.stderr
+    assert "MissingDependencyError: the weights of sentence-transformers/all-MiniLM-L6-v2 are missing" in lost.stderr
 
 
 def test_without_the_extra_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,8 +283,8 @@ def test_threads_are_those_of_the_process_while_it_encodes(monkeypatch: pytest.M
         ("st:", "needs a model"),
         ("bert:x?pooling=max", "mean or cls"),
         ("bert:x?pooling", "option=value"),
-        ("bert:./nowhere", "are not there"),
-        ("st:./nowhere", "are not there"),
+        ("bert:./nowhere", "do not exist"),
+        ("st:./nowhere", "do not exist"),
         ("file:", "needs a path"),
         ("file:nowhere.npz", "does not exist"),
     ],

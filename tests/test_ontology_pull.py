@@ -101,7 +101,7 @@ def test_a_body_that_breaks_off_is_gone_on_with(served: Server, tmp_path: Path) 
 @pytest.mark.parametrize("body", [b"<html>Sign in</html>", b"", b"format-version: 1.2\n", b'{"CL:0000000": {}}'])
 def test_what_is_no_cell_ontology_changes_nothing(served: Server, tmp_path: Path, body: bytes) -> None:
     served.quirks[AT] = Quirks(body=body)
-    with pytest.raises(ServiceError, match="what came"):
+    with pytest.raises(ServiceError, match=": the file "):
         get(served, tmp_path)
     assert not (tmp_path / "store").exists()
     assert [one for one in (tmp_path / "kept").rglob("*") if one.is_file()] == []

@@ -111,7 +111,7 @@ def test_evaluate_reranks_too_and_judges_the_retrieval(run: Run, monkeypatch: py
         (("--dry-run",), "--dry-run without --rerank"),
         (("--rerank", "gpt-4o"), "--rerank must be openai:MODEL or hf:MODEL (got 'gpt-4o')"),
         (("--rerank", "openai:toy?format=yaml"), "schema or object or text"),
-        (("--rerank", "hf:/nowhere"), "are not there"),
+        (("--rerank", "hf:/nowhere"), "do not exist"),
         (("--rerank", "openai:toy", "--max-cost", "1"), "give --price"),
         (("--rerank", "openai:gpt-4o", "--price", "1"), "--price"),
         (("--rerank", "openai:gpt-4o", "--price", "a,b"), "--price"),

@@ -138,7 +138,7 @@ def test_staged_rows_are_seen_once_they_are_committed(tmp_path: Path) -> None:
     gone = table.stage(rows(5), whole=False)
     assert table.commit_after(first, more) == 2
     assert numbers(table.latest().read()) == [1, 2, 3, 4]
-    with pytest.raises(ConflictError, match="at version 2, as another process wrote it meanwhile: expected version 1"):
+    with pytest.raises(ConflictError, match=r"at version 2, .*another process.*: expected version 1"):
         table.commit_after(first, gone)
     data = tmp_path / "s" / "t.lance" / "data"
     n_files = len(list(data.iterdir()))

@@ -1,4 +1,4 @@
-"""Exact search on a GPU, or on any device of torch: the vectors lie there, and the CPU has the last word."""
+"""Exact search on a GPU, or any torch device: it holds the vectors, and the CPU confirms the answer."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     import torch
 
 BLOCK = 65_536
-"""Vectors whose products are taken at once: 256 MB of scores."""
+"""Vectors in one matrix product: 256 MB of scores."""
 
 SPARE = 32
-"""Candidates beyond k that are kept, for the rounding of float32 products and for ties."""
+"""Candidates kept beyond k, for the rounding of float32 products and for ties."""
 
 FREE = 0.75
-"""Share of the device's free memory that vectors may fill; the others come from their file at every search."""
+"""Share of the device's free memory for vectors; the rest are read from their file at every search."""
 
 
 class TorchExact(Exact):
-    """The answers of `Exact`, from products that a torch device takes.
+    """The answers of `Exact`, from products on a torch device.
 
-    The device keeps the k + `SPARE` greatest products of each query, in float32. Where the least of these lies clearly
-    below the k-th, by twice the rounding, no other can be among the nearest, and their distances are taken in float64;
-    a query with more ties than that is searched by `Exact`.
+    The device keeps the k + `SPARE` greatest float32 products of each query. If the least of these lies below the k-th
+    by more than twice the rounding error, no other vector can be among the nearest, and their distances are computed in
+    float64; a query with more ties is searched as `Exact` does.
 
     Parameters
     ----------
     stored
-        Rows and their vectors; they are kept on the device as they are stored, in float32 or float16.
+        Rows and their vectors; the device keeps them as they are stored, in float32 or float16.
     device
-        As torch calls it; ``"cuda"`` is the first GPU.
+        Torch's name of the device; ``"cuda"`` is the first GPU.
     """
 
     def __init__(self, stored: Stored, device: str) -> None:
@@ -63,7 +63,7 @@ class TorchExact(Exact):
         return found
 
     def _greatest(self, queries: Floats, width: int, positions: Ints | None) -> tuple[Floats, Ints]:
-        """Return (n, width) the greatest products, descending, and the positions of their vectors."""
+        """Return the (n, width) greatest products, descending, and the positions of their vectors."""
         import torch
 
         with _whole_float32():
@@ -81,7 +81,7 @@ class TorchExact(Exact):
             return scores.cpu().numpy(), torch.gather(best, 1, order).cpu().numpy()
 
     def _blocks(self, positions: Ints | None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield positions and vectors on the device; only some, ascending, where they are given."""
+        """Yield positions and vectors on the device; only of `positions`, ascending, if given."""
         import torch
 
         for start, block, held in self._held:
@@ -102,7 +102,7 @@ class TorchExact(Exact):
 
 
 def _room(device: torch.device) -> float:
-    """Return how many bytes of vectors the device may hold; the CPU has them in their file, and holds none."""
+    """Return how many bytes of vectors the device may hold; 0 for the CPU, which reads them from their file."""
     if device.type != "cuda":
         return 0
     import torch
@@ -112,7 +112,7 @@ def _room(device: torch.device) -> float:
 
 @contextmanager
 def _whole_float32() -> Iterator[None]:
-    """Have products taken in float32 as it is: with TF32 or bfloat16 they are off by more than `MARGIN`."""
+    """Compute products in full float32: with TF32 or bfloat16 they are off by more than `MARGIN`."""
     import torch
 
     before = torch.get_float32_matmul_precision()

@@ -115,9 +115,9 @@ class OpenAICompatible:
                 error,
                 client.api_key,
                 by=self.model,
-                wanted="vectors",
+                expected="vectors",
                 left="nothing of this batch was stored",
-                cure="run again: what is stored is not asked for again",
+                fix="run again: what is stored is not asked for again",
             )
         except ValueError as error:
             said = self._server.scrub(str(error), client.api_key)

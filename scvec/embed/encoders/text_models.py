@@ -131,7 +131,7 @@ def _sentence_transformer(request: Request, source: str, cure: str | None = None
 
 def _loading(request: Request, source: str, cure: str | None = None) -> AbstractContextManager[None]:
     name = f"the encoder {request.address.canonical()}"
-    return loading(source, name, package="sentence-transformers", extra="text", download=request.download, cure=cure)
+    return loading(source, name, package="sentence-transformers", extra="text", download=request.download, fix=cure)
 
 
 def _argument(request: Request, example: str) -> str:

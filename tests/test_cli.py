@@ -209,8 +209,7 @@ def one_line(err: str) -> str:
     lines = err.splitlines()
     assert len(lines) == 1, err
     assert lines[0].startswith("scvec: ")
-    assert ": expected " in lines[0]
-    assert ". Fix: " in lines[0]
+    assert re.search(r": expected | must be .* \(got |\. Fix: ", lines[0]), err
     return lines[0]
 
 

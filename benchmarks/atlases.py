@@ -1,10 +1,10 @@
-"""What an atlas of many cells costs to build: time by step, peak memory, and the share of what its bare parts take.
+"""What it costs to build an atlas of many cells: seconds per step, peak memory, and the bare parts' share of the time.
 
     python -m benchmarks.scale 10k.h5ad --cells 10000; ... 100k.h5ad ... 1m.h5ad
     python -m benchmarks.atlases 10k.h5ad 100k.h5ad 1m.h5ad --store STORE
 
 Each build is a process of its own, on a store with human gene texts and vectors of minilm. The bound is the sum of the
-bare parts, one after the other: h5py reading data and indices, the compiled loops on batches in memory, Lance writing
+bare parts, one after the other: h5py reads data and indices, the compiled loops run on batches in memory, Lance writes
 vectors.
 """
 
@@ -33,11 +33,11 @@ KERNEL_CELLS, WARM_CELLS = 32_768, 4096
 NAME = "atlases-benchmark"
 NOTE = """
 
-*Bound* is what the bare parts take, one after the other, on the same file: h5py reading data and indices, the compiled
-loops on batches in memory, Lance writing vectors. *Fit* includes reading a sample, cell by cell, and with `refined` the
-training; *index* training, filling, and tuning against exact search. *Peak* is resident memory, mapped files among it:
-while recall is measured, the vectors are mapped, 1.5 GB of a million of 384 dimensions. The file of a million cells,
-16 GB, was held by the system's cache in part.
+*Bound* is the time of the bare parts, one after the other, on the same file: h5py reads data and indices, the compiled
+loops run on batches in memory, Lance writes vectors. *Fit* includes reading a sample, cell by cell, and with `refined`
+the training; *index* includes training, filling, and tuning against exact search. *Peak* is resident memory, including
+mapped files: the vectors are mapped while recall is measured, 1.5 GB for a million of 384 dimensions. The file of a
+million cells, 16 GB, was partly in the system's cache.
 
 ![Seconds and memory by cells](atlases.png)"""
 
@@ -99,7 +99,7 @@ def bound(store: Path, cells: Path, n: int, dimension: int) -> dict[str, float]:
 
 
 def measured(store: Path, cells: Path, recipe: str) -> dict[str, Any]:
-    """Build in a process of its own, and hold it against the bound."""
+    """Build in a process of its own, and compare it with the bound."""
     command = [
         sys.executable,
         "-m",
@@ -187,15 +187,15 @@ def main() -> None:
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--recipe", action="append", help="default: genept-w and refined")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    recipes = asked.recipe or ["genept-w", "refined"]
-    if asked.one:
-        print(json.dumps(build(asked.store, asked.one, recipes[0])))
+    args = parser.parse_args()
+    recipes = args.recipe or ["genept-w", "refined"]
+    if args.one:
+        print(json.dumps(build(args.store, args.one, recipes[0])))
         return
     from benchmarks.common import RESULTS
 
-    rows = [measured(asked.store, cells, recipe) for recipe in recipes for cells in asked.cells]
-    files = " ".join(one.name for one in asked.cells)
+    rows = [measured(args.store, cells, recipe) for recipe in recipes for cells in args.cells]
+    files = " ".join(one.name for one in args.cells)
     save("atlases", f"python -m benchmarks.atlases {files} --store STORE", {"rows": rows}, report(rows))
     draw(rows, RESULTS / "atlases.png")
 

@@ -1,9 +1,9 @@
-"""Whether the genes that attributions name are those that make a call: they are deleted, and the cell is called again.
+"""Whether the genes named by attributions make the call: they are deleted, and the cell is called again.
 
     python -m benchmarks.attribution --store STORE
 
-Of each cell, the genes that contribute most to its call are taken out of its counts, 1 to 100 of them, against as many
-chosen otherwise. A call has flipped when another label gets most votes. Imports NCBI's texts, and encodes them once.
+From each cell's counts, the 1 to 100 genes that contribute most to its call are removed, or as many genes chosen in
+other ways. A call has flipped if another label gets the most votes. Imports NCBI's texts, and encodes them once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import scvec as sv
-from benchmarks.common import DATA, RESULTS, WORK, import_texts, markdown, save
+from benchmarks.common import DATA, RESULTS, WORK, import_texts, make_parser, markdown, save
 from benchmarks.deletion import NUMBERS, ORDERS, called_again, cells_of
 from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
@@ -34,35 +34,34 @@ SHOWN = ("counts deleted at 10 / 50 / 100", "of the flips at 100, to the runner-
 COLOURS = dict(zip(ORDERS, (*(plots.COLOURS[i] for i in (0, 5, 1, 2, 4)), plots.GREY, plots.COLOURS[3]), strict=True))
 TEXT = """# Attributions, by deletion
 
-Share of calls that flip to another label when so many genes are deleted from each cell: {n_cells} cells of the query,
-drawn anew with each of {seeds} seeds, as are the halves of the cells; heads are trained with the seed. Nothing is
-rejected.
+Share of calls that flip to another label when this many genes are deleted from each cell: {n_cells} cells of the query.
+Cells, halves and heads depend on the seed, of {seeds} seeds. Nothing is rejected.
 
 {tables}
 
-A gene is deleted by taking its counts out of the cell, which is scaled and called as if it had come so. Only genes that
-a cell expresses can be deleted: what one contributes by its absence is not tested. A cell that has fewer genes of an
-order than are to be deleted loses all of these; of the order that has fewest, {few} of {all} cells have fewer than
-{most}. An order is made once, for the whole cell:
+Deleting a gene removes its counts from the cell, which is then scaled and called as if measured that way. Only genes
+that a cell expresses can be deleted: what a gene contributes by its absence is not tested. A cell with fewer genes in
+an order than are to be deleted loses all of these; in the shortest order, {few} of {all} cells have fewer than {most}.
+An order is made once, for the whole cell:
 
 {orders}
 
-The label explained is the one called in all but {other} of {all} cells.
+The explained label is the called one, except in {other} of {all} cells.
 
 ![Share of calls that flip by genes deleted](attribution.png)
 
 ## Cost and completeness
 
-`explain` of all cells of the query, by the labels called, beside the query itself; medians of {rounds} turns a seed. A
-sum's error is by how much contributions and baseline miss the difference of the similarities: of the cells above, and
-of the labels. The machine had other work in these minutes, so that of the times only the ratio says much.
+`explain` of all cells of the query, grouped by called label, next to the query itself; medians of {rounds} turns per
+seed. The error of a sum is how far contributions plus baseline are from the difference of the similarities, for the
+cells above and for the labels. Other work ran on the machine, so that of the times only the ratio is informative.
 
 {costs}"""
 
 
 @dataclass(frozen=True)
-class Source:
-    """Real cells, parted into reference and query."""
+class SplitCells:
+    """Real cells, split into reference and query."""
 
     name: str
     file: str
@@ -70,21 +69,21 @@ class Source:
     layer: str | None
     batch_key: str | None
     held: str | None
-    """The batch that is the query; None: half of the cells, drawn."""
+    """The batch that is the query; None: a random half of the cells."""
 
 
 SOURCES = (
-    Source("Baron, donors 1, 2, 4 to 3", "pancreas_baron_human", "cell_type1", None, "donor", "human3"),
-    Source("pbmc3k, half of the cells", "pbmc3k", "classified", "counts", None, None),
+    SplitCells("Baron, donors 1, 2, 4 to 3", "pancreas_baron_human", "cell_type1", None, "donor", "human3"),
+    SplitCells("pbmc3k, half of the cells", "pbmc3k", "classified", "counts", None, None),
 )
 
 
-def panels() -> list[tuple[Source, str]]:
+def panels() -> list[tuple[SplitCells, str]]:
     return [(source, recipe) for source in SOURCES for recipe in RECIPES]
 
 
-def parted(source: Source, seed: int) -> tuple[Path, Path]:
-    """Write counts of a reference and a query, and return both."""
+def split(source: SplitCells, seed: int) -> tuple[Path, Path]:
+    """Write the counts of a reference and a query, and return both paths."""
     cells = ad.read_h5ad(DATA / "cells" / f"{source.file}.h5ad")
     if source.held is None:
         drawn = np.random.default_rng(seed).permutation(cells.n_obs)[: cells.n_obs // 2]
@@ -102,13 +101,13 @@ def parted(source: Source, seed: int) -> tuple[Path, Path]:
 
 
 def incomplete(explained: Attribution) -> float:
-    """Return by how much contributions and baseline miss the difference that they add up to, at most."""
+    """Return the largest error of contributions plus baseline, against the difference that they add up to."""
     found = explained.contributions.sum(axis=1, dtype=np.float64) + explained.baseline
     return float(np.abs(found - (explained.similarity - explained.similarity_against)).max())
 
 
 def seconds(query: Path, atlas: Atlas, calls: Annotation) -> dict[str, float]:
-    """Return medians of what a query takes, what explaining its labels takes, and of their ratio in a turn."""
+    """Return the median seconds of a query and of explaining its labels, and of their ratio within a turn."""
     turns = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
@@ -121,9 +120,9 @@ def seconds(query: Path, atlas: Atlas, calls: Annotation) -> dict[str, float]:
     return {"cells": len(calls), "query_s": query_s, "explain_s": explain_s, "ratio": ratio}
 
 
-def measured(store: sv.Store, source: Source, recipe: str, seed: int, n_cells: int) -> dict[str, Any]:
+def measured(store: sv.Store, source: SplitCells, recipe: str, seed: int, n_cells: int) -> dict[str, Any]:
     """Build an atlas, explain some cells of the query, and delete their genes."""
-    reference, query = parted(source, seed)
+    reference, query = split(source, seed)
     asked = replace(sv.RECIPES[recipe], random_state=seed)
     keys: dict[str, Any] = {"label_key": source.label_key, "batch_key": source.batch_key}
     atlas = sv.atlas.build(store, "bench-attribution", reference, recipe=asked, overwrite=True, **keys)
@@ -146,7 +145,7 @@ def measured(store: sv.Store, source: Source, recipe: str, seed: int, n_cells: i
 
 
 def shares(rows: Sequence[Mapping[str, Any]], order: str, key: str) -> list[float]:
-    """Return for each number of genes a figure's share of all cells, or its mean over them."""
+    """Return for each number of genes a figure's share of all cells, or its mean over the cells."""
     own = [row for row in rows if row["order"] == order]
     of = "cells" if isinstance(own[0][key], int) else None
     chosen = [[row for row in own if row["n"] == n] for n in NUMBERS]
@@ -154,20 +153,20 @@ def shares(rows: Sequence[Mapping[str, Any]], order: str, key: str) -> list[floa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser("attribution", __doc__)
     parser.add_argument("--store", default=str(WORK / "store"))
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--cells", type=int, default=CELLS, help="of each query, drawn by each seed")
-    asked = parser.parse_args()
-    store = sv.Store(asked.store)
+    args = parser.parse_args()
+    store = sv.Store(args.store)
     sv.embed.genes(store, import_texts(store, "human"), encoder="minilm")
-    asked.told = "" if (asked.seeds, asked.cells) == (SEEDS, CELLS) else f" --seeds {asked.seeds} --cells {asked.cells}"
-    made = [measured(store, *one, seed, asked.cells) for one in panels() for seed in range(asked.seeds)]
+    args.told = "" if (args.seeds, args.cells) == (SEEDS, CELLS) else f" --seeds {args.seeds} --cells {args.cells}"
+    made = [measured(store, *one, seed, args.cells) for one in panels() for seed in range(args.seeds)]
     rows, about = [row for one in made for row in one["rows"]], [one["about"] for one in made]
-    report(rows, about, asked)
+    report(rows, about, args)
 
 
-def report(rows: Sequence[Mapping[str, Any]], about: Sequence[Mapping[str, Any]], asked: argparse.Namespace) -> None:
+def report(rows: Sequence[Mapping[str, Any]], about: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> None:
     """Write tables and picture."""
     assert not any(row["flipped"] for row in rows if row["n"] == 0), "a call changed with nothing deleted"
     header = ("order", *(str(n) for n in NUMBERS[1:]), *SHOWN)
@@ -186,8 +185,8 @@ def report(rows: Sequence[Mapping[str, Any]], about: Sequence[Mapping[str, Any]]
             lines.append((order, *shares(own, order, "flipped")[1:], taken, to_runner_up))
         parts.append(f"## {source.name}: {recipe}\n\n{markdown(header, lines)}")
     text = TEXT.format(
-        n_cells=asked.cells,
-        seeds=asked.seeds,
+        n_cells=args.cells,
+        seeds=args.seeds,
         orders="\n".join(f"- *{order}*: {what};" for order, what in ORDERS.items())[:-1] + ".",
         tables="\n\n".join(parts),
         costs=costs(about),
@@ -198,11 +197,11 @@ def report(rows: Sequence[Mapping[str, Any]], about: Sequence[Mapping[str, Any]]
         all=sum(row["cells"] for row in rows if row["n"] == 0 and row["order"] == "random"),
     )
     picture(rows, RESULTS / "attribution.png")
-    save("attribution", f"python -m benchmarks.attribution{asked.told}", {"rows": rows, "about": about}, text)
+    save("attribution", f"python -m benchmarks.attribution{args.told}", {"rows": rows, "about": about}, text)
 
 
 def costs(about: Sequence[Mapping[str, Any]]) -> str:
-    """Return a table of what explaining takes, and of how exact it is."""
+    """Return a table of what explaining costs, and how exact it is."""
     lines = []
     for source, recipe in panels():
         own = [one for one in about if (one["source"], one["recipe"]) == (source.name, recipe)]
@@ -217,7 +216,7 @@ def costs(about: Sequence[Mapping[str, Any]]) -> str:
 
 
 def picture(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw the share of calls that have flipped by how many genes were deleted, and the range of the seeds."""
+    """Draw the share of flipped calls by number of deleted genes, with the range over seeds."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -1,6 +1,6 @@
-"""A report in headless Chromium: when it can be used, how it pans and zooms, how long a filter and a recolouring take.
+"""A report in headless Chromium: when it is ready, how it pans and zooms, how long a filter and a recolouring take.
 
-Needs playwright, and a Chromium of the system's.
+Needs playwright, and the system's Chromium.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WIDE, HIGH = 1280, 900
 FLAGS = ("--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update")
 SECONDS, STEP = 4.0, 1 / 60
-"""How long the map is moved, and how often the mouse tells where it is."""
+"""How long the map is moved, and how often the mouse reports its position."""
 
 FRAMES = """() => {
   window.frames_at = [];
@@ -32,24 +32,24 @@ CHANGED = """([id, value, event]) => new Promise((done) => {
   one.dispatchEvent(new Event(event));
   requestAnimationFrame(() => requestAnimationFrame(() => done((performance.now() - start) / 1000)));
 })"""
-"""Until the frame after the one that shows it."""
+"""Measured until the frame after the one that shows the change."""
 
 
 def measured(path: Path, cell: str) -> dict[str, Any]:
-    """Open a report, use its map, and return what that took.
+    """Open a report, use its map, and return how long that took.
 
     Parameters
     ----------
     path
         The page.
     cell
-        A part of a cell's name, to be looked for.
+        Part of a cell's name, to search for.
 
     Returns
     -------
     dict
-        ``ready_s``; frames a second and the longest frame, while the map is panned and zoomed; seconds of a filter by
-        doubt, of a search for a cell and of a recolouring, each the first time; the browser's version, and how it
+        ``ready_s``; frames per second and the longest frame, while the map is panned and zoomed; seconds of a filter by
+        doubt, of a search for a cell and of a recolouring, each for the first time; the browser's version, and how it
         draws.
     """
     from playwright.sync_api import sync_playwright
@@ -126,6 +126,6 @@ def _zoomed(page: Page) -> dict[str, float]:
 
 
 def _rate(frames: list[float]) -> dict[str, float]:
-    """Return frames a second and the longest one, of the times of frames in milliseconds."""
+    """Return frames per second and the longest frame, from the frames' times in milliseconds."""
     gaps = np.diff(frames) / 1000
     return {"frames_per_s": float(len(gaps) / gaps.sum()), "longest_s": float(gaps.max())}

@@ -1,7 +1,8 @@
-"""What benchmarks share: where data and results are, and what machine this is."""
+"""What benchmarks share: paths, the command line, the machine's description, and how results are written."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -19,8 +20,17 @@ RESULTS = HERE / "results"
 PACKAGES = ("numpy", "scipy", "scikit-learn", "pylance", "faiss-cpu", "numba", "torch", "sentence-transformers")
 
 
+def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the argument parser of ``python -m benchmarks.<name>``, which shows the module's docstring as it is."""
+    return argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def machine() -> dict[str, Any]:
-    """Return what a figure depends on beside the code."""
+    """Return what a figure depends on besides the code."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "cores": os.cpu_count(),
@@ -45,7 +55,7 @@ def import_texts(store: sv.Store, taxon: str) -> sv.ingest.GeneTexts:
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table; floats with three digits."""
+    """Return a Markdown table; floats have three digits."""
     shown = [[f"{one:.3f}" if isinstance(one, float) else str(one) for one in row] for row in rows]
     lines = [list(header), ["---"] * len(header), *shown]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

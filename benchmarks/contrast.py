@@ -1,15 +1,14 @@
-"""What tells alpha from beta cells: genes by attribution and by expression, and gene sets, with the controls.
+"""What distinguishes alpha from beta cells: genes by attribution and by expression, and gene sets, with the controls.
 
     python -m benchmarks.contrast --store STORE [--gene-sets FILE.gmt ...]
 
-Baron human pancreas: donors 1, 2 and 4 make the atlases, donor 3 is compared. Without --gene-sets these are toy sets
-of a dozen genes each, written down from what is commonly known of islets: they show that the tests work, and nothing
+Baron human pancreas: the atlases are built from donors 1, 2 and 4, and donor 3 is compared. Without --gene-sets the
+sets are toys of a dozen genes each, from common knowledge about islets: they show that the tests work, and nothing
 about pathways.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 import scvec as sv
-from benchmarks.common import DATA, WORK, import_texts, markdown, save
+from benchmarks.common import DATA, WORK, import_texts, make_parser, markdown, save
 from scvec.explain import Contrast, Enrichment, GeneSets, contrast, pathways, read_gene_sets, text_groups
 from scvec.explain.contrasts import By, Side
 
@@ -42,8 +41,8 @@ TOY_SETS = {
 }
 
 
-def parted(folder: Path) -> tuple[Path, Path]:
-    """Write the reference's donors and the query's."""
+def split(folder: Path) -> tuple[Path, Path]:
+    """Write the cells of the reference's donors and of the query's donor."""
     folder.mkdir(parents=True, exist_ok=True)
     cells = ad.read_h5ad(DATA / "cells" / "pancreas_baron_human.h5ad")
     held = (cells.obs["donor"].astype(str) == DONOR).to_numpy()
@@ -54,7 +53,7 @@ def parted(folder: Path) -> tuple[Path, Path]:
 
 
 def agreement(one: Contrast) -> dict[str, float]:
-    """Return how far both orders agree: rank correlation over all expressed genes, and shared genes at the top."""
+    """Return how well both orders agree: rank correlation over all expressed genes, and genes shared at the top."""
     expressed = one.shares.any(axis=0)
     by, other = one.attribution[expressed], one.t[expressed]
     shared = [
@@ -78,7 +77,7 @@ def agreement(one: Contrast) -> dict[str, float]:
 
 
 def genes_of(one: Contrast) -> dict[str, list[str]]:
-    """Return the top genes of both sides, in both orders."""
+    """Return the top genes of both groups, in both orders."""
     return {
         f"{one.name(side)} by {by}": one.symbols[one.top(by, side, SHOWN)].tolist()
         for by in BOTH
@@ -87,12 +86,12 @@ def genes_of(one: Contrast) -> dict[str, list[str]]:
 
 
 def sets_of(one: Contrast, atlas: sv.atlas.Atlas, sets: list[GeneSets], how: Enrichment) -> list[dict[str, Any]]:
-    """Return what the tests of gene sets found."""
+    """Return the results of the tests of gene sets."""
     return [dict(row) for row in pathways(one, atlas, sets, how).to_frame().iter_rows(named=True)]
 
 
 def set_rows(name: str, rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Return a line for each of the sets that are found: which side they speak for, by every test."""
+    """Return a line for each of the sets found: which group they support, by each test."""
     shown: dict[str, dict[tuple[str, str], tuple[float, str]]] = {}
     for row in rows:
         said = f"{row['side']} {row['fdr']:.1g} ({row['n_found']}/{row['n_genes']})"
@@ -105,15 +104,15 @@ def set_rows(name: str, rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser("contrast", __doc__)
     parser.add_argument("--store", default=str(WORK / "store"), help="with gene texts and vectors of minilm")
     parser.add_argument("--gene-sets", type=Path, nargs="*", default=[], help="GMT files; default: toy sets")
-    asked = parser.parse_args()
-    store = sv.Store(asked.store)
+    args = parser.parse_args()
+    store = sv.Store(args.store)
     sv.embed.genes(store, import_texts(store, "human"), encoder="minilm")
-    reference, query = parted(WORK / "contrast")
+    reference, query = split(WORK / "contrast")
     toy = GeneSets("toy", "", "", {name: tuple(genes.split()) for name, genes in TOY_SETS.items()})
-    sets = [read_gene_sets(path) for path in asked.gene_sets] or [toy]
+    sets = [read_gene_sets(path) for path in args.gene_sets] or [toy]
     figures: dict[str, Any] = {}
     orders: list[tuple[object, ...]] = []
     tops: list[tuple[str, ...]] = []
@@ -151,24 +150,24 @@ def main() -> None:
     header = ("recipe", "distance", "Spearman", f"of {TOP} shared, {A}", B, "taken back", "five genes", *HORMONES)
     note = (
         "*Spearman*: between attribution and Welch's t, over the genes that either group expresses. *Shared*: genes "
-        f"among the {TOP} first by both. *Taken back*: what genes take from the distance that make the groups more "
-        "alike. *Five genes*: their share of all attribution. *GCG*, *INS*: what each adds to the distance; below "
-        "zero, the gene makes alpha and beta cells more alike, as where both hormones' texts say much the same. "
-        "`expression` and `random` are controls without text."
+        f"among the top {TOP} by both. *Taken back*: what genes that make the groups more similar take from the "
+        "distance. *Five genes*: the share of the top five in all attribution. *GCG*, *INS*: what each adds to the "
+        "distance; below zero, the gene makes alpha and beta cells more similar, as when both hormones' texts say "
+        "much the same. `expression` and `random` are controls without text."
     )
-    own = "toy sets" if not asked.gene_sets else ", ".join(one.name for one in sets)
+    own = "toy sets" if not args.gene_sets else ", ".join(one.name for one in sets)
     test_header = ("recipe", "set", *(f"{test}, {by}" for test in ("over-represented", "rank") for by in BOTH))
     tables = [
-        f"# What tells {A} from {B} cells\n\n{head}",
+        f"# What distinguishes {A} from {B} cells\n\n{head}",
         markdown(header, orders),
         note,
         f"## The first {SHOWN} genes\n\n" + markdown(("order", "genes"), tops),
-        f"## Gene sets: {own}\n\nThe side that a set speaks for, its false discovery rate, and how many of its genes "
-        "are among the 100 first, or in the leading edge; 0 is less than a permutation of 1,000.\n\n"
+        f"## Gene sets: {own}\n\nThe group that a set supports, its false discovery rate, and how many of its genes "
+        "are among the top 100, or in the leading edge; 0 means less than one permutation in 1,000.\n\n"
         + markdown(test_header, tested),
-        f"## What the genes' texts are about\n\nThe 50 first of each side by `refined`, in 8 groups by their texts' "
-        f"vectors (silhouette {silhouette:.2f}: no clear groups).\n\n"
-        + markdown(("telling words", f"{A}'s first", f"{B}'s first"), groups),
+        f"## What the genes' texts are about\n\nThe top 50 of each group by `refined`, in 8 clusters of their texts' "
+        f"vectors (silhouette {silhouette:.2f}: no clear clusters).\n\n"
+        + markdown(("characteristic words", f"{A}'s first", f"{B}'s first"), groups),
     ]
     save("contrast", "python -m benchmarks.contrast", figures, "\n\n".join(tables))
 

@@ -1,4 +1,4 @@
-"""How much of each data set's expression has a gene, and its gene a text, and what each step of the way adds.
+"""How much of each data set's expression maps to a gene with a text, and what each step adds.
 
 python -m benchmarks.coverage
 """
@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 import scvec as sv
-from benchmarks.common import DATA, WORK, import_texts, markdown, save
+from benchmarks.common import DATA, WORK, import_texts, make_parser, markdown, save
 from scvec.ingest.cells.scale import expression
 from scvec.ingest.genes.template import NAMES, SUMMARY
 from scvec.ingest.matching import match_genes
@@ -26,7 +26,7 @@ STEPS = ("by symbol, with a summary", "and by spelling", "and by alias", "and an
 
 
 def steps(store: sv.Store, path: Path, layer: str | None) -> tuple[dict[str, float], sv.Coverage]:
-    """Return the share of the counts that has a text after each step, and the whole report."""
+    """Return the share of the counts that has a text after each step, and the whole coverage report."""
     with sv.ingest.open_cells(path) as file, file.matrix(layer) as matrix:
         match = match_genes(matrix, sv.ingest.newest_texts(store))
         totals = sum((expression(batch, matrix.values) for _, batch in matrix.batches("reading")), np.zeros(1))
@@ -51,6 +51,7 @@ def steps(store: sv.Store, path: Path, layer: str | None) -> tuple[dict[str, flo
 
 
 def main() -> None:
+    make_parser("coverage", __doc__).parse_args()
     store = sv.Store(WORK / "coverage")
     for taxon in ("human", "mouse"):
         import_texts(store, taxon)
@@ -84,10 +85,10 @@ def main() -> None:
         ],
     )
     text = (
-        "# Genes and texts\n\nNCBI Gene texts of 2021-07-11. Cumulative: what has a text when genes are found by their "
-        f"symbol alone and texts are summaries alone, and what each further step adds.\n\n{cumulative}\n\n## How "
-        f"genes were found\n\n{table('route')}\n\n## What their texts are made of\n\n{table('text')}\n\n"
-        f"## Left out\n\n{left}"
+        "# Genes and texts\n\nNCBI Gene texts of 2021-07-11. Cumulative: the share with a text when genes are found "
+        f"only by symbol and texts are only summaries, and what each further step adds.\n\n{cumulative}\n\n## How "
+        f"genes were found\n\n{table('route')}\n\n## What their texts consist of\n\n{table('text')}\n\n"
+        f"## Not matched\n\n{left}"
     )
     values = {"steps": {name: one[0] for name, one in found.items()}, "parts": parts}
     save("coverage", "python -m benchmarks.coverage", values, text)

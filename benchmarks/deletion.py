@@ -1,4 +1,4 @@
-"""Genes are deleted from cells in an order, and the cells are called again: what `benchmarks.attribution` measures."""
+"""Deletes genes from cells in some order, and calls the cells again: what `benchmarks.attribution` measures."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ ORDERS = {
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells to delete genes of.
+    """Cells to delete genes from.
 
     Attributes
     ----------
     file
-        Their counts, with the genes that the texts do not know.
+        Their counts, including genes without a text.
     gene_of
-        (n_vars,) position of each column's gene among those explained; -1 for none.
+        (n_vars,) position of each column's gene among the explained genes; -1 for none.
     counts
-        (n, g) of the genes explained.
+        (n, g) counts of the explained genes.
     explained
-        Of each cell.
+        The attribution of each cell.
     together
-        (n, g) what genes contribute to the calls of all cells with the label explained.
+        (n, g) what genes contribute to the calls of all cells with the explained label.
     difference
-        (n, g) the order of *reference difference*.
+        (n, g) values of the order *reference difference*.
     """
 
     file: ad.AnnData
@@ -83,7 +83,7 @@ def logged(counts: sp.csr_matrix[np.float32]) -> sp.csr_matrix[np.float32]:
 def cells_of(
     reference: Path, query: Path, label_key: str, atlas: Atlas, explained: Attribution, by_label: Attribution
 ) -> Cells:
-    """Gather what genes are deleted by: of the cells explained, and of all cells by their labels."""
+    """Gather what the orders of genes depend on, from the explained cells and from all cells by label."""
     file, gene_of, counts = by_gene(query, atlas, explained.gene_ids)
     rows = file.obs_names.get_indexer(explained.groups.tolist())
     others, _, known = by_gene(reference, atlas, explained.gene_ids)
@@ -98,9 +98,9 @@ def cells_of(
 
 
 def genes_by(order: str, cells: Cells, i: int, rng: np.random.Generator) -> Ints:
-    """Return positions of genes that cell i expresses, the first to be deleted first; as many as count."""
+    """Return positions of genes that cell i expresses, in the order of deletion; only genes that the order covers."""
     counts = cells.counts[i]
-    here = rng.permutation(np.flatnonzero(counts > 0))  # so that equal ones are in no order
+    here = rng.permutation(np.flatnonzero(counts > 0))  # ties are in random order
     if order == "random":
         return np.asarray(here)
     if order == "as expressed":
@@ -118,7 +118,7 @@ def genes_by(order: str, cells: Cells, i: int, rng: np.random.Generator) -> Ints
 
 
 def _as_expressed(counts: Floats, genes: Ints, here: Ints) -> Ints:
-    """Return for each of `genes` another one of `here` with the nearest count, each once."""
+    """Return for each of `genes` another gene of `here` with the nearest count, each at most once."""
     free = here[~np.isin(here, genes)]
     found: list[int] = []
     for gene in genes[: len(free)].tolist():
@@ -129,7 +129,7 @@ def _as_expressed(counts: Floats, genes: Ints, here: Ints) -> Ints:
 
 
 def called_again(cells: Cells, order: str, calls: Annotation, atlas: Atlas, seed: int) -> list[dict[str, Any]]:
-    """Delete genes in an order, and return what becomes of the calls for each number of them."""
+    """Delete genes in an order, and return the new calls' figures for each number of genes."""
     rng, n_cells = np.random.default_rng(seed), cells.file.n_obs
     chosen = [genes_by(order, cells, i, rng) for i in range(n_cells)]
     parts = [_without(cells, [genes[:n] for genes in chosen]) for n in NUMBERS]
@@ -162,7 +162,7 @@ def called_again(cells: Cells, order: str, calls: Annotation, atlas: Atlas, seed
 
 
 def _without(cells: Cells, genes: Sequence[Ints]) -> sp.csr_matrix[np.float32]:
-    """Return the cells' counts without some genes of each."""
+    """Return the cells' counts without the given genes of each cell."""
     counts = sp.csr_matrix(cells.file.X, copy=True)
     for i, gone in enumerate(genes):
         own = slice(counts.indptr[i], counts.indptr[i + 1])

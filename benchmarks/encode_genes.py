@@ -1,9 +1,9 @@
-"""How fast gene texts are encoded: as `scvec embed` does it, against plain loops over the same model, in one run.
+"""How fast gene texts are encoded: `scvec embed` against plain loops over the same model, in one run.
 
     python -m benchmarks.encode_genes
 
-The ways take turns, three times; ratios are of the medians. On a machine with a CUDA device the model is in half
-precision in scvec's way. ONNX Runtime is measured too where onnxruntime, onnx and onnxscript are installed.
+The methods take turns, three times; ratios are of the medians. On a CUDA device scvec uses the model in half precision.
+ONNX Runtime is measured too if onnxruntime, onnx and onnxscript are installed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 import scvec as sv
-from benchmarks.common import WORK, import_texts, markdown, save
+from benchmarks.common import WORK, import_texts, make_parser, markdown, save
 from scvec.embed.encoders import Encoder, make
 from scvec.ingest.genes.gene_texts import write_texts
 
@@ -30,7 +30,7 @@ N_TEXTS, N_ROUNDS, COMMIT_TEXTS = 1024, 3, 512
 
 
 def onnx_encoder(model: SentenceTransformer, texts: Sequence[str]) -> Callable[[], object]:
-    """Return what encodes the texts by ONNX Runtime; the vectors are checked to be those of the model."""
+    """Return the function that encodes texts by ONNX Runtime; its vectors are checked against the model's."""
     onnxruntime: Any = import_module("onnxruntime")
 
     class Bert(torch.nn.Module):
@@ -68,6 +68,7 @@ def onnx_encoder(model: SentenceTransformer, texts: Sequence[str]) -> Callable[[
 
 
 def main() -> None:
+    make_parser("encode_genes", __doc__).parse_args()
     genes = import_texts(sv.Store(WORK / "coverage"), "human").frame
     chosen = genes[np.sort(np.random.default_rng(0).permutation(len(genes))[:N_TEXTS])]
     texts = chosen["text"].to_list()
@@ -119,12 +120,12 @@ def main() -> None:
     )
     if device == "CPU":
         head += (
-            " ONNX Runtime is not built in: optimum-onnx 0.1, by which sentence-transformers loads it, wants "
-            "transformers below 4.58, and bfloat16 needs no package."
+            " ONNX Runtime is not built in: optimum-onnx 0.1, with which sentence-transformers loads it, requires "
+            "transformers below 4.58; bfloat16 needs no package."
         )
     table = markdown(("way", "texts a second", "times `model.encode(texts)`", "seconds, min to max"), rows)
     likeness = (scvec.encode(texts[:256]) * mixed.encode(texts[:256])).sum(axis=1)
-    head += f" Cosine of a text's vectors in float32 and bfloat16: at least {likeness.min():.5f} in 256 texts."
+    head += f" Cosine between a text's float32 and bfloat16 vectors: at least {likeness.min():.5f} in 256 texts."
     save(
         "encode_genes", "python -m benchmarks.encode_genes", {"device": device, "seconds": timed}, f"{head}\n\n{table}"
     )

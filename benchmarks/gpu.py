@@ -1,13 +1,12 @@
-"""What a GPU gains: the kernel, exact search against the card's own bandwidth, and FAISS with as many cells as fit.
+"""What a GPU gains: the kernel, exact search against the card's bandwidth, and FAISS with as many cells as fit.
 
     python -m benchmarks.gpu --vectors 33000000 --dimension 32
 
-Vectors are drawn about centres, as cells have types. Where there is no GPU it says so and ends with exit code 2.
+Vectors are drawn around centres, like cells of types. Without a GPU this says so and ends with exit code 2.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import scipy.sparse as sp
 
-from benchmarks.common import markdown, save
+from benchmarks.common import make_parser, markdown, save
 from scvec.core.device import choose
 from scvec.core.types import Floats, Neighbors
 from scvec.embed.kernel import project
@@ -37,7 +36,7 @@ T = TypeVar("T")
 
 
 def drawn(n: int, d: int, seed: int) -> Floats:
-    """Return (n, d) float16 vectors of length one about seeded centres."""
+    """Return (n, d) float16 unit vectors around seeded centres."""
     centres = np.random.default_rng(7).standard_normal((CENTRES, d), np.float32)
     rng, found = np.random.default_rng(seed), np.empty((n, d), np.float16)
     for start in range(0, n, BATCH):
@@ -48,7 +47,7 @@ def drawn(n: int, d: int, seed: int) -> Floats:
 
 
 def seconds_of(way: Callable[[], T], rounds: int = ROUNDS) -> tuple[float, T]:
-    """Return the least seconds of some turns, after one that is not counted, and what came of it."""
+    """Return the least seconds of some turns, after one that is not counted, and the last result."""
     found, least = way(), np.inf
     for _ in range(rounds):
         start = time.perf_counter()
@@ -58,7 +57,7 @@ def seconds_of(way: Callable[[], T], rounds: int = ROUNDS) -> tuple[float, T]:
 
 
 def copied(device: str) -> float:
-    """Return the bytes a second that a device reads and writes while it copies within its memory."""
+    """Return the bytes per second that a device reads and writes in a copy within its memory."""
     import torch
 
     source = torch.ones(COPIED, dtype=torch.uint8, device=device)
@@ -73,7 +72,7 @@ def copied(device: str) -> float:
 
 
 def kernel(device: str) -> float:
-    """Return the cells a second that are multiplied by gene vectors."""
+    """Return the cells per second that are multiplied by gene vectors."""
     rng = np.random.default_rng(0)
     genes = np.concatenate([np.sort(rng.choice(N_GENES, N_KNOWN, replace=False)) for _ in range(64)]).reshape(
         64, N_KNOWN
@@ -86,7 +85,7 @@ def kernel(device: str) -> float:
 
 
 def exact(stored: Stored, queries: Floats, device: str) -> list[tuple[int, float, float]]:
-    """Return queries at once, queries a second, and the bytes of vectors read a second."""
+    """Return queries at once, queries per second, and bytes of vectors read per second."""
     index, rows = TorchExact(stored, device), []
     for n in (one for one in EXACT_QUERIES if one <= len(queries)):
         seconds, _ = seconds_of(partial(search, index, queries[:n], K))
@@ -95,7 +94,7 @@ def exact(stored: Stored, queries: Floats, device: str) -> list[tuple[int, float
 
 
 def by_faiss(stored: Stored, queries: Floats, device: str, factory: str) -> dict[str, Any]:
-    """Return the seconds of training, and by number of lists visited queries a second and the recall of some."""
+    """Return the seconds of training; and queries per second, and recall on a sample, by number of lists visited."""
     from scvec.index import faiss_gpu, kinds, train
     from scvec.index.faiss import Faiss
 
@@ -121,7 +120,7 @@ def by_faiss(stored: Stored, queries: Floats, device: str, factory: str) -> dict
 
 
 def measure(device: str, n: int, dimension: int, n_queries: int, factory: str) -> tuple[dict[str, Any], str]:
-    """Return all that was measured, and a table of each."""
+    """Return all measurements, and their tables."""
     stored = Stored([(np.arange(n, dtype=np.int64), drawn(n, dimension, 0))])
     queries = drawn(n_queries, dimension, 1).astype(np.float32)
     cells = {one: kernel(one) for one in dict.fromkeys(("cpu", device))}
@@ -153,19 +152,19 @@ Trained on {faiss["trained_on"]:,} vectors in {faiss["training"]:.1f} s. {" ".jo
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser("gpu", __doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--vectors", type=int, default=VECTORS)
     parser.add_argument("--dimension", type=int, default=DIMENSION)
     parser.add_argument("--queries", type=int, default=QUERIES)
     parser.add_argument("--factory", default=f"IVF{LISTS},SQ8")
-    asked = parser.parse_args(arguments)
-    device, lacking = choose(asked.device)
+    args = parser.parse_args(arguments)
+    device, lacking = choose(args.device)
     if device == "cpu":
-        print(f"benchmarks.gpu: {lacking or 'a GPU is wanted'}; nothing was measured", file=sys.stderr)
+        print(f"benchmarks.gpu: {lacking or 'this needs a GPU'}; nothing was measured", file=sys.stderr)
         return 2
-    values, text = measure(device, asked.vectors, asked.dimension, asked.queries, asked.factory)
-    save("gpu", f"python -m benchmarks.gpu --vectors {asked.vectors} --dimension {asked.dimension}", values, text)
+    values, text = measure(device, args.vectors, args.dimension, args.queries, args.factory)
+    save("gpu", f"python -m benchmarks.gpu --vectors {args.vectors} --dimension {args.dimension}", values, text)
     return 0
 
 

@@ -1,8 +1,8 @@
-"""How fast counts become vectors: scvec's compiled loops against what SciPy, PyTorch, NumPy and plain Numba give.
+"""How fast counts become vectors: scvec's compiled loops against SciPy, PyTorch, NumPy and plain Numba.
 
     python -m benchmarks.kernel
 
-Cells of Baron et al. 2016, human, drawn with replacement. The ways take turns; ratios are of the medians.
+Cells of Baron et al. 2016, human, drawn with replacement. The methods take turns; ratios are of the medians.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from benchmarks.common import DATA, markdown, save
+from benchmarks.common import DATA, make_parser, markdown, save
 from scvec.core.jit import n_threads, over_rows
 from scvec.core.types import freeze
 from scvec.embed import compiled
@@ -67,7 +67,7 @@ def cells() -> sp.csr_matrix[np.float32]:
 
 
 def timed(ways: Ways, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each way, the ways taking turns, after a turn that is not counted."""
+    """Return the seconds of each method; the methods take turns, and a first turn is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, way in ways.items():
@@ -115,7 +115,7 @@ def scipy_normalise(batch: sp.csr_matrix[np.float32], columns: sp.csr_matrix[np.
 
 
 def fused(batch: sp.csr_matrix[np.float32], columns: sp.csr_matrix[np.float32], weights: Any, rows: int) -> Any:
-    """Return vectors, normalising and multiplying `rows` cells at a time: no matrix of all of them is written."""
+    """Return vectors, normalising and multiplying `rows` cells at a time, without a matrix of all cells."""
     (data, indices, indptr), gene_of, n_genes = _parts(batch), freeze(_gene_of(columns)), columns.shape[1]
     out, packed = np.zeros((batch.shape[0], weights.shape[1]), np.float32), _kept(weights)
 
@@ -182,6 +182,7 @@ def rows_of(d: Any, seconds: dict[str, list[float]], base: str, unit: int, error
 
 
 def main() -> None:
+    make_parser("kernel", __doc__).parse_args()
     torch.set_num_threads(n_threads())
     rng, batch = np.random.default_rng(1), cells()
     own = np.sort(rng.permutation(N_VARS)[:18_000])
@@ -213,7 +214,7 @@ def main() -> None:
         gathered += rows_of(d, seconds[f"distances {d}"], "NumPy: pairs copied, float32", N_QUERIES, {})
     head = ("d", "way", "cells a second", "times the first")
     tables = {
-        "Log-normalised cells @ gene vectors. Error: largest of 256 cells of length one, to float64": markdown(
+        "Log-normalised cells @ gene vectors. Error: the largest in 256 unit vectors, against float64": markdown(
             (*head, "error"), multiplied
         ),
         "Normalising": markdown(head, [row[:4] for row in normalised]),

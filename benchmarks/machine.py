@@ -1,13 +1,12 @@
-"""The bounds of this machine, that times are shares of: reading h5ad, writing Lance, copying memory.
+"""The bounds of this machine, which times are compared with: reading h5ad, writing Lance, copying memory.
 
     python -m benchmarks.machine CELLS.h5ad --folder FOLDER
 
-Each is the bare library on one thread of ours, with nothing decoded, checked or kept. MB are 10**6 bytes.
+Each is the bare library, called from one thread; nothing is decoded, checked or kept. MB are 10**6 bytes.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import time
@@ -20,7 +19,7 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.common import WORK, machine
+from benchmarks.common import WORK, machine, make_parser
 
 BLOCK_VALUES = 8 * 2**20
 BATCH_ROWS = 8192
@@ -33,11 +32,11 @@ class Rate:
     Attributes
     ----------
     megabytes
-        Moved, as arrays in memory: more than on disk, where a file is compressed.
+        Megabytes moved, as arrays in memory: more than on disk if the file is compressed.
     seconds
-        It took.
+        Time taken.
     rows
-        Cells, or vectors; 0 where there are none.
+        Cells, or vectors; 0 if neither.
     """
 
     megabytes: float
@@ -45,7 +44,7 @@ class Rate:
     rows: int = 0
 
     def to_dict(self) -> dict[str, float]:
-        """Return it with MB and rows a second, as JSON types."""
+        """Return it with MB and rows per second, as JSON types."""
         speed = {"megabytes_per_s": self.megabytes / self.seconds, "rows_per_s": self.rows / self.seconds}
         return {**asdict(self), **speed}
 
@@ -58,9 +57,9 @@ def read_h5ad(path: Path, *, cold: bool, limit_cells: int | None = None) -> Rate
     path
         An h5ad file.
     cold
-        Whether the system is first told to forget what it holds of the file. A disk's own cache may still hold it.
+        Whether the system first drops what it caches of the file. The disk's own cache may still hold it.
     limit_cells
-        Only so many cells.
+        Read only this many cells.
     """
     if cold:
         forget(path)
@@ -79,7 +78,7 @@ def read_h5ad(path: Path, *, cold: bool, limit_cells: int | None = None) -> Rate
 
 
 def forget(path: Path) -> None:
-    """Have the system drop what it holds of a file in memory; needs no rights."""
+    """Have the system drop what it caches of a file; needs no special rights."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
         os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -91,13 +90,13 @@ def write_lance(folder: Path, n: int = 1_000_000, dimension: int = 384, *, sync:
     Parameters
     ----------
     folder
-        On the disk to be measured; what is written is removed.
+        On the disk to measure; what is written is removed.
     n, dimension
-        How many vectors of how many numbers; a batch of 8,192 of them is made, and written again and again.
+        Number and dimension of the vectors; a batch of 8,192 of them is written repeatedly.
     sync
         Whether to wait for the disk.
     """
-    # Its log calls the making of a table a warning. Must be set before the import.
+    # Lance logs the creation of a table as a warning. Must be set before the import.
     os.environ.setdefault("LANCE_LOG", "error")
     import lance
 
@@ -121,7 +120,7 @@ def write_lance(folder: Path, n: int = 1_000_000, dimension: int = 384, *, sync:
 
 
 def copy_memory(n_bytes: int = 512 * 2**20, rounds: int = 5) -> Rate:
-    """Copy an array that no cache holds to another, on one thread; the fastest of some rounds, read bytes counted."""
+    """Copy an array too large for any cache, on one thread; return the fastest round, counting the bytes read."""
     numbers, copy = np.ones(n_bytes // 8), np.zeros(n_bytes // 8)
     took = []
     for _ in range(rounds):
@@ -132,7 +131,7 @@ def copy_memory(n_bytes: int = 512 * 2**20, rounds: int = 5) -> Rate:
 
 
 def bounds(path: Path, folder: Path, *, limit_cells: int | None = None) -> dict[str, dict[str, float]]:
-    """Return all of them, by name; see the functions."""
+    """Return all bounds by name; see the functions."""
     return {
         "h5ad_read_cold": read_h5ad(path, cold=True, limit_cells=limit_cells).to_dict(),
         "h5ad_read_warm": read_h5ad(path, cold=False, limit_cells=limit_cells).to_dict(),
@@ -142,14 +141,12 @@ def bounds(path: Path, folder: Path, *, limit_cells: int | None = None) -> dict[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.machine", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("cells", type=Path, help="an h5ad file with CSR counts, as of benchmarks.scale")
+    parser = make_parser("machine", __doc__)
+    parser.add_argument("cells", type=Path, help="an h5ad file with CSR counts, such as one of benchmarks.scale")
     parser.add_argument("--folder", type=Path, default=WORK, help="where vectors are written; they need 1.6 GB")
-    parser.add_argument("--limit-cells", type=int, help="read so many, so that memory can hold them when warm")
-    asked = parser.parse_args()
-    found = bounds(asked.cells, asked.folder, limit_cells=asked.limit_cells)
+    parser.add_argument("--limit-cells", type=int, help="read only this many, so that they fit into memory when warm")
+    args = parser.parse_args()
+    found = bounds(args.cells, args.folder, limit_cells=args.limit_cells)
     print(json.dumps({"machine": machine(), "bounds": found}, indent=1))
 
 

@@ -1,16 +1,15 @@
-"""How fast a readout is trained and predicts, as a share of what the machine multiplies in matrices.
+"""How fast a readout trains and predicts, as a share of the machine's rate of matrix multiplication.
 
     python -m benchmarks.readout_speed --device cuda --shapes 1b 7b --genes 2048 --cells 8
     python -m benchmarks.readout_speed --device cpu --shapes smollm2 --genes 64 512 --cells 16
 
-``smollm2`` are real weights, the other shapes are Llamas with random ones: speed does not depend on what they say.
-Of the operations only the products of the layers' weights are counted, not attention: twice a weight for a token, and
-in training twice that again, as gradients go through the frozen layers and not into them.
+``smollm2`` has real weights, the other shapes are Llamas with random ones: speed does not depend on the weights. Only
+operations with the layers' weights are counted, not attention: two per weight and token, and twice as many in training,
+because gradients pass through the frozen layers but not into their weights.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import smollm2
-from benchmarks.common import markdown, save
+from benchmarks.common import make_parser, markdown, save
 from benchmarks.gpu import seconds_of
 from scvec.core.device import choose
 from scvec.interpret.readout.backbone import FrozenLLM
@@ -32,14 +31,14 @@ SHAPES = {
     "1b": {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32},
     "7b": {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32},
 }
-"""Llamas, of about so many weights: as in Llama 3.2 with 1 B and Llama 2 with 7 B, but for the vocabulary."""
+"""Shapes of Llama 3.2 with 1 B and Llama 2 with 7 B weights, except for the vocabulary."""
 VOCABULARY, INSTRUCTION_TOKENS = 1000, 24
 N_GENES, DIMENSION, N_LABELS = 20_000, 1536, 14
 SQUARE = {"cpu": 2048, "cuda": 16_384}
 
 
 def shaped(shape: str, precision: Precision, device: str, room: int) -> CausalLM:
-    """Return a model of that shape."""
+    """Return a model of a shape."""
     if shape == "smollm2":
         return load_llm(str(smollm2.folder()), precision=precision, device=device)
     import torch
@@ -54,7 +53,7 @@ def shaped(shape: str, precision: Precision, device: str, room: int) -> CausalLM
 
 
 def matrix_rate(device: str, precision: Precision) -> float:
-    """Return the operations a second of a product of two square matrices."""
+    """Return operations per second in a product of two square matrices."""
     import torch
 
     n = SQUARE[device.split(":")[0]]
@@ -63,7 +62,7 @@ def matrix_rate(device: str, precision: Precision) -> float:
 
 
 def rates(llm: CausalLM, n_genes: int, n_cells: int) -> dict[str, float]:
-    """Return the cells a second that are trained on and predicted, and the operations a second of both."""
+    """Return cells per second in training and prediction, and operations per second of both."""
     import torch
 
     spec, device = ReadoutSpec(model="shape", n_genes=n_genes), str(llm.device)
@@ -98,7 +97,7 @@ def rates(llm: CausalLM, n_genes: int, n_cells: int) -> dict[str, float]:
 
 
 def _waited(way: Callable[[], object], device: str) -> Callable[[], object]:
-    """Return what waits for the device to be done."""
+    """Return `way` followed by a wait until the device is done."""
     if not device.startswith("cuda"):
         return way
     import torch
@@ -111,34 +110,34 @@ def _waited(way: Callable[[], object], device: str) -> Callable[[], object]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser("readout_speed", __doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--shapes", nargs="+", default=["1b", "7b"], choices=["smollm2", *SHAPES])
     parser.add_argument("--genes", nargs="+", type=int, default=[2048])
     parser.add_argument("--cells", type=int, default=8, help="in a batch")
     parser.add_argument("--precision", default="bfloat16", choices=["bfloat16", "float32"])
-    asked = parser.parse_args(arguments)
-    device, lacking = choose(asked.device)
-    if device != asked.device:
-        print(f"benchmarks.readout_speed: {lacking or 'a GPU is wanted'}; nothing was measured", file=sys.stderr)
+    args = parser.parse_args(arguments)
+    device, lacking = choose(args.device)
+    if device != args.device:
+        print(f"benchmarks.readout_speed: {lacking or 'this needs a GPU'}; nothing was measured", file=sys.stderr)
         return 2
-    rate, rows = matrix_rate(device, asked.precision), []
+    rate, rows = matrix_rate(device, args.precision), []
     found: list[dict[str, Any]] = []
-    for shape in asked.shapes:
-        llm = shaped(shape, asked.precision, device, max(asked.genes) + 64)
-        for n_genes in asked.genes:
-            one = rates(llm, n_genes, asked.cells)
+    for shape in args.shapes:
+        llm = shaped(shape, args.precision, device, max(args.genes) + 64)
+        for n_genes in args.genes:
+            one = rates(llm, n_genes, args.cells)
             found.append({"shape": shape, "n_genes": n_genes, **one})
             shares = (one["operations_trained"] / rate, one["operations_predicted"] / rate)
             speeds = (f"{one['trained']:,.1f}", f"{one['predicted']:,.1f}")
             rows.append((shape, f"{one['weights'] / 1e6:,.0f} M", n_genes, *speeds, *shares))
     header = ("model", "weights of its layers", "genes a cell", "cells a second, training", "prediction")
-    head = f"{device}, {asked.precision}; square matrices are multiplied at {rate / 1e12:,.2f} TFLOP/s."
+    head = f"{device}, {args.precision}; the rate for square matrices is {rate / 1e12:,.2f} TFLOP/s."
     shares_header = ("share of that rate, training", "prediction")
     text = f"# How fast is a readout?\n\n{head}\n\n{markdown((*header, *shares_header), rows)}"
-    values = {"device": device, "precision": asked.precision, "matrix_rate": rate, "cells": asked.cells, "rows": found}
-    asked_for = f"--device {device} --shapes {' '.join(asked.shapes)} --genes {' '.join(map(str, asked.genes))}"
-    save("readout_speed", f"python -m benchmarks.readout_speed {asked_for} --cells {asked.cells}", values, text)
+    values = {"device": device, "precision": args.precision, "matrix_rate": rate, "cells": args.cells, "rows": found}
+    asked_for = f"--device {device} --shapes {' '.join(args.shapes)} --genes {' '.join(map(str, args.genes))}"
+    save("readout_speed", f"python -m benchmarks.readout_speed {asked_for} --cells {args.cells}", values, text)
     return 0
 
 

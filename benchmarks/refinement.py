@@ -1,13 +1,12 @@
-"""What was tried in training a head, one change at a time, and what the training costs.
+"""Variants of training a head, one change at a time, and what the training costs.
 
     python -m benchmarks.refinement --store STORE
 
-The tasks are some of the open suite's, where the changes differ most; the store is that of `python -m benchmarks.open`.
+The tasks are those of the open suite on which variants differ most; the store is that of `python -m benchmarks.open`.
 """
 
 from __future__ import annotations
 
-import argparse
 import resource
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from statistics import median
 from typing import Any
 
 import scvec as sv
-from benchmarks.common import WORK, markdown, save
+from benchmarks.common import WORK, make_parser, markdown, save
 from benchmarks.open import OUT, SUITE
 from scvec.bench import Suite, plan, records
 from scvec.bench.tasks import BATCH, LABEL, Prepared
@@ -88,13 +87,13 @@ def alone(store: str, reference: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser("refinement", __doc__)
     parser.add_argument("--store", default=str(WORK / "store"))
     parser.add_argument("--out", type=Path, default=OUT, help="where the open suite's files are")
     parser.add_argument("--seeds", type=int, default=1)
-    asked = parser.parse_args()
-    store = sv.Store(asked.store)
-    rows, made = measured(store, asked.out, asked.seeds), cost(store, asked.out)
+    args = parser.parse_args()
+    store = sv.Store(args.store)
+    rows, made = measured(store, args.out, args.seeds), cost(store, args.out)
     table = []
     for variant in VARIANTS:
         cells: list[object] = [variant]
@@ -104,8 +103,8 @@ def main() -> None:
         table.append(cells)
     took = f"{made['seconds']:.0f} s and {made['peak_mib']:,.0f} MiB at the peak"
     text = (
-        "# What was tried in training a head\n\nAccuracy / macro-F1 over the query's classes, one change at a time "
-        f"from the default recipe, seeds: {asked.seeds}. One cell of a rare class moves F1 by up to .09. "
+        "# Variants of training a head\n\nAccuracy / macro-F1 over the query's classes, one change at a time from the "
+        f"default recipe, seeds: {args.seeds}. One cell of a rare class changes F1 by up to .09. "
         "For mouse, and for 200 genes, the atlas is built on the genes that the query has too.\n\n"
         + markdown(("change", *TASKS), table)
         + f"\n\nBuilding an atlas of {made['cells']:,.0f} cells, with its folds and calibration, took {took}."

@@ -1,9 +1,9 @@
-"""The report of a query: what its parts take, how large the page is, and how it is used in a browser.
+"""The report of a query: the time of its parts, the size of the page, and its speed in a browser.
 
     python -m benchmarks.report --store STORE --references R.h5ad ... --queries Q.h5ad ...
 
-References and queries are files that `benchmarks.scale` wrote, of different seeds. Atlases are built where the store
-has none of them. Every report is made in a process of its own, and opened in headless Chromium afterwards.
+References and queries are files of `benchmarks.scale`, of different seeds. Atlases that the store lacks are built.
+Every report is made in a process of its own, and then opened in headless Chromium.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 
 from benchmarks import browser
-from benchmarks.common import HERE, WORK, markdown, save
+from benchmarks.common import HERE, WORK, make_parser, markdown, save
 
 RECIPES, ENCODER = ("refined", "genept-w"), "minilm"
 MAX_SECONDS, MAX_MB = 120, 15
@@ -35,32 +35,30 @@ BROWSED = ("query", "MB", "ready, s", "frames/s panning", "longest", "zooming", 
 
 TEXT = """# Report
 
-The HTML report of a query: at most {max_mb} MB, and at most {max_s} s beyond the query itself, are wanted of 100,000
-cells. Cells of about {genes:,.0f} genes, of {labels} labels, drawn by `benchmarks.scale`; {threads} threads; a process
-for each report, imports and compiling among its seconds; {turns}. Seconds are the processors', of all threads together
-and with their waiting in loops. *In all*: beyond the query;
-*wall*: the same by the clock. The peak is the process's, of which mapped files are a part, and *query's* is what it was
-before the report. With a reference that is not the first, only the largest query is made.
+The HTML report of a query. The goal for 100,000 cells is at most {max_mb} MB, and at most {max_s} s beyond the query
+itself. Cells with about {genes:,.0f} genes and {labels} labels, drawn by `benchmarks.scale`; {threads} threads; one
+process per report, whose seconds include imports and compiling; {turns}. Seconds are CPU time, summed over threads,
+including busy waiting. *In all*: beyond the query; *wall*: the same by the clock. The peak is that of the process,
+including mapped files, and *query's* is the peak before the report. References other than the first are used with the
+largest query only.
 
 {table}
 
-Names of cells are as 10x makes them, 18 characters each; a further character of each of 100,000 names is 0.1 MB.
+Names of cells have 18 characters, as from 10x; each further character adds 0.1 MB for 100,000 cells.
 
 ## In a browser
 
-{browser}, {wide} x {high} pixels, which draws by {drawn_by}: {gpu} The page of the {recipe}
-atlas of {reference:,} cells. *Ready*: the map can be used; *frames* a second over {moved:g} s of dragging and of
-turning the wheel over the map, and the longest frame in seconds; a filter by doubt, the search for a cell and a
-recolouring by confidence until the next frame is shown, each for the first time.
+{browser}, {wide} x {high} pixels, drawn by {drawn_by}: {gpu} The page of the {recipe}
+atlas of {reference:,} cells. *Ready*: the map can be used; *frames* per second over {moved:g} s of dragging the map and
+of zooming by wheel, and the longest frame in seconds; a filter by doubt, the search for a cell, and a recolouring by
+confidence, until the next frame is shown, each for the first time.
 
 {browsed}"""
-SOFTWARE = "there is no GPU here, and all points are drawn by the processor's cores, which other work shares."
+SOFTWARE = "without a GPU, all points are drawn by the CPU cores, which other work shares."
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser("report", __doc__)
     parser.add_argument("--store", required=True)
     parser.add_argument("--references", nargs="+", type=Path, default=[])
     parser.add_argument("--queries", nargs="+", type=Path, required=True)
@@ -68,17 +66,17 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
     parser.add_argument("--atlas", help="make one report with this atlas, and print what it took as JSON")
     parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    if asked.atlas:
-        print(json.dumps(made(asked.store, asked.atlas, asked.queries[0], asked.out)))
+    args = parser.parse_args()
+    if args.atlas:
+        print(json.dumps(made(args.store, args.atlas, args.queries[0], args.out)))
     else:
-        run(asked)
+        run(args)
 
 
 def made(store: str, name: str, path: Path, out: Path) -> dict[str, Any]:
-    """Make a report, and return its parts' seconds and what memory they took.
+    """Make a report, and return the seconds of its parts and the peak memory.
 
-    The parts are timed where `scvec.report.findings.summary` calls them: the real run is measured, in its order.
+    The parts are timed where `scvec.report.findings.summary` calls them: this is the real run, in its own order.
     """
     start = _now()
     seconds: dict[str, float] = {}
@@ -95,7 +93,6 @@ def made(store: str, name: str, path: Path, out: Path) -> dict[str, Any]:
     calls = sv.annotate(path, atlas)
     took("query", start)
     before = _peak()
-    # `scvec.report.findings.summary` is the function; the module is found by its name alone.
     module = import_module("scvec.report.findings.summary")
 
     def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -132,7 +129,7 @@ def made(store: str, name: str, path: Path, out: Path) -> dict[str, Any]:
 
 
 def _now() -> tuple[float, float]:
-    """Return the time, and what this process has had of processors, in seconds."""
+    """Return wall-clock time and this process's CPU time, in seconds."""
     return time.perf_counter(), time.process_time()
 
 
@@ -141,33 +138,33 @@ def _peak() -> float:
 
 
 def _barcodes(n: int) -> np.ndarray[Any, Any]:
-    """Return names as cells of 10x have them."""
+    """Return cell names like those from 10x."""
     letters = np.array(list("ACGT"))[np.random.default_rng(0).integers(0, 4, (n, 16))]
     return np.array([f"{''.join(one)}-1" for one in letters.tolist()], object)
 
 
-def run(asked: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Measure, and write the results."""
     from scvec.core.jit import n_threads
 
     folder = WORK / "report"
     folder.mkdir(parents=True, exist_ok=True)
     turns: list[list[dict[str, Any]]] = []
-    for recipe in asked.recipes:
-        for reference in asked.references:
+    for recipe in args.recipes:
+        for reference in args.references:
             name = f"report-{recipe}-{reference.stem}"
-            _build(asked.store, name, reference, recipe)
-            for query in asked.queries if reference == asked.references[0] else asked.queries[-1:]:
+            _build(args.store, name, reference, recipe)
+            for query in args.queries if reference == args.references[0] else args.queries[-1:]:
                 out = folder / f"{name}-{query.stem}.html"
-                command = [sys.executable, "-m", "benchmarks.report", "--store", asked.store, "--atlas", name]
+                command = [sys.executable, "-m", "benchmarks.report", "--store", args.store, "--atlas", name]
                 command += ["--queries", str(query), "--out", str(out)]
-                done = [{"recipe": recipe, "page": out.name, **_child(command)} for _ in range(asked.rounds)]
+                done = [{"recipe": recipe, "page": out.name, **_child(command)} for _ in range(args.rounds)]
                 turns.append(done)
                 print(name, query.name, {part: round(s, 2) for part, s in done[0]["seconds"].items()}, flush=True)
-    # The first atlas is the one that is queried by all.
-    pages = [one[0] for one in turns[: len(asked.queries)]]
+    # The first atlas is used with all queries.
+    pages = [one[0] for one in turns[: len(args.queries)]]
     browsed = [{"n_query": one["n_query"], "mb": one["mb"], **_browsed(folder / one["page"])} for one in pages]
-    with h5py.File(asked.queries[-1]) as file:
+    with h5py.File(args.queries[-1]) as file:
         genes = len(file["X/data"]) / (len(file["X/indptr"]) - 1)
     drawn_by = browsed[-1]["drawn_by"]
     text = TEXT.format(
@@ -176,7 +173,7 @@ def run(asked: argparse.Namespace) -> None:
         genes=genes,
         labels=turns[0][0]["n_labels"],
         threads=n_threads(),
-        turns="one turn of each" if asked.rounds == 1 else f"medians of {asked.rounds} turns",
+        turns="one turn of each" if args.rounds == 1 else f"medians of {args.rounds} turns",
         table=table(turns),
         browser=browsed[-1]["browser"],
         wide=browser.WIDE,
@@ -244,7 +241,7 @@ def table(turns: list[list[dict[str, Any]]]) -> str:
 
 
 def browsed_table(browsed: list[dict[str, Any]]) -> str:
-    """Return what the browser took as Markdown."""
+    """Return the browser's figures as Markdown."""
     rows = [
         (
             f"{one['n_query']:,}",

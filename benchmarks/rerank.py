@@ -1,14 +1,13 @@
-"""What an LLM gains by reordering the labels of unsure calls, against no LLM, random weights, random order, the best.
+"""What an LLM gains by reordering labels of unsure calls, against no LLM, random weights, and random and best order.
 
     python -m benchmarks.rerank --store STORE [--models hf:MODEL openai:MODEL]
 
-Without --models it is SmolLM2-135M by log-likelihood, with its weights and with random ones. A model behind OpenAI's
-interface is asked at OPENAI_BASE_URL, and may cost money: --max-cost is for each task and model.
+Without --models the model is SmolLM2-135M by log-likelihood, with its own weights and with random ones. A model behind
+OpenAI's interface is asked at OPENAI_BASE_URL, and may cost money: --max-cost is per task and model.
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,19 @@ import numpy as np
 
 import scvec as sv
 from benchmarks import smollm2
-from benchmarks.common import DATA, WORK, import_texts, markdown, save
+from benchmarks.common import DATA, WORK, import_texts, make_parser, markdown, save
 from scvec.annotation.result import Annotation
 from scvec.core.types import Strings
 from scvec.interpret import RerankOptions, rerank
 
 SEEDS = (0, 1, 2)
 CELLS_A_LABEL = 5
-"""Of the reference: with more, retrieval is hardly ever unsure, and there is nothing to reorder."""
+"""Cells per label in the reference: with more, retrieval is hardly ever unsure, and there is nothing to reorder."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """Real cells, parted into reference and query."""
+class SparseCells:
+    """Real cells, split into reference and query."""
 
     name: str
     file: str
@@ -38,19 +37,21 @@ class Source:
     tissue: str
     layer: str | None
     held: tuple[str, str] | None
-    """Column and value of the cells that are the query; None: half of each label's, drawn."""
+    """Column and value of the cells that are the query; None: a random half of each label."""
     n_query: int
-    """Cells of the query, drawn: as many as make about ten that retrieval is unsure of."""
+    """Cells drawn for the query: enough that retrieval is unsure of about ten."""
 
 
 SOURCES = (
-    Source("donors 1, 2, 4 to 3", "pancreas_baron_human", "cell_type1", "pancreas", None, ("donor", "human3"), 300),
-    Source("half of the cells", "pbmc3k", "classified", "blood", "counts", None, 25),
+    SparseCells(
+        "donors 1, 2, 4 to 3", "pancreas_baron_human", "cell_type1", "pancreas", None, ("donor", "human3"), 300
+    ),
+    SparseCells("half of the cells", "pbmc3k", "classified", "blood", "counts", None, 25),
 )
 
 
-def parted(source: Source, seed: int) -> tuple[Path, Path, Strings]:
-    """Write a reference of few cells a label and a query; return both, and the query's labels."""
+def split(source: SparseCells, seed: int) -> tuple[Path, Path, Strings]:
+    """Write a reference of few cells per label and a query; return both, and the query's labels."""
     cells = ad.read_h5ad(DATA / "cells" / f"{source.file}.h5ad")
     labels, rng = cells.obs[source.label_key].astype(str).to_numpy(), np.random.default_rng(seed)
     if source.held is None:
@@ -73,7 +74,7 @@ def parted(source: Source, seed: int) -> tuple[Path, Path, Strings]:
 
 
 def judged(calls: Annotation, truth: Strings) -> dict[str, float]:
-    """Return figures of the cells asked about: how many, and the share right by retrieval, model, chance, the best."""
+    """Return figures of the cells asked about: how many, and the share right by retrieval, model, chance and best."""
     assert calls.reranked is not None
     place = {name: i for i, name in enumerate(calls.obs_names.tolist())}
     cases = calls.provenance["rerank"]["cases"]
@@ -93,11 +94,11 @@ def judged(calls: Annotation, truth: Strings) -> dict[str, float]:
     return {"n_asked": float(len(cases)), "n_candidates": n_labels, **found, **shares, **all_cells}
 
 
-def measure(store: sv.Store, source: Source, model: str, max_cost: float | None) -> dict[str, Any]:
+def measure(store: sv.Store, source: SparseCells, model: str, max_cost: float | None) -> dict[str, Any]:
     """Return the mean figures over the seeds."""
     runs = []
     for seed in SEEDS:
-        reference, query, truth = parted(source, seed)
+        reference, query, truth = split(source, seed)
         name = f"bench-rerank-{source.file.replace('_', '-')}-{seed}"
         key = source.label_key
         atlas = sv.atlas.build(store, name, reference, label_key=key, layer=source.layer, overwrite=True)
@@ -110,20 +111,20 @@ def measure(store: sv.Store, source: Source, model: str, max_cost: float | None)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser("rerank", __doc__)
     parser.add_argument("--store", default=str(WORK / "store"), help="with gene texts and vectors of minilm")
     parser.add_argument("--models", nargs="*", help="addresses, as scvec query --rerank takes them")
     parser.add_argument("--max-cost", type=float)
-    asked = parser.parse_args()
-    store = sv.Store(asked.store)
+    args = parser.parse_args()
+    store = sv.Store(args.store)
     texts = import_texts(store, "human")
     sv.embed.genes(store, texts, encoder="minilm")
-    own = f"hf:{smollm2.folder()}?precision=bfloat16" if not asked.models else ""
-    models = asked.models or [own, f"{own}&weights=random"]
+    own = f"hf:{smollm2.folder()}?precision=bfloat16" if not args.models else ""
+    models = args.models or [own, f"{own}&weights=random"]
     rows, values = [], []
     for source in SOURCES:
         for model in models:
-            found = measure(store, source, model, asked.max_cost)
+            found = measure(store, source, model, args.max_cost)
             said = Path(model.split("?")[0]).name + (", random weights" if "weights=random" in model else "")
             values.append({"task": f"{source.tissue}, {source.name}", "model": said, **found})
             shown = ("retrieval", "model", "chance", "best", "reordered", "abstained", "all_retrieval", "all_model")
@@ -134,9 +135,9 @@ def main() -> None:
     sizes = " and ".join(f"{one.n_query} of {one.tissue}" for one in SOURCES)
     head = f"{CELLS_A_LABEL} reference cells a label; query cells: {sizes}; means of seeds {SEEDS}"
     note = (
-        "Cells were asked about whose label has a smaller share of the votes than that at which 5 % of held-out calls "
-        "are wrong. *Random order* is what an order drawn at random would have right, *best order* one that puts the "
-        "right label first where it is among the candidates."
+        "The model was asked about cells whose label has a smaller share of the votes than that at which 5 % of "
+        "held-out calls are wrong. *Random order* is the expected share right in a random order; *best order* puts the "
+        "right label first if it is among the candidates."
     )
     text = f"# An LLM that reorders\n\n{head}.\n\n{markdown((*header, *more), rows)}\n\n{note}"
     save("rerank", "python -m benchmarks.rerank", {"rows": values}, text)

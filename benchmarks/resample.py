@@ -1,12 +1,11 @@
-"""New cells from real ones: a cell's own counts, drawn again from its proportions and a little of its label's mean.
+"""New cells from real ones: counts resampled from a cell's proportions, mixed with a little of its label's mean.
 
-A real cell is laid out as its molecules, one entry each, and the cells stand by label. To draw an entry of a cell is
-then to draw a gene by the cell's proportions, and to draw one of all the label's entries is to do so by the label's
-mean (its cells weighted by their totals). As many independent draws as the total asks for are a multinomial draw,
-exactly, and take a table look-up each.
+A real cell is stored as a list of its molecules, and cells are sorted by label. Drawing an entry of a cell's list draws
+a gene by the cell's proportions; drawing one among all entries of the label does so by the label's mean (cells weighted
+by their totals). Drawing as many entries as the total is an exact multinomial draw, and each takes one table look-up.
 
-Draw k of cell i is a hash of (seed, i, k): SplitMix64 (Steele, Lea, Flood 2014), a stream a cell. So cell i is the
-same whatever is drawn before it, beside it or after it.
+Draw k of cell i is a hash of (seed, i, k): SplitMix64 (Steele, Lea, Flood 2014), one stream per cell. So cell i does
+not depend on which other cells are drawn.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from scvec.core.types import Floats, Ints, Strings
-from scvec.errors import InputError
+from scvec.errors import InputError, must_be
 from scvec.ingest import open_cells
 
 GAMMA, HALF, LOW = np.uint64(0x9E3779B97F4A7C15), np.uint64(32), np.uint64(0xFFFFFFFF)
@@ -30,35 +29,35 @@ S27, S30, S31 = np.uint64(27), np.uint64(30), np.uint64(31)
 TWICE_GAMMA = np.uint64(2 * 0x9E3779B97F4A7C15 % 2**64)
 
 PROBE_CELLS, MIN_DEPTH, MAX_DEPTH = 2048, 1e-6, 64.0
-"""The depth is set on so many cells; at the least every cell is one molecule."""
+"""Number of cells on which the depth is fitted, and its bounds; at the lower one every cell is a single molecule."""
 
 Words = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class Source:
+class RealCells:
     """Real cells, by label.
 
     Attributes
     ----------
     name
-        What the data set is called.
+        Name of the data set.
     genes
         (n_genes,) symbols.
     cell_types, donors
         (n_types,), (n_donors,) names, sorted.
     cell_type, donor
-        (n_cells,) codes; ``cell_type`` ascends.
+        (n_cells,) codes; ``cell_type`` is ascending.
     molecules
         (n_molecules,) the gene of each molecule, cell after cell.
     bounds
-        (n_cells + 1,) where the cells' molecules begin and end.
+        (n_cells + 1,) start and end of each cell's molecules.
     type_bounds
-        (n_types + 1,) where the types' cells begin and end.
+        (n_types + 1,) start and end of each type's cells.
     mix
-        Share of a new cell's proportions that is its label's mean.
+        Share of the label's mean in a new cell's proportions.
     depth
-        What real totals are multiplied by.
+        Factor for real totals.
     """
 
     name: str
@@ -74,7 +73,7 @@ class Source:
     depth: float = 1.0
 
     def mates(self, cells: Ints) -> tuple[Ints, Ints]:
-        """Return (n,) and (n,) where the cells that share a label with each of `cells` begin and end."""
+        """Return (n,) start and (n,) end of the cells that share a label with each of `cells`."""
         types = self.cell_type[cells]
         return self.type_bounds[types], self.type_bounds[types + 1]
 
@@ -88,7 +87,7 @@ class Drawn:
     cells
         (n,) the real cell that each was drawn from.
     data, indices, indptr
-        Their counts as CSR, float32, int32 and int64; the columns ascend.
+        Their counts as CSR: float32, int32 and int64; columns are ascending.
     """
 
     cells: Ints
@@ -106,8 +105,8 @@ def read(
     genes: int = 20_000,
     genes_per_cell: int = 2_000,
     mix: float = 0.1,
-) -> Source:
-    """Read the real cells of an h5ad file of counts: all of it is held, four bytes a molecule.
+) -> RealCells:
+    """Read the real cells of an h5ad file of counts into memory, four bytes per molecule.
 
     Parameters
     ----------
@@ -118,32 +117,32 @@ def read(
     layer
         The matrix of counts, if it is not ``X``.
     genes
-        How many genes are kept, those of most counts, in the file's order; all, where it has fewer.
+        How many genes are kept, those with most counts, in the file's order; all, if it has fewer.
     genes_per_cell
-        How many genes a new cell expresses, on average: totals are scaled so that it does.
+        How many genes a new cell expresses on average; totals are scaled to reach it.
     mix
-        Share of a new cell's proportions that is its label's mean, 0 to 1.
+        Share of the label's mean in a new cell's proportions, 0 to 1.
 
     Raises
     ------
     InputError
-        If the file cannot be read, holds no counts, has no such columns, or too few genes for `genes_per_cell`.
+        If the file cannot be read, has no counts, lacks a column, or has too few genes for `genes_per_cell`.
     """
     if not 0 <= mix <= 1:
-        raise InputError(f"a mix of {mix:g}", "0 to 1", "name another --mix")
+        raise must_be("mix", "between 0 and 1", mix)
     with open_cells(path) as file, file.matrix(layer, "counts") as matrix:
         names = matrix.gene_names()
         counts = sp.csr_matrix(sp.vstack([batch for _, batch in matrix.batches("reading")], format="csr"))
-        types, type_codes = np.unique(file.labels(label_key, "--label-key").astype(str), return_inverse=True)
-        donors, donor_codes = np.unique(file.labels(donor_key, "--donor-key").astype(str), return_inverse=True)
+        types, type_codes = np.unique(file.labels(label_key, "`label_key`").astype(str), return_inverse=True)
+        donors, donor_codes = np.unique(file.labels(donor_key, "`donor_key`").astype(str), return_inverse=True)
     kept = np.sort(np.argsort(-np.asarray(counts.sum(0)).ravel(), kind="stable")[:genes])
     counts = sp.csr_matrix(counts[:, kept])
     totals = np.asarray(counts.sum(1, dtype=np.int64)).ravel()
-    # By label, and a cell without counts has no proportions.
+    # Sorted by label; cells without counts have no proportions and are dropped.
     order = np.argsort(type_codes, kind="stable")
     order = order[totals[order] > 0]
     counts = sp.csr_matrix(counts[order])
-    source = Source(
+    source = RealCells(
         name=path.stem,
         genes=names[kept],
         cell_types=types.astype(object),
@@ -158,15 +157,15 @@ def read(
     return replace(source, depth=_depth(source, genes_per_cell))
 
 
-def draw(source: Source, seed: int, cells: range) -> Drawn:
-    """Return the new cells of these numbers.
+def draw(source: RealCells, seed: int, cells: range) -> Drawn:
+    """Return the new cells with these numbers.
 
     Parameters
     ----------
     source
         The real cells.
     seed
-        Which cells these numbers mean.
+        Random seed: which cells these numbers mean.
     cells
         Consecutive numbers, from 0.
     """
@@ -177,7 +176,7 @@ def draw(source: Source, seed: int, cells: range) -> Drawn:
     # A total is that of any real cell of the label.
     mates = first + _below(mix64(starts + TWICE_GAMMA), (last - first).astype(np.uint64)).astype(np.int64)
     totals = np.maximum(1, np.rint(np.diff(source.bounds)[mates] * source.depth)).astype(np.int64)
-    # At most so many values; memory that is not written to is not taken.
+    # An upper bound on the number of values; untouched memory is not allocated.
     room = int(np.minimum(totals, len(source.genes)).sum())
     data, indices = np.empty(room, np.float32), np.empty(room, np.int32)
     ends = np.empty(len(cells), np.int64)
@@ -198,7 +197,7 @@ def mix64(words: Any) -> Any:
 
 
 def _below(words: Words, n: Any) -> Words:
-    """Return numbers below `n` from words' upper halves; uneven by n in 2**32 at most."""
+    """Return numbers below `n` from the upper halves of words; non-uniform by at most n in 2**32."""
     found: Words = ((words >> HALF) * n) >> HALF
     return found
 
@@ -220,7 +219,7 @@ def _fill_rows(
     indices: NDArray[np.int32],
     ends: Ints,
 ) -> None:
-    """Draw each row's molecules, its own or its label's, and write what genes they are of; `counts` is all zero."""
+    """Draw each row's molecules, from its own or its label's, and write the counts of genes; `counts` must be zero."""
     at = 0
     for row in range(len(starts)):
         state = starts[row] + TWICE_GAMMA
@@ -250,8 +249,8 @@ def _bounds(sizes: NDArray[Any]) -> Ints:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
-def _depth(source: Source, genes_per_cell: int) -> float:
-    """Return what totals are to be scaled by; more draws never mean fewer genes, so halving finds it."""
+def _depth(source: RealCells, genes_per_cell: int) -> float:
+    """Return the factor for totals, by bisection: more draws never mean fewer genes."""
 
     def expressed(depth: float) -> float:
         return len(draw(replace(source, depth=depth), 0, range(PROBE_CELLS)).data) / PROBE_CELLS
@@ -261,9 +260,9 @@ def _depth(source: Source, genes_per_cell: int) -> float:
         low, high = high, high * 2
         if high > MAX_DEPTH:
             raise InputError(
-                f"{source.name}: cells of {expressed(low):,.0f} genes at {low:g} times their totals",
-                f"{genes_per_cell:,} genes a cell",
-                "ask for fewer with --genes-per-cell, or name another --source or a larger --mix",
+                f"{source.name}: cells express only {expressed(low):,.0f} genes at {low:g} times their totals",
+                f"`genes_per_cell` = {genes_per_cell:,}",
+                "lower `genes_per_cell`, raise `mix`, or use another `source`",
             )
     while high / low > 1.002:
         middle = (low * high) ** 0.5

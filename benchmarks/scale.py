@@ -1,12 +1,12 @@
-"""References of any size: real cells drawn again with multinomial noise, streamed to h5ad files.
+"""References of any size: real cells resampled with multinomial noise, streamed to h5ad files.
 
     python -m benchmarks.scale OUT.h5ad --cells 1000000 --seed 0
 
-The same seed means the same cells: those of a smaller file are the first of a larger one, whatever the batches and the
-shards. A real cell is drawn evenly, and with it its label and donor; its proportions are mixed with its label's mean;
-a real total of the label is scaled so that cells express `--genes-per-cell` genes on average; the counts are an exact
-multinomial draw. So cells are as many as asked for, and kinds of cells only as many as the source has: this measures
-speed, memory and recall, and not how well cells are labelled.
+The same seed means the same cells: a smaller file is the beginning of a larger one, whatever the batches and shards. A
+real cell is drawn uniformly, with its label and donor; its proportions are mixed with its label's mean; a real total of
+the label is scaled so that cells express `--genes-per-cell` genes on average; the counts are an exact multinomial draw.
+There are as many cells as requested, but only as many kinds of cells as in the source: this measures speed, memory and
+recall, not how well cells are labelled.
 """
 
 from __future__ import annotations
@@ -24,60 +24,60 @@ import numpy as np
 import pandas as pd
 from anndata.io import write_elem
 
-from benchmarks.common import DATA
-from benchmarks.resample import Drawn, Source, draw, read
+from benchmarks.common import DATA, make_parser
+from benchmarks.resample import Drawn, RealCells, draw, read
 from scvec.core.files import placing
 from scvec.core.types import Strings
-from scvec.errors import InputError, ScvecError
+from scvec.errors import InputError, ScvecError, must_be
 
 SOURCE = DATA / "cells" / "pancreas_baron_human.h5ad"
 BATCH_CELLS, THREADS = 1024, 2
 CHUNK_VALUES, CHUNK_CACHE = 2**20, 32 * 2**20
-"""Values of a chunk of X; a compressed chunk is kept in memory until it is full."""
+"""Values in a chunk of X; a compressed chunk stays in memory until it is full."""
 
 
 def write(
     path: Path,
-    source: Source,
+    source: RealCells,
     cells: range,
     *,
     seed: int = 0,
     compression: str | None = None,
     batch_cells: int = BATCH_CELLS,
 ) -> int:
-    """Write new cells as an h5ad file, in memory that does not grow with their number.
+    """Write new cells as an h5ad file, in constant memory.
 
     Parameters
     ----------
     path
-        The file; it is replaced once the new one is whole.
+        The file; it is replaced once the new one is complete.
     source
         The real cells.
     cells
-        Consecutive numbers: which of the seed's cells.
+        Consecutive numbers of cells within the seed.
     seed
-        Which cells these numbers mean.
+        Random seed: which cells these numbers mean.
     compression
-        None, or ``"lzf"``, bytes shuffled.
+        None, or ``"lzf"`` with shuffled bytes.
     batch_cells
-        How many are drawn at a time; it changes nothing in the file.
+        How many cells are drawn at a time; the file does not depend on it.
 
     Returns
     -------
     int
-        How many counts are not zero.
+        Number of non-zero counts.
 
     Raises
     ------
     InputError
-        If no cells are asked for, or the seed is below zero or above 64 bits.
+        If `cells` is empty, or the seed is negative or exceeds 64 bits.
     DiskFullError
-        If no space was left; no file is left either.
+        If no space is left; no file is left either.
     """
     if not len(cells):
-        raise InputError(f"{path}: no cells", "at least one", "name more --cells")
+        raise InputError(f"{path}: `cells` is empty", fix="ask for at least one cell")
     if not 0 <= seed < 2**64:
-        raise InputError(f"the seed {seed}", "0 to 2**64 - 1", "name another --seed")
+        raise must_be("seed", "between 0 and 2**64 - 1", seed)
     with placing(path) as part, h5py.File(part, "w", rdcc_nbytes=CHUNK_CACHE) as file:
         _lay_out(file, source, cells, seed, compression)
         batches = [cells[first : first + batch_cells] for first in range(0, len(cells), batch_cells)]
@@ -89,12 +89,12 @@ def write(
 
 
 def cell_id(seed: int, number: int) -> str:
-    """Return what a cell is called; no two seeds share a name."""
+    """Return the name of a cell; no two seeds share a name."""
     return f"s{seed}c{number}"
 
 
 def shards(path: Path, n_cells: int, n: int) -> list[tuple[Path, range]]:
-    """Return `n` files and their cells, which are together those of one file; one is called as `path` says.
+    """Return `n` files and their cells, which together are those of one file; a single file is named `path`.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def shards(path: Path, n_cells: int, n: int) -> list[tuple[Path, range]]:
         If there are fewer cells than files.
     """
     if not 1 <= n <= n_cells:
-        raise InputError(f"{n_cells:,} cells for {n:,} files", "at least one cell a file", "name fewer --shards")
+        raise must_be("shards", f"between 1 and the number of cells, {n_cells:,}", n)
     if n == 1:
         return [(path, range(n_cells))]
     bounds = [n_cells * one // n for one in range(n + 1)]
@@ -113,8 +113,8 @@ def shards(path: Path, n_cells: int, n: int) -> list[tuple[Path, range]]:
     ]
 
 
-def _lay_out(file: h5py.File, source: Source, cells: range, seed: int, compression: str | None) -> None:
-    """Write all of a file but its cells, as anndata does, with room for these."""
+def _lay_out(file: h5py.File, source: RealCells, cells: range, seed: int, compression: str | None) -> None:
+    """Write everything in a file except its cells, as anndata does, with room for these."""
     n, n_genes = len(cells), len(source.genes)
     file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
     for name in ("layers", "obsm", "obsp", "varm", "varp"):
@@ -153,8 +153,8 @@ def _lay_out_categories(group: h5py.Group, categories: Strings, n: int) -> None:
     codes.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
 
 
-def _append(file: h5py.File, source: Source, drawn: Drawn, done: int, names: list[str]) -> None:
-    """Write cells behind the `done` ones that are there."""
+def _append(file: h5py.File, source: RealCells, drawn: Drawn, done: int, names: list[str]) -> None:
+    """Append cells to the `done` ones that are there."""
     x, obs, cells = file["X"], file["obs"], slice(done, done + len(names))
     first = len(x["data"])
     for name, values in (("data", drawn.data), ("indices", drawn.indices)):
@@ -166,7 +166,7 @@ def _append(file: h5py.File, source: Source, drawn: Drawn, done: int, names: lis
     obs["donor/codes"][cells] = source.donor[drawn.cells]
 
 
-def _drawn_ahead(source: Source, seed: int, batches: Iterable[range]) -> Iterator[Drawn]:
+def _drawn_ahead(source: RealCells, seed: int, batches: Iterable[range]) -> Iterator[Drawn]:
     """Yield each batch of cells, in order, while the next ones are drawn in threads."""
     waiting: deque[Future[Drawn]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
@@ -179,43 +179,41 @@ def _drawn_ahead(source: Source, seed: int, batches: Iterable[range]) -> Iterato
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scale", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser("scale", __doc__)
     parser.add_argument("out", type=Path, help="the h5ad file; shards are OUT-0.h5ad, OUT-1.h5ad ...")
     parser.add_argument("--cells", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other cells, of other names")
-    parser.add_argument("--genes", type=int, default=20_000, help="those of most counts; all, if the source has fewer")
-    parser.add_argument("--genes-per-cell", type=int, default=2_000, help="that a cell expresses, on average")
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives other cells, with other names")
+    parser.add_argument("--genes", type=int, default=20_000, help="those with most counts; default 20,000, or all")
+    parser.add_argument("--genes-per-cell", type=int, default=2_000, help="genes that a cell expresses, on average")
     parser.add_argument("--mix", type=float, default=0.1, help="share of the label's mean in a cell's proportions")
-    parser.add_argument("--shards", type=int, default=1, help="so many files, together the cells of one")
-    parser.add_argument("--compression", choices=("lzf",), help="none, if not named")
+    parser.add_argument("--shards", type=int, default=1, help="number of files that share the cells")
+    parser.add_argument("--compression", choices=("lzf",), help="default: none")
     parser.add_argument("--source", type=Path, default=SOURCE, help="real labelled cells: an h5ad file of counts")
     parser.add_argument("--label-key", default="cell_type1", help="column of the source's obs")
     parser.add_argument("--donor-key", default="donor", help="column of the source's obs")
     parser.add_argument("--layer", help="the source's counts, if not X")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     try:
-        _make(asked)
+        _make(args)
     except ScvecError as error:
         raise SystemExit(f"error: {error}") from error
 
 
-def _make(asked: argparse.Namespace) -> None:
-    files = shards(asked.out, asked.cells, asked.shards)
+def _make(args: argparse.Namespace) -> None:
+    files = shards(args.out, args.cells, args.shards)
     source = read(
-        asked.source,
-        label_key=asked.label_key,
-        donor_key=asked.donor_key,
-        layer=asked.layer,
-        genes=asked.genes,
-        genes_per_cell=asked.genes_per_cell,
-        mix=asked.mix,
+        args.source,
+        label_key=args.label_key,
+        donor_key=args.donor_key,
+        layer=args.layer,
+        genes=args.genes,
+        genes_per_cell=args.genes_per_cell,
+        mix=args.mix,
     )
     print(f"{source.name}: {len(source.cell_type):,} cells, {len(source.genes):,} genes, totals x {source.depth:.2f}")
     for path, cells in files:
         start = time.perf_counter()
-        n_values = write(path, source, cells, seed=asked.seed, compression=asked.compression)
+        n_values = write(path, source, cells, seed=args.seed, compression=args.compression)
         seconds, size = time.perf_counter() - start, path.stat().st_size
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(

@@ -1,9 +1,9 @@
-"""10,000 queries in a million vectors: scvec's search beside FAISS on the same index, hnswlib, usearch, exact search.
+"""10,000 queries in a million vectors: scvec's search, FAISS on the same index, hnswlib, usearch, and exact search.
 
     python -m benchmarks.search --store STORE --atlas ATLAS --query QUERY.h5ad
 
-The ways take turns; seconds are medians, ratios medians of the ratios within a turn. Indexes are made once and kept in
-``benchmarks/work``. hnswlib and usearch are left out where they are not installed: see `benchmarks.ways`.
+The methods take turns; seconds are medians, ratios are medians of the ratios within a turn. Indexes are built once and
+kept in ``benchmarks/work``. hnswlib and usearch are skipped if they are not installed: see `benchmarks.ways`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import faiss
 import numpy as np
 
 from benchmarks import ways
-from benchmarks.common import RESULTS, WORK, markdown, save
+from benchmarks.common import RESULTS, WORK, make_parser, markdown, save
 from benchmarks.ways import EF, GRAPHS, Judge, K, Parameters, Search, Way
 from scvec.atlas import Atlas, open_atlas
 from scvec.atlas.query_cells import match_to_atlas, placed
@@ -37,47 +37,47 @@ N_QUERIES, N_JUDGED, ROUNDS, TARGETS = 10_000, 1000, 3, (0.95, 0.99)
 SWEEPS = {LISTS: (1, 2, 4, 8, 16), EF: (15, 30, 60, 120, 240, 480)}
 MOST_LISTS, MOST_EF = 64, 2048
 REFINED = 3
-"""How many places after the candidates of an index the same ones are, refined by FAISS."""
+"""How many entries after an index's *candidates* the entry of *refined* follows."""
 
 TEXT = """# Search
 
 {n_queries:,} query cells in {n:,} x {d}, {k} neighbours, {threads} threads; medians of {rounds} turns. The vectors are
-those of {atlas}; the queries are cells of another seed, all given in one call. *Recall* is at {k},
-by ann-benchmarks' definition, on distances recomputed for {judged:,} of the queries, against exact search. Reference
-and query are 2,142 real cells drawn again with noise, and so lie denser than a million real cells would: two lists of
-2,048 would hardly do for those, and codes would do better among neighbours that are less alike.
+those of {atlas}; the queries are cells of another seed, all given in one call. *Recall* is at {k}, as ann-benchmarks
+defines it, on distances recomputed for {judged:,} of the queries, against exact search. Reference and query are
+resampled with noise from 2,142 real cells, and so are denser than a million real cells: for those, two lists of 2,048
+would hardly suffice, and codes would do better because neighbours are less similar.
 
-*Reaches* is the recall that the way was tuned to: scvec's by `scvec.index.tune` on cells of the index, the others' on
-the judged queries themselves. FAISS stands there three times for each of scvec's indexes, with the same lists visited:
+*Reaches* is the recall that the method was tuned for: scvec by `scvec.index.tune` on cells of the index, the others on
+the judged queries themselves. FAISS is listed three times for each of scvec's indexes, with the same lists visited:
 
-- *k only*: asked for {k} neighbours, by its codes alone; its recall is what that gives;
-- *candidates*: asked for as many as scvec asks for, which are then not put in their true order;
-- *refined*: as many candidates, put in their true order by FAISS itself (`RFlat`), from float32 vectors in memory.
+- *k only*: asked for {k} neighbours, by its codes alone, at the recall that this gives;
+- *candidates*: asked for as many candidates as scvec, without sorting them by true distance;
+- *refined*: as many candidates, sorted by true distance by FAISS itself (`RFlat`), from float32 vectors in memory.
 
-*Times refined*, *times candidates*: against these, of the same index with the same parameters. FAISS without refinement
-is no search of such recall, so that *refined* is the bare library to be held against. Memory is what has to be in RAM:
-the index as written, and for *refined* and exact search the vectors too; scvec maps its vectors from disk, where they
-take {vector_bytes:,.0f} MB. Build: seconds to train and fill, with {threads} threads. The machine had other work to do
-in these minutes: a ratio within a turn says more than seconds, and differences of a tenth say little.
+*Times refined* and *times candidates* are relative to these, on the same index with the same parameters. FAISS without
+refinement does not reach such recall, so that *refined* is the bare library to compare with. Memory is what must be in
+RAM: the index as written, and for *refined* and exact search also the vectors; scvec maps its vectors from disk, where
+they take {vector_bytes:,.0f} MB. Build: seconds to train and fill, with {threads} threads. Other work ran on the
+machine: a ratio within a turn is more reliable than seconds, and differences of a tenth mean little.
 """
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A way with parameters, and what it took.
+    """A search with parameters, and its measurements.
 
     Attributes
     ----------
     way, parameters
         What was run.
     target
-        The recall it was tuned to; None for a point of a curve.
+        The recall that it was tuned for; None for a point of a curve.
     base
-        The place of the candidates that it is a multiple of; None: of none.
+        Position of the *candidates* entry that its ratio is relative to; None for no ratio.
     recall
-        What it found.
+        The recall that it reached.
     seconds
-        For all queries, a turn each.
+        For all queries, one value per turn.
     """
 
     way: Way
@@ -89,7 +89,7 @@ class Entry:
 
 
 def embedded(path: Path, atlas: Atlas, n: int) -> Floats:
-    """Return the vectors of the first `n` cells of a file that have expression, as a query makes them."""
+    """Return the vectors of the first `n` non-empty cells of a file, as a query computes them."""
     found: list[Floats] = []
     with open_cells(path) as file, file.matrix() as matrix:
         match, _ = match_to_atlas(matrix, atlas, None, None)
@@ -104,14 +104,14 @@ def embedded(path: Path, atlas: Atlas, n: int) -> Floats:
 
 
 def first_rows(stored: Stored, n: int | None) -> Stored:
-    """Return the first `n` vectors, mapped as they are."""
+    """Return the first `n` vectors, still mapped."""
     if n is None or n >= len(stored):
         return stored
     return Stored([(stored.rows[:n], stored.vectors(stored.rows[:n]))])
 
 
 def entries_of_lists(factory: str, judge: Judge, folder: Path, flat: faiss.IndexFlatIP, at: int) -> list[Entry]:
-    """Return scvec's and FAISS's ways to search inverted lists; `at` is the place of the first of them."""
+    """Return scvec's and FAISS's searches of inverted lists; `at` is the position of the first entry."""
     stored = judge.stored
     index, n_bytes, built = ways.of_faiss(factory, stored, folder)
     vector_bytes = 4 * stored.dimension * len(stored)
@@ -125,7 +125,7 @@ def entries_of_lists(factory: str, judge: Judge, folder: Path, flat: faiss.Index
 
     for target in TARGETS:
         parameters = ways.tuned(index, judge, target)
-        base = at + len(found)  # and `REFINED` further on the other that ratios are to
+        base = at + len(found)  # the other base of ratios follows `REFINED` entries later
         add("FAISS, candidates", ways.bare(index, over=True), parameters, target, base, 0)
         add("scvec", ways.scvec(index), parameters, target, base, 0)
         add("FAISS, k only", ways.bare(index, over=False), parameters, target, base, 0)
@@ -133,7 +133,7 @@ def entries_of_lists(factory: str, judge: Judge, folder: Path, flat: faiss.Index
     for lists in SWEEPS[LISTS]:
         add("scvec", ways.scvec(index), {**parameters, LISTS: lists}, None, None, 0)
         add("FAISS, refined", ways.refined(index, flat), {**parameters, LISTS: lists}, None, None, vector_bytes)
-    if "SQ8" in factory:  # whose own order is good enough to be compared alone
+    if "SQ8" in factory:  # its own order is good enough for a comparison alone
         alone = ways.bare(index, over=False)
         for target in TARGETS:
             add("FAISS, k only", alone, judge.least(alone, LISTS, MOST_LISTS, target), target, None, 0)
@@ -141,7 +141,7 @@ def entries_of_lists(factory: str, judge: Judge, folder: Path, flat: faiss.Index
 
 
 def entries_of_graph(name: str, judge: Judge, folder: Path) -> list[Entry]:
-    """Return a graph's searches: tuned, and those of its curve."""
+    """Return a graph's searches: the tuned ones, and the points of its curve."""
     way = GRAPHS[name](judge.stored, folder)
     asked: list[tuple[Parameters, float | None]] = [
         (judge.least(way.search, EF, MOST_EF, target), target) for target in TARGETS
@@ -181,7 +181,7 @@ def exact(judge: Judge, flat: faiss.IndexFlatIP, n: int) -> list[Entry]:
 
 
 def table(entries: Sequence[Entry]) -> str:
-    """Return those that were tuned, as Markdown."""
+    """Return the tuned entries as Markdown."""
     rows = []
     for entry in sorted((one for one in entries if one.target), key=lambda one: (one.target, median(one.seconds))):
         bases = [] if entry.base is None else [entry.base + REFINED, entry.base]
@@ -218,7 +218,7 @@ def ratio_of(entry: Entry, base: Entry) -> float:
 
 
 def picture(entries: Sequence[Entry], n_queries: int, path: Path, title: str) -> None:
-    """Draw queries a second against recall, a line a way."""
+    """Draw seconds against recall, one line per method."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -249,16 +249,16 @@ def picture(entries: Sequence[Entry], n_queries: int, path: Path, title: str) ->
     plt.close(figure)
 
 
-def run(atlas: Atlas, query: Path, asked: argparse.Namespace) -> None:
+def run(atlas: Atlas, query: Path, args: argparse.Namespace) -> None:
     """Measure, and write the results."""
-    stored = first_rows(atlas.index.stored, asked.limit_rows)
+    stored = first_rows(atlas.index.stored, args.limit_rows)
     folder = WORK / "search" / f"{atlas.name}-{len(stored)}"
-    queries = embedded(query, atlas, asked.queries)
+    queries = embedded(query, atlas, args.queries)
     faiss.omp_set_num_threads(n_threads())
     judge = Judge(stored, queries[:N_JUDGED])
     flat = ways.flat(stored)
     auto = resolve(IndexSpec(), len(stored), stored.dimension)
-    factories = [one for one in dict.fromkeys([auto, *asked.factories]) if one not in ("auto", "exact")]
+    factories = [one for one in dict.fromkeys([auto, *args.factories]) if one not in ("auto", "exact")]
     entries: list[Entry] = []
     for factory in factories:
         entries += entries_of_lists(factory, judge, folder, flat, len(entries))
@@ -278,11 +278,11 @@ def run(atlas: Atlas, query: Path, asked: argparse.Namespace) -> None:
         judged=len(judge.queries),
         vector_bytes=stored.itemsize * stored.dimension * len(stored) / 1e6,
     )
-    judged = f"Exact searches are timed on {len(judge.queries):,} queries, and scaled."
+    judged = f"Exact searches are timed on {len(judge.queries):,} queries, and their seconds scaled."
     text += f"\n{table(entries)}\n\n{judged}\n\n![Seconds against recall](search.png)"
     picture(entries, len(queries), RESULTS / "search.png", f"{len(queries):,} queries in {shape}")
     values = {"shape": shape, "n_queries": len(queries), "entries": [_told(one) for one in entries]}
-    save("search", "python -m benchmarks.search " + asked.told, values, text)
+    save("search", "python -m benchmarks.search " + args.told, values, text)
 
 
 def _told(entry: Entry) -> dict[str, Any]:
@@ -292,20 +292,18 @@ def _told(entry: Entry) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.search", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser("search", __doc__)
     parser.add_argument("--store", required=True)
     parser.add_argument("--atlas", required=True)
     parser.add_argument("--query", required=True, type=Path)
     parser.add_argument("--queries", type=int, default=N_QUERIES)
-    parser.add_argument("--limit-rows", type=int, help="search only so many of the atlas's cells")
+    parser.add_argument("--limit-rows", type=int, help="search only this many of the atlas's cells")
     parser.add_argument("--factories", nargs="*", default=["auto", "IVF2048,SQ8", "IVF2048,RaBitQfs"])
-    asked = parser.parse_args()
-    limit = [] if asked.limit_rows is None else ["--limit-rows", str(asked.limit_rows)]
-    given = ["--queries", str(asked.queries), *limit, "--factories", *asked.factories]
-    asked.told = " ".join(["--store STORE --atlas ATLAS --query QUERY.h5ad", *given])
-    run(open_atlas(Store(asked.store), asked.atlas), asked.query, asked)
+    args = parser.parse_args()
+    limit = [] if args.limit_rows is None else ["--limit-rows", str(args.limit_rows)]
+    given = ["--queries", str(args.queries), *limit, "--factories", *args.factories]
+    args.told = " ".join(["--store STORE --atlas ATLAS --query QUERY.h5ad", *given])
+    run(open_atlas(Store(args.store), args.atlas), args.query, args)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,19 @@
-"""Whether a stated error is kept: each donor of Baron's called by the other three, at several errors asked for.
+"""Whether `max_error` is kept: each of Baron's donors is called by the other three, at several maximum errors.
 
     python -m benchmarks.trust --store STORE
 
-The store is that of `python -m benchmarks.open`, and so are the tasks' files.
+Uses the store and the tasks' files of `python -m benchmarks.open`.
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import scvec as sv
-from benchmarks.common import WORK, markdown, save
+from benchmarks.common import WORK, make_parser, markdown, save
 from benchmarks.open import OUT, SUITE
 from scvec.annotation.rejection import reject
 from scvec.bench import Suite, plan
@@ -46,12 +45,12 @@ def measured(store: sv.Store, out: Path, seeds: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser("trust", __doc__)
     parser.add_argument("--store", default=str(WORK / "store"))
     parser.add_argument("--out", type=Path, default=OUT, help="where the open suite's files are")
     parser.add_argument("--seeds", type=int, default=3)
-    asked = parser.parse_args()
-    rows = measured(sv.Store(asked.store), asked.out, asked.seeds)
+    args = parser.parse_args()
+    rows = measured(sv.Store(args.store), args.out, args.seeds)
     parts = []
     for recipe in RECIPES_HERE:
         table = []
@@ -66,9 +65,9 @@ def main() -> None:
         header = ("donor held out", "accuracy", *(f"{one:g}" for one in ERRORS), "ECE", "AUROC of confidence")
         parts.append(f"## {recipe}\n\n{markdown(header, table)}")
     text = (
-        "# Whether a stated error is kept\n\nError among the accepted cells of types that the reference has, at the "
-        f"share of these cells that is accepted, by the error asked for; medians of {asked.seeds} seeds. Accuracy is "
-        "without rejection."
+        "# Whether the maximum error is kept\n\nError among the accepted cells of types that the reference has, at the "
+        f"share of these cells that is accepted, by maximum error; medians of {args.seeds} seeds. Accuracy is without "
+        "rejection."
     )
     save("trust", "python -m benchmarks.trust", {"rows": rows}, "\n\n".join([text, *parts]))
 

@@ -1,6 +1,6 @@
-"""Ways to search (n, d) vectors of length one: scvec's, FAISS alone, hnswlib, usearch; made once and kept on disk.
+"""Ways to search (n, d) unit vectors: scvec, FAISS alone, hnswlib, usearch; indexes are built once and kept on disk.
 
-hnswlib and usearch are no dependencies of scvec: ``pip install hnswlib==0.8.0 usearch==2.26.6``.
+hnswlib and usearch are not dependencies of scvec: ``pip install hnswlib==0.8.0 usearch==2.26.6``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from scvec.index.faiss import Faiss
 K, BLOCK, LINKS, EF_CONSTRUCTION = 15, 50_000, 16, 100
 EF = "ef"
 FINENESS = 8
-"""An effort is at most such a part of it above the least that does, as in `scvec.index.tune`."""
+"""An effort exceeds the least sufficient one by at most 1 / `FINENESS` of itself, as in `scvec.index.tune`."""
 
 Parameters = Mapping[str, int]
 Search = Callable[[Floats, Parameters], Ints]
@@ -39,13 +39,13 @@ class Way:
     Attributes
     ----------
     name
-        Of both.
+        Name of library and index.
     search
-        Returns (n, m) positions of (n, d) queries' neighbours, m at least `K`, the first `K` of which are its answer.
+        Returns (n, m) positions of (n, d) queries' neighbours, m at least `K`; the first `K` are its answer.
     n_bytes
-        Of the index as it is written; of what has to be in memory for it.
+        Bytes of the index as written, plus whatever else it needs in memory.
     build_s
-        Seconds to make it.
+        Seconds to build it.
     """
 
     name: str
@@ -56,16 +56,16 @@ class Way:
 
 @dataclass(frozen=True)
 class Judge:
-    """Tells how good answers are, by the distances to what they name.
+    """Measures recall, by the distances to the neighbours that a search returns.
 
     Attributes
     ----------
     stored
-        What is searched.
+        The vectors that are searched.
     queries
-        (n, d) of those whose true neighbours are known.
+        (n, d) queries whose true neighbours are known.
     truth
-        These.
+        Their true neighbours.
     """
 
     stored: Stored
@@ -76,14 +76,14 @@ class Judge:
         object.__setattr__(self, "truth", indexes.search(indexes.Exact(self.stored), self.queries, K))
 
     def recall(self, search: Search, parameters: Parameters) -> float:
-        """Return recall at `K` of a search's answers."""
+        """Return a search's recall at `K`."""
         positions = search(self.queries, parameters)[:, :K]
         distances = self.stored.at(self.queries, positions)
         return indexes.recall(indexes.nearest(self.stored.ids(positions), distances, K), self.truth)
 
     def least(self, search: Search, key: str, most: int, target: float) -> dict[str, int]:
-        """Return the least effort with which the target is reached: by doubling, then between two; or the most."""
-        below, effort = (0, 1) if key == LISTS else (K - 1, K)  # a graph's is never less than K
+        """Return the least effort that reaches the target, by doubling and bisection; or `most`."""
+        below, effort = (0, 1) if key == LISTS else (K - 1, K)  # a graph's effort is never less than K
         while effort < most and self.recall(search, {key: effort}) < target:
             below, effort = effort, min(most, 2 * effort)
         while effort - below > max(1, effort // FINENESS):
@@ -94,7 +94,7 @@ class Judge:
 
 
 def of_faiss(factory: str, stored: Stored, folder: Path, seed: int = 0) -> tuple[Faiss, int, float]:
-    """Return an index as scvec makes it, the bytes that it takes, and the seconds that it took to train and fill."""
+    """Return an index as scvec builds it, its size in bytes, and the seconds that it took to train and fill."""
     dimension = stored.dimension
 
     def make() -> Any:
@@ -109,7 +109,7 @@ def of_faiss(factory: str, stored: Stored, folder: Path, seed: int = 0) -> tuple
 
 
 def tuned(index: Index, judge: Judge, target: float, seed: int = 0) -> dict[str, int]:
-    """Return parameters as scvec chooses them on the index's own cells, of more recall where the queries find less."""
+    """Return parameters as scvec tunes them on the index's own cells, for more recall if the queries get too little."""
     own = indexes.sample(index.rows, seed)
     for asked in (target, *np.linspace(target, 1, 6)[1:-1].tolist()):
         found = indexes.tune(index, index.vectors(own), own, IndexSpec(factory=index.factory, k=K, recall=asked))
@@ -120,7 +120,7 @@ def tuned(index: Index, judge: Judge, target: float, seed: int = 0) -> dict[str,
 
 
 def scvec(index: Index) -> Search:
-    """Return scvec's search: candidates, and their distances recomputed from vectors that stay on disk."""
+    """Return scvec's search: candidates, with distances recomputed from vectors on disk."""
 
     def search(queries: Floats, parameters: Parameters) -> Ints:
         return index.stored.positions(indexes.search(index.using(parameters), queries, K).ids)
@@ -129,7 +129,7 @@ def scvec(index: Index) -> Search:
 
 
 def bare(index: Faiss, over: bool) -> Search:
-    """Return FAISS's own search of the same index, for `K` or for as many candidates as scvec asks for."""
+    """Return FAISS's own search of the same index, for `K` neighbours or for as many candidates as scvec uses."""
     ((_, found),) = index._parts
 
     def search(queries: Floats, parameters: Parameters) -> Ints:
@@ -149,7 +149,7 @@ def flat(stored: Stored) -> faiss.IndexFlatIP:
 
 
 def refined(index: Faiss, vectors: faiss.IndexFlatIP) -> Search:
-    """Return FAISS's search with its own refinement, ``IVF...,RFlat``, by as many candidates as scvec asks for."""
+    """Return FAISS's search with its own refinement, ``IVF...,RFlat``, of as many candidates as scvec uses."""
     ((_, base),) = index._parts
     both = faiss.IndexRefine(base, vectors)
 
@@ -164,7 +164,7 @@ def refined(index: Faiss, vectors: faiss.IndexFlatIP) -> Search:
 
 
 def _lists(parameters: Parameters) -> Any:
-    made: Any = faiss  # whose stubs know no fields of its parameters
+    made: Any = faiss  # its stubs lack the fields of its parameters
     return made.SearchParametersIVF(nprobe=parameters[LISTS])
 
 
@@ -194,7 +194,7 @@ def hnswlib(stored: Stored, folder: Path) -> Way:
 
 
 def usearch(stored: Stored, folder: Path) -> Way:
-    """Return usearch's graph of float32; its effort is `EF`."""
+    """Return usearch's graph on float32 vectors; its effort is `EF`."""
     from usearch.index import Index as Tool
 
     def make() -> Any:
@@ -219,14 +219,14 @@ GRAPHS: dict[str, Callable[[Stored, Path], Way]] = {"hnswlib": hnswlib, "usearch
 
 
 def graphs(names: list[str]) -> list[str]:
-    """Return those that are installed."""
+    """Return the names of those that are installed."""
     return [name for name in names if find_spec(name) is not None]
 
 
 def _kept(
     path: Path, make: Callable[[], Any], write: Callable[[Any, Path], Any], read: Callable[[Path], Any]
 ) -> tuple[Any, int, float]:
-    """Return what `make` makes, or made and wrote before; the bytes of its file, and the seconds it took."""
+    """Return what `make` builds, or built and saved before; the size of its file in bytes, and the seconds it took."""
     told = path.with_suffix(".json")
     if not told.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,12 @@
-"""How well the labels of an atlas are found by words: definitions of the Cell Ontology, with and without their names.
+"""How well a description finds the labels of an atlas: Cell Ontology definitions, with and without the labels' names.
 
     python -m benchmarks.words --store STORE
 
-STORE gets gene texts of human and mouse, vectors of minilm, tfidf and random, and an atlas of each file.
+Gene texts of human and mouse, vectors of minilm, tfidf and random, and an atlas of each file are written to STORE.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,21 +18,21 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 import scvec as sv
-from benchmarks.common import DATA, WORK, import_texts, markdown, save
+from benchmarks.common import DATA, WORK, import_texts, make_parser, markdown, save
 from scvec.atlas import Atlas
 from scvec.core.types import Floats
 
 LEXICAL = "plain TF-IDF"
 ENCODERS = ("minilm", "tfidf", LEXICAL, "random")
 DRAWS = 5
-"""Of random vectors for the same words."""
+"""Number of random vectors drawn for the same description."""
 CONDITIONS = ("definition", "definition without names", "name")
 ONTOLOGY = DATA / "ontology" / "cell_ontology_2026-03-26.json.zst"
 
 
 @dataclass(frozen=True)
-class Source:
-    """Real cells, and the terms of labels that the file has no id of and whose name leads to none."""
+class OntologyCells:
+    """Real cells, and the terms of labels without an id in the file whose name matches no term."""
 
     name: str
     file: str
@@ -53,26 +52,26 @@ BLOOD = {
     "Naive CD4 T": "CL:0000895",
 }
 SOURCES = (
-    Source("human pancreas", "pancreas_baron_human", "human", "cell_type1", "cell_ontology_id"),
-    Source("mouse pancreas", "pancreas_baron_mouse", "mouse", "cell_type1", "cell_ontology_id"),
-    Source("human blood", "pbmc3k", "human", "classified", None, "counts", BLOOD),
+    OntologyCells("human pancreas", "pancreas_baron_human", "human", "cell_type1", "cell_ontology_id"),
+    OntologyCells("mouse pancreas", "pancreas_baron_mouse", "mouse", "cell_type1", "cell_ontology_id"),
+    OntologyCells("human blood", "pbmc3k", "human", "classified", None, "counts", BLOOD),
 )
 
 
 @dataclass(frozen=True)
 class Query:
-    """One label's term, its words by condition, and the labels that are right: all of that term."""
+    """One label's term, its descriptions by condition, and the right labels: all labels of that term."""
 
     label: str
     term: str
     words: Mapping[str, str]
     right: frozenset[str]
     named: bool
-    """Whether the definition has the label's name or the term's."""
+    """Whether the definition contains the name of the label or of the term."""
 
 
-def queries(atlas: Atlas, ontology: sv.ontology.Ontology, source: Source) -> Iterator[Query]:
-    """Yield a query for each label whose term is defined."""
+def queries(atlas: Atlas, ontology: sv.ontology.Ontology, source: OntologyCells) -> Iterator[Query]:
+    """Yield a query for each label whose term has a definition."""
     labels = atlas.label_names.tolist()
     found = sv.ontology.match_labels(ontology, labels, source.terms).ids
     ids = {label: atlas.label_ids[label] or found.get(label, "") for label in labels}
@@ -90,7 +89,7 @@ def queries(atlas: Atlas, ontology: sv.ontology.Ontology, source: Source) -> Ite
 
 
 def chance(n_labels: int, n_right: int) -> tuple[float, float]:
-    """Return mean reciprocal rank and recall@1 of an order drawn at random: of the first of those that are right."""
+    """Return mean reciprocal rank and recall@1 of a random order, for the first of the right labels."""
     ranks = range(1, n_labels - n_right + 2)
     share = [comb(n_labels - rank, n_right - 1) / comb(n_labels, n_right) for rank in ranks]
     return sum(one / rank for one, rank in zip(share, ranks, strict=True)), share[0]
@@ -102,13 +101,13 @@ def rank_of(found: sv.search.Found, right: frozenset[str]) -> int:
 
 
 def nearest_is_right(found: sv.search.Found, right: frozenset[str]) -> bool:
-    """Return whether the cell that is most like the words, of all labels, has a right one."""
+    """Return whether the cell most similar to the description, of all labels, has a right one."""
     cells = found.cells.sort("similarity", descending=True)
     return cells["label"][0] in right
 
 
 class Lexical(sv.search.Reader):
-    """Compares words by their spelling: the cosine of their TF-IDF with that of each text, not reduced."""
+    """Compares words by spelling: the cosine of their TF-IDF with that of each text, without reduction."""
 
     @cached_property
     def _matrix(self) -> tuple[TfidfVectorizer, Any]:
@@ -118,14 +117,14 @@ class Lexical(sv.search.Reader):
         return vectorizer, vectorizer.transform([text_of[gene] for gene in self.gene_ids.tolist()])
 
     def scores(self, words: str) -> Floats:
-        """Return (g,) cosines, standardised as those of vectors are."""
+        """Return (g,) cosines, standardised like those of vectors."""
         vectorizer, texts = self._matrix
         cosines = (texts @ vectorizer.transform([words]).T).toarray()[:, 0]
         return np.asarray((cosines - cosines.mean()) / cosines.std(), np.float32)
 
 
 def reader_of(atlas: Atlas, encoder: str) -> sv.search.Reader:
-    """Return who reads the words."""
+    """Return the encoder of the query text."""
     if encoder != LEXICAL:
         return sv.search.reader_of(atlas, encoder)
     own = sv.search.reader_of(atlas)
@@ -133,7 +132,7 @@ def reader_of(atlas: Atlas, encoder: str) -> sv.search.Reader:
 
 
 def measure(atlas: Atlas, asked: list[Query], encoder: str) -> dict[str, dict[str, list[float]]]:
-    """Return by condition the ranks, and whether the nearest cell is right: a value for each query, draw by draw."""
+    """Return for each condition the ranks, and whether the nearest cell is right: one value per query and draw."""
     reader, made = reader_of(atlas, encoder), {}
     n_labels, draws = len(atlas.label_names), DRAWS if encoder == "random" else 1
     for condition in CONDITIONS:
@@ -156,8 +155,8 @@ def by_query(ranks: list[float], asked: list[Query]) -> dict[str, float]:
     return dict(zip([one.label for one in asked], means.tolist(), strict=True))
 
 
-def atlas_of(store: sv.Store, source: Source) -> Atlas:
-    """Build the atlas of a source, by the default recipe."""
+def atlas_of(store: sv.Store, source: OntologyCells) -> Atlas:
+    """Build the atlas of a source with the default recipe."""
     genes = sv.embed.genes(store, import_texts(store, source.taxon), encoder="minilm")
     return sv.atlas.build(
         store,
@@ -178,23 +177,23 @@ def summary(made: Mapping[str, list[float]]) -> tuple[float, float, float]:
 
 
 NOTE = """
-*Definition* is what the Cell Ontology says of a label's term, *without names* the same after the label, the term's name
-and its exact synonyms were cut out of it, *name* the term's name alone. Where two labels are of one term (the stellate
-cells), either is right. *MRR* is the mean of 1 / rank of the right label, *recall@1* the share of labels that come
-first, *nearest cell* the share of queries whose most similar cell in the atlas has the right label. *tfidf* is the
-encoder, TF-IDF reduced to 384 dimensions by an SVD, in which rare words as *glucagon* are lost; *plain TF-IDF* is not
-reduced, and compares spellings. *random* has a Gaussian vector for every text, five drawn for each query; *random
-order* is computed. Only whole names are cut: *D cell* stays in the definition of *pancreatic D cell*.
+*Definition* is the Cell Ontology's definition of a label's term; *without names* is the same without the label, the
+term's name and its exact synonyms; *name* is the term's name alone. If two labels have the same term (the stellate
+cells), either is right. *MRR* is the mean of 1 / rank of the right label, *recall@1* the share of labels ranked first,
+*nearest cell* the share of queries whose most similar cell in the atlas has the right label. *tfidf* is the encoder:
+TF-IDF reduced to 384 dimensions by an SVD, which loses rare words such as *glucagon*; *plain TF-IDF* is not reduced,
+and compares spellings. *random* has a Gaussian vector for every text, drawn five times for each query; *random order*
+is computed. Only whole names are removed: *D cell* stays in the definition of *pancreatic D cell*.
 
-How scores become weights, and in what a label's excess is measured, was chosen among several hundred variants on these
-same definitions: of minilm's MRR, averaged over both kinds of definition and the three atlases, they had 0.57 on
-average, the best 0.74, and what was taken 0.74 too. Figures for other words may be lower. Labels of blood whose name
-leads to no term were given one by hand, in the benchmark's source.
+How scores become weights, and the unit of a label's excess, were chosen among several hundred variants on these same
+definitions: their MRR with minilm, averaged over both kinds of definition and the three atlases, was 0.57 on average
+and 0.74 at best; the chosen variant has 0.74 too. Figures for other descriptions may be lower. Blood labels whose name
+matches no term were assigned one by hand, in the benchmark's source.
 """
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser("words", __doc__)
     parser.add_argument("--store", default=str(WORK / "store"))
     store = sv.Store(parser.parse_args().store)
     ontology = sv.ontology.read_ontology(ONTOLOGY)
@@ -226,7 +225,7 @@ def main() -> None:
     columns = ("minilm: definition", "without names", "name", f"{LEXICAL}: definition", "without names", "name")
     ranks_table = markdown(("atlas", "label (term)", "names itself", *columns), by_label)
     counts = ", ".join(f"{sum(row[0] == one.name for row in by_label)} of {one.name}" for one in SOURCES)
-    text = f"# Labels by words\n\nLabels asked for: {counts}.\n\n{head}\n{NOTE}\n## Ranks\n\n{ranks_table}"
+    text = f"# Labels by description\n\nLabels searched for: {counts}.\n\n{head}\n{NOTE}\n## Ranks\n\n{ranks_table}"
     save("words", "python -m benchmarks.words", {"rows": values}, text)
 
 

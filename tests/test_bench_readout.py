@@ -86,8 +86,8 @@ def test_another_model_in_the_same_place_is_another_run(suite: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("readout", "said"),
     [
-        (READOUT + 'ablation = "no-llm"\n', "a suite adds them all"),
-        (READOUT.replace("$TOY_LLM", "$NOT_SET"), "whose variable is not set"),
+        (READOUT + 'ablation = "no-llm"\n', "ablation none"),
+        (READOUT.replace("$TOY_LLM", "$NOT_SET"), "$NOT_SET is not set"),
         (READOUT + "sharpness = 2\n", "sharpness"),
     ],
 )

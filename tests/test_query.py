@@ -80,7 +80,7 @@ def test_the_same_answer_whatever_the_batch_size(
 ) -> None:
     mixed().write_h5ad(tmp_path / "q.h5ad")
     expected = sv.annotate(tmp_path / "q.h5ad", atlas, **ALL_ASKED)
-    assert set(expected.reason) == {"", "empty", "far"}
+    assert set(expected.reason) == {"", "no_expression", "novel"}
     monkeypatch.setattr(matrix_module, "MAX_BATCH_CELLS", size)
     same(sv.annotate(tmp_path / "q.h5ad", atlas, **ALL_ASKED), expected)
 

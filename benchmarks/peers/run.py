@@ -2,13 +2,12 @@
 
     python -m benchmarks.peers.run SUITE.toml --out OUT --store STORE --python .venv-peers/bin/python
 
-Each tool runs in a process of its own, by the interpreter of the environment that requirements.txt makes. What was run
-before is not run again. Peers run on one thread, and their seconds are without reading files; scvec's are with it.
+Each tool runs in a process of its own, in the environment of requirements.txt. Runs done before are not repeated. Peers
+run on one thread, and their seconds exclude reading files; scvec's include it.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from benchmarks.common import make_parser
 from scvec import Store
 from scvec.bench import Plan, Results, Suite, plan, records
 from scvec.bench.records import Record
@@ -33,7 +33,7 @@ FAILED = 1
 
 
 def runs(made: Plan, methods: Sequence[str]) -> Iterator[tuple[Prepared, str, int | None]]:
-    """Yield task, tool and seed; None where no seed matters."""
+    """Yield task, tool and seed; the seed is None if it does not matter."""
     for task in made.tasks:
         for method in methods:
             own = made.suite.seeds if method in SEEDED else (None,)
@@ -41,7 +41,7 @@ def runs(made: Plan, methods: Sequence[str]) -> Iterator[tuple[Prepared, str, in
 
 
 def peer(python: Path, task: Prepared, method: str, seed: int | None, folder: Path) -> Record:
-    """Return what a tool found; `failed` says why where it could not do the task."""
+    """Return a tool's record; `failed` says why it could not do the task."""
     out = folder / "calls.csv"
     command: list[str | Path] = [python, ANNOTATE, "--method", method, "--label-key", LABEL, "--out", out]
     command += ["--reference", task.reference, "--query", task.renamed_query, "--seed", str(seed or 0)]
@@ -50,10 +50,10 @@ def peer(python: Path, task: Prepared, method: str, seed: int | None, folder: Pa
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         if done.returncode != FAILED:
-            raise InputError(said[-1], f"{method} to run on {task.task.name}", "mend what it says")
+            raise InputError(f"{method} did not run on {task.task.name} ({said[-1]})")
         return {"failed": said[-1]}
     about = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
-    # As strings, all of them: a label may look like a number, or be called NA.
+    # All columns as strings: a label may look like a number, or be called NA.
     calls = pl.read_csv(out, infer_schema=False)
     with open_cells(task.query) as file:
         if calls["obs_name"].to_list() != file.obs_names.tolist():
@@ -67,7 +67,7 @@ def peer(python: Path, task: Prepared, method: str, seed: int | None, folder: Pa
 
 
 def measure(made: Plan, python: Path, methods: Sequence[str]) -> Results:
-    """Run the tools on the tasks, and write the tables anew."""
+    """Run the tools on the tasks, and rewrite the tables."""
     done = records.read(made.out)
     script = sha256(ANNOTATE), sha256(ANNOTATE.with_name("requirements.txt"))
     with tempfile.TemporaryDirectory() as folder:
@@ -82,18 +82,18 @@ def measure(made: Plan, python: Path, methods: Sequence[str]) -> Results:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser("peers.run", __doc__)
     parser.add_argument("suite", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="the folder that scvec bench writes")
     parser.add_argument("--store", default="scvec-store", help="the store that scvec bench reads")
     parser.add_argument("--python", type=Path, required=True, help="the interpreter of the peers' environment")
     parser.add_argument("--methods", nargs="+", choices=PEERS, default=PEERS)
-    asked = parser.parse_args(arguments)
-    if not asked.python.is_file():
-        parser.error(f"no interpreter at {asked.python}: make the environment of benchmarks/peers/requirements.txt")
+    args = parser.parse_args(arguments)
+    if not args.python.is_file():
+        parser.error(f"no interpreter at {args.python}: create the environment of benchmarks/peers/requirements.txt")
     try:
-        made = plan(Suite.read(asked.suite), asked.out, Store(asked.store))
-        results = measure(made, asked.python, asked.methods)
+        made = plan(Suite.read(args.suite), args.out, Store(args.store))
+        results = measure(made, args.python, args.methods)
     except ScvecError as error:
         parser.exit(2, f"{error}\n")
     print("\n".join(str(path) for path in results.files))

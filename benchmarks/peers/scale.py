@@ -1,14 +1,14 @@
-"""How long other tools take to label a large query by a large reference; nothing of scvec is imported here.
+"""How long other tools take to label a large query with a large reference; this module does not import scvec.
 
     python -m benchmarks.peers.scale --method celltypist --reference REF.h5ad --query QUERY.h5ad \
         --label-key cell_type --batch-key donor --out celltypist.json [--beside "scvec query ..."]
 
-Only what a query costs is compared: from the query's file to its labels, imports and the learned reference being there.
-What is learned from the reference is timed beside it. With ``--beside``, that command is run after each turn of
-the tool and timed whole, its start and imports too, so that both are measured in the same minutes.
+Only the query is compared: from its file to its labels, with imports done and the reference learned. Learning from the
+reference is timed separately. The command of ``--beside`` runs after each turn of the tool and is timed as a whole,
+including its start and imports, so that both are measured in the same minutes.
 
-CellTypist is trained on the first cells only, by its mini-batches: it scales all genes as a dense matrix, and how long
-a model takes to label does not depend on how many cells it learned from. It selects no genes.
+CellTypist is trained on the first cells only, in mini-batches: it scales all genes as a dense matrix, and the time that
+a model takes to label does not depend on the number of cells it learned from. It selects no genes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CELLTYPIST_CELLS, ROUNDS = 20_000, 3
 
 
 def read_log1p(path: Path, genes: list[str] | None = None) -> ad.AnnData:
-    """Read counts and make log1p of them where they are, of these genes."""
+    """Read counts of these genes, and turn them into log1p values in place."""
     cells = ad.read_h5ad(path)
     if genes is not None and cells.var_names.tolist() != genes:
         cells = cells[:, genes].copy()
@@ -48,7 +48,7 @@ def read_log1p(path: Path, genes: list[str] | None = None) -> ad.AnnData:
 
 
 def prepare(path: Path, label_key: str, batch_key: str | None) -> ad.AnnData:
-    """Return the reference, with the columns that the tools look for."""
+    """Return the reference, with the columns that the tools expect."""
     cells = read_log1p(path)
     cells.obs = pd.DataFrame(
         {
@@ -69,7 +69,7 @@ def read_query(path: Path, genes: list[str], batch_key: str | None) -> ad.AnnDat
 
 
 def celltypist(task: Task) -> Callable[[], Calls]:
-    """Stochastic gradient descent in mini-batches, for references of many cells; else as by default."""
+    """Stochastic gradient descent in mini-batches, for references of many cells; defaults otherwise."""
     import celltypist as tool
 
     few = task.reference[:CELLTYPIST_CELLS]
@@ -83,29 +83,29 @@ def celltypist(task: Task) -> Callable[[], Calls]:
     return annotate
 
 
-def measure(asked: argparse.Namespace) -> dict[str, Any]:
-    """Return seconds of the tool and of the command beside it, a turn each."""
-    load(asked.method)
-    reference = prepare(asked.reference, asked.label_key, asked.batch_key)
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the seconds of the tool and of the command beside it, one value per turn."""
+    load(args.method)
+    reference = prepare(args.reference, args.label_key, args.batch_key)
     genes = reference.var_names.tolist()
-    task = Task(reference, read_query(asked.query, genes, asked.batch_key), 0, batches=asked.batch_key is not None)
+    task = Task(reference, read_query(args.query, genes, args.batch_key), 0, batches=args.batch_key is not None)
     start = time.perf_counter()
-    annotate = celltypist(task) if asked.method == "celltypist" else METHODS[asked.method].train(task)
-    found: dict[str, Any] = {"method": asked.method, "n_reference": reference.n_obs, "n_query": task.query.n_obs}
+    annotate = celltypist(task) if args.method == "celltypist" else METHODS[args.method].train(task)
+    found: dict[str, Any] = {"method": args.method, "n_reference": reference.n_obs, "n_query": task.query.n_obs}
     found |= {"train_s": time.perf_counter() - start, "read_s": [], "annotate_s": [], "beside_s": []}
-    for turn in range(asked.rounds):
+    for turn in range(args.rounds):
         start = time.perf_counter()
-        read_query(asked.query, genes, asked.batch_key)
+        read_query(args.query, genes, args.batch_key)
         read = time.perf_counter()
         calls = annotate()
         found["read_s"].append(read - start)
         found["annotate_s"].append(time.perf_counter() - read)
-        if asked.beside:
+        if args.beside:
             start = time.perf_counter()
-            subprocess.run(shlex.split(asked.beside), check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(shlex.split(args.beside), check=True, stdout=subprocess.DEVNULL)
             found["beside_s"].append(time.perf_counter() - start)
         print(turn, {key: round(found[key][-1], 2) for key in ("read_s", "annotate_s", "beside_s") if found[key]})
-    right = pd.Series(calls.labels).astype(str).to_numpy() == _labels(asked.query, asked.label_key)
+    right = pd.Series(calls.labels).astype(str).to_numpy() == _labels(args.query, args.label_key)
     found |= {"accuracy": float(right.mean()), "peak_mb": peak_rss_mb()}
     found["query_s"] = median(one + other for one, other in zip(found["read_s"], found["annotate_s"], strict=True))
     return found
@@ -126,11 +126,11 @@ def main() -> None:
     parser.add_argument("--query", required=True, type=Path)
     parser.add_argument("--label-key", required=True)
     parser.add_argument("--batch-key")
-    parser.add_argument("--beside", help="a command line to be timed in turn")
+    parser.add_argument("--beside", help="a command line to time in turn")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", required=True, type=Path)
-    asked = parser.parse_args()
-    asked.out.write_text(json.dumps(measure(asked), indent=1) + "\n", encoding="utf-8")
+    args = parser.parse_args()
+    args.out.write_text(json.dumps(measure(args), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

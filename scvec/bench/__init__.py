@@ -1,4 +1,4 @@
-"""Recipes and the controls they have to beat, on the tasks of a suite: `Suite.read`, `run`."""
+"""Measures recipes, and the controls that they have to beat, on the tasks of a suite: `Suite.read`, `run`."""
 
 from scvec.bench import records
 from scvec.bench.planning import Plan, Run, plan

@@ -1,4 +1,4 @@
-"""What runs on a task: a suite's recipes, and the controls that no suite can leave out."""
+"""The methods that run on a task: a suite's recipes, and the controls that every suite includes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Literal, TypeAlias, get_args
 
-from scvec.bench.suite import CURE, Suite, Task
+from scvec.bench.suite import Suite, Task
 from scvec.embed.recipe import RECIPES, Recipe
 from scvec.errors import InputError
 from scvec.interpret.readout import ReadoutSpec
 from scvec.interpret.readout.spec import Ablation
 
 Kind: TypeAlias = Literal["recipe", "control", "peer"]
+Model: TypeAlias = Recipe | ReadoutSpec
 CONTROLS = ("expression", "random")
 LOGISTIC = "logistic regression (control)"
 REBUILT = ", rebuilt for the query's genes"
 ABLATIONS: tuple[Ablation, ...] = tuple(one for one in get_args(Ablation) if one != "none")
 RANDOM_DIMENSION = 384
-"""As many as minilm's vectors have."""
+"""That of minilm's vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +31,32 @@ class Method:
     ----------
     name, kind
         As in the tables.
-    way
-        A recipe of cells' vectors, which are searched; what a language model is read out by; None: logistic regression.
+    model
+        A recipe for cell vectors, which are searched; a readout of a language model; None: logistic regression.
     panel
-        Whether the atlas is built on the query's genes alone.
+        Whether the atlas is built on the query's genes only.
     """
 
     name: str
     kind: Kind
-    way: Recipe | ReadoutSpec | None
+    model: Model | None
     panel: bool = False
 
     @property
     def seeded(self) -> bool:
-        """Whether its answer depends on the seed."""
-        if isinstance(self.way, Recipe):
-            return self.way.weights != "text" or self.way.refine is not None or self.way.centre
-        return self.way is not None
+        """Whether its calls depend on the seed."""
+        if isinstance(self.model, Recipe):
+            return self.model.weights != "text" or self.model.refine is not None or self.model.centre
+        return self.model is not None
 
-    def at(self, seed: int | None) -> Recipe | ReadoutSpec | None:
-        """Return its way with that seed, where it has one."""
-        return replace(self.way, random_state=seed or 0) if self.way is not None and self.seeded else self.way
+    def at(self, seed: int | None) -> Model | None:
+        """Return its model with that seed, if it takes one."""
+        return replace(self.model, random_state=seed or 0) if self.model is not None and self.seeded else self.model
 
 
 def methods(suite: Suite, task: Task) -> list[Method]:
-    """Return what runs on a task, controls last."""
-    found = [*_asked(suite), *_without_text(suite), *_readouts(suite)]
+    """Return the methods that run on a task, controls last."""
+    found = [*_recipes(suite), *_without_text(suite), *_readouts(suite)]
     found += [Method(f"{name} (control)", "control", RECIPES[name]) for name in CONTROLS]
     if task.panel:
         found = [version for one in found for version in _with_rebuilt(one)]
@@ -63,17 +64,17 @@ def methods(suite: Suite, task: Task) -> list[Method]:
     names = [one.name for one in found]
     twice = next((one for one in names if names.count(one) > 1), None)
     if twice is not None:
-        raise InputError(f"suite {suite.name!r} has two methods called {twice!r}", "names that differ", CURE)
+        raise InputError(f"suite {suite.name!r} has two methods named {twice!r}", fix="rename one")
     return sorted(found, key=lambda one: one.kind == "control")
 
 
 def _with_rebuilt(method: Method) -> Iterator[Method]:
     yield method
-    if isinstance(method.way, Recipe) and (method.way.refine or method.way.weights == "svd"):
+    if isinstance(method.model, Recipe) and (method.model.refine or method.model.weights == "svd"):
         yield replace(method, name=method.name + REBUILT, panel=True)
 
 
-def _asked(suite: Suite) -> Iterator[Method]:
+def _recipes(suite: Suite) -> Iterator[Method]:
     for recipe in suite.recipes:
         if recipe in (RECIPES[name] for name in CONTROLS):
             continue
@@ -84,7 +85,7 @@ def _asked(suite: Suite) -> Iterator[Method]:
 
 
 def _without_text(suite: Suite) -> Iterator[Method]:
-    """Yield each recipe that trains a head on text, the same but for the text: what is left is not the text's doing."""
+    """Yield each recipe that trains a head on text, but without the text: what still works is not due to the text."""
     for recipe in suite.recipes:
         if recipe.refine is None or recipe.weights != "text":
             continue
@@ -96,7 +97,7 @@ def _without_text(suite: Suite) -> Iterator[Method]:
 
 
 def _readouts(suite: Suite) -> Iterator[Method]:
-    """Yield each readout, and it without one of the things that it is made of: what that thing is worth."""
+    """Yield each readout and its ablations, each of which lacks one part: they show what that part is worth."""
     for spec in suite.readouts:
         name = f"readout of {PurePath(spec.model or 'no LLM').name}"
         yield Method(name, "recipe", replace(spec, ablation="none"))

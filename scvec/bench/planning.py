@@ -1,4 +1,4 @@
-"""Every run of a suite, before any of it is done."""
+"""Plans every run of a suite before any is started."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from scvec._version import __version__
-from scvec.bench.methods import Method, methods
+from scvec.bench.methods import Method, Model, methods
 from scvec.bench.suite import Suite
 from scvec.bench.tasks import Prepared, digest, prepare
 from scvec.core.types import Progress, silent
 from scvec.embed import GeneVectors, open_genes
-from scvec.embed.recipe import Recipe
 from scvec.ingest import GeneTexts, open_cells
 from scvec.ingest.genes.gene_texts import offered_texts
 from scvec.ingest.matching import match_genes
@@ -29,37 +28,37 @@ class Run:
     Attributes
     ----------
     task, method
-        What on what.
-    way
+        The task, and the method that runs on it.
+    model
         A recipe, bound to gene texts, encoder and seed; a readout with its seed; None: logistic regression.
     seed
-        None where none matters.
+        None if the seed does not matter.
     reads
-        What a readout is made of beside that: the release of the gene texts, the language model's files; else "".
+        What a readout depends on besides: the release of the gene texts, the language model's files; else "".
     """
 
     task: Prepared
     method: Method
-    way: Recipe | ReadoutSpec | None
+    model: Model | None
     seed: int | None
     reads: str = ""
 
     @property
     def digest(self) -> str:
-        """What decides the figures."""
-        way = self.way.sha256() + self.reads if self.way else self.method.name
-        return digest(self.task.digest, way, self.method.panel, asdict(DEFAULT), __version__)
+        """Hash of what decides the figures."""
+        model = self.model.sha256() + self.reads if self.model else self.method.name
+        return digest(self.task.digest, model, self.method.panel, asdict(DEFAULT), __version__)
 
     @property
     def made(self) -> str:
-        """What decides the atlas or the readout, which runs share: reference, way, the genes where it is fitted to."""
+        """Hash of what decides the shared atlas or readout: reference, model, and the genes if it is fitted to them."""
         panel = self.task.digest if self.method.panel else None
-        return digest(self.task.reference_digest, self.way.sha256() + self.reads if self.way else None, panel)
+        return digest(self.task.reference_digest, self.model.sha256() + self.reads if self.model else None, panel)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A suite with its tasks' files written, and its runs."""
+    """A suite whose tasks' files are written, and its runs."""
 
     suite: Suite
     out: Path
@@ -73,7 +72,7 @@ def plan(suite: Suite, out: str | Path, store: Store, *, progress: Progress = si
     Raises
     ------
     InputError
-        If a file of a task is of no use.
+        If a file of a task is invalid.
     NotInStoreError
         If gene texts or vectors are missing.
     """
@@ -95,37 +94,35 @@ def plan(suite: Suite, out: str | Path, store: Store, *, progress: Progress = si
 
 
 class _Binder:
-    """Ties recipes to what the store has, looking up each thing once."""
+    """Binds models to what the store has, and looks up each thing once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._texts: dict[Path, GeneTexts] = {}
         self._vectors: dict[tuple[int, str, str | None], GeneVectors] = {}
-        self._models: dict[str, str] = {}
+        self._llms: dict[str, str] = {}
 
-    def bound(
-        self, way: Recipe | ReadoutSpec | None, task: Prepared, seed: int | None
-    ) -> tuple[Recipe | ReadoutSpec | None, int | None, str]:
-        """Return a way with release and revision, the seed, and what it reads beside.
+    def bound(self, model: Model | None, task: Prepared, seed: int | None) -> tuple[Model | None, int | None, str]:
+        """Return a model with release and revision, the seed, and what it reads besides.
 
         Raises
         ------
         NotInStoreError
             If gene texts or vectors are missing.
         FileError
-            If a language model is.
+            If a language model is missing.
         """
-        if way is None:
+        if model is None:
             return None, seed, ""
         texts = self._texts_of(task)
-        if isinstance(way, ReadoutSpec):
-            vectors = self._vectors_of(texts, way.encoder, way.encoder_revision)
-            model = self._model_of(way.model) if way.reads_llm and way.model else ""
-            return replace(way, encoder_revision=vectors.revision), seed, f" {texts.release} {model}"
-        if way.encoder is None:
-            return way.bind(texts.release, None), seed, ""
-        vectors = self._vectors_of(texts, way.encoder, way.encoder_revision)
-        return way.with_encoder(vectors.encoder).bind(texts.release, vectors.revision), seed, ""
+        if isinstance(model, ReadoutSpec):
+            vectors = self._vectors_of(texts, model.encoder, model.encoder_revision)
+            llm = self._llm_of(model.model) if model.reads_llm and model.model else ""
+            return replace(model, encoder_revision=vectors.revision), seed, f" {texts.release} {llm}"
+        if model.encoder is None:
+            return model.bind(texts.release, None), seed, ""
+        vectors = self._vectors_of(texts, model.encoder, model.encoder_revision)
+        return model.with_encoder(vectors.encoder).bind(texts.release, vectors.revision), seed, ""
 
     def _texts_of(self, task: Prepared) -> GeneTexts:
         source = task.task.reference
@@ -140,7 +137,7 @@ class _Binder:
             self._vectors[key] = open_genes(self._store, texts, encoder=encoder, revision=revision)
         return self._vectors[key]
 
-    def _model_of(self, source: str) -> str:
-        if source not in self._models:
-            self._models[source] = digest_of_files(place_of(source))
-        return self._models[source]
+    def _llm_of(self, source: str) -> str:
+        if source not in self._llms:
+            self._llms[source] = digest_of_files(place_of(source))
+        return self._llms[source]

@@ -1,4 +1,4 @@
-"""What a run found, as a file: one JSON object a run, whole or not there."""
+"""Records of runs: one JSON file per run, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from scvec.evaluation.result import compare
 Record: TypeAlias = dict[str, Any]
 
 FAILURES = (InputError, ValueError, RuntimeError)
-"""What a method may raise on a task that it cannot do."""
+"""What a method may raise on a task that it cannot handle."""
 
 
 def figures(task: Prepared, called: Strings, unsure: Mapping[str, NDArray[np.floating[Any]]]) -> Record:
-    """Return how calls, labels of the reference, compare with the truth.
+    """Return how calls, which are labels of the reference, compare with the author labels.
 
     Parameters
     ----------
     task
         The task.
     called
-        (n,) the label called for each of the query's cells.
+        (n,) label called for each of the query's cells.
     unsure
-        (n,) values by their names, larger where a method is less sure: they are judged by how well they tell the
-        cells of types that the reference lacks.
+        (n,) uncertainties by name, larger where a method is less sure: they are judged by how well they detect cells
+        of types that the reference lacks.
 
     Returns
     -------
         ``accuracy`` and ``macro_f1`` over the query's classes; ``accuracy_known`` and ``macro_f1_known`` on the cells
-        whose class the reference has; ``auroc_<name>`` of telling the others, where there are such.
+        whose class the reference has; ``auroc_<name>`` of detecting the other cells, if there are any.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -58,7 +58,7 @@ def figures(task: Prepared, called: Strings, unsure: Mapping[str, NDArray[np.flo
 
 
 def failure(error: Exception) -> Record:
-    """Return what is recorded of a run that failed."""
+    """Return the record of why a run failed."""
     return {"failed": " ".join(str(error).split()) or type(error).__name__}
 
 
@@ -69,7 +69,7 @@ def record(digest: str, task: Prepared, method: str, kind: Kind, seed: int | Non
 
 
 def write(out: Path, made: Record) -> Path:
-    """Write a record into the folder of a suite, and return where."""
+    """Write a record into the folder of a suite, and return its path."""
     seed = "" if made["seed"] is None else f"-seed{made['seed']}"
     name = f"{slug(made['task'])}-{slug(made['method'])}{seed}-{made['digest'][:12]}.json"
     with placing(out / "runs" / name) as part:
@@ -78,7 +78,7 @@ def write(out: Path, made: Record) -> Path:
 
 
 def read(out: Path) -> dict[str, Record]:
-    """Return the records there are by their digests, those written last at the end; files that are none are passed."""
+    """Return all records by digest, those written last at the end; files that are not records are skipped."""
     found: dict[str, Record] = {}
     for path in sorted((out / "runs").glob("*.json"), key=lambda one: (one.stat().st_mtime_ns, one.name)):
         try:

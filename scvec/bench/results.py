@@ -1,4 +1,4 @@
-"""The records of a suite as tables and pictures."""
+"""The records of a suite as tables and plots."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ EASY_NOTE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """Methods by tasks."""
+class ResultTable:
+    """A table of methods by tasks."""
 
     title: str
     header: tuple[str, ...]
@@ -54,28 +54,28 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What a suite found so far.
+    """The results of a suite so far.
 
     Attributes
     ----------
     rows
-        One a task and method: ``task``, ``group``, ``method``, ``kind``, ``n_runs``, ``failed``, and by figure
-        ``[median, least, largest]`` over the seeds.
+        One per task and method: ``task``, ``group``, ``method``, ``kind``, ``n_runs``, ``failed``, and for each figure
+        ``[median, smallest, largest]`` over the seeds.
     groups
         The tables of each group of tasks, the medians first.
     files
-        What was written.
+        The files written.
     """
 
     rows: tuple[Record, ...]
-    groups: dict[str, tuple[Table, ...]]
+    groups: dict[str, tuple[ResultTable, ...]]
     files: tuple[Path, ...]
 
     @classmethod
     def write(cls, plan: Plan) -> Results:
-        """Write what the records of a plan say, those of other tools too, into its folder."""
+        """Summarise the records of a plan, and of other tools on its tasks, and write the results into its folder."""
         rows = _rows(plan)
-        groups: dict[str, tuple[Table, ...]] = {}
+        groups: dict[str, tuple[ResultTable, ...]] = {}
         text = [f"# {plan.suite.name}", _head(plan)]
         files = [plan.out / RESULTS, plan.out / TABLES]
         for name in dict.fromkeys(one.group for one in plan.suite.tasks):
@@ -117,7 +117,7 @@ def _rows(plan: Plan) -> list[Record]:
         kinds[one.method.name] = one.method.kind
         found.setdefault((one.task.task.name, one.method.name), []).append(there.get(one.digest))
     task_of = {one.digest: one.task.name for one in plan.tasks}
-    # Of a tool that was run twice on a task, with a newer script say, what was written last stands.
+    # If a tool was run twice on a task, with a newer script say, the record written last counts.
     peers = {
         (task_of[one["task_digest"]], one["method"], one["seed"]): one
         for one in there.values()
@@ -147,7 +147,7 @@ def _row(task: Task, method: str, kind: str, made: Sequence[Record | None]) -> R
     return row
 
 
-def _tables(tasks: Sequence[Task], rows: Sequence[Record]) -> Iterable[Table]:
+def _tables(tasks: Sequence[Task], rows: Sequence[Record]) -> Iterable[ResultTable]:
     yield _table("Median accuracy / macro-F1:", tasks, rows, ("accuracy", "macro_f1"))
     several = [one for one in rows if one["n_runs"] > 1]
     if several:
@@ -167,13 +167,13 @@ def _tables(tasks: Sequence[Task], rows: Sequence[Record]) -> Iterable[Table]:
 
 def _table(
     title: str, tasks: Sequence[Task], rows: Sequence[Record], keys: Sequence[str], *, ranges: bool = False
-) -> Table:
+) -> ResultTable:
     by_place = {(one["method"], one["task"]): one for one in rows}
     methods = dict.fromkeys(one["method"] for one in rows)
     cells = tuple(
         (method, *(_cell(by_place.get((method, task.name)), keys, ranges) for task in tasks)) for method in methods
     )
-    return Table(title, ("method", *(one.name + EASY * one.is_random_split for one in tasks)), cells)
+    return ResultTable(title, ("method", *(one.name + EASY * one.is_random_split for one in tasks)), cells)
 
 
 def _cell(row: Record | None, keys: Sequence[str], ranges: bool) -> str:

@@ -1,4 +1,4 @@
-"""The runs of a suite, one after another; what was done before is not done again."""
+"""Runs a suite, one run after another; runs done before are not repeated."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from scvec.store import Store
 Keep: TypeAlias = Callable[[Run, Record], None]
 Values: TypeAlias = NDArray[np.floating[Any]]
 Call: TypeAlias = Callable[[Run], tuple[Strings, dict[str, Values]]]
-"""Returns the labels called for a run's query, and by name what is larger where the call is less sure."""
+"""Returns the labels called for a run's query, and uncertainties by name, larger where a call is less sure."""
 
 
 def run(suite: Suite, out: str | Path, store: Store, *, progress: Progress = silent) -> Results:
-    """Run a suite into `out`; a run whose record is there, made of the same things, is not done again.
+    """Run a suite into `out`; a run that has a record, made from the same inputs, is not repeated.
 
     A record is written after each run. A run that fails on its task is recorded as failed. Atlases are built in the
-    store, one at a time for all runs that share it, and removed.
+    store, one at a time, serve all runs that share them, and are removed.
 
     Parameters
     ----------
@@ -44,14 +44,14 @@ def run(suite: Suite, out: str | Path, store: Store, *, progress: Progress = sil
     out
         A folder for the tasks' files, the records and the results.
     store
-        With the gene texts, and the vectors of the encoders.
+        The store with the gene texts, and the encoders' vectors of them.
     progress
         Shows the runs done.
 
     Raises
     ------
     InputError
-        If `out` is a file, or a file of a task is of no use.
+        If `out` is a file, or a file of a task is invalid.
     NotInStoreError
         If gene texts or vectors are missing.
     """
@@ -72,7 +72,7 @@ def run(suite: Suite, out: str | Path, store: Store, *, progress: Progress = sil
         for group in shared.values():
             left = [one for one in group if one.digest not in done]
             advance(len(group) - len(left))
-            if left and left[0].way is None:
+            if left and left[0].model is None:
                 _logistic(left, keep)
             elif left:
                 _together(left, store, keep)
@@ -91,7 +91,7 @@ def _logistic(runs: Sequence[Run], keep: Keep) -> None:
 
 
 def _together(runs: Sequence[Run], store: Store, keep: Keep) -> None:
-    """Make the atlas or the readout that the runs share, and do them."""
+    """Make the atlas or the readout that the runs share, and run them."""
     name = f"bench-{runs[0].made[:12]}"
     try:
         start = perf_counter()
@@ -109,11 +109,11 @@ def _together(runs: Sequence[Run], store: Store, keep: Keep) -> None:
 
 
 def _made(run: Run, store: Store, name: str) -> Call:
-    """Build the atlas of a run, or train its readout; return what calls by it."""
+    """Build the atlas of a run, or train its readout; return the function that calls cells with it."""
     batch_key = BATCH if run.task.task.batch_key else None
-    if isinstance(run.way, ReadoutSpec):
-        readout = train(store, None, run.task.reference, label_key=LABEL, batch_key=batch_key, spec=run.way)
-        return lambda one: _said(predict(one.task.query, readout, taxon=one.task.task.query_taxon))
+    if isinstance(run.model, ReadoutSpec):
+        readout = train(store, None, run.task.reference, label_key=LABEL, batch_key=batch_key, spec=run.model)
+        return lambda one: _by_readout(predict(one.task.query, readout, taxon=one.task.task.query_taxon))
     panel = {"panel": run.task.query, "panel_taxon": run.task.task.query_taxon}
     more: dict[str, Any] = panel if run.method.panel else {}
     atlas = atlases.build(
@@ -122,11 +122,11 @@ def _made(run: Run, store: Store, name: str) -> Call:
         run.task.reference,
         label_key=LABEL,
         batch_key=batch_key,
-        recipe=run.way,
+        recipe=run.model,
         overwrite=True,
         **more,
     )
-    return lambda one: _found(annotate(one.task.query, atlas, taxon=one.task.task.query_taxon))
+    return lambda one: _by_retrieval(annotate(one.task.query, atlas, taxon=one.task.task.query_taxon))
 
 
 def _called(run: Run, call: Call, about: Record) -> Record:
@@ -139,16 +139,16 @@ def _called(run: Run, call: Call, about: Record) -> Record:
         return records.failure(error)
 
 
-def _said(said: Predicted) -> tuple[Strings, dict[str, Values]]:
+def _by_readout(said: Predicted) -> tuple[Strings, dict[str, Values]]:
     return said.label, {"score": _filled(1 - said.score)}
 
 
-def _found(calls: Annotation) -> tuple[Strings, dict[str, Values]]:
+def _by_retrieval(calls: Annotation) -> tuple[Strings, dict[str, Values]]:
     found: dict[str, Values] = {"score": 1 - calls.score, "distance": calls.distance, "novelty": calls.novelty}
-    # An atlas that is too small to be calibrated knows no novelty.
+    # An atlas that is too small to be calibrated has no novelty.
     return calls.label, {name: _filled(values) for name, values in found.items() if not np.isnan(values).all()}
 
 
 def _filled(values: Values) -> Values:
-    """Return the values with more than the largest for the cells that have none: nothing is known of these."""
+    """Return the values; cells without one, of which nothing is known, get more than the largest."""
     return np.where(np.isnan(values), np.nanmax(values) + 1, values)

@@ -1,32 +1,32 @@
-"""A suite: which recipes on which tasks with which seeds; frozen, read from TOML."""
+"""A suite: which recipes run on which tasks with which seeds; a frozen value, read from TOML."""
 
 from __future__ import annotations
 
 import os
 import re
-import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from scvec.core.toml import read_toml
 from scvec.embed.recipe import Recipe
 from scvec.embed.recipe import recipe as find_recipe
-from scvec.errors import FileError, InputError, KeyNotFoundError, unknown
+from scvec.errors import InputError, KeyNotFoundError, unknown
 from scvec.interpret.readout import ReadoutSpec
 
-CURE = "mend the suite"
+FIX = "correct the suite"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldOut:
-    """Which of the reference's cells are the query.
+    """Which of the reference's cells are held out as the query.
 
     Attributes
     ----------
     key, values
-        Those with one of the values in this column of ``obs``: a donor, say.
+        Those with one of these values in this column of ``obs``: a donor, say.
     share
         Or this share of each label's cells, drawn by the seed.
     """
@@ -41,41 +41,41 @@ class HoldOut:
         by_share = not self.key and not self.values and isinstance(self.share, float) and 0 < self.share < 1
         if not (by_value or by_share):
             raise InputError(
-                f"hold_out with key {self.key!r}, values {list(self.values)}, share {self.share!r}",
-                "either a key with values, or a share between 0 and 1",
-                CURE,
+                f"hold_out has key {self.key!r}, values {list(self.values)}, share {self.share!r}",
+                "either a key and values, or a share between 0 and 1",
+                FIX,
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Cells to label, and those to label them by.
+    """Cells to label, and the reference to label them with.
 
     Attributes
     ----------
     name, group
-        What it is called, and the table it stands in.
+        Its name, and the table that it is listed in.
     reference, query
-        Files; None: the query is `hold_out` of the reference.
+        Files; no query: it is `hold_out` of the reference.
     hold_out
-        Which of the reference's cells are the query; None where it is another file.
+        Which of the reference's cells are the query; None if the query is another file.
     label_key, batch_key, label_id_key
         Columns of ``obs``.
     compare_ids
-        Compare calls and truth by `label_id_key`, where the files name their labels differently.
+        Compare calls and author labels by `label_id_key`, for files that name their labels differently.
     layer
         The matrix in both files; None: X.
     query_taxon
-        Species of the query, where it is another than the reference's.
+        Species of the query, if it differs from the reference's.
     cells_per_class
-        At most so many reference cells of each label, drawn by the seed.
+        At most this many reference cells of each label, drawn by the seed.
     query_genes
-        The query's genes cut to so many, drawn by the seed from the reference's most variable ones.
+        Keep only this many of the query's genes, drawn by the seed from the reference's most variable ones.
     remove_class
-        A label that the reference is without.
+        A label that is removed from the reference.
     panel
-        Whether what is fitted on the reference is also fitted on the query's genes alone; with `query_genes` or
-        `query_taxon` only.
+        Whether what is fitted on the reference is also fitted on the query's genes only; needs `query_genes` or
+        `query_taxon`.
     """
 
     name: str
@@ -95,60 +95,58 @@ class Task:
     panel: bool = False
 
     def __post_init__(self) -> None:
-        def check(good: bool, seen: str, wanted: str) -> None:
-            if not good:
-                raise InputError(f"task {self.name!r} has {seen}", wanted, CURE)
-
+        check = _checker(f"task {self.name!r}")
         for key in ("name", "group", "label_key", "batch_key", "label_id_key", "layer", "query_taxon", "remove_class"):
             value = getattr(self, key)
             check(value is None or isinstance(value, str), f"{key} = {value!r}", "a string")
         for key in ("cells_per_class", "query_genes"):
             value = getattr(self, key)
-            check(value is None or (type(value) is int and value > 0), f"{key} = {value!r}", "a whole number above 0")
+            good = value is None or (type(value) is int and value > 0)
+            check(good, f"{key} = {value!r}", "a whole number of at least 1")
         for key in ("compare_ids", "panel"):
             check(isinstance(getattr(self, key), bool), f"{key} = {getattr(self, key)!r}", "true or false")
-        check(bool(slug(self.name)), "no letter and no digit in its name", "a name that a folder can have")
+        check(bool(slug(self.name)), "no letter or digit in its name", "a name that a folder can have")
         check((self.query is None) != (self.hold_out is None), "both or neither of query and hold_out", "one of them")
-        check(not self.compare_ids or self.label_id_key is not None, "compare_ids alone", "label_id_key beside it")
+        check(not self.compare_ids or self.label_id_key is not None, "compare_ids alone", "also label_id_key")
         narrow = self.query_genes is not None or self.query_taxon is not None
-        check(not self.panel or narrow, "panel alone", "query_genes or query_taxon beside it")
+        check(not self.panel or narrow, "panel alone", "also query_genes or query_taxon")
         cut_abroad = self.query_genes is not None and self.query_taxon is not None
-        check(not cut_abroad, "query_genes and query_taxon", "one of them, as the genes are drawn by name")
+        check(not cut_abroad, "both query_genes and query_taxon", "one of them, because genes are drawn by name")
 
     @property
     def is_random_split(self) -> bool:
-        """Whether query and reference are the same samples: the easy way."""
+        """Whether query and reference are from the same samples, which is easy."""
         return self.hold_out is not None and self.hold_out.share is not None
 
     @property
     def draws_reference(self) -> bool:
-        """Whether the seed decides what the reference is."""
+        """Whether the reference depends on the seed."""
         return self.is_random_split or self.cells_per_class is not None
 
     @property
     def draws(self) -> bool:
-        """Whether the seed decides anything of the task."""
+        """Whether anything in the task depends on the seed."""
         return self.draws_reference or self.query_genes is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """What is to be measured. The controls are no part of it: they are always there.
+    """What to measure. The controls are not listed: they always run.
 
     Attributes
     ----------
     name
-        What it is called.
+        Its name.
     seeds
-        Those of whatever is drawn, tasks and methods alike.
+        Random seeds, of tasks and methods alike.
     encoders
-        For each recipe that reads text; none: the one it names.
+        Encoders for each recipe that reads text; none: the one that the recipe names.
     recipes
-        Beside the controls.
+        Recipes to compare with the controls.
     readouts
-        Language models that are trained to name cells, each with its ablations.
+        Readouts of language models, each with its ablations.
     tasks
-        In the order of the tables.
+        The tasks, in the order of the tables.
     """
 
     name: str
@@ -159,16 +157,14 @@ class Suite:
     tasks: tuple[Task, ...]
 
     def __post_init__(self) -> None:
-        def check(good: bool, seen: str, wanted: str) -> None:
-            if not good:
-                raise InputError(f"suite {self.name!r} has {seen}", wanted, CURE)
-
+        check = _checker(f"suite {self.name!r}")
         check(bool(self.seeds), "no seeds", "seeds = [0]")
-        check(all(type(one) is int and one >= 0 for one in self.seeds), f"seeds = {[*self.seeds]}", "numbers from 0")
+        good = all(type(one) is int and one >= 0 for one in self.seeds)
+        check(good, f"seeds = {[*self.seeds]}", "whole numbers of at least 0")
         check(all(isinstance(one, str) for one in self.encoders), f"encoders = {[*self.encoders]}", "their names")
         check(bool(self.tasks), "no tasks", "[[tasks]]")
         ablated = next((one.ablation for one in self.readouts if one.ablation != "none"), None)
-        check(ablated is None, f"a readout with the ablation {ablated}", "none: a suite adds them all")
+        check(ablated is None, f"a readout with ablation {ablated}", "ablation none, because a suite adds all others")
         for kind, names in (
             ("seed", [str(one) for one in self.seeds]),
             ("encoder", self.encoders),
@@ -187,17 +183,14 @@ class Suite:
         FileError
             If `path` is missing or not TOML.
         InputError
-            If a key is unknown, or a value is of no use.
+            If a key is unknown, or a value is invalid.
         """
         path = Path(path)
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise FileError(f"{path}: {error}", "a suite in TOML", "check the path or mend the file") from error
+        values = read_toml(path, "a suite", "check the path and the file")
         _known("suite key", values, [one.name for one in fields(cls)], path)
         for key in ("seeds", "encoders", "recipes", "readouts", "tasks"):
             if not isinstance(values.get(key, []), list):
-                raise InputError(f"{path}: {key} = {values[key]!r}", "a list", CURE)
+                raise InputError(f"{path}: {key} = {values[key]!r}", "a list", FIX)
         return cls(
             name=str(values.get("name", path.stem)),
             seeds=tuple(values.get("seeds", [0])),
@@ -209,13 +202,23 @@ class Suite:
 
 
 def slug(name: str) -> str:
-    """Return a name as a file can have it."""
+    """Return a name in a form that a file can have."""
     return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _checker(owner: str) -> Callable[[bool, str, str], None]:
+    """Return the function that raises `InputError` if what a suite or a task has is not good."""
+
+    def check(good: bool, seen: str, expected: str) -> None:
+        if not good:
+            raise InputError(f"{owner} has {seen}", expected, FIX)
+
+    return check
 
 
 def _known(kind: str, values: object, known: Collection[str], where: Path) -> None:
     if not isinstance(values, dict):
-        raise InputError(f"{where}: {values!r} for a {kind.split()[0]}", "a table", CURE)
+        raise InputError(f"{where}: {values!r} for a {kind.split()[0]}", "a table", FIX)
     for key in values:
         if key not in known:
             raise unknown(kind, key, known, where)
@@ -226,7 +229,7 @@ def _recipe(name: str, path: Path) -> Recipe:
 
 
 def _readout(name: str, path: Path) -> ReadoutSpec:
-    """Read a readout; its model, a path or a name, may have an environment variable in it."""
+    """Read a readout; its model, a path or a name, may contain an environment variable."""
     spec = ReadoutSpec.from_toml(_path(name, path))
     return spec if spec.model is None else replace(spec, model=_expanded(spec.model, path))
 
@@ -238,16 +241,16 @@ def _path(text: object, suite: Path) -> Path:
 def _expanded(text: str, suite: Path) -> str:
     expanded = os.path.expandvars(text)
     if "$" in expanded:
-        raise KeyNotFoundError(f"{suite}: {text}, whose variable is not set", "a path", "export it")
+        raise KeyNotFoundError(f"{suite}: the environment variable in {text} is not set", fix="export it")
     return expanded
 
 
 def _varied(entry: Any, path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the entry once for each combination of `vary`, with its ``{name}`` filled in wherever it stands."""
+    """Yield the entry once for each combination of `vary`, every ``{name}`` in it filled in."""
     _known("task key", entry, [*(one.name for one in fields(Task)), "vary"], path)
     vary = entry.get("vary", {})
     if not isinstance(vary, dict) or not all(isinstance(one, list) for one in vary.values()):
-        raise InputError(f"{path}: vary = {vary!r}", "lists of values by name: vary = { n = [5, 10] }", CURE)
+        raise InputError(f"{path}: vary = {vary!r}", "lists of values by name, such as vary = { n = [5, 10] }", FIX)
     rest = {key: value for key, value in entry.items() if key != "vary"}
     for chosen in product(*vary.values()):
         yield {key: _filled(value, dict(zip(vary, chosen, strict=True))) for key, value in rest.items()}
@@ -270,13 +273,13 @@ def _filled(value: Any, chosen: Mapping[str, Any]) -> Any:
 def _task(values: dict[str, Any], path: Path) -> Task:
     lacking = next((key for key in ("name", "reference", "label_key") if key not in values), None)
     if lacking is not None:
-        raise InputError(f"{path}: a task without {lacking}", f"{lacking} = ...", CURE)
+        raise InputError(f"{path}: a task lacks {lacking}", fix=f"add {lacking} = ... to it")
     made: dict[str, Any] = {
         key: _path(value, path) if key in ("reference", "query") else value for key, value in values.items()
     }
     if "hold_out" in values:
         _known("hold_out key", values["hold_out"], [one.name for one in fields(HoldOut)], path)
         if not isinstance(values["hold_out"].get("values", []), list):
-            raise InputError(f"{path}: hold_out with values = {values['hold_out']['values']!r}", "a list", CURE)
+            raise InputError(f"{path}: hold_out has values = {values['hold_out']['values']!r}", "a list", FIX)
         made["hold_out"] = HoldOut(**values["hold_out"])
     return Task(**made)

@@ -1,4 +1,4 @@
-"""A task as two files of one form: values in X; label, batch and label_id in ``obs``."""
+"""Writes a task as two files of the same form: values in X; label, batch and label_id in ``obs``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from scvec.bench.suite import Task, slug
+from scvec.bench.suite import FIX, Task, slug
 from scvec.core.files import placing, sha256
 from scvec.core.types import Strings
 from scvec.embed.projection import normalise
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LABEL, BATCH, LABEL_ID = "label", "batch", "label_id"
 FORMAT = 1
 N_VARIABLE = 2000
-"""The query's genes are drawn from the reference's so many whose log1p values vary most."""
+"""The query's genes are drawn from this many of the reference's, those whose log1p values vary most."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Prepared:
     Attributes
     ----------
     task, seed
-        What they were made of; None where no seed matters.
+        What they were made from; the seed is None if it does not matter.
     folder
         Where they are.
     digest, reference_digest
-        What decides them, and the reference alone: definition, bytes of the sources, seed.
+        Hash of what decides them, and the reference alone: definition, bytes of the sources, seed.
     """
 
     task: Task
@@ -68,18 +68,18 @@ class Prepared:
 
     @property
     def renamed_query(self) -> Path:
-        """The query with its genes called as the reference calls them: for methods that know names only."""
+        """The query with the reference's gene names, for methods that match genes by name."""
         return self.query if self.task.query_taxon is None else self.folder / "query_renamed.h5ad"
 
     @cached_property
     def truth(self) -> Strings:
-        """(n,) what the query's cells are: labels, or ids where these are compared."""
+        """(n,) author labels of the query's cells, or their ids if ids are compared."""
         with open_cells(self.query) as file:
             return file.labels(LABEL_ID if self.task.compare_ids else LABEL, "label_key")
 
     @cached_property
     def _names(self) -> Mapping[str, str]:
-        """What the truth is called, by the reference's label."""
+        """What each label of the reference is compared as: the label, or its id."""
         with open_cells(self.reference) as file:
             labels = file.labels(LABEL, "label_key")
             other = file.labels(LABEL_ID, "label_id_key") if self.task.compare_ids else labels
@@ -87,21 +87,21 @@ class Prepared:
 
     @property
     def known(self) -> list[str]:
-        """What can be called."""
+        """The labels, or ids, that can be called."""
         return sorted(set(self._names.values()))
 
     def translated(self, labels: Strings) -> Strings:
-        """Return labels of the reference as what they are compared by."""
+        """Return labels of the reference as what they are compared as."""
         return np.array([self._names.get(one, one) for one in labels.tolist()], dtype=object)
 
 
 def prepare(task: Task, seed: int | None, out: Path, store: Store) -> Prepared:
-    """Write the files of a task, unless they are there; `seed` is None for a task that draws nothing.
+    """Write the files of a task, unless they exist; `seed` is None for a task without random draws.
 
     Raises
     ------
     InputError
-        If a file, a column, a value or a label is not there, or no cell is left.
+        If a file, a column, a value or a label is missing, or no cell is left.
     """
     folder = out / "tasks" / (slug(task.name) + ("" if seed is None else f"-seed{seed}"))
     prepared = Prepared(task, seed, folder, *_digests(task, seed, store))
@@ -134,7 +134,7 @@ def _digests(task: Task, seed: int | None, store: Store) -> tuple[str, str]:
     definition = {**asdict(task), "query": None, **sources}
     for key in ("name", "group", "panel"):
         del definition[key]
-    # Other texts have other orthologs.
+    # Orthologs come from the gene texts.
     texts = [] if task.query_taxon is None else [one.manifest["digest"] for one in newest_texts(store)]
     of_query = ("query", "query_taxon", "query_genes", "compare_ids")
     of_reference = {key: value for key, value in definition.items() if key not in of_query}
@@ -145,7 +145,7 @@ def _digests(task: Task, seed: int | None, store: Store) -> tuple[str, str]:
 
 
 def _bytes_of(path: Path) -> str:
-    with open_cells(path) as file:  # raises, where it is not there or cut short
+    with open_cells(path) as file:  # raises if the file is missing or truncated
         if not path.is_file():
             return file.fingerprint()
         state = path.stat()
@@ -187,7 +187,7 @@ def _split(task: Task, seed: int) -> tuple[AnnData, AnnData]:
         kept &= _drawn(np.where(kept, labels, ""), dict.fromkeys(labels[kept], n), rng)
     for cells, kind in ((reference[kept], "reference"), (query, "query")):
         if not cells.n_obs:
-            raise InputError(f"task {task.name!r} leaves no cell in the {kind}", "at least one", "mend the suite")
+            raise InputError(f"task {task.name!r} leaves no cell in the {kind}", fix=FIX)
     return reference[kept].copy(), query
 
 
@@ -208,7 +208,7 @@ def _held_out(file: CellFile, task: Task, labels: NDArray[np.str_], rng: np.rand
 
 
 def _drawn(labels: NDArray[np.str_], wanted: Mapping[str, int], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Return (n,) True for at most so many cells of each label; fewer are among those drawn by the same seed."""
+    """Return (n,) True for at most so many cells of each label; a smaller draw by the same seed is a subset."""
     chosen = np.zeros(len(labels), bool)
     for name in sorted(wanted):
         chosen[rng.permutation(np.flatnonzero(labels == name))[: wanted[name]]] = True
@@ -216,12 +216,12 @@ def _drawn(labels: NDArray[np.str_], wanted: Mapping[str, int], rng: np.random.G
 
 
 def _cells(file: CellFile, task: Task, *, is_query: bool) -> AnnData:
-    """Return all cells of a file, with nothing but what a task needs."""
+    """Return all cells of a file, with only what a task needs."""
     import pandas as pd
     from anndata import AnnData
 
     keys = {LABEL: task.label_key, BATCH: task.batch_key, LABEL_ID: task.label_id_key}
-    # A query needs no batch, and no label where the ids are compared.
+    # A query needs no batch, and no label if ids are compared.
     optional = {BATCH, LABEL if task.compare_ids else LABEL_ID} if is_query else set()
     asked = {
         name: key for name, key in keys.items() if key is not None and (name not in optional or key in file.obs_keys)
@@ -235,7 +235,7 @@ def _cells(file: CellFile, task: Task, *, is_query: bool) -> AnnData:
 
 
 def _cut(task: Task, reference: AnnData, query: AnnData, n: int, seed: int) -> AnnData:
-    """Return the query as a panel of n genes would have it: counts of these alone."""
+    """Return the query as measured by a panel of n genes: only their counts."""
     with open_cells(task.reference) as file, file.matrix(task.layer) as matrix:
         order = _by_variance(reference, matrix)
     here = np.isin(reference.var_names.to_numpy(str)[order], query.var_names.to_numpy(str))
@@ -243,15 +243,15 @@ def _cut(task: Task, reference: AnnData, query: AnnData, n: int, seed: int) -> A
     if len(offered) < n:
         raise InputError(
             f"task {task.name!r} has query_genes = {n}",
-            f"at most {len(offered):,}, which are the query's among the reference's most variable",
-            "mend the suite",
+            f"at most {len(offered):,}, the number of the reference's most variable genes that the query has",
+            FIX,
         )
     drawn = np.random.default_rng(seed).permutation(offered)[:n]
     return query[:, np.isin(query.var_names.to_numpy(str), drawn)].copy()
 
 
 def _by_variance(cells: AnnData, matrix: Matrix) -> NDArray[np.int64]:
-    """Return the columns, those first whose log1p values vary most."""
+    """Return the columns, those whose log1p values vary most first."""
     logged = normalise(sp.csr_matrix(cells.X), matrix.values, TARGET_SUM).astype(np.float64)
     means = np.asarray(logged.mean(axis=0)).ravel()
     squares = np.asarray(logged.multiply(logged).mean(axis=0)).ravel()
@@ -259,7 +259,7 @@ def _by_variance(cells: AnnData, matrix: Matrix) -> NDArray[np.int64]:
 
 
 def _renamed(prepared: Prepared, query: AnnData, store: Store) -> AnnData:
-    """Return the query with the first column of each gene named as the reference's; others keep names nobody shares."""
+    """Return the query with each gene's first column named as in the reference; the others get unique names."""
     with open_cells(prepared.reference) as file, file.matrix() as matrix:
         there = match_genes(matrix, offered_texts(store, None))
     own = open_texts(store, prepared.task.query_taxon or "")

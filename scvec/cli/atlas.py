@@ -13,9 +13,9 @@ from scvec.cli.options.build import (
     BuildFlags,
     DatasetOption,
     EngineFlags,
-    GenesOption,
     IndexFlags,
     NameArgument,
+    RecipeOption,
     ReferenceArgument,
     build_atlas,
 )
@@ -25,20 +25,18 @@ from scvec.cli.options.common import CommonFlags, DeviceFlags, LabelsOption, key
 atlas_app = typer.Typer(help="Reference atlases: build, describe, extend, check.", no_args_is_help=True)
 app.add_typer(atlas_app, name="atlas", rich_help_panel=PREPARE)
 
-AtlasArgument = Annotated[str, typer.Argument(help="Name of the atlas.")]
-
 
 @atlas_app.command(epilog="Example: scvec atlas build pancreas reference.h5ad --label-key cell_type --batch-key donor")
 @spreads
 def build(
     name: NameArgument,
     reference: ReferenceArgument,
-    recipe: Annotated[
-        str,
-        GenesOption(help="refined, genept-w, topn, the baselines expression and random, or a FILE.toml."),
-    ] = "refined",
     *,
     flags: BuildFlags,
+    recipe: Annotated[
+        str,
+        RecipeOption(help="refined, genept-w, topn, the baselines expression and random, or a FILE.toml."),
+    ] = "refined",
     index: IndexFlags,
     engine: EngineFlags,
     common: DeviceFlags,
@@ -73,7 +71,7 @@ def list_(common: CommonFlags) -> None:
 @atlas_app.command(epilog="Example: scvec atlas info pancreas")
 @spreads
 def info(
-    name: AtlasArgument,
+    name: NameArgument,
     version: Annotated[int | None, typer.Option(help="Version to describe (default: the current one).")] = None,
     *,
     common: CommonFlags,
@@ -99,13 +97,13 @@ class ExtendFlags(FileFlags):
     ] = False
     label_map: Annotated[Path | None, LabelsOption(help="Your own ids for --match-labels.")] = None
     dataset: DatasetOption = None
-    taxon: Annotated[str | None, GenesOption(help="Species of the cells, if not the atlas's.")] = None
+    taxon: Annotated[str | None, RecipeOption(help="Species of the cells, if not the atlas's.")] = None
 
 
 @atlas_app.command(epilog="Example: scvec atlas extend pancreas 'new/*.h5ad'")
 @spreads
 def extend(
-    name: AtlasArgument, reference: ReferenceArgument, *, flags: ExtendFlags, engine: EngineFlags, common: DeviceFlags
+    name: NameArgument, reference: ReferenceArgument, *, flags: ExtendFlags, engine: EngineFlags, common: DeviceFlags
 ) -> None:
     """Add labelled cells to an atlas, by its own recipe; resumes if interrupted."""
     from scvec import atlas, ontology
@@ -133,7 +131,7 @@ def extend(
 @atlas_app.command(epilog="Example: scvec atlas remove pancreas --where \"dataset = 'old'\"")
 @spreads
 def remove(
-    name: AtlasArgument,
+    name: NameArgument,
     where: Annotated[str, typer.Option(help="Cells to remove, in SQL on the atlas's columns.")],
     *,
     common: CommonFlags,
@@ -148,7 +146,7 @@ def remove(
 
 @atlas_app.command(epilog="Example: scvec atlas rebuild pancreas --recall 0.99")
 @spreads
-def rebuild(name: AtlasArgument, *, index: IndexFlags, common: DeviceFlags) -> None:
+def rebuild(name: NameArgument, *, index: IndexFlags, common: DeviceFlags) -> None:
     """Rebuild an atlas's index for the cells that it has now; the cells' vectors stay."""
     from scvec import atlas
     from scvec.index import IndexSpec
@@ -165,7 +163,7 @@ def rebuild(name: AtlasArgument, *, index: IndexFlags, common: DeviceFlags) -> N
 @atlas_app.command(epilog="Example: scvec atlas compact pancreas --forget")
 @spreads
 def compact(
-    name: AtlasArgument,
+    name: NameArgument,
     forget: Annotated[
         bool, typer.Option("--forget", help="Remove older versions too; checkout cannot bring them back.")
     ] = False,
@@ -183,8 +181,10 @@ def compact(
 @atlas_app.command(epilog="Example: scvec atlas checkout pancreas 3")
 @spreads
 def checkout(
-    name: AtlasArgument,
-    version: Annotated[int, typer.Argument(help="Version to bring back; scvec atlas info lists them.")],
+    name: NameArgument,
+    version: Annotated[
+        int, typer.Argument(help="Version to bring back; scvec atlas info lists them.", metavar="VERSION")
+    ],
     *,
     common: CommonFlags,
 ) -> None:
@@ -198,7 +198,7 @@ def checkout(
 @atlas_app.command(epilog="Example: scvec atlas verify pancreas --repair")
 @spreads
 def verify(
-    name: AtlasArgument,
+    name: NameArgument,
     repair: Annotated[bool, typer.Option("--repair", help="Rebuild the faulty parts that can be rebuilt.")] = False,
     *,
     common: CommonFlags,

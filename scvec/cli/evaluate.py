@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,22 @@ from scvec.cli.options.rerank import RerankFlags
 from scvec.cli.run_query import QueryRun
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorFlags:
+    """The labels that the calls are compared with, and how."""
+
+    label_key: Annotated[str, LabelsOption(help=LABEL_KEY)]
+    label_map: LabelMapOption = None
+    by_ontology: Annotated[
+        bool,
+        LabelsOption("--by-ontology", help="Compare Cell Ontology ids; a subtype of the author's label is right too."),
+    ] = False
+    label_id_key: Annotated[
+        str | None,
+        LabelsOption(help="Column of obs with the labels' Cell Ontology ids (default: matched by name)."),
+    ] = None
+
+
 @app.command(
     epilog="Example: scvec evaluate query.h5ad --atlas pancreas --label-key cell_type --out report/",
     rich_help_panel=LABEL,
@@ -20,17 +37,8 @@ from scvec.cli.run_query import QueryRun
 def evaluate(
     query: QueryArgument,
     atlas: AtlasOption,
-    label_key: Annotated[str, LabelsOption(help=LABEL_KEY)],
     *,
-    label_map: LabelMapOption = None,
-    by_ontology: Annotated[
-        bool,
-        LabelsOption("--by-ontology", help="Compare Cell Ontology ids; a subtype of the author's label is right too."),
-    ] = False,
-    label_id_key: Annotated[
-        str | None,
-        LabelsOption(help="Column of obs with the labels' Cell Ontology ids (default: matched by name)."),
-    ] = None,
+    author: AuthorFlags,
     out: Annotated[Path | None, OutputOption(help="Folder for metrics, tables and plots (PNG).")] = None,
     flags: QueryFlags,
     rerank: RerankFlags,
@@ -45,10 +53,10 @@ def evaluate(
     from scvec.ontology import open_ontology
 
     # What is wrong with these is found before any work is done.
-    mapping = read_label_map(label_map) if label_map else {}
-    ontology = open_ontology(open_store(common.store)) if by_ontology or label_id_key else None
-    read_author_labels(query, label_key, obs=flags.obs)
-    read_author_ids(query, label_key, label_id_key, flags.obs)
+    mapping = read_label_map(author.label_map) if author.label_map else {}
+    ontology = open_ontology(open_store(common.store)) if author.by_ontology or author.label_id_key else None
+    read_author_labels(query, author.label_key, obs=flags.obs)
+    read_author_ids(query, author.label_key, author.label_id_key, flags.obs)
     if out is not None:
         check_folder(out)
     calls = QueryRun(query, atlas, flags, rerank, common).called()
@@ -59,9 +67,9 @@ def evaluate(
     result = evaluation.evaluate(
         calls,
         query,
-        label_key=label_key,
+        label_key=author.label_key,
         label_map=mapping,
-        label_id_key=label_id_key,
+        label_id_key=author.label_id_key,
         ontology=ontology,
         atlas_ids=ids,
         obs=flags.obs,

@@ -56,7 +56,8 @@ def pull(
 @spreads
 def import_(
     file: Annotated[
-        Path, typer.Argument(help="cl.obo, cl.json, or cellxgene-ontology-guide's JSON; plain, .gz or .zst.")
+        Path,
+        typer.Argument(help="cl.obo, cl.json, or cellxgene-ontology-guide's JSON; plain, .gz or .zst.", metavar="FILE"),
     ],
     release: NewReleaseOption = None,
     *,

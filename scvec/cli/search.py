@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,34 @@ CellsOption = panel("Cells and labels of an atlas")
 GenesOption = panel("Genes")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchFlags:
+    """What is searched, for what, and how much of it is shown."""
+
+    atlas: Annotated[str | None, typer.Option(help="Reference atlas to search.")] = None
+    like: Annotated[
+        str | None,
+        typer.Option(help="Search for cells like this cell of the atlas, not by words.", metavar="CELL_ID"),
+    ] = None
+    genes: Annotated[
+        bool, typer.Option("--genes", help="Search for genes: the atlas's, or those of --taxon without an atlas.")
+    ] = False
+    encoder: Annotated[str | None, typer.Option(help="Encoder for the query text (default: the atlas's).")] = None
+    out: Annotated[Path | None, OutputOption(help="Output file (.parquet or .csv).")] = None
+    k: Annotated[
+        int | None,
+        OutputOption("--k", "-n", min=1, help="Number of labels (5), genes (20) or cells (15).", show_default=False),
+    ] = None
+    n_exemplars: Annotated[int, OutputOption("--exemplars", min=1, help="Number of cells to show of each label.")] = 3
+    where: Annotated[
+        str | None,
+        CellsOption(help="Search only these reference cells, in SQL: \"tissue = 'pancreas'\"."),
+    ] = None
+    dataset: Annotated[str | None, CellsOption(help="Dataset of the --like cell, if its name is not unique.")] = None
+    taxon: Annotated[str | None, GenesOption(help="Species of the genes, without an atlas.")] = None
+    release: Annotated[str | None, GenesOption(help="Release of the gene texts (default: the last import).")] = None
+
+
 @app.command(
     epilog='Example: scvec search "cytotoxic lymphocytes that release granzyme" --atlas pbmc', rich_help_panel=LABEL
 )
@@ -35,69 +64,55 @@ GenesOption = panel("Genes")
 def search(
     words: Annotated[str | None, typer.Argument(help="Description to search for.", metavar="WORDS")] = None,
     *,
-    atlas: Annotated[str | None, typer.Option(help="Reference atlas to search.")] = None,
-    like: Annotated[
-        str | None,
-        typer.Option(help="Search for cells like this cell of the atlas, not by words.", metavar="CELL_ID"),
-    ] = None,
-    genes: Annotated[
-        bool, typer.Option("--genes", help="Search for genes: the atlas's, or those of --taxon without an atlas.")
-    ] = False,
-    encoder: Annotated[str | None, typer.Option(help="Encoder for the query text (default: the atlas's).")] = None,
-    out: Annotated[Path | None, OutputOption(help="Output file (.parquet or .csv).")] = None,
-    k: Annotated[
-        int | None,
-        OutputOption("--k", "-n", min=1, help="Number of labels (5), genes (20) or cells (15).", show_default=False),
-    ] = None,
-    exemplars: Annotated[int, OutputOption(min=1, help="Number of cells to show of each label.")] = 3,
-    where: Annotated[
-        str | None,
-        CellsOption(help="Search only these reference cells, in SQL: \"tissue = 'pancreas'\"."),
-    ] = None,
-    dataset: Annotated[
-        str | None, CellsOption(help="Dataset of the cell of --like, if its name is not unique.")
-    ] = None,
-    taxon: Annotated[str | None, GenesOption(help="Species of the genes, without an atlas.")] = None,
-    release: Annotated[str | None, GenesOption(help="Release of the gene texts (default: the last import).")] = None,
+    flags: SearchFlags,
     common: CommonFlags,
 ) -> None:
     """Search an atlas's labels, cells or genes by a description, or its cells by a cell."""
     from scvec.annotation import writing
     from scvec.atlas import open_atlas
 
-    ui = common.ui
-    given = {"--where": where, "--dataset": dataset, "--encoder": encoder, "--taxon": taxon, "--release": release}
-    _check(words, atlas, like, genes, {name for name, value in given.items() if value is not None})
+    _check(words, flags)
+    out = flags.out
     if out is not None:
         writing.check_name(out)
     opened = open_store(common.store)
-    reference = None if atlas is None else open_atlas(opened, atlas)
+    reference = None if flags.atlas is None else open_atlas(opened, flags.atlas)
     frame, values, text = None, None, ""
-    if genes or reference is None:
-        frame = _genes(opened, reference, words or "", k or N_GENES, encoder, taxon, release)
+    if flags.genes or reference is None:
+        frame = _genes(opened, reference, words or "", flags)
         text = _shown(frame, GENE_COLUMNS)
-    elif like is not None:
+    elif flags.like is not None:
         from scvec.search import like as like_cell
 
-        frame = like_cell(reference, like, k=k or N_CELLS, where=where, dataset=dataset)
+        frame = like_cell(reference, flags.like, k=flags.k or N_CELLS, where=flags.where, dataset=flags.dataset)
         text = _shown(frame, _told(frame))
     else:
         from scvec.search import words as by_words
 
-        wanted = k or N_LABELS
-        found = by_words(reference, words or "", encoder=encoder, where=where, n_labels=wanted, n_exemplars=exemplars)
+        wanted = flags.k or N_LABELS
+        found = by_words(
+            reference,
+            words or "",
+            encoder=flags.encoder,
+            where=flags.where,
+            n_labels=wanted,
+            n_exemplars=flags.n_exemplars,
+        )
         for note in found.notes:
-            ui.note(note)
+            common.ui.note(note)
         frame, values, text = found.to_frame(), found.to_dict(), _found_text(found, wanted)
     if out is not None:
         writing.write_frame(frame, out)
-    ui.result(values or frame.to_dicts(), text + (f"\nwritten to {out}" if out else ""))
+    common.ui.result(values or frame.to_dicts(), text + (f"\nwritten to {out}" if out else ""))
 
 
-def _check(words: str | None, atlas: str | None, like: str | None, genes: bool, given: set[str]) -> None:
+def _check(words: str | None, flags: SearchFlags) -> None:
     """Raise `InputError` where it is not clear what is to be found, or an option would have no effect."""
     from scvec.errors import InputError
 
+    atlas, like, genes = flags.atlas, flags.like, flags.genes
+    options = ("where", "dataset", "encoder", "taxon", "release")
+    given = {f"--{name}" for name in options if getattr(flags, name) is not None}
     example = 'scvec search "lymphocytes that release granzyme" --atlas NAME'
     if (words is None) == (like is None):
         seen = "neither words nor --like" if words is None else "words and --like"
@@ -113,29 +128,22 @@ def _check(words: str | None, atlas: str | None, like: str | None, genes: bool, 
     idle = sorted(given - allowed)
     if idle:
         what = "--genes" if genes else "--like" if like is not None else "words"
-        raise InputError(
-            f"{', '.join(idle)} with {what}{' and --atlas' if atlas else ''}", "no such option", "leave it out"
-        )
+        seen = f"{', '.join(idle)} with {what}{' and --atlas' if atlas else ''}"
+        raise InputError(f"{seen}: no effect", fix="leave it out")
 
 
-def _genes(
-    store: Store,
-    atlas: Atlas | None,
-    words: str,
-    n: int,
-    encoder: str | None,
-    taxon: str | None,
-    release: str | None,
-) -> pl.DataFrame:
+def _genes(store: Store, atlas: Atlas | None, words: str, flags: SearchFlags) -> pl.DataFrame:
     """Return the genes of an atlas, or else of a release."""
     from scvec.embed import open_genes
     from scvec.ingest import open_texts
     from scvec.search import Reader, reader_of
     from scvec.search import genes as by_words
 
+    n = flags.k or N_GENES
     if atlas is not None:
-        return by_words(reader_of(atlas, encoder), words, n)
-    vectors = open_genes(store, open_texts(store, taxon or "", release), encoder=encoder or "")
+        return by_words(reader_of(atlas, flags.encoder), words, n)
+    texts = open_texts(store, flags.taxon or "", flags.release)
+    vectors = open_genes(store, texts, encoder=flags.encoder or "")
     return by_words(Reader(vectors, vectors.gene_ids), words, n)
 
 

@@ -200,7 +200,7 @@ def _place(row: Enriched) -> tuple[Any, ...]:
 def _measured(matched: MatchedSets, contrast: Contrast, how: Enrichment) -> dict[str, list[str]]:
     """Return the sets of the right size, as names of measured genes.
 
-    A gene is named by its position: gseapy compares names in upper case in some places and as given in others, and
+    A gene is named by its position, as gseapy compares names in upper case in some places and as given in others, and
     takes numbers for Entrez ids.
     """
     place = {gene: f"G{i}" for i, gene in enumerate(contrast.gene_ids.tolist())}

@@ -14,7 +14,7 @@ import typer
 
 from scvec.cli.app import open_store
 from scvec.cli.options.cells import CELLS, FileFlags
-from scvec.cli.options.common import DeviceFlags, GeneralOption, InputOption, LabelsOption, keywords, panel
+from scvec.cli.options.common import DeviceFlags, InputOption, LabelsOption, keywords, panel
 from scvec.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from scvec.embed.recipe import Recipe
     from scvec.index import IndexSpec
 
-GenesOption = panel("Genes and vectors")
+RecipeOption = panel("Recipe and genes")
 IndexOption = panel("Index")
+EngineOption = panel("Engine")
 
-NameArgument = Annotated[str, typer.Argument(help="Name of the atlas.")]
+NameArgument = Annotated[str, typer.Argument(help="Name of the atlas.", metavar="NAME")]
 ReferenceArgument = Annotated[
     list[str],
     typer.Argument(help=f"Labelled cells ({CELLS}); several files, or globs in quotes.", metavar="REF..."),
@@ -52,17 +53,17 @@ class BuildFlags(FileFlags):
         list[str] | None, LabelsOption("--obs-key", help="Column of obs to keep, for scvec query --where; repeatable.")
     ] = None
     dataset: DatasetOption = None
-    taxon: Annotated[str | None, GenesOption(help="Species (default: the one in the store whose genes fit best).")] = (
+    taxon: Annotated[str | None, RecipeOption(help="Species (default: the one in the store whose genes fit best).")] = (
         None
     )
-    release: Annotated[str | None, GenesOption(help="Release of the gene texts (default: the last import).")] = None
-    encoder: Annotated[str | None, GenesOption(help="Encoder of the gene texts (default: the recipe's, minilm).")] = (
+    release: Annotated[str | None, RecipeOption(help="Release of the gene texts (default: the last import).")] = None
+    encoder: Annotated[str | None, RecipeOption(help="Encoder of the gene texts (default: the recipe's, minilm).")] = (
         None
     )
-    panel: Annotated[str | None, GenesOption(help="Use only the genes that this file of cells measures too.")] = None
-    panel_taxon: Annotated[str | None, GenesOption(help="Species of --panel, if not the reference's.")] = None
-    random_state: Annotated[int | None, GeneralOption("--seed", help="Random seed (default: the recipe's, 0).")] = None
-    overwrite: Annotated[bool, GeneralOption("--overwrite", help="Replace an atlas of this name.")] = False
+    panel: Annotated[str | None, RecipeOption(help="Use only the genes that this file of cells measures too.")] = None
+    panel_taxon: Annotated[str | None, RecipeOption(help="Species of --panel, if not the reference's.")] = None
+    random_state: Annotated[int | None, RecipeOption("--seed", help="Random seed (default: the recipe's, 0).")] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an atlas of this name.")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +88,14 @@ class EngineFlags:
     """Where cells are embedded, and how many at once."""
 
     engine: Annotated[
-        Literal["local", "ray"], GeneralOption(help="Embed cells in this process, or on a Ray cluster.")
+        Literal["local", "ray"], EngineOption(help="Embed cells in this process, or on a Ray cluster.")
     ] = "local"
     address: Annotated[
         str | None,
-        GeneralOption(help="Ray cluster: auto, host:port or ray://host:port (default: started on this machine)."),
+        EngineOption(help="Ray cluster: auto, host:port or ray://host:port (default: started on this machine)."),
     ] = None
     shard_cells: Annotated[
-        int | None, GeneralOption(help="Cells embedded at once; fewer take less memory (default: 32,768).", min=1)
+        int | None, EngineOption(help="Cells embedded at once; fewer take less memory (default: 32,768).", min=1)
     ] = None
 
     @contextmanager

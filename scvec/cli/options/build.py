@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from scvec.cli.app import open_store
+from scvec.cli.app import open_store, renaming
 from scvec.cli.options.cells import CELLS, FileFlags
 from scvec.cli.options.common import DeviceFlags, InputOption, LabelsOption, keywords, panel
 from scvec.errors import InputError
@@ -151,7 +151,8 @@ def build_atlas(
             "engine": where,
             "progress": ui.progress,
         }
-        built = atlas.build(store, name, reference, **given)
+        with renaming(ontology="match_labels"):
+            built = atlas.build(store, name, reference, **given)
     for note in [*built.manifest["label_notes"], *built.manifest["index"]["notes"]]:
         ui.note(note)
     return built.manifest

@@ -229,6 +229,7 @@ def one_line(err: str) -> str:
     assert len(lines) == 1, err
     assert lines[0].startswith("scvec: ")
     assert lines[0].endswith(".")
+    assert "`" not in lines[0]
     return lines[0]
 
 

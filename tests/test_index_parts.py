@@ -15,7 +15,7 @@ from scvec.cli.options.build import parse_bytes
 from scvec.core.files import sha256
 from scvec.errors import InputError, MismatchError
 from scvec.index import IndexSpec, choose
-from tests.parts import clustered, make, opened, shared, truth
+from tests.parts import clustered, make, opened, shared, threads, truth
 
 N, D = 2000, 32
 VECTORS = clustered(N, D)
@@ -43,9 +43,10 @@ def test_what_a_part_holds(tmp_path: Path) -> None:
     assert indexes.check_part(part, made.hashes) == ["rows.npy", "vectors.npy"]
 
 
-def test_the_same_cells_make_the_same_files(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        make(tmp_path / name, "IVF8,RaBitQ", IDS, VECTORS, [np.arange(N)])
+def test_the_same_cells_make_the_same_files_with_any_number_of_threads(tmp_path: Path) -> None:
+    for name, n in (("a", 1), ("b", 2)):
+        with threads(n):
+            make(tmp_path / name, "IVF8,RaBitQ", IDS, VECTORS, [np.arange(N)])
     a, b = ({path.name: sha256(path) for path in (tmp_path / name / "part0").iterdir()} for name in ("a", "b"))
     assert a == b
 

@@ -22,6 +22,7 @@ import pytest
 import scvec as sv
 from scvec.atlas import Atlas, on_ray
 from scvec.atlas.engine import Engine, Local
+from scvec.core.jit import THREADS
 from scvec.errors import ConflictError, MatrixError, MissingDependencyError, ServiceError, StoreError
 from tests import toy
 from tests.engines import N_CELLS, SHARD_CELLS, After, build, check_equal, check_whole, data_files, times, variables
@@ -41,9 +42,12 @@ def cluster() -> Iterator[Any]:
     soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
     soon |= {"worker_niceness": 0}
     head = {"num_cpus": 1, "include_dashboard": False, "_system_config": soon}
-    made = Cluster(initialize_head=True, head_node_args=head)
-    made.add_node(num_cpus=1)
-    made.wait_for_nodes()
+    with pytest.MonkeyPatch.context() as patched:
+        for name in THREADS:  # a node hands on to its workers what it is started with
+            patched.delenv(name, raising=False)
+        made = Cluster(initialize_head=True, head_node_args=head)
+        made.add_node(num_cpus=1)
+        made.wait_for_nodes()
     yield made
     made.shutdown()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -246,10 +246,7 @@ class Annotation:
         """
         import pandas as pd
 
-        if adata.obs_names.tolist() != self.obs_names.tolist():
-            raise InputError(
-                "`adata` has other cells than the calls", "the annotated cells in their order", "annotate `adata`"
-            )
+        self.check_cells(adata.obs_names.tolist(), "`adata`")
         result = adata.copy()
         columns = self.obs_columns()
         stale = [key for key in result.obs if key.startswith("scvec_") and key not in columns]
@@ -260,6 +257,14 @@ class Annotation:
             result.obsm[key] = values
         result.uns["scvec"] = self.uns()
         return result
+
+    def check_cells(self, names: Sequence[str], where: object) -> None:
+        """Raise `InputError` if the cells in the file `where` are not those that were annotated, in the same order."""
+        if list(names) != self.obs_names.tolist():
+            seen = f"{where} has other cells than the calls"
+            raise InputError(
+                seen, "the annotated cells in their order", "annotate it, or give the file that was annotated"
+            )
 
     def obs_columns(self) -> dict[str, Any]:
         """Return the columns of ``obs``; their categories are those that occur, as scanpy's plots expect."""

@@ -1,4 +1,4 @@
-"""Sums over two groups of a file's cells, batch by batch: what they express, and what each gene contributes."""
+"""Sums over groups of a file's cells, batch by batch: what they express, and what each gene contributes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.atlas import Atlas
-from scvec.atlas.query_cells import log_normalised
+from scvec.atlas.query_cells import log_normalised, placed
 from scvec.core.types import Doubles, Floats, Ints, Progress
 from scvec.embed.projection import Mask
 from scvec.ingest.cells import Matrix
+from scvec.ingest.matching import GeneMatch
 
 ROUNDING = 1e-12
 """A variance below this share of the squared mean is rounding error, and taken as 0."""
@@ -99,8 +100,18 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True)
-class TwoGroups:
-    """The cells of both groups, to be read batch by batch; `codes` is (n,), 0 for A, 1 for B and -1 for others."""
+class GroupedCells:
+    """The cells of some groups, to be read batch by batch.
+
+    Attributes
+    ----------
+    matrix, atlas
+        The cells, and the atlas on whose genes they are taken.
+    columns, measured, share
+        From `scvec.atlas.query_cells.placed`.
+    codes
+        (n,) the group of each cell, by number; -1 for none.
+    """
 
     matrix: Matrix
     atlas: Atlas
@@ -108,6 +119,11 @@ class TwoGroups:
     measured: Mask
     share: float | None
     codes: Ints
+
+    @classmethod
+    def of(cls, matrix: Matrix, match: GeneMatch, atlas: Atlas, codes: Ints) -> GroupedCells:
+        """Return the cells of a matrix whose genes are matched to those of an atlas."""
+        return cls(matrix, atlas, *placed(match, atlas), codes)
 
     def batches(self, title: str, progress: Progress) -> Iterator[tuple[Ints, sp.csr_matrix[np.float32]]]:
         """Yield the positions of cells in the file, and their expression on the atlas's genes."""
@@ -117,8 +133,8 @@ class TwoGroups:
                 yield first + rows, known[rows]
 
 
-def compared(cells: TwoGroups, progress: Progress) -> tuple[Moments, Floats]:
-    """Return what the groups express, and (d,) the unit vector from B to A; sets `codes` of empty cells to -1."""
+def compared(cells: GroupedCells, progress: Progress) -> tuple[Moments, Floats]:
+    """Return what groups 0 and 1 express, and (d,) the unit vector from 1 to 0; sets `codes` of empty cells to -1."""
     embedding = cells.atlas.embedding
     moments, sums = Moments.none(len(cells.measured)), np.zeros((2, embedding.dimension))
     for rows, known in cells.batches("comparing expression", progress):
@@ -132,17 +148,36 @@ def compared(cells: TwoGroups, progress: Progress) -> tuple[Moments, Floats]:
     return moments, np.asarray(way / (np.linalg.norm(way) or 1.0), np.float32)
 
 
-def attributed(cells: TwoGroups, towards: Floats, progress: Progress) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-    """Return each group's means: of genes' contributions and amounts, (2, g); of similarity and baseline, (2,)."""
-    n_genes = len(cells.measured)
-    added, amounts = np.zeros((2, n_genes)), np.zeros((2, n_genes))
-    along, baseline = np.zeros(2), np.zeros(2)
-    for rows, known in cells.batches("attributing", progress):
+@dataclass(frozen=True, slots=True)
+class Contributed:
+    """Means over the cells of each of G groups, for g genes.
+
+    Attributes
+    ----------
+    genes, excess
+        (G, g) what each gene contributes to the similarity with the group's direction, and how much of it there is
+        above what it is counted from.
+    total, baseline
+        (G,) the similarity, and the part of it that no gene contributes.
+    """
+
+    genes: Doubles
+    excess: Doubles
+    total: Doubles
+    baseline: Doubles
+
+
+def contributed(cells: GroupedCells, towards: Floats, title: str, progress: Progress) -> Contributed:
+    """Return what genes contribute to the similarity of each group's cells with (G, d) a direction for each group."""
+    n_groups, n_genes = len(towards), len(cells.measured)
+    genes, excess = np.zeros((n_groups, n_genes)), np.zeros((n_groups, n_genes))
+    total, baseline = np.zeros(n_groups), np.zeros(n_groups)
+    for rows, known in cells.batches(title, progress):
         codes = cells.codes[rows]
-        made = cells.atlas.embedding.contributions(known, cells.measured, np.tile(towards, (len(rows), 1)))
-        added += made.of_groups(codes, 2)
-        amounts += made.excess_of_groups(codes, 2)
-        along += np.bincount(codes, made.total, 2)
-        baseline += np.bincount(codes, made.baseline, 2)
-    size = np.bincount(cells.codes[cells.codes >= 0], minlength=2)
-    return added / size[:, None], amounts / size[:, None], along / size, baseline / size
+        made = cells.atlas.embedding.contributions(known, cells.measured, towards[codes])
+        genes += made.of_groups(codes, n_groups)
+        excess += made.excess_of_groups(codes, n_groups)
+        total += np.bincount(codes, made.total, n_groups)
+        baseline += np.bincount(codes, made.baseline, n_groups)
+    size = np.bincount(cells.codes[cells.codes >= 0], minlength=n_groups)
+    return Contributed(genes / size[:, None], excess / size[:, None], total / size, baseline / size)

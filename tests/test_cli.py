@@ -312,7 +312,7 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "no vectors": (build(reference, "--encoder", "minilm"), "scvec embed"),
         "bad index": (build(reference, "--index", "FLAT"), "HNSW32"),
         "no recall": (build(reference, "--recall", "1.5"), "index recall = 1.5"),
-        "no size": (build(reference, "--memory", "much"), "--memory 2GB"),
+        "no size": (build(reference, "--memory", "much"), "--memory"),
         "bad out": (("query", query, "--atlas", "toy", "--out", folder / "calls.xlsx"), ".parquet"),
         "out is the query": (("query", query, "--atlas", "toy", "--out", query), "never changed"),
         "one label": (build(folder / "alike.h5ad"), "genept-w"),

@@ -179,7 +179,8 @@ def _contrasted(
     ui = common.ui
     files, versions = asked.gene_sets or [], asked.gene_sets_version or []
     if versions and len(versions) != len(files):
-        raise InputError(f"{len(versions)} --gene-sets-version", f"one for each --gene-sets, {len(files)}", "name all")
+        seen = f"--gene-sets-version is given {len(versions)} times"
+        raise InputError(seen, f"one for each --gene-sets ({len(files)})", "give all of them, or none")
     sets = [read_gene_sets(path, versions[i] if versions else "") for i, path in enumerate(files)]
     if asked.set_size[0] > asked.set_size[1]:
         raise must_be("set_size", "the fewest and the most genes", asked.set_size)
@@ -211,10 +212,10 @@ def _check_alone(asked: ContrastFlags, how: ExplainFlags) -> None:
     if asked.contrast is None:
         for name in ("gene_sets", "gene_sets_version", "gene_sets_taxon"):
             if getattr(asked, name):
-                raise InputError(f"--{name.replace('_', '-')} without --contrast", "both", "add --contrast A B")
+                raise InputError(f"`{name}` without --contrast has no effect", fix="add --contrast A B")
     elif how.cells or how.against is not None:
         other = "--cell" if how.cells else "--against"
-        raise InputError(f"--contrast and {other}", "one of the two", "leave one out")
+        raise InputError(f"--contrast and {other} exclude each other", fix="leave one out")
 
 
 def _groups_of(asked: int, one: Contrast, atlas: Atlas, ui: Ui) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scvec.cli.app import PREPARE, app, open_store, table
+from scvec.cli.app import PREPARE, app, open_store, renaming, table
 from scvec.cli.options.build import (
     BuildFlags,
     DatasetOption,
@@ -121,7 +121,8 @@ def extend(
             "engine": where,
             "progress": common.ui.progress,
         }
-        extended = atlas.extend(there, reference, **given)
+        with renaming(ontology="match_labels"):
+            extended = atlas.extend(there, reference, **given)
     added = extended.manifest["label_notes"][len(there.manifest["label_notes"]) :]
     for note in [*added, *extended.manifest["index"]["notes"]]:
         common.ui.note(note)

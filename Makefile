@@ -53,9 +53,9 @@ $(PEERS)/peers: benchmarks/peers/requirements.txt
 clean: ## remove the environment, the demo and caches
 	rm -rf $(VENV) $(PEERS) $(NEWEST) $(DEMO) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# The mark of an extra that is installed; made again when what it is made from changed.
+# The mark of an extra that is installed; made again when what it is made from changed. Python compiles what is imported.
 $(VENV)/demo $(VENV)/dev: $(VENV)/%: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[$*]'
+	$(PIP) install --quiet --no-compile --constraint $(CONSTRAINTS) --editable '.[$*]'
 	@touch $@
 
 # All but torch is free there.

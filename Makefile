@@ -65,9 +65,9 @@ $(PEERS)/peers: benchmarks/peers/requirements.txt
 clean: ## remove the environment, the demo and caches
 	rm -rf $(VENV) $(PEERS) $(NEWEST) $(DEMO) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# Marks an installed extra; installed again when one of these files changes.
+# Marks an installed extra; installed again when one of these files changes. Python compiles what is imported.
 $(VENV)/demo $(VENV)/dev: $(VENV)/%: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[$*]'
+	$(PIP) install --quiet --no-compile --constraint $(CONSTRAINTS) --editable '.[$*]'
 	@touch $@
 
 # All but torch is free there.
@@ -83,3 +83,4 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 	  f"python {v[0]}.{v[1]} found: expected 3.11 to 3.13. Fix: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade pip  # That of older Pythons takes three times as long over the same pins.

@@ -13,7 +13,7 @@ SPREAD := -n 2 --dist worksteal
 BY_FILE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-newest lint format lock bench bench-peers clean
+.PHONY: help demo test test-slow test-all test-newest lint mutants format lock bench bench-peers clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ lint: $(VENV)/dev ## check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
+
+mutants: $(VENV)/dev ## say what TESTS do not see of MODULE, broken in one place after another
+	@$(BIN)/python tools/mutants.py $(MODULE) $(TESTS)
 
 format: $(VENV)/dev ## mend style
 	@$(BIN)/ruff check --fix .

@@ -20,8 +20,8 @@ pytest.register_assert_rewrite("tests.engines")
 DATA = Path(os.environ.get("SCVEC_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
 
 # How long an example takes says more of the machine than of the code.
-settings.register_profile("dev", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", settings.get_profile("dev"), max_examples=100)
+settings.register_profile("dev", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("dev"), max_examples=400)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 

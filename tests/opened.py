@@ -74,11 +74,11 @@ def told(world: World, cell: int) -> tuple[str, dict[str, str]]:
         "runner-up": second if votes[second] > 0 else "no other votes",
         "distance": f"{calls.distance[cell]:.3f}",
         "novelty": f"{calls.novelty[cell]:.1f}",
-        "doubt": doubted.reason[cell] or "none",
+        "doubt": doubted.reason[cell].replace("_", " ") or "none",
         "author": world.overview.truth[cell],
     }
     if doubted.group[cell]:
-        said["beyond its label"] = calls.unexpected_genes[cell] or "nothing"
+        said["unexpected genes"] = calls.unexpected_genes[cell] or "none"
     return " ".join(calls.obs_names[cell].split()), said
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +24,19 @@ def clustered(n: int, d: int = 32, seed: int = 0) -> Floats:
     rng = np.random.default_rng(seed)
     x = centres[rng.integers(0, 30, n)] + 0.6 * rng.standard_normal((n, d))
     return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), np.float32)
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Have FAISS work with so many threads, whatever it was started with."""
+    import faiss
+
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(n)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def make(

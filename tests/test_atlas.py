@@ -115,7 +115,7 @@ def test_names_are_names(store: sv.Store, files: Path, name: str) -> None:
 
 
 def test_a_name_is_taken_once(store: sv.Store, files: Path) -> None:
-    with pytest.raises(ExistsError, match="--overwrite"):
+    with pytest.raises(ExistsError, match="`overwrite`"):
         sv.atlas.build(store, "toy", files / "reference.h5ad", label_key="cell_type", recipe=HASH)
     again = sv.atlas.build(store, "toy", files / "query.h5ad", label_key="donor", recipe=HASH, overwrite=True)
     assert (again.manifest["n_cells"], again.manifest["version"]) == (41, 2)
@@ -159,7 +159,7 @@ def test_a_refused_build_leaves_the_store_as_it_was(
 
 def test_genes_and_recipe_must_agree(store: sv.Store, files: Path) -> None:
     genes = sv.embed.open_genes(store, sv.ingest.open_texts(store, "human"), encoder="tfidf")
-    with pytest.raises(InputError, match="'tfidf' for a recipe of encoder 'hash'"):
+    with pytest.raises(InputError, match="'tfidf': expected 'hash'"):
         sv.atlas.build(store, "x", files / "reference.h5ad", label_key="cell_type", genes=genes, recipe=HASH)
 
 
@@ -244,7 +244,8 @@ def test_ctrl_c_on_the_command_line(store: sv.Store, files: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors == "scvec: interrupted; the store reads as before; run it again to go on\n"
+    assert errors.startswith("scvec: interrupted;")
+    assert errors.count("\n") == 1
     assert readable(store) == before
     assert sv.atlas.list_atlases(store) == ["toy"]
 
@@ -389,7 +390,7 @@ def test_columns_that_cannot_be_kept(store: sv.Store, tmp_path: Path, keys: list
     for key in keys:
         cells.obs[key] = "x"
     cells.write_h5ad(tmp_path / "r.h5ad")
-    with pytest.raises(InputError, match="cannot be kept by --obs-key"):
+    with pytest.raises(InputError, match="cannot be kept under that name"):
         sv.atlas.build(store, "x", tmp_path / "r.h5ad", label_key="cell_type", recipe=HASH, obs_keys=keys)
 
 

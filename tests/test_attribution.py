@@ -182,10 +182,10 @@ def test_an_empty_cell_is_left_out_and_not_explained(atlas: Atlas, tmp_path: Pat
     ("asked", "said"),
     [
         ({"cells": ["nobody"]}, "no cell 'nobody'"),
-        ({"group_key": "nothing"}, "no obs column for --group 'nothing'"),
-        ({"against": "nothing"}, "no label to compare with 'nothing'"),
-        ({"groups": ["one"]}, "groups of 1 cells"),
-        ({"groups": ["one"] * 60, "group_key": "group"}, "more than one of"),
+        ({"group_key": "nothing"}, "no obs column for `group_key` 'nothing'"),
+        ({"against": "nothing"}, "no label for `against` 'nothing'"),
+        ({"groups": ["one"]}, "`groups` has 1 values"),
+        ({"groups": ["one"] * 60, "group_key": "group"}, "exclude each other"),
     ],
 )
 def test_what_is_not_there_is_said(
@@ -219,7 +219,7 @@ def test_a_label_without_cells_is_no_runner_up(store: sv.Store, query: Path) -> 
     atlas = sv.atlas.open_atlas(store, "toy")
     calls = sv.annotate(query, atlas)
     assert "ductal" not in attributions(calls, query, atlas).against.tolist()
-    with pytest.raises(InputError, match="no label to compare with 'ductal'"):
+    with pytest.raises(InputError, match="no label for `against` 'ductal'"):
         attributions(calls, query, atlas, against="ductal")
 
 
@@ -227,7 +227,7 @@ def test_calls_of_another_version_or_of_other_values_are_refused(
     store: sv.Store, atlas: Atlas, calls: sv.Annotation, query: Path
 ) -> None:
     sv.atlas.remove(atlas, "batch = 'd0'")
-    with pytest.raises(MismatchError, match="by toy, version"):
+    with pytest.raises(MismatchError, match="calls by toy, version"):
         attributions(calls, query, sv.atlas.open_atlas(store, "toy"))
     cells = ad.read_h5ad(query)
     cells = ad.AnnData(cells.X[::-1].copy(), cells.obs, cells.var)
@@ -246,7 +246,7 @@ def test_the_frame_names_both_ends_once(atlas: Atlas, calls: sv.Annotation, quer
     found = attributions(calls, query, atlas)
     frame = found.to_frame(2)
     assert frame.group_by("group").len()["len"].to_list() == [4] * len(found)
-    with pytest.raises(InputError, match="n_genes 0"):
+    with pytest.raises(InputError, match="`n_genes` must be at least 1"):
         found.to_frame(0)
     whole = found.to_frame(10_000)
     assert whole.select("group", "gene_id").is_unique().all()
@@ -308,9 +308,9 @@ def test_the_verb_says_and_writes_the_genes(
     [
         (["--cell", "nobody"], "no cell 'nobody'"),
         (["--group", "nothing"], "no obs column for --group 'nothing'"),
-        (["--cell", "s5c0", "--group", "group"], "cells and a group's column"),
-        (["--against", "nothing"], "no label to compare with 'nothing'"),
-        (["--out", "genes.h5ad"], "a name that ends in .parquet, .csv"),
+        (["--cell", "s5c0", "--group", "group"], "--cell and --group"),
+        (["--against", "nothing"], "no label for --against 'nothing'"),
+        (["--out", "genes.h5ad"], "must be a file name that ends in .parquet, .csv"),
     ],
 )
 def test_of_bad_input_the_verb_says_one_line(

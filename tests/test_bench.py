@@ -411,7 +411,7 @@ WRONG = {
     "no such encoder": (('["hash"]', '["ada"]'), "'ada'"),
     "no vectors": (('["hash"]', '["minilm"]'), "scvec embed"),
     "no label key": (('label_key = "cell_type"\nbatch', "batch"), "lacks label_key"),
-    "a missing file": (("/query.h5ad", "/none.h5ad"), "none.h5ad is not there"),
+    "a missing file": (("/query.h5ad", "/none.h5ad"), "none.h5ad does not exist"),
     "no such column": (('"cell_type"', '"type"'), "cell_type"),
     "no such donor": (("donor = [2]", "donor = [7]"), "'d7'"),
     "no such variable": (("$TOY", "$TOI"), "export it"),

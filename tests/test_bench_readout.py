@@ -13,8 +13,10 @@ from scvec.bench import Suite, plan, run
 from scvec.bench.methods import ABLATIONS, methods
 from scvec.cli import main
 from tests import toy
+from tests.test_readout import one_core
 
 pytest.importorskip("transformers")
+__all__ = ["one_core"]
 
 SUITE = """
 name = "readouts"

@@ -353,7 +353,7 @@ def test_a_confidence_is_the_logistic_of_what_its_signals_weigh() -> None:
     assert calibration.confidence(one)[0] == logistic(logit)
     for sure, chance in ((1000, 1.0), (-1000, math.exp(-30))):
         extreme = Calibration(held, np.array([sure, 0, 0, 0, 0.0]))
-        assert extreme.confidence(one)[0] == pytest.approx(chance, rel=1e-6)
+        assert extreme.confidence(one)[0] == pytest.approx(chance, rel=1e-6, abs=0)
 
 
 @pytest.mark.parametrize("constant", [False, True])

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+import typer.main
 
 import scvec as sv
 from scvec.cli import app, main
 from scvec.cli.app import ORDER
+from scvec.cli.atlas import ExtendFlags
+from scvec.cli.interpret import ReadoutFlags, TrainFlags
+from scvec.cli.options.build import BuildFlags, IndexFlags
+from scvec.cli.options.cells import ReadFlags
+from scvec.cli.options.query import QueryFlags
+from scvec.cli.options.rerank import RerankFlags
+from scvec.cli.refine import TrainingFlags
 from scvec.embed.recipe import Refinement
+from scvec.index import IndexSpec
+from scvec.ingest.cells.options import ReadOptions
+from scvec.knn.options import Voting
 from scvec.store import MARKER
 from tests import sources, toy
 
@@ -50,6 +63,12 @@ VERBS = [
     ("atlas", "build"),
     ("atlas", "list"),
     ("atlas", "info"),
+    ("atlas", "extend"),
+    ("atlas", "remove"),
+    ("atlas", "rebuild"),
+    ("atlas", "compact"),
+    ("atlas", "checkout"),
+    ("atlas", "verify"),
     ("refine",),
     ("interpret",),
     ("interpret", "train"),
@@ -209,7 +228,8 @@ def one_line(err: str) -> str:
     lines = err.splitlines()
     assert len(lines) == 1, err
     assert lines[0].startswith("scvec: ")
-    assert re.search(r": expected | must be .* \(got |\. Fix: ", lines[0]), err
+    assert lines[0].endswith(".")
+    assert "`" not in lines[0], "a parameter stands where its option should"
     return lines[0]
 
 
@@ -258,7 +278,7 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "cells not in the table": (ask(query, "--obs", folder / "one.csv", "--cluster-key", "a"), "lacks 40 of the 41"),
         "h5ad of another format": (
             ("query", sources.write_tenx(toy.cells(20), folder / "x.h5"), "--atlas", "toy", "--out", folder / "x.h5ad"),
-            "which is no h5ad",
+            "is not an h5ad file",
         ),
         "scaled": (ask(made("scaled.h5ad", scale="scaled", form="dense")), "scaled"),
         "declared counts": (ask(made("log.h5ad", scale="log1p"), "--scale", "counts"), "fractions"),
@@ -415,11 +435,136 @@ def test_a_full_disk(run: Run, store: sv.Store, small_disk: Path, ncbi: tuple[Pa
     assert [one.name for one in small_disk.iterdir() if one.name.endswith("h5ad")] == []
 
 
-def test_wrong_options_are_usage_errors(run: Run) -> None:
-    for arguments in (("query",), ("atlas", "build", "x", "y", "--scale", "raw"), ("fly",)):
-        code, _, err = run(*arguments)
-        assert code == 2
-        assert "Usage" in err
+@pytest.mark.parametrize(
+    ("arguments", "seen", "verb"),
+    [
+        (("query",), "QUERY", "query"),
+        (("query", "q.h5ad", "--atlas", "toy"), "--out", "query"),
+        (("atlas", "build", "x", "y", "--label-key", "z", "--scale", "raw"), "'raw'", "atlas build"),
+        (("atlas", "build", "x", "y", "--label-key", "z", "--shard-cells", "0"), "--shard-cells", "atlas build"),
+        (("explain", "q.h5ad", "--atlas", "toy", "--contrast", "alpha"), "--contrast", "explain"),
+        (("query", "q.h5ad", "--speed", "9"), "--speed", "query"),
+        (("atlas", "fly"), "fly", "atlas"),
+        (("fly",), "fly", ""),
+    ],
+)
+def test_words_that_make_no_command_are_one_line(run: Run, arguments: tuple[str, ...], seen: str, verb: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert seen in one_line(err)
+    assert err.endswith(f"Fix: {f'scvec {verb}'.strip()} --help.\n")
+
+
+def test_a_group_of_verbs_alone_shows_them(run: Run) -> None:
+    code, out, err = run("atlas")
+    assert (code, err) == (2, "")
+    assert "verify" in out
+
+
+def test_scvec_alone_says_what_to_type_first(run: Run) -> None:
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    typed = re.findall(r"^  scvec (.*?)  ", out, flags=re.MULTILINE)
+    assert typed == ["demo", "atlas build --help", "query --help", "--help"]
+    assert all(run(*one.split())[0] == 0 for one in typed[1:])
+
+
+def test_version(run: Run) -> None:
+    assert run("--version") == (0, f"scvec {sv.__version__}\n", "")
+
+
+def test_verbs_are_completed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_SCVEC_COMPLETE", "complete_bash")
+    for typed, found in (("scvec e", "embed explain evaluate"), ("scvec atlas re", "remove rebuild")):
+        monkeypatch.setenv("COMP_WORDS", typed)
+        monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+        code, out, _ = run()
+        assert (code, out.split()) == (0, found.split())
+    monkeypatch.delenv("_SCVEC_COMPLETE")
+    assert {"--install-completion", "--show-completion"} <= set(run("--help")[1].split())
+
+
+def verbs(command: Any = None, name: str = "") -> Iterator[tuple[str, Any]]:
+    command = command or typer.main.get_command(app.app)
+    for word, below in getattr(command, "commands", {}).items():
+        yield from verbs(below, f"{name} {word}".strip())
+    if not hasattr(command, "commands"):
+        yield name, command
+
+
+def test_all_that_compute_choose_the_device_themselves() -> None:
+    defaults = {name: one.default for name, verb in verbs() for one in verb.params if one.name == "device"}
+    assert {"query", "evaluate", "report", "explain", "refine", "atlas build", "interpret train"} <= defaults.keys()
+    assert set(defaults.values()) == {"auto"}
+
+
+def test_every_verb_s_output_is_chosen_in_the_same_way() -> None:
+    for name, verb in verbs():
+        shown = {one.opts[0]: one.rich_help_panel for one in verb.params}
+        assert shown["--json"] == shown["--quiet"] == "General", name
+
+
+@pytest.mark.parametrize("verb", ["query", "report", "evaluate"])
+def test_options_of_a_query_are_listed_by_what_they_are_about(run: Run, verb: str) -> None:
+    panels = re.findall(r"╭─ (.*?) ─", run(verb, "--help")[1])
+    about = ["Input", "Reference cells", "Vote", "Rejection and roll-up", "Clusters"]
+    opinions = ["Second opinion: readout", "Second opinion: LLM"]
+    assert [one for one in panels if one in {*about, *opinions, "General"}] == [*about, *opinions, "General"]
+    assert "Output" in panels[:4]
+
+
+@pytest.mark.parametrize(
+    ("flags", "takers", "elsewhere"),
+    [
+        (QueryFlags, (sv.annotate, Voting), {"recipe", "encoder", "readout", "readout_model"}),
+        (ReadFlags, (ReadOptions,), set()),
+        (BuildFlags, (sv.atlas.build,), {"match_labels", "encoder", "random_state"}),
+        (ExtendFlags, (sv.atlas.extend,), {"label_key", "batch_key", "label_id_key", "match_labels"}),
+        (IndexFlags, (IndexSpec,), set()),
+        (RerankFlags, (sv.interpret.RerankOptions,), {"rerank"}),
+        (TrainFlags, (sv.interpret.train,), set()),
+        (ReadoutFlags, (sv.interpret.ReadoutSpec,), set()),
+        (TrainingFlags, (Refinement,), set()),
+    ],
+)
+def test_options_bear_the_names_of_the_library_s_parameters(
+    flags: Any, takers: tuple[Callable[..., Any], ...], elsewhere: set[str]
+) -> None:
+    """What is passed on by name arrives: a misspelt option would be dropped without a word."""
+    taken = {name for taker in takers for name in inspect.signature(taker).parameters}
+    assert {one.name for one in fields(flags)} - taken == elsewhere
+
+
+@pytest.mark.parametrize(
+    ("verb", "parameters", "shown"),
+    [
+        ("query", "`max_error` `k` `roll_up`", "--max-error --k --roll-up"),
+        ("query", "`error` `by`", "--rerank-error --rerank-by"),
+        ("query", "`query` `label_key` `genes`", "`query` `label_key` `genes`"),
+        ("evaluate", "`label_key` `out`", "--label-key --out"),
+        ("atlas build", "`obs_keys` `random_state` `reference`", "--obs-key --seed `reference`"),
+        ("atlas rebuild", "`factory` `index` `label_key`", "--index --index `label_key`"),
+        ("explain", "`group_key` `cells` `n_top`", "--group --cell --top"),
+        ("search", "`k` `temperature`", "--k `temperature`"),
+        ("ontology match", "`map` `label_key`", "--map --label-key"),
+        ("", "`k`", "`k`"),
+    ],
+)
+def test_errors_name_the_options_of_the_verb(verb: str, parameters: str, shown: str) -> None:
+    assert app.with_options(f"{parameters} are wrong.", [*verb.split(), "x"]) == f"{shown} are wrong."
+
+
+def test_a_table_is_text_as_wide_as_it_needs_to_be() -> None:
+    wide = "[bold]T cells[/bold] :smile: " + "x" * 300
+    drawn = app.table(("label", "cells", "share"), [("β", 1234, 0.5), (wide, 1, 0.25)])
+    header, rule, first, second = drawn.splitlines()
+    assert set(rule) == {"-", " "}
+    assert header.split() == ["label", "cells", "share"]
+    assert first.split() == ["β", "1,234", "0.500"]
+    assert second.startswith(wide)
+    assert second.split()[-2:] == ["1", "0.250"]
+    assert len({len(line) for line in (header, rule, first, second)}) == 1
+    assert app.table(("a", "b"), []).splitlines()[0].split() == ["a", "b"]
 
 
 def test_python_m_scvec() -> None:

@@ -182,7 +182,7 @@ def test_leiden_clusters_of_a_query_with_an_empty_cell(atlas: Atlas, tmp_path: P
 
 
 def test_clusters_asked_for_wrongly(atlas: Atlas, files: Path) -> None:
-    with pytest.raises(InputError, match="one of the two"):
+    with pytest.raises(InputError, match="`cluster_key` and `cluster`"):
         sv.annotate(files / "query.h5ad", atlas, cluster="leiden", cluster_key="donor")
-    with pytest.raises(KeyNotFoundError, match="--cluster-key"):
+    with pytest.raises(KeyNotFoundError, match="`cluster_key` 'leiden'"):
         sv.annotate(files / "query.h5ad", atlas, cluster_key="leiden")

@@ -168,9 +168,9 @@ def test_groups_of_labels_called(atlas: Atlas, files: Path) -> None:
     assert one.provenance["query"]["group"] == "labels called"
     with pytest.raises(InputError, match="other cells than the calls"):
         contrast(files / "reference.h5ad", atlas, "alpha", "beta", calls=calls)
-    with pytest.raises(InputError, match="one of the two"):
+    with pytest.raises(InputError, match="`group_key` or `calls`"):
         contrast(files / "query.h5ad", atlas, "alpha", "beta")
-    with pytest.raises(InputError, match="one of the two"):
+    with pytest.raises(InputError, match="`group_key` or `calls`"):
         contrast(files / "query.h5ad", atlas, "alpha", "beta", calls=calls, group_key="cell_type")
 
 
@@ -182,9 +182,9 @@ def test_groups_that_are_none(atlas: Atlas, tmp_path: Path) -> None:
     cells.write_h5ad(path)
     with pytest.raises(InputError, match="both groups are 'rest'"):
         contrast(path, atlas, "rest", "rest", group_key="mine")
-    with pytest.raises(KeyNotFoundError, match=r"no obs\['mine'\] for --contrast 'gone'; .* one, rest, two"):
+    with pytest.raises(KeyNotFoundError, match=r"no group in obs\['mine'\] 'gone': .* one, rest, two"):
         contrast(path, atlas, "rest", "gone", group_key="mine")
-    with pytest.raises(KeyNotFoundError, match="--group"):
+    with pytest.raises(KeyNotFoundError, match="`group_key` 'gone'"):
         contrast(path, atlas, "rest", "one", group_key="gone")
     with pytest.raises(LabelError, match="1 cell in 'one'"):
         contrast(path, atlas, "rest", "one", group_key="mine")
@@ -269,7 +269,7 @@ def test_text_groups_of_no_texts(other: Atlas, files: Path) -> None:
         with pytest.raises(InputError, match="made without gene texts"):
             text_groups(one, other)
     assert len(text_groups(one, other, n_groups=1, encoder="hash").groups) == 1
-    with pytest.raises(InputError, match="ask for fewer"):
+    with pytest.raises(InputError, match="`n_groups` must be from 1"):
         text_groups(one, other, n_genes=3, n_groups=7, encoder="hash")
 
 
@@ -330,13 +330,13 @@ def test_as_json_of_labels_called(run: Callable[..., tuple[int, str, str]], tmp_
     ("arguments", "said"),
     [
         (("--contrast", "alpha", "alpha", "--group", "cell_type"), "both groups are 'alpha'"),
-        (("--contrast", "alpha", "gone", "--group", "cell_type"), "wanted one of: alpha, beta, ductal, immune"),
+        (("--contrast", "alpha", "gone", "--group", "cell_type"), "one of: alpha, beta, ductal, immune"),
         (("--contrast", "alpha", "beta", "--group", "gone"), "no obs column for --group 'gone'"),
         ((*ALPHA_BETA, "--cell", "s1c1"), "--contrast and --cell"),
         ((*ALPHA_BETA, "--against", "beta"), "--contrast and --against"),
         (("--gene-sets", "s.gmt"), "--gene-sets without --contrast"),
         ((*ALPHA_BETA, "--gene-sets", "gone.gmt"), "gene sets gone.gmt: No such file"),
-        ((*ALPHA_BETA, "--gene-sets", "s.gmt", "--set-size", 9, 8), "gene sets of 9 to 8 genes"),
+        ((*ALPHA_BETA, "--gene-sets", "s.gmt", "--set-size", 9, 8), "must be at least"),
         ((*ALPHA_BETA, "--gene-sets-version", "1"), "one for each --gene-sets"),
         ((*ALPHA_BETA, "--out", "c.h5ad"), ".parquet, .csv"),
     ],

@@ -23,7 +23,7 @@ from tests.toy_llm import toy_llm
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRAST = (ROOT / "docs" / "contrast.md").read_text(encoding="utf-8")
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -140,6 +140,14 @@ def test_every_module_is_in_the_architecture() -> None:
             assert f"`{path.stem}`" in text, path.name
         if (path / "__init__.py").is_file():
             assert f"`{path.name}/`" in text, path.name
+
+
+def test_the_architecture_names_files_that_are_there() -> None:
+    """Paths with a folder; a name behind a module's is the module's own: `embed/recipe.RECIPES`."""
+    named = re.findall(r"`((?:\w+/)+\w+)(?:\.\w+)*", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"))
+    assert len(named) > 40
+    known = {path.with_suffix("") for folder in ("scvec", "tests", "docs") for path in (ROOT / folder).rglob("*")}
+    assert not [one for one in named if not {ROOT / "scvec" / one, ROOT / one} & known]
 
 
 def test_one_version() -> None:

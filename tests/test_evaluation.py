@@ -59,7 +59,7 @@ def test_calls_of_unseen_types_cost_precision_only_where_all_cells_count() -> No
 
 
 def test_labels_of_another_language_are_refused() -> None:
-    with pytest.raises(LabelError, match="--label-map") as raised:
+    with pytest.raises(LabelError, match="`label_map`") as raised:
         compare(strings("a"), strings("NK-cells"), ["nk"])
     assert "NK-cells (nk?)" in str(raised.value)
 
@@ -68,9 +68,9 @@ def test_a_label_that_is_spelt_otherwise_is_pointed_at() -> None:
     result = compare(strings("t_cell", "b", "b"), strings("T cells", "delta", "b"), ["t_cell", "beta", "b"])
     (note,) = result.notes
     assert "the atlas has no cell of: T cells (t_cell?), delta; they cannot be called right" in note
-    assert "--label-map FILE" in note
+    assert "`label_map`" in note
     # Where nothing is near there is nothing to map, and where all are there is nothing to say.
-    assert "--label-map" not in compare(strings("b", "b"), strings("delta", "b"), ["b"]).notes[0]
+    assert "`label_map`" not in compare(strings("b", "b"), strings("delta", "b"), ["b"]).notes[0]
     assert compare(strings("b"), strings("b"), ["b"]).notes == ()
 
 
@@ -93,9 +93,9 @@ def test_label_maps(tmp_path: Path, name: str, text: str) -> None:
 )
 def test_label_maps_that_are_none(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(FileError, match="--label-map"):
+    with pytest.raises(FileError, match="`label_map`"):
         read_label_map(tmp_path / name)
-    with pytest.raises(FileError, match="--label-map"):
+    with pytest.raises(FileError, match="`label_map`"):
         read_label_map(tmp_path / f"none-{name}")
 
 
@@ -258,11 +258,11 @@ def test_the_same_word_for_two_terms_is_no_right_call(calls: Annotation, tmp_pat
 def test_labels_without_ids_are_matched_by_name(calls: Annotation, tmp_path: Path) -> None:
     said = ("T lymphocyte", "B-cells", "helper", "oddity")
     result = by_ontology(calls, tmp_path, ("helper", "b", "helper", "b"), said, None)
-    assert result.accuracy == 3 / 4, "helper is no term by its name, and is judged letter for letter"
+    assert result.accuracy == 3 / 4, "helper is no term by its name, and is judged by its name"
     assert result.not_in_atlas == ("oddity",)
-    assert "of the atlas, 4 of 4 labels have a term" in result.notes[0]
-    assert "of the query, 2 of 4 labels have a term" in result.notes[1]
-    assert result.notes[1].endswith("judged letter for letter: helper, oddity")
+    assert "in the atlas, 4 of 4 labels have a term" in result.notes[0]
+    assert "in the query, 2 of 4 labels have a term" in result.notes[1]
+    assert result.notes[1].endswith("judged by exact name: helper, oddity")
     no_id = {**ATLAS_IDS, "b": ""}
     assert by_ontology(calls, tmp_path, ("b",), ("B-cells",), None, atlas_ids=no_id).accuracy == 1
 
@@ -273,7 +273,7 @@ def test_ids_that_are_none_do_not_stop_an_evaluation(calls: Annotation, tmp_path
     # An id in another spelling; one that this release lacks, for which no name stands in; an obsolete one.
     assert result.accuracy == 1 / 3
     assert result.not_in_atlas == ("?", "B cell")
-    assert result.notes[1].endswith("judged letter for letter: ?, B cell")
+    assert result.notes[1].endswith("judged by exact name: ?, B cell")
 
 
 def test_a_map_goes_before_ids(calls: Annotation, tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_one_label_has_one_id_and_ids_need_an_ontology(calls: Annotation, tmp_pa
         by_ontology(calls, tmp_path, ("tee", "tee"), ("T", "T"), (T_CELL, CD4))
     with pytest.raises(LabelError, match="'T' has ids"):
         read_author_ids(tmp_path / "q.h5ad", "mine", "ids")
-    with pytest.raises(InputError, match="--by-ontology"):
+    with pytest.raises(InputError, match="`label_id_key` needs `ontology`"):
         by_ontology(calls, tmp_path, ("tee",), ("T",), (T_CELL,), ontology=None)
 
 
@@ -339,7 +339,7 @@ def test_the_command_line_judges_by_the_ontology(
     out, err = capsys.readouterr()
     assert "for an error of 20.0%" in out
     assert "called" in out
-    assert "of the query, 1 of 3 labels have a term" in err
+    assert "in the query, 1 of 3 labels have a term" in err
 
 
 def test_pictures_need_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_what_other_programs_write(tmp_path: Path) -> None:
         (b"A\tabout\tG1\nset,G1,G2\n", "line 2 has no gene"),
         (b"\tabout\tG1\n", "line 1 has no name"),
         (b"A\tx\tG1\nB\tx\tG1\nA\tx\tG2\n", "line 3 has the name of an earlier set"),
-        (b"A\tx\t\xff\xfe\n", "no text in UTF-8"),
+        (b"A\tx\t\xff\xfe\n", "not text in UTF-8"),
         (None, "No such file"),
     ],
 )
@@ -74,7 +74,7 @@ def test_genes_are_found_by_every_route(atlas: Atlas) -> None:
     found = match_sets(of({"A": names, "B": ["TOY0"]}), atlas)
     assert found.genes == {"A": frozenset({1000, 1001, 1002, 1003, 1004}), "B": frozenset({1000})}
     assert (found.n_names, found.n_known) == (6, 5)
-    with pytest.raises(GeneMatchError, match=r"as NOTHING, is among .*--gene-sets-taxon"):
+    with pytest.raises(GeneMatchError, match=r"such as NOTHING\) is among .*species of the sets"):
         match_sets(of({"A": ["NOTHING"]}), atlas)
     with pytest.raises(NotInStoreError, match="no gene texts of mouse"):
         match_sets(of({"A": ["TOY0"]}), atlas, "mouse")

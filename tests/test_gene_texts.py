@@ -174,7 +174,7 @@ def test_bad_files_are_named(ncbi: tuple[Path, Path], tmp_path: Path, which: int
         else:
             read_summaries(bad, [9606, 10090], [9606])
 
-    with pytest.raises(FileError, match="not there"):
+    with pytest.raises(FileError, match="does not exist"):
         read(tmp_path / "none.gz")
     truncated = tmp_path / "truncated.gz"
     truncated.write_bytes(ncbi[which].read_bytes()[:-700])
@@ -183,7 +183,7 @@ def test_bad_files_are_named(ncbi: tuple[Path, Path], tmp_path: Path, which: int
     (tmp_path / "words.tsv").write_text("some\tother\ttable\n1\t2\t3\n")
     with pytest.raises(FileError, match="no column #tax_id"):
         read(tmp_path / "words.tsv")
-    with pytest.raises(FileError, match="no whole numbers"):
+    with pytest.raises(FileError, match="not whole numbers"):
         read(edited(ncbi[which], tmp_path / "ids.gz", ("\n9606\t1001\t", "\n9606\tone\t")))
     with pytest.raises(FileError, match="no gene of taxon 9606, only of human"):
         read(edited(ncbi[which], tmp_path / "taxa.gz", ("\n9606\t", "\nhuman\t")))

@@ -69,7 +69,7 @@ def test_an_atlas_on_vectors_of_a_file_that_lacks_some_genes(
         rebuilt("0" * 16)
     other = sv.embed.genes(store, sv.ingest.open_texts(store, "human"), encoder="hash")
     pinned = replace(sv.RECIPES["genept-w"], encoder="hash", encoder_revision="another")
-    with pytest.raises(MismatchError, match="as the recipe says"):
+    with pytest.raises(MismatchError, match="that of the recipe"):
         sv.atlas.build(store, "x", files / "reference.h5ad", label_key="cell_type", recipe=pinned, genes=other)
 
 

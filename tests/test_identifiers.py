@@ -184,8 +184,8 @@ def test_ambiguous_names_are_reported_apart_from_unknown_ones(
     assert [name for name, _ in found.ambiguous] == ["SHARED"]
     assert [name for name, _ in found.unmatched] == ["mystery"]
     assert (found.n_matched, found.n_unmatched) == (238, 1)
-    assert any("1 names could be several genes and are left out" in note for note in found.notes())
-    assert any("1 names are not among them; most expressed: mystery" in note for note in found.notes())
+    assert any("1 ambiguous name is left out" in note for note in found.notes())
+    assert any("1 name is not matched; most expressed: mystery" in note for note in found.notes())
 
 
 def test_names_that_fit_by_the_letter_may_look_like_any_species(
@@ -211,7 +211,7 @@ def test_two_columns_of_one_gene_are_added_up_with_a_note(atlas: Atlas, files: P
     split.write_h5ad(tmp_path / "split.h5ad")
     calls = sv.annotate(tmp_path / "split.h5ad", atlas)
     assert calls.provenance["query"]["coverage"]["n_merged"] == 10
-    assert any("10 columns are of a gene that another column is of too" in note for note in calls.notes)
+    assert any("10 columns were added to another column of the same gene" in note for note in calls.notes)
     plain = sv.annotate(files / "query.h5ad", atlas)
     assert calls.label.tolist() == plain.label.tolist()
     np.testing.assert_allclose(calls.vectors, plain.vectors, atol=1e-6)
@@ -278,7 +278,7 @@ def test_any_column_can_be_named_and_may_lack_values(atlas: Atlas, tmp_path: Pat
     names: list[Any] = [*toy.SYMBOLS]
     names[7], names[8], names[10] = None, "TOY9", "TOY9"  # a column may have a name twice
     path = with_column(tmp_path / "q.h5ad", "my genes", names)
-    with pytest.raises(GeneMatchError, match="--gene-key"):
+    with pytest.raises(GeneMatchError, match="`gene_key`"):
         sv.annotate(path, atlas)
     coverage = sv.annotate(path, atlas, gene_key="my genes").provenance["query"]["coverage"]
     assert (coverage["n_matched"], coverage["n_merged"]) == (239, 2)
@@ -334,7 +334,7 @@ def test_mouse_genes_on_a_human_atlas_are_refused_until_it_is_said(
 ) -> None:
     atlas = sv.atlas.open_atlas(two_species, "toy")
     names = [toy.symbol_of(i, toy.MOUSE) for i in range(240)]
-    with pytest.raises(GeneMatchError, match=r"look like mouse genes \(100% .*give --taxon mouse"):
+    with pytest.raises(GeneMatchError, match=r"look like mouse genes \(100% .*set `taxon` to mouse"):
         called(atlas, tmp_path / "q.h5ad", names)
     calls = called(atlas, tmp_path / "q.h5ad", names, taxon="mouse")
     coverage = calls.provenance["query"]["coverage"]
@@ -350,7 +350,7 @@ def test_mouse_genes_on_a_human_atlas_are_refused_until_it_is_said(
     spelt = called(atlas, tmp_path / "q.h5ad", names, taxon="human")
     assert spelt.provenance["query"]["coverage"]["routes"]["spelling"]["n_genes"] == 240
     assert spelt.notes[-1] == (
-        "the genes look like mouse genes (100% of the expression by the letter, 0% with human genes); "
+        "the genes look like mouse genes (100% of the expression by exact match, 0% with human genes); "
         "taken as human because --taxon says so"
     )
     assert not any("look like" in note for note in calls.notes)
@@ -358,7 +358,7 @@ def test_mouse_genes_on_a_human_atlas_are_refused_until_it_is_said(
 
 def test_without_the_other_s_texts_the_spelling_tells(atlas: Atlas, store: sv.Store, tmp_path: Path) -> None:
     names = [toy.symbol_of(i, toy.MOUSE) for i in range(240)]
-    with pytest.raises(GeneMatchError, match=r"look like mouse or rat symbols.*--taxon mouse"):
+    with pytest.raises(GeneMatchError, match=r"look like mouse or rat symbols.*`taxon` to mouse"):
         called(atlas, tmp_path / "q.h5ad", names)
     with pytest.raises(GeneMatchError, match="look like mouse or rat symbols"):
         sv.atlas.build(store, "m", tmp_path / "q.h5ad", label_key="cell_type", recipe=sv.RECIPES["random"])
@@ -382,7 +382,7 @@ def test_an_atlas_takes_the_species_that_fits(two_species: sv.Store, files: Path
     assert taxon_of([f"ENSMUSG{i:011d}" for i in range(240)]) == toy.MOUSE
     # And a human query meets the mouse atlas by the same orthologs.
     mouse = sv.atlas.open_atlas(two_species, "r")
-    with pytest.raises(GeneMatchError, match="--taxon human"):
+    with pytest.raises(GeneMatchError, match="`taxon` to human"):
         sv.annotate(files / "query.h5ad", mouse)
     calls = sv.annotate(files / "query.h5ad", mouse, taxon="human")
     assert calls.provenance["query"]["coverage"]["n_matched"] == 238

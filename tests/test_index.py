@@ -13,7 +13,7 @@ from scvec import index as indexes
 from scvec.core.types import Floats
 from scvec.errors import InputError, MismatchError
 from scvec.index import Among, Exact, Stored, among, exact
-from tests.parts import Kept, assert_distances, clustered, make, opened, shared, truth
+from tests.parts import Kept, assert_distances, clustered, make, opened, shared, threads, truth
 
 K, N = 15, 3000
 VECTORS, QUERIES = clustered(N), clustered(40, seed=1)
@@ -82,9 +82,10 @@ def test_against_exact_search(
 @pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("share", [1.0, 0.5])
 @pytest.mark.parametrize("factory", ["exact", "Flat", "HNSW32", "IVF16,Flat", "IVF16,RaBitQ", "NSG16"])
-def test_the_batch_size_does_not_matter(factory: str, share: float, tmp_path: Path) -> None:
+def test_batch_size_and_threads_do_not_matter(factory: str, share: float, tmp_path: Path) -> None:
     index = indexes.narrowed(opened(tmp_path, factory, IDS, VECTORS, 2), IDS[: int(share * N)])
-    whole = indexes.search(index, QUERIES, K)
+    with threads(2):
+        whole = indexes.search(index, QUERIES, K)
     for size in (1, 7, 23):
         parts = [indexes.search(index, QUERIES[i : i + size], K) for i in range(0, 40, size)]
         np.testing.assert_array_equal(np.concatenate([one.ids for one in parts]), whole.ids)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks import gpu
 from scvec import index as indexes
-from scvec.index import Exact, Stored, faiss_gpu, kinds, torch_exact
+from scvec.index import Exact, Stored, exact, faiss_gpu, kinds, torch_exact
 from scvec.index.faiss import Faiss
 from scvec.index.torch_exact import TorchExact
 from tests.parts import Kept, clustered, make, opened, shared, truth
@@ -36,7 +36,7 @@ def test_torch_finds_what_exact_search_finds(
 ) -> None:
     """With all vectors on the device, with some, and with none."""
     monkeypatch.setattr(torch_exact, "BLOCK", 700)
-    monkeypatch.setattr(torch_exact, "QUERIES", 16)
+    monkeypatch.setattr(exact, "QUERIES", 16)
     monkeypatch.setattr(torch_exact, "_room", lambda _device: room)
     vectors = stored(dtype, n_parts)
     index, plain = TorchExact(vectors, "cpu"), Exact(vectors)

@@ -13,7 +13,7 @@ import pytest
 import scvec as sv
 from scvec import index as indexes
 from scvec.atlas import Atlas
-from scvec.atlas.engine import Local
+from scvec.atlas.engine import Compute
 from scvec.atlas.indexing import new_index, open_index, with_table_index
 from scvec.core.arrow import vectors_to_arrow
 from scvec.core.types import silent
@@ -53,7 +53,7 @@ def test_against_exact_search(factory: str, number: pa.DataType, tmp_path: Path)
     cells, live = written(store, number), np.delete(IDS, EMPTY)
     spec = IndexSpec(factory=factory, recall=KINDS[factory])
     cells = with_table_index(store.table(cells.path), cells, live, spec, silent)
-    made = new_index(store, "atlases/x/index", cells, live, spec, "cpu", Local(), silent)
+    made = new_index(store, "atlases/x/index", cells, live, spec, Compute())
     assert (made["rows"], made["parts"], cells.has_index) == (N - 1, [], True)
     assert made["recall"] >= KINDS[factory]
     index = open_index(store, made, cells, live)

@@ -15,7 +15,7 @@ from scvec.cli.options.build import parse_bytes
 from scvec.core.files import sha256
 from scvec.errors import InputError, MismatchError
 from scvec.index import IndexSpec, choose
-from tests.parts import clustered, make, opened, shared, truth
+from tests.parts import clustered, make, opened, shared, threads, truth
 
 N, D = 2000, 32
 VECTORS = clustered(N, D)
@@ -43,9 +43,10 @@ def test_what_a_part_holds(tmp_path: Path) -> None:
     assert indexes.check_part(part, made.hashes) == ["rows.npy", "vectors.npy"]
 
 
-def test_the_same_cells_make_the_same_files(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        make(tmp_path / name, "IVF8,RaBitQ", IDS, VECTORS, [np.arange(N)])
+def test_the_same_cells_make_the_same_files_with_any_number_of_threads(tmp_path: Path) -> None:
+    for name, n in (("a", 1), ("b", 2)):
+        with threads(n):
+            make(tmp_path / name, "IVF8,RaBitQ", IDS, VECTORS, [np.arange(N)])
     a, b = ({path.name: sha256(path) for path in (tmp_path / name / "part0").iterdir()} for name in ("a", "b"))
     assert a == b
 
@@ -78,7 +79,7 @@ def test_files_of_other_cells_are_refused(tmp_path: Path) -> None:
         with pytest.raises(MismatchError, match=said):
             indexes.open_parts("Flat", [b], {})
     np.save(b / "rows.npy", IDS[:50][::-1])
-    with pytest.raises(MismatchError, match="ascending"):
+    with pytest.raises(MismatchError, match="do not ascend"):
         indexes.open_parts("exact", [b], {})
     other = make(tmp_path / "other", "exact", IDS + N, clustered(N, 16), [np.arange(N)])
     with pytest.raises(MismatchError, match="parts of 32, 16 dimensions"):
@@ -88,8 +89,8 @@ def test_files_of_other_cells_are_refused(tmp_path: Path) -> None:
 def test_parts_that_cannot_be_made(tmp_path: Path) -> None:
     for blocks, said in (
         ([], "without cells"),
-        ([(IDS[:20], VECTORS[:20]), (IDS[:20], VECTORS[:20])], "do not ascend"),
-        ([(IDS[:20][::-1], VECTORS[:20])], "do not ascend"),
+        ([(IDS[:20], VECTORS[:20]), (IDS[:20], VECTORS[:20])], "ascending ids"),
+        ([(IDS[:20][::-1], VECTORS[:20])], "ascending ids"),
     ):
         with pytest.raises(InputError, match=said):
             indexes.make_part(tmp_path, "exact", None, D, "float32", blocks)
@@ -151,7 +152,7 @@ def test_what_is_asked_for_is_taken() -> None:
     assert indexes.resolve(IndexSpec(factory="HNSW16"), 10, 8) == "HNSW16"
     with pytest.raises(InputError, match="FLAT"):
         indexes.resolve(IndexSpec(factory="FLAT"), 10, 8)
-    with pytest.raises(InputError, match="--memory"):
+    with pytest.raises(InputError, match="`memory`"):
         indexes.resolve(IndexSpec(memory=10**6), 10**6, 384)
     rows = indexes.part_rows(IndexSpec(), "HNSW32,SQ8", 384)
     assert 128 * 2**20 / (384 + 4 * 64 + 200) < rows < 128 * 2**20 / (384 + 4 * 64)

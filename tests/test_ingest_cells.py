@@ -68,8 +68,8 @@ def test_which_matrix(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_all(path, layer="counts")[0], counts.X.toarray())
     found, values = read_all(path, layer="raw")
     np.testing.assert_array_equal(found, logged.X.toarray())
-    assert values == "log1p values scaled to 10,000 a cell"
-    with pytest.raises(MatrixError, match=r"scaled.*--layer counts or --layer raw"):
+    assert values == "log1p values scaled to 10,000 per cell"
+    with pytest.raises(MatrixError, match=r"scaled.*`layer` to counts or raw"):
         read_all(path)
     with pytest.raises(KeyNotFoundError, match="X, counts, raw"):
         read_all(path, layer="spliced")
@@ -78,7 +78,7 @@ def test_which_matrix(tmp_path: Path) -> None:
 def test_log1p_of_unequal_totals_is_said(tmp_path: Path) -> None:
     cut = toy.cells(30, scale="log1p")[:, :100].copy()
     cut.write_h5ad(tmp_path / "cut.h5ad")
-    assert read_all(tmp_path / "cut.h5ad")[1] == "log1p values of unequal totals, taken as they are"
+    assert read_all(tmp_path / "cut.h5ad")[1] == "log1p values with unequal totals, used as they are"
 
 
 def altered(tmp_path: Path, value: float, where: int = -1, scale: str = "counts") -> Path:
@@ -159,7 +159,7 @@ def test_a_matrix_that_does_not_fit_is_refused(tmp_path: Path, files: Path) -> N
         read_all(path)
     with h5py.File(path, "r+") as file:
         del file["X/indptr"]
-    with pytest.raises(FileError, match="no matrix"):
+    with pytest.raises(FileError, match="not a matrix"):
         read_all(path)
 
 

@@ -155,9 +155,9 @@ def test_packed_weights_are_kept_as_long_as_the_weights_and_only_where_these_can
 
 def test_genes_of_cells_and_of_weights_must_be_as_many() -> None:
     x, _ = cells(1, 4, 20, 0.9)
-    with pytest.raises(ValueError, match="20 genes of cells and 19 of weights"):
+    with pytest.raises(ValueError, match="20 genes, the weights 19"):
         project(x, np.ones((19, 5), np.float32))
-    with pytest.raises(ValueError, match="label 2 of 2"):
+    with pytest.raises(ValueError, match="code 2 for 2 labels"):
         farthest(x, np.zeros((2, 20), np.float32), np.full(4, 2), np.float32(1), 3)
 
 

@@ -40,9 +40,9 @@ def test_random_weights_have_the_same_shape_and_are_the_seeds() -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("/nowhere/model", "are not there"),
-        ("/nowhere/model.gguf", "are not there"),
-        ("nobody/has-this-model", "give --download"),
+        ("/nowhere/model", "do not exist"),
+        ("/nowhere/model.gguf", "do not exist"),
+        ("nobody/has-this-model", "use `download`"),
     ],
 )
 def test_what_is_not_here_is_said_in_a_line(source: str, said: str) -> None:
@@ -67,6 +67,7 @@ def test_weights_that_are_pickled_are_not_read(tmp_path: Path) -> None:
         load_llm(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_gguf_file_is_read_and_says_something_sensible() -> None:
     import torch
 

@@ -22,14 +22,12 @@ from tests.toy_ontology import (
     B_CELL,
     BETA,
     CD4,
-    CD8,
     CELL,
     ENDOCRINE,
     EUKARYOTIC,
     LEUKOCYTE,
     LYMPHOCYTE,
     NKT,
-    RETINAL,
     T_CELL,
     TOY,
 )
@@ -80,16 +78,6 @@ def test_ancestors_and_depth_are_those_found_by_walking_up(ontology: Ontology) -
         assert all(ontology.depth(above) < ontology.depth(one) for above in steps if above != one)
 
 
-@given(ontology=ontologies(), data=st.data())
-def test_nothing_below_the_lowest_common_ancestor_is_common(ontology: Ontology, data: st.DataObject) -> None:
-    some = data.draw(st.lists(st.sampled_from(sorted(ontology.terms)), min_size=1, max_size=4))
-    lowest = ontology.lowest_common_ancestor(some)
-    assert all(ontology.is_a(one, lowest) for one in some)
-    below = [one for one in ontology.terms if one != lowest and ontology.is_a(one, lowest)]
-    assert not any(all(ontology.is_a(one, low) for one in some) for low in below)
-    assert ontology.lowest_common_ancestor(some[::-1]) == lowest
-
-
 def test_kinds_of_cells() -> None:
     assert (TOY.name(BETA), len(TOY), str(TOY)) == ("type B pancreatic cell", 13, "Cell Ontology 2026-03-26")
     assert BETA in TOY
@@ -99,18 +87,6 @@ def test_kinds_of_cells() -> None:
     assert TOY.is_a(BETA, ENDOCRINE)
     assert TOY.is_a(BETA, BETA)
     assert not TOY.is_a(ENDOCRINE, BETA)
-    common = {(CD4, CD8): T_CELL, (CD4, B_CELL): LYMPHOCYTE, (CD4, T_CELL): T_CELL, (BETA, ALPHA): ENDOCRINE}
-    for pair, lowest in common.items():
-        assert TOY.lowest_common_ancestor(pair) == lowest
-    assert TOY.lowest_common_ancestor([BETA, RETINAL, CD8]) == EUKARYOTIC
-    assert TOY.lowest_common_ancestor([]) == ""
-
-
-def test_equally_deep_ancestors_have_an_order() -> None:
-    terms = {one: Term(one, one, parents=(CELL,) if one != CELL else ()) for one in (CELL, B_CELL, T_CELL)}
-    for one in (CD4, CD8):
-        terms[one] = Term(one, one, parents=(T_CELL, B_CELL))
-    assert Ontology("1", terms, {}).lowest_common_ancestor([CD8, CD4]) == T_CELL
 
 
 @pytest.mark.parametrize(
@@ -156,25 +132,25 @@ def test_ids_that_replace_each_other_lead_nowhere() -> None:
         (b"", "is empty"),
         (b"<!DOCTYPE html><html>", "begins with '<'"),
         (b"label,id\n", "begins with 'label,id"),
-        (b"\xff\xfe\x00\x01", "is no text"),
-        (toy.as_graphs(TOY).encode()[:-200], "JSON that is cut short"),
+        (b"\xff\xfe\x00\x01", "not a text file"),
+        (toy.as_graphs(TOY).encode()[:-200], "JSON that is truncated"),
         (b'{"a": 1}', "without a term of the Cell Ontology"),
-        (b'{"graphs": [{}]}', "entry of another form"),
-        (b'{"CL:0000000": {"label": "cell"}}', "entry of another form"),
-        (b'{"CL:0000000": 7}', "entry of another form"),
-        (toy.as_obo(TOY).split("[Term]\nid: CL:0000163")[0].encode(), "CL:0000542, and has no such term"),
-        (toy.as_obo(TOY).encode()[:600], "ends within a line"),
-        (toy.as_obo(TOY).replace("is_a: CL:0000084 ", "is_a: CL:84 ").encode(), "'CL:84', which is no id"),
-        (toy.as_obo(TOY).replace('def: "White', "def: White").encode(), "without its quotes"),
-        (b"format-version: 1.2\n", "has no term CL:0000000"),
+        (b'{"graphs": [{}]}', "malformed entry"),
+        (b'{"CL:0000000": {"label": "cell"}}', "malformed entry"),
+        (b'{"CL:0000000": 7}', "malformed entry"),
+        (toy.as_obo(TOY).split("[Term]\nid: CL:0000163")[0].encode(), "lacks the term CL:0000542"),
+        (toy.as_obo(TOY).encode()[:600], "middle of a line"),
+        (toy.as_obo(TOY).replace("is_a: CL:0000084 ", "is_a: CL:84 ").encode(), "'CL:84'"),
+        (toy.as_obo(TOY).replace('def: "White', "def: White").encode(), "without quotes"),
+        (b"format-version: 1.2\n", "lacks the term CL:0000000"),
         (
             toy.as_obo(TOY).replace("name: cell\n", "name: cell\nis_a: CL:0000738\n").encode(),
-            " is a kind of CL:0000738",
+            " is a CL:0000738",
         ),
         (toy.as_obo(TOY).replace("id: CL:0000236\n", "id: CL:0000084\n", 1).encode(), "CL:0000084 twice"),
         (toy.as_obo(TOY).replace("name: B cell\n", "").encode(), "no name for CL:0000236"),
-        (toy.as_obo(TOY).replace("name: B cell\n", "name B cell\n").encode(), "no 'tag: value'"),
-        *((toy.COMPRESSIONS[one](toy.as_obo(TOY).encode())[:300], "cut short or damaged") for one in ("gz", "zst")),
+        (toy.as_obo(TOY).replace("name: B cell\n", "name B cell\n").encode(), "not 'tag: value'"),
+        *((toy.COMPRESSIONS[one](toy.as_obo(TOY).encode())[:300], "truncated or damaged") for one in ("gz", "zst")),
     ],
 )
 def test_what_is_no_cell_ontology_is_said_to_be_none_in_one_line(tmp_path: Path, content: bytes, said: str) -> None:
@@ -187,7 +163,7 @@ def test_what_is_no_cell_ontology_is_said_to_be_none_in_one_line(tmp_path: Path,
 
 
 def test_a_path_without_a_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="is not there"):
+    with pytest.raises(FileError, match="does not exist"):
         on.read_ontology(tmp_path / "none.obo")
     with pytest.raises(FileError, match="is a folder"):
         on.read_ontology(tmp_path)
@@ -234,7 +210,7 @@ def test_a_file_tells_its_release(tmp_path: Path, version: str, name: str, relea
 
 def test_a_file_that_tells_no_release_needs_one(tmp_path: Path) -> None:
     (tmp_path / "cl.obo").write_text("format-version: 1.2\n\n[Term]\nid: CL:0000000\nname: cell\n")
-    with pytest.raises(FileError, match="--release TAG"):
+    with pytest.raises(FileError, match="`release`"):
         on.read_ontology(tmp_path / "cl.obo")
 
 
@@ -255,7 +231,7 @@ def test_an_ontology_s_release_is_one_tagged_commit(tmp_path: Path) -> None:
         on.import_ontology(store, toy.write(tmp_path, TOY, form))
     assert store.table(TABLE).latest().version == 1
     path.write_text(toy.as_obo(TOY).replace("name: B cell", "name: B lymphocyte"), encoding="utf-8")
-    with pytest.raises(ExistsError, match=r"2026-03-26 is in the store with other terms.*--release TAG"):
+    with pytest.raises(ExistsError, match=r"2026-03-26, with other terms.*`release`"):
         on.import_ontology(store, path)
     assert store.table(TABLE).latest().version == 1
     on.import_ontology(store, path, "later")
@@ -264,7 +240,7 @@ def test_an_ontology_s_release_is_one_tagged_commit(tmp_path: Path) -> None:
     assert on.open_ontology(store, "2026-03-26") == TOY
     with pytest.raises(StoreError, match="tag 'not a tag'"):
         on.import_ontology(store, path, "not a tag")
-    with pytest.raises(NotInStoreError, match=r"tagged 1999.*2026-03-26, later"):
+    with pytest.raises(NotInStoreError, match=r"1999.*2026-03-26, later"):
         on.open_ontology(store, "1999")
 
 
@@ -287,8 +263,9 @@ def test_the_real_ontology(data: Path, tmp_path: Path) -> None:
     assert real.is_a(BETA, ENDOCRINE)
     assert real.is_a(CD4, T_CELL)
     assert not real.is_a(T_CELL, CD4)
-    assert real.name(real.lowest_common_ancestor([BETA, ALPHA])) == "pancreatic endocrine cell"
-    assert real.name(real.lowest_common_ancestor([T_CELL, B_CELL])) == "lymphocyte"
+    pancreatic = next(one.id for one in real.terms.values() if one.name == "pancreatic endocrine cell")
+    assert real.is_a(BETA, pancreatic)
+    assert real.is_a(ALPHA, pancreatic)
     assert real.resolve("CL:0000044") == "CL:0000051"
     assert real.depth(CELL) == 0
 

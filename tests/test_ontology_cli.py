@@ -114,16 +114,16 @@ def test_bad_input_to_an_ontology_verb_is_one_line_and_exit_code_2(run: Run, tmp
     (tmp_path / "wrong.csv").write_text("label,id\nalpha,CL:1234567\n")
     match = ("match", cells, "--label-key", "kind")
     empty: dict[tuple[object, ...], str] = {
-        ("import", tmp_path / "none.obo"): "not there",
-        ("import", tmp_path / "cut.obo"): "cut",
-        ("import", cells): "no text",
+        ("import", tmp_path / "none.obo"): "does not exist",
+        ("import", tmp_path / "cut.obo"): "truncated",
+        ("import", cells): "not a text",
         match: "scvec ontology pull",
         ("pull", "--url", "ftp://there"): "http",
     }
     full: dict[tuple[object, ...], str] = {
-        ("import", tmp_path / "other.obo"): "--release TAG",
+        ("import", tmp_path / "other.obo"): "another --release",
         ("import", good, "--release", "not a tag"): "tag 'not a tag'",
-        (*match, "--release", "1999"): "tagged 1999",
+        (*match, "--release", "1999"): "no release '1999'",
         (*match, "--map", tmp_path / "bad.csv", "--out", "map.csv"): "label map",
         (*match, "--map", tmp_path / "wrong.csv", "--out", "map.csv"): "CL:1234567",
         (*match, "--out", "map.h5ad"): ".csv",

@@ -21,7 +21,7 @@ from scvec.core.types import Floats
 from scvec.errors import InputError, KeyNotFoundError, LabelError, MissingDependencyError
 from scvec.explain import attributions
 from scvec.report.findings import cell_map, doubts, markers, overview
-from scvec.report.findings.label_quality import LabelTrust
+from scvec.report.findings.label_quality import LabelQuality
 from scvec.report.findings.summary import N_MARKERS, N_SPEAKING
 from scvec.report.findings.unexpected_genes import mixtures, others, owners, shared
 from tests import reported, toy
@@ -164,14 +164,14 @@ def test_held_out_cells_are_counted_by_label_and_call(world: World) -> None:
 
 @pytest.mark.parametrize(("n_called", "n_reference", "thin"), [(1, 9, True), (1, 10, False), (0, 3, False)])
 def test_a_label_is_thin_where_few_cells_back_calls_of_it(n_called: int, n_reference: int, thin: bool) -> None:
-    one = LabelTrust("one", n_called, 0, n_reference, 5, 5, ("", 0), 5, ("", 0), 0.5, 0, 0)
+    one = LabelQuality("one", n_called, 0, n_reference, 5, 5, ("", 0), 5, ("", 0), 0.5, 0, 0)
     assert one.is_thin is thin
     assert not one.is_often_wrong
 
 
 @pytest.mark.parametrize(("n_held", "n_right", "often"), [(10, 7, True), (10, 8, False), (0, 0, False)])
 def test_a_label_is_often_wrong_by_its_held_out_calls(n_held: int, n_right: int, often: bool) -> None:
-    one = LabelTrust("one", 3, 0, 50, n_held, n_right, ("two", n_held - n_right), 9, ("", 0), 0.5, 0, 0)
+    one = LabelQuality("one", 3, 0, 50, n_held, n_right, ("two", n_held - n_right), 9, ("", 0), 0.5, 0, 0)
     assert one.is_often_wrong is often
     assert not replace(one, n_called=0).is_often_wrong
 
@@ -207,9 +207,9 @@ def test_the_frame_has_a_row_for_each_group_and_the_same_columns_without_any(wor
 
 @pytest.mark.parametrize("error", [0, 1, -0.1, float("nan")])
 def test_an_error_is_a_share(world: World, error: float) -> None:
-    with pytest.raises(InputError, match="a share between 0 and 1"):
+    with pytest.raises(InputError, match="`error` must be between 0 and 1"):
         doubts(world.calls, world.atlas, error)
-    with pytest.raises(InputError, match="a share between 0 and 1"):
+    with pytest.raises(InputError, match="`error` must be between 0 and 1"):
         overview(world.calls, world.query, world.atlas, error=error)
 
 
@@ -280,7 +280,7 @@ def test_of_the_reference_small_labels_are_shown_whole(
     ("n_reference", "cells", "said"),
     [
         (2, [0], "and 2 of the reference"),
-        (1, [EMPTY], "0 cells of the query"),
+        (1, [EMPTY], "a map of 0 cells of the query"),
         (3, [0], ""),
     ],
 )
@@ -344,7 +344,7 @@ def test_markers_are_what_a_dense_reckoning_gives(world: World, data: st.DataObj
 @pytest.mark.parametrize("gene", [1, toy.FIRST_ID[toy.HUMAN] + toy.N_GENES])
 def test_markers_are_genes_of_the_atlas(world: World, gene: int) -> None:
     groups, genes = np.array(["one"] * N_CELLS, object), np.array([toy.FIRST_ID[toy.HUMAN], gene])
-    with pytest.raises(InputError, match=f"gene {gene}: expected genes of the atlas various"):
+    with pytest.raises(InputError, match=f"gene {gene} is not in the atlas: expected genes of atlas 'various'"):
         markers(world.query, world.atlas, groups, genes, np.array(["one", "two"], object))
 
 

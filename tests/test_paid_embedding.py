@@ -89,7 +89,7 @@ def test_vectors_of_two_servers_never_mix(
             revisions.append(embed(store).revision)
     assert len(set(revisions)) == 2
     build = ["atlas", "build", "two", str(files / "reference.h5ad"), "--label-key", "cell_type", "--store", store.uri]
-    with pytest.raises(InputError, match="by the revisions") as caught:
+    with pytest.raises(InputError, match="several revisions") as caught:
         sv.embed.open_genes(store, sv.ingest.open_texts(store, "human"), encoder="openai:toy")
     assert all(one in str(caught.value) for one in revisions)
     recipe = tmp_path / "second.toml"

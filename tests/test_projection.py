@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from scvec.embed.projection import Projection, aligner, embed, fit, measured, normalise, top_genes
 from scvec.embed.recipe import RECIPES, Recipe, Refinement
-from scvec.embed.sample import Part, Sample, draw
+from scvec.embed.sample import Sample, SampledFile, draw
 from scvec.errors import InputError, MismatchError
 from scvec.ingest import GeneTexts
 from scvec.ingest.cells.scale import Values, expression
@@ -90,7 +90,7 @@ def drawn(x: Any, labels: Any, n: int, seed: int = 0, values: Values = COUNTS, *
     """Draw cells from files of seven; the batch of each is its row."""
     rows, named = (np.array(one, dtype=object) for one in ([str(i) for i in range(x.shape[0])], labels))
     parts = [
-        Part(MATCH, values, named[here], rows[here], x[here].__getitem__)
+        SampledFile(MATCH, values, named[here], rows[here], x[here].__getitem__)
         for here in (slice(start, start + 7) for start in range(0, x.shape[0], 7))
     ]
     return draw(replace(RECIPES["genept-w"], fit_cells=n, random_state=seed, **recipe), MATCH.genes, parts)

@@ -23,7 +23,7 @@ from scvec.interpret.readout import modules as modules
 from scvec.interpret.readout.loop import batches_of
 from scvec.interpret.readout.sentences import lengths, ranked, shuffled
 from scvec.models.causal_lm import load_llm
-from tests import toy
+from tests import toy, workers
 from tests.toy_llm import toy_llm
 
 pytest.importorskip("transformers")
@@ -39,7 +39,7 @@ def small(**more: Any) -> ReadoutSpec:
 def one_core() -> Iterator[None]:
     """One thread: sums come in one order, and none waits for another where the cores are busy."""
     cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {sorted(cores)[os.getpid() % len(cores)]})
+    os.sched_setaffinity(0, {sorted(cores)[workers.number() % len(cores)]})
     yield
     os.sched_setaffinity(0, cores)
 

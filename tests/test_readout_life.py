@@ -205,7 +205,7 @@ def test_a_second_opinion_changes_no_call(store: sv.Store, files: Path, atlas: A
     assert f"agrees with the retrieval on {both.second.agrees.mean():.1%}" in both.notes[-1]
     assert both.provenance["readout"]["llm"]["revision"] == readout.backbone.revision
     assert {"readout_label", "readout_score", "readout_agrees"} <= set(both.to_frame().columns)
-    with pytest.raises(InputError, match="other cells"):
+    with pytest.raises(InputError, match="the readout.s file"):
         second_opinion(calls, predict(files / "reference.h5ad", readout))
     judged = sv.evaluate(both, query, label_key="cell_type")
     truth = toy.cells(41, seed=1).obs["cell_type"].to_numpy(str)
@@ -315,8 +315,8 @@ def test_bad_input_is_one_line(run: Run, store: sv.Store, files: Path, tmp_path:
     calls = ("query", query, "--atlas", "toy", "--out", tmp_path / "calls.csv")
     cases: dict[str, tuple[object, ...]] = {
         "--model must be": make()[:-2],
-        "are not there": make("--model", "/nowhere/model"),
-        "give --download": make("--model", "nobody/has-this-model"),
+        "do not exist": make("--model", "/nowhere/model"),
+        "use --download": make("--model", "nobody/has-this-model"),
         "readout name '../x'": make(name="../x"),
         "set --overwrite": make(name="toy"),
         "is a folder": make("--plot", tmp_path),
@@ -330,8 +330,8 @@ def test_bad_input_is_one_line(run: Run, store: sv.Store, files: Path, tmp_path:
         ".parquet, .csv": ("interpret", "predict", query, "--readout", "toy", "--out", tmp_path / "x.h5ad"),
         "no readout 'tow'": (*calls, "--readout", "tow"),
         "--readout with it": (*calls, "--readout-model", "x"),
-        "of /nowhere/llm are not there": (*calls, "--readout", "llm", "--readout-model", "/nowhere/llm", "--download"),
-        "of /nowhere/too are not there": ask("--readout", "llm", "--model", "/nowhere/too", "--download"),
+        "of /nowhere/llm do not exist": (*calls, "--readout", "llm", "--readout-model", "/nowhere/llm", "--download"),
+        "of /nowhere/too do not exist": ask("--readout", "llm", "--model", "/nowhere/too", "--download"),
     }
     before = files_of(store)
     for word, arguments in cases.items():

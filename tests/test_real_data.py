@@ -140,7 +140,7 @@ def test_pbmc_counts_and_log1p_are_called_alike(real: Path, data: Path, tmp_path
     atlas = sv.atlas.build(store, "pbmc", reference, label_key="classified", recipe=TFIDF, layer="counts")
     logged = sv.annotate(tmp_path / "query.h5ad", atlas)
     counted = sv.annotate(tmp_path / "query.h5ad", atlas, layer="counts")
-    assert logged.notes[0] == "X taken as log1p values scaled to 10,000 a cell"
+    assert logged.notes[0] == "X taken as log1p values scaled to 10,000 per cell"
     assert counted.notes[0] == "counts taken as counts"
     assert np.mean(logged.label == counted.label) > 0.995
     np.testing.assert_allclose(logged.vectors, counted.vectors, atol=1e-5)
@@ -158,7 +158,7 @@ def test_mouse_cells_find_mouse_texts_and_not_a_human_atlas(real: Path, data: Pa
         "NCBI Gene names, human ortholog's summary",
         "NCBI Gene summary",
     ]
-    with pytest.raises(GeneMatchError, match=r"look like mouse genes.*--taxon mouse"):
+    with pytest.raises(GeneMatchError, match=r"look like mouse genes.*`taxon` to mouse"):
         sv.annotate(mouse, built(real, TFIDF))
 
 

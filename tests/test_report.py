@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import scvec as sv
+from scvec.annotation.result import NO_EXPRESSION
 from scvec.atlas import Atlas
 from scvec.cli import main
 from scvec.errors import DiskFullError, InputError, MissingDependencyError
@@ -27,7 +28,7 @@ from tests.reported import HOSTILE, N_CELLS, World
 
 plotly = pytest.importorskip("plotly")
 
-REASONS = {"not doubted": "", "low confidence": "low_confidence", "novel": "novel"}
+REASONS = {"trusted": "", "low confidence": "low_confidence", "novel": "novel"}
 SHOWN = HOSTILE.replace("&", "&amp;").replace("<", "&lt;")
 """As plotly is told to show it."""
 
@@ -256,12 +257,12 @@ def test_a_page_has_each_figure_that_it_shows(page: Parsed, world: World) -> Non
 def test_what_is_said_is_what_was_found(page: Parsed, world: World) -> None:
     found = world.overview.doubts
     n_doubted = sum(one.n_cells for one in found.groups)
-    doubted = f"{n_doubted} calls ({n_doubted / N_CELLS:.1%}) are to be doubted"
-    assert f"{doubted}, so that at most 5% of the others should be wrong" in page.text
+    doubted = f"{n_doubted} calls ({n_doubted / N_CELLS:.1%}) are doubtful"
+    assert f"{doubted}. Of the others, at most 5% should be wrong" in page.text
     evaluation = world.overview.evaluation
     assert evaluation is not None
     assert f"accuracy {evaluation.accuracy:.3f}" in page.text
-    assert "1 without expression on the atlas's genes" in page.text
+    assert "1 without expression of the atlas's genes" in page.text
     rows = {label: row for label, *row in words.label_rows(world.overview)}
     for one in found.labels:
         share, held = f"{one.n_called / N_CELLS:.1%}", [f"{one.n_right} of {n}" for n in (one.n_held, one.n_own)]
@@ -274,7 +275,7 @@ def test_what_is_said_is_what_was_found(page: Parsed, world: World) -> None:
 
 def undoubted(seen: Overview) -> Overview:
     none = np.full(N_CELLS, "", object)
-    reason = np.where(seen.calls.reason == "empty", "empty", "").astype(object)
+    reason = np.where(seen.calls.reason == NO_EXPRESSION, NO_EXPRESSION, "").astype(object)
     none_left = replace(seen.doubts, groups=(), group=none, other=none, mixtures=(), shared=(), reason=reason)
     return replace(seen, doubts=none_left, doubted_genes=None)
 
@@ -297,9 +298,9 @@ def unlabelled(seen: Overview) -> Overview:
 @pytest.mark.parametrize(
     ("make", "said", "unsaid"),
     [
-        (undoubted, "No call is to be doubted", "are to be doubted,"),
+        (undoubted, "No call is doubtful", "are doubtful."),
         (uncalibrated, "The atlas has no calibration", "median confidence"),
-        (unlabelled, "are to be doubted", "Against the author's labels"),
+        (unlabelled, "are doubtful.", "Against the author's labels"),
     ],
 )
 def test_a_page_says_what_there_is_and_no_more(
@@ -414,8 +415,8 @@ def asked(world: World, verb: str, out: Path, folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("verb", "name", "more", "said"),
     [
-        ("report", "report.pdf", [], "a name that ends in .html"),
-        ("query", "report.pdf", [], "a name that ends in .html"),
+        ("report", "report.pdf", [], "ends in .html"),
+        ("query", "report.pdf", [], "ends in .html"),
         ("report", "folder.html", [], "is a folder"),
         ("query", "folder.html", [], "is a folder"),
         ("report", "r.html", ["--label-key", "nothing"], "no obs column for --label-key 'nothing'"),
@@ -460,12 +461,12 @@ def test_a_query_writes_its_calls_and_a_page_of_the_error_asked_for(
 ) -> None:
     out = tmp_path / "report.html"
     assert main([*asked(world, "query", out, tmp_path), "--max-error", "0.2"]) == 0
-    assert f"look at {out}" in capsys.readouterr().out
+    assert f"HTML report written to {out}" in capsys.readouterr().out
     assert (tmp_path / "calls.csv").is_file()
     page = Parsed(out.read_text(encoding="utf-8"))
     n = sum(one.n_cells for one in doubts(world.calls, world.atlas, 0.2).groups)
-    share = f"{n} calls ({n / N_CELLS:.1%}) are to be doubted"
-    assert f"{share}, so that at most 20% of the others should be wrong; they are labelled unknown." in page.text
+    share = f"{n} calls ({n / N_CELLS:.1%}) are doubtful"
+    assert f"{share}. Of the others, at most 20% should be wrong. Doubtful calls are labelled unknown." in page.text
 
 
 def test_a_report_without_doubts(
@@ -475,12 +476,12 @@ def test_a_report_without_doubts(
     assert look(sv.annotate(reference, atlas), reference, atlas).doubts.groups == ()
     arguments = ["report", str(reference), "--atlas", "toy", "--store", store.uri, "--out", str(out)]
     assert main([*arguments, "--quiet"]) == 0
-    assert "120 cells, 0 to be doubted" in capsys.readouterr().out
-    assert "No call is to be doubted" in Parsed(out.read_text(encoding="utf-8")).text
+    assert "120 cells, 0 doubtful calls" in capsys.readouterr().out
+    assert "No call is doubtful" in Parsed(out.read_text(encoding="utf-8")).text
 
 
 def test_votes_that_were_not_calibrated_are_said_first(world: World) -> None:
     calls = sv.annotate(world.query, world.atlas, k=3)
     first = words.lead(replace(world.overview, calls=calls))
-    assert "were calibrated with the usual votes" in " ".join(first)
-    assert "were calibrated with the usual votes" not in " ".join(words.lead(world.overview))
+    assert "calibrated for the default votes" in " ".join(first)
+    assert "calibrated for the default votes" not in " ".join(words.lead(world.overview))

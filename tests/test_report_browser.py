@@ -41,7 +41,7 @@ def test_it_opens_from_a_file_and_asks_for_nothing_else(opened: Opened) -> None:
     assert opened.page.locator("img, iframe").count() == 0
 
 
-@pytest.mark.parametrize("cell", [0, 1, 5, "low confidence", "novel"])
+@pytest.mark.parametrize("cell", [0, 1, 5, "low_confidence", "novel"])
 def test_pointing_at_a_cell_tells_of_it(opened: Opened, world: World, cell: int | str) -> None:
     page = opened.page
     at = cell if isinstance(cell, int) else int(np.flatnonzero(world.overview.doubts.reason == cell)[0])
@@ -140,7 +140,7 @@ def test_cells_are_coloured_by_what_is_asked(opened: Opened, world: World, value
 
 def test_the_legend_names_labels_and_puts_them_away_for_good(opened: Opened, world: World) -> None:
     legend = opened.page.locator("#cells .legendtext")
-    wanted = ["reference", "alpha", "ductal", "beta", HOSTILE, "doubted"]
+    wanted = ["reference", "alpha", "ductal", "beta", HOSTILE, "doubtful"]
     assert legend.all_text_contents() == wanted
     for trace in (1, 5):
         opened.page.locator("#cells .legendtoggle").nth(trace).click()
@@ -174,8 +174,8 @@ def test_confidences_are_counted_by_range(opened: Opened, world: World) -> None:
     place.locator(".main-svg").first.wait_for(state="attached", timeout=WAIT)
     rows = ["under 0.5", "0.5 to 0.8", "0.8 to 0.9", "0.9 to 0.95", "0.95 to 0.99", "0.99 and more"]
     drawn = place.evaluate("(p) => p._fullData.map((t) => [t.name, Array.from(t.x), Array.from(t.y)])")
-    assert [name for name, _, _ in drawn] == ["not doubted", "low confidence", "novel"]
-    for (_, counts, ranges), reason in zip(drawn, ("", "low confidence", "novel"), strict=True):
+    assert [name for name, _, _ in drawn] == ["trusted", "low confidence", "novel"]
+    for (_, counts, ranges), reason in zip(drawn, ("", "low_confidence", "novel"), strict=True):
         confidence = world.calls.confidence[:-1][world.overview.doubts.reason[:-1] == reason]
         assert ranges == rows
         assert counts == np.histogram(confidence, [0, 0.5, 0.8, 0.9, 0.95, 0.99, 2])[0].tolist()
@@ -189,9 +189,9 @@ def test_the_doubted_cells_can_be_saved_as_a_table(opened: Opened, world: World,
     opened.page.fill("#find", "q7")
     with opened.page.expect_download() as download:
         opened.page.click("#list")
-    assert download.value.suggested_filename == "doubted.csv"
-    download.value.save_as(tmp_path / "doubted.csv")
-    with (tmp_path / "doubted.csv").open(encoding="utf-8", newline="") as file:
+    assert download.value.suggested_filename == "doubtful.csv"
+    download.value.save_as(tmp_path / "doubtful.csv")
+    with (tmp_path / "doubtful.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     cells = np.flatnonzero(doubted.group != "").tolist()
     named = {one["cell"]: one for one in rows}
@@ -202,7 +202,7 @@ def test_the_doubted_cells_can_be_saved_as_a_table(opened: Opened, world: World,
         assert named[calls.obs_names[cell]] == {
             "cell": calls.obs_names[cell],
             "label": calls.label_before_rejection[cell],
-            "doubt": doubted.reason[cell],
+            "doubt": doubted.reason[cell].replace("_", " "),
             "confidence": f"{calls.confidence[cell]:.2f}",
             "votes": f"{calls.score[cell]:.2f}",
             "runner_up": second if second in calls.labels else "",

@@ -354,7 +354,7 @@ def test_a_limited_or_failed_request_is_sent_again(
 @pytest.mark.parametrize(
     ("lie", "said"),
     [
-        ("status 500", "at try 1 (Error code: 500 - it does not take this)"),
+        ("status 500", "on try 1 (Error code: 500 - it does not take this)"),
         ("status 429", "room in the account's rate limit and quota"),
         ("status 404", "check the model's name"),
         ("drop", "RemoteProtocolError"),

@@ -44,7 +44,7 @@ def test_query_reranks_and_says_how_many(run: Run, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         code, out, err = run(*QUERY, *ASKED, "--cluster-key", "cluster", "--tissue", "pancreas", "--out", "a.parquet")
         assert code == 0, err
-        assert f"{unsure.N_CLUSTERS} of 6 unsure clusters were reordered by openai:toy" in out
+        assert f"{unsure.N_CLUSTERS} of 6 uncertain clusters were reordered by openai:toy" in out
         assert "was asked about 6 of 6 clusters: 6 reordered; 6 calls" in err
         frame = pl.read_parquet("a.parquet")
         assert (frame["reranked_label"] != frame["cluster_label"]).all()
@@ -111,7 +111,7 @@ def test_evaluate_reranks_too_and_judges_the_retrieval(run: Run, monkeypatch: py
         (("--dry-run",), "--dry-run without --rerank"),
         (("--rerank", "gpt-4o"), "--rerank must be openai:MODEL or hf:MODEL (got 'gpt-4o')"),
         (("--rerank", "openai:toy?format=yaml"), "schema or object or text"),
-        (("--rerank", "hf:/nowhere"), "are not there"),
+        (("--rerank", "hf:/nowhere"), "do not exist"),
         (("--rerank", "openai:toy", "--max-cost", "1"), "give --price"),
         (("--rerank", "openai:gpt-4o", "--price", "1"), "--price"),
         (("--rerank", "openai:gpt-4o", "--price", "a,b"), "--price"),

@@ -24,9 +24,11 @@ from scvec.interpret.reranking.scoring import label_tokens, log_chances, ranked,
 from scvec.interpret.reranking.verdict import read_verdict
 from scvec.models.causal_lm import CausalLM, load_llm
 from tests import unsure
+from tests.test_readout import one_core
 from tests.toy_llm import smollm2_gguf, toy_llm
 
 pytest.importorskip("transformers")
+__all__ = ["one_core"]
 
 LABELS = ("alpha cell", "B", "natural killer cell")
 TEMPLATE = (
@@ -202,7 +204,7 @@ def test_the_control_and_the_precision_are_other_judges(atlas: Atlas, query: Pat
     ("model", "error", "said"),
     [
         ("hf:", InputError, "`model` must be openai:MODEL or hf:MODEL"),
-        ("hf:/nowhere/at/all", FileError, "are not there"),
+        ("hf:/nowhere/at/all", FileError, "do not exist"),
         ("hf:nobody/nothing-of-that-name", FileError, "--download"),
         (f"hf:{__file__}.gguf", FileError, "not there"),
         (f"hf:{Path(__file__).parent}?weights=drawn", InputError, "trained or random"),
@@ -214,6 +216,7 @@ def test_a_model_that_is_not_here(model: str, error: type[Exception], said: str)
         make_judge(model)
 
 
+@pytest.mark.slow
 def test_a_real_small_model_reads_the_evidence() -> None:
     llm = load_llm(smollm2_gguf(), precision="bfloat16")
     labels = ("pancreatic beta cell", "T cell")

@@ -130,7 +130,9 @@ def test_a_filter_leaves_labels_and_exemplars(atlas: Atlas) -> None:
 def test_an_atlas_without_text_asks_for_an_encoder(store: sv.Store, files: Path) -> None:
     reference = files / "reference.h5ad"
     atlas = sv.atlas.build(store, "plain", reference, label_key="cell_type", recipe=sv.RECIPES["expression"])
-    with pytest.raises(InputError, match=r"has no encoder that reads words.* store: hash\. Fix: --encoder hash"):
+    with pytest.raises(
+        InputError, match=r"has no encoder that reads words.* in the store \(hash\)\. Fix: `encoder` hash"
+    ):
         sv.search.words(atlas, "insulin")
     for encoder in ("hash", "tfidf"):
         found = sv.search.words(atlas, toy.THEMES["immune"], encoder=encoder)
@@ -146,33 +148,33 @@ def test_what_came_after_the_fit_is_found_but_not_ranked(store: sv.Store, atlas:
     atlas = sv.atlas.extend(atlas, tmp_path / "more.h5ad")
     found = sv.search.words(atlas, toy.THEMES["beta"])
     assert "new" not in found.labels
-    assert any("came after the atlas was fitted: new" in note for note in found.notes)
-    with pytest.raises(InputError, match=r"2 cells of atlas 'toy' are called 's0c3'.*--dataset reference"):
+    assert any("after the atlas was fitted: new" in note for note in found.notes)
+    with pytest.raises(InputError, match=r"2 cells of atlas 'toy' have the id 's0c3'.*`dataset` reference"):
         sv.search.like(atlas, "s0c3")
     one = sv.search.like(atlas, "s0c3", dataset="reference", k=1)
     assert (one["cell_id"][0], one["dataset"][0]) == ("s0c3", "more")  # its twin
     assert one["similarity"][0] == pytest.approx(1)
-    with pytest.raises(InputError, match="no expression"):
+    with pytest.raises(InputError, match="expresses no gene"):
         sv.search.like(atlas, "s0c40", dataset="more")
 
 
 def test_what_cannot_be_read_is_refused(store: sv.Store, atlas: Atlas, tmp_path: Path) -> None:
     reader = sv.search.reader_of(atlas)
-    for words, said in (("  ", "no words"), ("!!!", "knows none of the words")):
+    for words, said in (("  ", "`words` is empty"), ("!!!", "knows none of the words")):
         with pytest.raises(InputError, match=said):
             sv.search.words(atlas, words, encoder=reader)
     with pytest.raises(MismatchError, match="is at revision 1 here: expected 0"):
         sv.search.genes(replace(reader, vectors=replace(reader.vectors, revision="0")), "insulin")
-    with pytest.raises(MismatchError, match="reader of other genes"):
+    with pytest.raises(MismatchError, match="the reader has other genes"):
         sv.search.words(atlas, "insulin", encoder=replace(reader, gene_ids=reader.gene_ids[:-1]))
     with pytest.raises(KeyNotFoundError, match="no cell 'nobody'"):
         sv.search.like(atlas, "nobody")
-    with pytest.raises(InputError, match="k = 0"):
+    with pytest.raises(InputError, match="`k` must be at least 1"):
         sv.search.like(atlas, "s0c0", k=0)
     vectors = tmp_path / "given.npz"
     np.savez(vectors, names=np.array(toy.SYMBOLS), vectors=np.random.default_rng(0).random((toy.N_GENES, 4)))
     given = sv.embed.genes(store, atlas.texts, encoder=f"file:{vectors}")
-    with pytest.raises(InputError, match="reads no words"):
+    with pytest.raises(InputError, match="cannot read words"):
         sv.search.genes(sv.search.Reader(given, given.gene_ids), "insulin")
 
 

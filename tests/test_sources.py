@@ -190,13 +190,12 @@ def test_a_fingerprint_changes_with_the_file(folder: Path, tmp_path: Path, kind:
     with open_cells(path) as file:
         before = file.fingerprint()
         assert file.fingerprint() == before
-        assert file.n_bytes > 1000
         changed = max((one for one in path.rglob("*") if one.is_file()), key=str) if path.is_dir() else path
         changed.write_bytes(changed.read_bytes() + b" ")
         assert file.fingerprint() != before
         changed.unlink()
         if kind not in sources.ANNDATA or path.is_file():
-            with pytest.raises(FileError, match="not there"):
+            with pytest.raises(FileError, match="does not exist"):
                 file.fingerprint()
 
 
@@ -235,9 +234,12 @@ def test_a_table_that_does_not_do(
     (tmp_path / "obs.csv").write_text(text)
     with pytest.raises(error, match=message), open_cells(folder / "tenx.h5", tmp_path / "obs.csv") as file:
         file.labels("a", "--label-key")
-    with pytest.raises(InputError, match=r"ends in \.csv"), open_cells(folder / "tenx.h5", tmp_path / "obs.xlsx"):
+    with (
+        pytest.raises(InputError, match=r"`obs` must be a \.csv"),
+        open_cells(folder / "tenx.h5", tmp_path / "obs.xlsx"),
+    ):
         pass
-    with pytest.raises(FileError, match="not there"), open_cells(folder / "tenx.h5", tmp_path / "none.csv"):
+    with pytest.raises(FileError, match="does not exist"), open_cells(folder / "tenx.h5", tmp_path / "none.csv"):
         pass
 
 
@@ -263,11 +265,11 @@ def test_only_genes_are_genes(cells: AnnData, tmp_path: Path, write: Callable[..
     kept = np.array([one == "Gene Expression" for one in types])
     np.testing.assert_array_equal(read_all(path), dense_of(cells)[:, kept])
     with open_cells(path) as file, file.matrix() as matrix:
-        assert file.notes == ("4 features are no genes and are left out: 3 Antibody Capture, 1 Custom",)
+        assert file.notes == ("features other than genes are left out: 3 Antibody Capture, 1 Custom",)
         assert matrix.gene_names().tolist() == list(cells.var_names[kept])
         np.testing.assert_array_equal(matrix.take(np.array([2, 5])).toarray(), dense_of(cells)[[2, 5]][:, kept])
     with (
-        pytest.raises(FileError, match=r"no features of the type Gene Expression.*CRISPR"),
+        pytest.raises(FileError, match=r"no genes.*CRISPR.*Gene Expression"),
         open_cells(write(cells, tmp_path / "y.h5", types=["CRISPR"] * cells.n_vars)),
     ):
         pass
@@ -359,7 +361,7 @@ BROKEN: list[tuple[str, Change, str]] = [
     ("tenx", within(lambda file: file["matrix"].pop("features/name")), "cannot be read"),
     ("tenx", within(lambda file: file.pop("matrix")), "without obs and var, and without 10x"),
     ("tenx2", within(lambda file: file["GRCh38"].pop("genes")), "cannot be read"),
-    ("mtx", cut("matrix.mtx"), "entries and says that it has"),
+    ("mtx", cut("matrix.mtx"), "entries, its header says"),
     ("mtx", cut("barcodes.tsv"), "columns for 240 features and"),
     ("mtx", cut("features.tsv"), "rows of|features"),
     ("mtx", gone("barcodes.tsv"), "without barcodes.tsv"),
@@ -378,9 +380,9 @@ BROKEN: list[tuple[str, Change, str]] = [
     ("mtx.gz", cut("features.tsv.gz"), "cannot be read"),
     ("mtx.gz", put("matrix.mtx.gz", "words"), "cannot be read"),
     ("zarr2", gone("obs"), "names are empty"),
-    ("zarr2", gone("X/data/0"), "1 of the 1 chunks of its data are not there"),
-    ("zarr3", gone("X/data/c"), "1 of the 1 chunks of its data are not there"),
-    ("zarr3", gone("X/indices/c"), "chunks of its indices are not there"),
+    ("zarr2", gone("X/data/0"), "1 of the 1 chunks of its data are missing"),
+    ("zarr3", gone("X/data/c"), "1 of the 1 chunks of its data are missing"),
+    ("zarr3", gone("X/indices/c"), "chunks of its indices are missing"),
     ("zarr3", cut("X/indptr/c/0"), "cannot be read"),
     ("zarr3", cut("X/data/c/0"), "cannot be read"),
     ("zarr3", put("zarr.json", "{"), "cannot be read"),
@@ -405,10 +407,10 @@ def test_no_cells_and_no_genes(tmp_path: Path, cells: AnnData) -> None:
         with pytest.raises(InputError, match="no cells"):
             read_all(sources.write(cells[:0].copy(), tmp_path / "cells", kind))
     for kind in ("tenx", "mtx"):
-        with pytest.raises(FileError, match="no features of the type Gene Expression \\(none at all\\)"):
+        with pytest.raises(FileError, match="no genes \\(no features at all\\)"):
             read_all(sources.write(cells[:, :0].copy(), tmp_path / "genes", kind))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileError, match=r"a folder without matrix\.mtx, and no zarr store"):
+    with pytest.raises(FileError, match=r"a folder without matrix\.mtx, not a zarr store"):
         read_all(tmp_path / "empty")
     (tmp_path / "empty.h5").write_bytes(b"")
     with pytest.raises(FileError, match="HDF5"):
@@ -459,7 +461,7 @@ def test_cells_in_an_object_store(remote: str, folder: Path, cells: AnnData, atl
         fsspec.filesystem("s3").put(str(folder / "csc.h5ad"), "bucket/cells/csr.h5ad")
         assert file.fingerprint() != before
     for missing in ("none.h5ad", "none", "mtx/none.h5"):
-        with pytest.raises(FileError, match=f"{missing} is not there"):
+        with pytest.raises(FileError, match=f"{missing} does not exist"):
             read_all(f"{remote}/{missing}")
     out, query = tmp_path / "calls.h5ad", f"{remote}/csc.h5ad"
     writing.check_target(out, query)
@@ -474,7 +476,7 @@ def test_no_credentials(bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: 
         monkeypatch.delenv(key)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     fsspec.filesystem("s3").clear_instance_cache()
-    with pytest.raises(FileError, match=r"credentials.*check address, rights and credentials"):
+    with pytest.raises(FileError, match=r"credentials.*check the address, the permissions and the credentials"):
         read_all("s3://bucket/x.h5ad")
     fsspec.filesystem("s3").clear_instance_cache()
 
@@ -486,7 +488,7 @@ def test_cells_on_a_web_server(folder: Path, cells: AnnData, monkeypatch: pytest
             np.testing.assert_array_equal(read_all(path), dense_of(cells))
             with open_cells(path) as file:
                 assert file.fingerprint() == file.fingerprint()
-        with pytest.raises(FileError, match=r"none\.h5ad is not there"):
+        with pytest.raises(FileError, match=r"none\.h5ad does not exist"):
             read_all(f"{server.url}/none.h5ad")
         server.quirks["/csr.h5ad"] = Quirks(failures=100, status=403)
         with pytest.raises(FileError, match=r"cannot be accessed.*403"):
@@ -511,7 +513,7 @@ def test_cells_in_memory(cells: AnnData, folder: Path) -> None:
 
 
 def test_protocols_that_are_not_there() -> None:
-    with pytest.raises(InputError, match="no protocol 'nowhere'"):
+    with pytest.raises(InputError, match="unknown protocol 'nowhere'"):
         read_all("nowhere://x/y.h5ad")
     with pytest.raises(MissingDependencyError, match="pip install"):
         read_all("gs://x/y.h5ad")
@@ -526,9 +528,9 @@ def test_a_query_of_any_format_is_called_alike(
     calls = sv.annotate(path, atlas)
     assert calls.to_frame().equals(expected.to_frame())
     writing.write(calls, tmp_path / "calls.parquet", path)
-    with pytest.raises(InputError, match=r"which is no h5ad.*\.parquet"):
+    with pytest.raises(InputError, match=r"is not an h5ad file.*\.parquet"):
         writing.check_target(tmp_path / "calls.h5ad", path)
-    with pytest.raises(InputError, match="which is no h5ad"):
+    with pytest.raises(InputError, match="is not an h5ad file"):
         writing.write(calls, tmp_path / "calls.h5ad", path)
     labels = pl.DataFrame({"cell": list(cells.obs_names), "mine": list(cells.obs["cell_type"])})
     labels.write_csv(tmp_path / "obs.csv")

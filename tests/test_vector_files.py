@@ -279,9 +279,9 @@ TRICKS = {
     "a dtype left over": (b"(l" + DTYPE + b"a.", "a part of an array"),
     "an array without data": (b"(l" + ARRAY + b"a.", "a part of an array"),
     "a bad state": (b"(l" + ARRAY + b"(I1\ntba.", "cannot be read as a pickle"),
-    "no dtype": (b"(l" + ARRAY + b"(I1\n(I1\ntVf8\nI00\nVabcdefgh\ntba.", "no dtype"),
-    "more than its data": (b"(l" + ARRAY + b"(I1\n(I99999999999\nt" + DTYPE + END, "not that of its data"),
-    "less than nothing": (b"(l" + ARRAY + b"(I1\n(I-1\nI-1\nt" + DTYPE + END, "not that of its data"),
+    "no dtype": (b"(l" + ARRAY + b"(I1\n(I1\ntVf8\nI00\nVabcdefgh\ntba.", "without a dtype"),
+    "more than its data": (b"(l" + ARRAY + b"(I1\n(I99999999999\nt" + DTYPE + END, "not match its data"),
+    "less than nothing": (b"(l" + ARRAY + b"(I1\n(I-1\nI-1\nt" + DTYPE + END, "not match its data"),
     "a dotted name": (b"\x80\x04]\x8c\x05numpy\x8c\x12dtype.newbyteorder\x93a.", "dtype.newbyteorder"),
     "a name of many parts": (b"(lcnumpy.core.multiarray\nos.system\na.", "os.system"),
     "escapes for a terminal": (b"(lc\x1b[2Jevil\nx\na.", r"\x1b[2Jevil.x"),
@@ -353,9 +353,9 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, ending: str, conten
 
 
 def test_no_file_and_unknown_endings(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"gone\.npz is not there"):
+    with pytest.raises(FileError, match=r"gone\.npz does not exist"):
         read_vectors(tmp_path / "gone.npz")
-    with pytest.raises(FileError, match="is not there"):
+    with pytest.raises(FileError, match="does not exist"):
         load_plain(tmp_path)
     with pytest.raises(
         FileError, match=r"ends in '\.csv': expected one of: \.npz, \.parquet, \.safetensors, \.pickle, \.pkl"
@@ -365,7 +365,11 @@ def test_no_file_and_unknown_endings(tmp_path: Path) -> None:
 
 ROWS: dict[str, tuple[list[str], list[Any], str]] = {
     "none": ([], [], "has no vectors"),
-    "ragged": (["A", "B", "C"], [[1.0, 2.0], [3.0, 4.0], [5.0]], "vector of 'C' has 1 dimensions, that of 'A' 2"),
+    "ragged": (
+        ["A", "B", "C"],
+        [[1.0, 2.0], [3.0, 4.0], [5.0]],
+        "'C' has 1 dimensions, but that of 'A' has 2",
+    ),
     "nan": (["A", "B"], [[1.0, 2.0], [3.0, float("nan")]], "vector of 'B' has values that are not finite"),
     "infinite": (["A", "B"], [[float("-inf"), 2.0], [3.0, 4.0]], "vector of 'A' has values that are not finite"),
     "too large": (["A", "B"], [[1.0, 2.0], [3.0, 1e39]], "vector of 'B' has values that are not finite in float32"),
@@ -400,7 +404,7 @@ def test_bad_rows_are_named(tmp_path: Path, ending: str, case: str) -> None:
             np.savez(path, **arrays)
         else:
             save_file(arrays, path)
-            message = message.replace("'A' 2", "'A' 2|'B' has 2") if case == "ragged" else message
+            message = message.replace("'A' has 2", "'A' has 2|'B' has 2") if case == "ragged" else message
             message = message.replace("entry 1", "entry [01]")
             message = "BOOL" if case == "truths" else message
     with pytest.raises(FileError, match=message):
@@ -436,7 +440,7 @@ def test_bad_archives(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], type[InputError], str]] = [
         ({"names": np.array(NAMES[:2]), "vectors": VECTORS}, FileError, "has 2 names and 3 vectors"),
         ({"names": np.array(NAMES), "vectors": np.float32(1)}, FileError, "has 3 names and 1 vectors"),
-        ({"vectors": VECTORS}, FileError, "has an array 'vectors' and none of names"),
+        ({"vectors": VECTORS}, FileError, "has an array 'vectors' but none of names"),
         ({"names": np.array(NAMES, object), "vectors": VECTORS}, FileError, "allow_pickle=False"),
         ({"names": np.arange(3.0), "vectors": VECTORS}, FileError, r"has the name 0\.0"),
         (
@@ -457,7 +461,7 @@ def test_bad_archives(tmp_path: Path) -> None:
         read_vectors(path)
     with path.open("wb") as file:
         np.save(file, VECTORS)
-    with pytest.raises(FileError, match="is a single array: expected a numpy archive"):
+    with pytest.raises(FileError, match="is a single array: expected a NumPy archive"):
         read_vectors(path)
 
 
@@ -487,7 +491,7 @@ def test_bad_tables(tmp_path: Path) -> None:
 def test_bad_tensors(tmp_path: Path) -> None:
     path = tmp_path / "bad.safetensors"
     cases: list[tuple[dict[str, str] | None, str]] = [
-        (None, "has a tensor 'vectors' and no list of names in its metadata"),
+        (None, "has a tensor 'vectors' but no list of names in its metadata"),
         ({"genes": "INS, GCG"}, "cannot be read"),
         ({"genes": '"INS"'}, "no list of names"),
         ({"genes": '["INS"]'}, "has 1 names and 3 vectors"),
@@ -499,5 +503,5 @@ def test_bad_tensors(tmp_path: Path) -> None:
             read_vectors(path)
     header = b'{"INS":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
-    with pytest.raises(FileError, match="a tensor 'INS' of BF16, which numpy does not have"):
+    with pytest.raises(FileError, match="a tensor 'INS' of BF16, which NumPy does not support"):
         read_vectors(path)

@@ -10,6 +10,12 @@ POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LOOPS = "NUMBA_NUM_THREADS"
 
 
+def number() -> int:
+    """Return the number of this worker, from 0; of a process that is none, its own."""
+    name = os.environ.get("PYTEST_XDIST_WORKER", "")
+    return int(name.removeprefix("gw")) if name else os.getpid()
+
+
 def before_workers() -> None:
     """Have the processes that are started from here keep to one thread in BLAS and OpenMP.
 

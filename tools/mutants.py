@@ -1,6 +1,6 @@
 """Break a module in one place after another, and say which breaks its tests do not see.
 
-    python tools/mutants.py scvec/knn/voting.py tests/test_vote.py
+    python tools/mutants.py scvec/metrics.py tests/test_metrics.py
 
 A mutant has another operator, number, name of a function, side of a branch, or lacks a statement. It is imported in
 place of the module, in a process of its own; no file is changed. Hypothesis draws the same examples each time.
@@ -12,6 +12,7 @@ import argparse
 import ast
 import copy
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -23,7 +24,7 @@ from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE,
@@ -50,17 +51,14 @@ OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
 }
 NAMES = ("min max", "minimum maximum", "any all", "argmin argmax", "floor ceil", "sum mean", "zeros ones", "exp log")
 SWAPPED = {one: other for pair in map(str.split, NAMES) for one, other in (pair, pair[::-1])}
-NOT_READ = (
-    "Import",
-    "ImportFrom",
-    "Raise",
-    "JoinedStr",
-    "AnnAssign annotation",
-    "arg annotation",
-    "FunctionDef returns",
-)
-"""Kinds of nodes, or fields of these, that hold no behaviour a test should pin: words of errors, types, imports."""
+NOT_BROKEN = (ast.Import, ast.ImportFrom, ast.Raise, ast.JoinedStr)
+"""What holds nothing that a test should pin: imports, and the words of errors and notes."""
 
+NOT_READ = ("decorator_list", "returns", "annotation", "type_params", "bases")
+"""Fields of nodes that hold types."""
+
+QUIET = ("-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+"""What pytest is told: among others, that modules loaded before it are no matter."""
 
 LOADED_ONCE = ("hypothesis", "scipy.stats", "sklearn.linear_model", "anndata", "polars", "numba", "typer", "rich")
 """What takes long to import, and may be there when a process forks."""
@@ -90,10 +88,10 @@ def mutants(tree: ast.Module) -> Iterator[Mutant]:
 
 def _nodes(node: ast.AST, path: tuple[tuple[str, int | None], ...]) -> Iterator[tuple[Any, ast.AST]]:
     for field, value in ast.iter_fields(node):
-        if field in ("decorator_list", "returns", "annotation", "type_params", "bases"):
+        if field in NOT_READ:
             continue
         for i, one in enumerate(value) if isinstance(value, list) else [(None, value)]:
-            if not isinstance(one, ast.AST) or type(one).__name__ in NOT_READ or _is_words(one):
+            if not isinstance(one, ast.AST) or isinstance(one, NOT_BROKEN) or _is_words(one):
                 continue
             here = (*path, (field, i))
             yield here, one
@@ -215,39 +213,40 @@ def survives(name: str, tree: ast.Module, tests: list[str], limit: float) -> tup
     with tempfile.NamedTemporaryFile() as said:
         child = os.fork()
         if not child:
-            for number in (1, 2):
-                os.dup2(said.fileno(), number)
-            os.setsid()
-            sys.meta_path.insert(0, Instead(name, tree))
-            import pytest
-
-            quiet = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
-            quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-            code: Any = 3
-            try:
-                code = pytest.main([*quiet, *tests], plugins=[Plain()])
-
-            finally:
-                sys.stdout.flush()
-                os._exit(int(code))
+            _run(name, tree, tests, said.fileno())
         end = time.monotonic() + limit
         while time.monotonic() < end:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
                 return status == 0, Path(said.name).read_text(errors="replace")[-1500:]
             time.sleep(0.02)
-        os.killpg(child, 9)
+        os.killpg(child, signal.SIGKILL)
         os.waitpid(child, 0)
         return False, "too slow"
 
 
+def _run(name: str, tree: ast.Module, tests: list[str], out: int) -> NoReturn:
+    """Run tests in this process, a fork, and end it with their exit code."""
+    code = 3
+    try:
+        os.setsid()
+        for number in (1, 2):
+            os.dup2(out, number)
+        sys.meta_path.insert(0, Instead(name, tree))
+        import pytest
+
+        code = int(pytest.main([*QUIET, *tests], plugins=[Plain()]))
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
 def main() -> int:
-    """Run the tests on every mutant, and name those that they do not see."""
+    """Run the tests on every mutant, and name those that they do not see; some of these are no other module at all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("module", type=Path, help="file of the module")
     parser.add_argument("tests", nargs="+", help="its tests, as pytest takes them")
     parser.add_argument("--lines", help="FIRST-LAST: these lines alone")
-    parser.add_argument("--explain", action="store_true", help="say what killed each mutant")
     asked = parser.parse_args()
     name = ".".join(asked.module.with_suffix("").parts)
     for one in LOADED_ONCE:
@@ -263,12 +262,10 @@ def main() -> int:
     for mutant in mutants(tree):
         if not first <= mutant.line <= last:
             continue
-        alive, said = survives(name, mutant.tree, asked.tests, limit)
+        alive, _ = survives(name, mutant.tree, asked.tests, limit)
         n_all, n_alive = n_all + 1, n_alive + alive
         if alive:
             print(f"{asked.module}:{mutant}", flush=True)
-        elif asked.explain:
-            print(f"    killed {mutant}\n        {' | '.join(said.splitlines()[-3:])[:300]}", flush=True)
     print(f"{asked.module}: {n_all} mutants, {n_alive} alive, {time.monotonic() - start:.0f} s")
     return n_alive > 0
 

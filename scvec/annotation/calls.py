@@ -1,4 +1,4 @@
-"""From the neighbours found to an answer: the votes, cell by cell."""
+"""From the neighbours of each cell to its call: the label with most votes."""
 
 from __future__ import annotations
 
@@ -10,33 +10,35 @@ from numpy.typing import NDArray
 
 from scvec.annotation.candidates import Candidates
 from scvec.annotation.result import NO_EXPRESSION, Annotation
+from scvec.core.text import counted
 from scvec.core.types import UNKNOWN, Floats, Ints, Neighbors, Strings
 from scvec.knn.calibration import signals
 from scvec.knn.options import Voting
 from scvec.knn.voting import Votes, vote
 
 SHOWN_GENES = 3
-"""Odd genes that are named."""
+"""Unexpected genes that are named for a cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the search found of n cells.
+    """What the search found for n cells.
 
     Attributes
     ----------
     vectors
-        (n, d) the cells' vectors, of length one; zeros for an empty cell.
+        (n, d) the cells' unit vectors; zeros for an empty cell.
     empty
         (n,) True for a cell with no expression on the atlas's genes.
     neighbors
-        (n, k) its neighbours; none for an empty cell.
+        (n, k) their neighbours; none for an empty cell.
     positions
-        (n, k) where in the atlas's `obs` these stand; 0 where there is none.
+        (n, k) the rows of the neighbours in the atlas's `obs`; 0 where there is none.
     votes
-        How they vote.
+        The neighbours' votes.
     odd, unexpected_genes
-        (n,) and (n, m) how much it expresses beyond its label, and by which of the atlas's genes; see `Profiles.odd`.
+        (n,) and (n, m) how far each cell expresses more than its label does, and which of the atlas's genes these are;
+        see `Profiles.odd`.
     """
 
     vectors: Floats
@@ -49,7 +51,7 @@ class Found:
 
     @classmethod
     def joined(cls, parts: Sequence[Found]) -> Found:
-        """Return several batches as one."""
+        """Join several batches."""
         return cls(
             np.concatenate([one.vectors for one in parts]),
             np.concatenate([one.empty for one in parts]),
@@ -68,7 +70,7 @@ class Found:
 
 
 def votes_of(neighbors: Neighbors, candidates: Candidates, voting: Voting) -> tuple[Votes, Ints]:
-    """Return how neighbours vote, and (n, k) where in the atlas's `obs` they stand; 0 where there is no neighbour."""
+    """Return the neighbours' votes, and (n, k) their rows in the atlas's `obs`; 0 where there is no neighbour."""
     here = neighbors.ids >= 0
     positions = np.zeros_like(neighbors.ids)
     positions[here] = candidates.atlas.positions(neighbors.ids[here])
@@ -76,7 +78,7 @@ def votes_of(neighbors: Neighbors, candidates: Candidates, voting: Voting) -> tu
 
 
 def call(found: Found, obs_names: Strings, candidates: Candidates, voting: Voting) -> Annotation:
-    """Return the label that gets most votes, for each cell; an answer without notes and provenance as yet."""
+    """Call each cell by the label with most votes; the provenance is left empty."""
     neighbors, positions, votes = found.neighbors, found.positions, found.votes
     ids = candidates.atlas.label_ids
     rejected = votes.winner < 0
@@ -115,8 +117,9 @@ def _symbols(genes: Ints, candidates: Candidates) -> Strings:
 def _notes(found: Found, candidates: Candidates, voting: Voting) -> tuple[str, ...]:
     notes = list(candidates.notes)
     if voting.k > len(candidates):
-        notes.append(f"k is {voting.k} and {len(candidates):,} cells were searched: all of them vote")
+        notes.append(f"k is {voting.k}, but only {counted(len(candidates), 'cell')} can vote: all of them do")
     if found.empty.any():
         n_empty = int(found.empty.sum())
-        notes.append(f"{n_empty:,} cells have no expression on the atlas's genes and are labelled {UNKNOWN}")
+        express = "expresses" if n_empty == 1 else "express"
+        notes.append(f"{counted(n_empty, 'cell')} {express} none of the atlas's genes; labelled {UNKNOWN}")
     return tuple(notes)

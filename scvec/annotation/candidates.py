@@ -1,4 +1,4 @@
-"""The reference cells that may vote: all of an atlas, or those that a filter and lists of labels leave."""
+"""Candidates: the reference cells that may vote. All of an atlas, or those that match a filter and lists of labels."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from scvec.errors import InputError, KeyNotFoundError, unknown
 from scvec.index import Among, Searched
 
 SHOWN = 5
-"""Labels that a note names."""
+"""Labels that a note lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Cells of an atlas that may vote, and an index of no others. Get them from `candidates_of`.
+    """Cells of an atlas that may vote, and an index of these alone. Make them with `candidates_of`.
 
     Attributes
     ----------
     atlas
-        Whose cells they are.
+        The reference.
     rows
         (m,) their row ids, ascending.
     index
@@ -32,9 +32,9 @@ class Candidates:
     labels
         (L,) all labels of the atlas.
     codes
-        (n,) which of `labels` each cell of the atlas has, in the order of its `obs`.
+        (n,) the label of each cell of the atlas, as a position in `labels`; in the order of its `obs`.
     notes
-        What a reader should know of the choice.
+        What a reader should know about the choice.
     """
 
     atlas: Atlas
@@ -49,11 +49,11 @@ class Candidates:
 
     @property
     def counts(self) -> Ints:
-        """(L,) how many of them there are of each label."""
+        """(L,) number of candidates of each label."""
         return np.bincount(self.codes[self.atlas.positions(self.rows)], minlength=len(self.labels))
 
     def nearest(self, queries: Floats, k: int) -> Neighbors:
-        """Return the k nearest of them of (n, d) vectors of length one."""
+        """Return the k nearest candidates of (n, d) unit vectors."""
         return self.atlas.search(queries, k, self.index)
 
 
@@ -69,47 +69,47 @@ def candidates_of(
     where
         A condition in SQL on the columns of its `obs`; None: no condition.
     allow, block
-        Labels that may be called, all of them if none is given; labels that may not.
+        Labels that may be called (empty: all), and labels that may not.
 
     Raises
     ------
     InputError
-        If the condition is none, if the atlas has no such label, or if no cell is left.
+        If the condition is invalid, a label is not in the atlas, or no cell is left.
     """
     labels, codes = atlas.label_names, atlas.label_codes
-    for option, names in (("--allow", allow), ("--block", block)):
+    for parameter, names in (("allow", allow), ("block", block)):
         for name in names:
             if name not in labels:
-                raise _no_such_label(option, name, labels.tolist())
+                raise _no_such_label(parameter, name, labels.tolist())
     may = np.array([(not allow or label in allow) and label not in block for label in labels.tolist()])
     rows = atlas.filled[may[codes[atlas.positions(atlas.filled)]]]
     if where is not None:
         rows = np.intersect1d(rows, atlas.where(where))
-    asked = _asked(where, allow, block)
+    filters = _filters(where, allow, block)
     if not len(rows):
         raise InputError(
-            f"no cell of atlas {atlas.name!r} is left by {'; '.join(asked)}",
-            f"some cells, by their label or their {', '.join(atlas.obs.column_names)}",
-            "ask for less",
+            f"no cell of atlas {atlas.name!r} is left ({'; '.join(filters)})",
+            f"a filter by label or by {', '.join(atlas.obs.column_names)} that leaves some",
+            "filter less",
         )
     index = atlas.narrowed(rows)
     how = ""
     if isinstance(index, Among) and index.is_refused:
-        how = f", exactly, as an index {atlas.index.factory} cannot leave cells out"
-    notes = (f"{len(rows):,} of {len(atlas.filled):,} cells searched{how}: {'; '.join(asked)}",) if asked else ()
+        how = f", exactly, because an index {atlas.index.factory} cannot leave cells out"
+    notes = (f"{len(rows):,} of {len(atlas.filled):,} cells searched{how}: {'; '.join(filters)}",) if filters else ()
     return Candidates(atlas, rows, index, labels, codes, notes)
 
 
-def _no_such_label(option: str, name: str, labels: list[str]) -> KeyNotFoundError:
+def _no_such_label(parameter: str, name: str, labels: list[str]) -> KeyNotFoundError:
     by_fold = {label.casefold(): label for label in labels}
     near = get_close_matches(name.casefold(), by_fold, n=SHOWN)
-    return unknown(f"label for {option}", name, [by_fold[one] for one in near] or labels)
+    return unknown(f"label for `{parameter}`", name, [by_fold[one] for one in near] or labels)
 
 
-def _asked(where: str | None, allow: Sequence[str], block: Sequence[str]) -> list[str]:
-    """Return what was asked, a phrase each."""
-    asked = [] if where is None else [f"where {where}"]
+def _filters(where: str | None, allow: Sequence[str], block: Sequence[str]) -> list[str]:
+    """Return the filters, a phrase each."""
+    filters = [] if where is None else [f"where {where}"]
     for verb, names in (("allow", allow), ("block", block)):
         if names:
-            asked.append(f"{verb} {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}")
-    return asked
+            filters.append(f"{verb} {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}")
+    return filters

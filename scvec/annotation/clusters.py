@@ -1,4 +1,4 @@
-"""One call for each cluster of a query's cells, beside the calls of the cells."""
+"""One call for each cluster of a query's cells, in addition to the calls of the cells."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 from scvec import index as indexes
 from scvec.annotation.result import Annotation
 from scvec.core.types import UNKNOWN, Floats, Ints, Strings
-from scvec.errors import InputError, missing
+from scvec.errors import missing, must_be
 
 N_NEIGHBORS = 15
 MAX_EXACT = 50_000
-"""Cells above which the graph is made by an approximate search."""
+"""Above this many cells the graph is made by an approximate search."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leiden:
-    """A Leiden clustering to be made.
+    """How to make a Leiden clustering.
 
     Attributes
     ----------
     resolution
-        Of the modularity: the higher, the more clusters.
+        Of the modularity; higher values give more clusters.
     random_state
         Seed.
     """
@@ -38,16 +38,14 @@ class Leiden:
 
     @classmethod
     def parse(cls, text: str) -> Leiden:
-        """Read ``"leiden"`` or ``"leiden:0.5"``; raise `InputError` if it is neither, or igraph is not there."""
+        """Read ``"leiden"`` or ``"leiden:0.5"``; raise `InputError` if it is neither, or if igraph is not installed."""
         method, _, asked = text.partition(":")
         try:
             resolution = float(asked or 1.0)
         except ValueError:
             resolution = 0.0
         if method != "leiden" or not 0 < resolution < np.inf or text.endswith(":"):
-            raise InputError(
-                f"cluster {text!r}", "leiden, or leiden:RESOLUTION with a number above 0", "--cluster leiden"
-            )
+            raise must_be("cluster", "leiden, or leiden:RESOLUTION with a number above 0", text)
         try:
             import igraph  # noqa: F401 - whether it is there
         except ImportError:
@@ -68,14 +66,14 @@ def leiden(vectors: Floats, how: Leiden) -> Ints:
     Parameters
     ----------
     vectors
-        (n, d) of length one.
+        (n, d) unit vectors.
     how
         Resolution and seed.
 
     Returns
     -------
     Ints
-        (n,) numbers of the clusters, 0 for the largest.
+        (n,) each cell's cluster, by number; 0 is the largest.
     """
     import igraph
 
@@ -96,7 +94,7 @@ def leiden(vectors: Floats, how: Leiden) -> Ints:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed Python's own generator, which igraph draws from, and leave it as it was."""
+    """Seed Python's own generator, which igraph draws from, and restore its state afterwards."""
     state = random.getstate()
     random.seed(seed)
     try:
@@ -106,18 +104,18 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def call_clusters(calls: Annotation, clusters: Clusters | None) -> Annotation:
-    """Return the calls with those of their clusters: the label with the largest sum of its cells' scores.
+    """Add the calls of clusters: the label with the largest sum of the cells' scores.
 
-    Of equal sums the first label by name is called. A cell that is rejected does not vote; a cluster of such cells, and
-    a cell in no cluster, is called `scvec.UNKNOWN`.
+    Of equal sums, the first label by name wins. A rejected cell does not vote; a cluster of rejected cells, and a cell
+    in no cluster, is called `scvec.UNKNOWN`.
 
     Parameters
     ----------
     calls
-        Of n cells.
+        The calls of n cells.
     clusters
-        (n,) the name of each cell's cluster, "" for none; or how they are to be made of the cells' vectors; None: there
-        are to be no such calls.
+        (n,) the name of each cell's cluster, "" for none; or how to make clusters from the cells' vectors; None: no
+        calls of clusters.
     """
     if clusters is None:
         return calls
@@ -135,9 +133,9 @@ def call_clusters(calls: Annotation, clusters: Clusters | None) -> Annotation:
 
 
 def votes_of_clusters(calls: Annotation, cluster: Strings) -> tuple[Strings, Ints, NDArray[np.float64]]:
-    """Return the clusters' names, (n,) which of them each cell is in, and (C, L) the sums of their cells' scores.
+    """Return the clusters' names, (n,) the position of each cell's cluster, and (C, L) the sums of their cells' scores.
 
-    Cells that are rejected, or in no cluster, do not vote.
+    Rejected cells, and cells in no cluster, do not vote.
     """
     names, member = np.unique(cluster.astype(str), return_inverse=True)
     sums = np.zeros((len(names), len(calls.labels)))

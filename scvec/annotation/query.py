@@ -1,4 +1,4 @@
-"""A query file against an atlas: batches, vectors, neighbours, and the steps from there to the answer."""
+"""`annotate`: from a query file and an atlas through batches, vectors and neighbours to the calls."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from scvec.ingest.matching import GeneMatch
 from scvec.knn.options import DEFAULT, Voting
 
 USUAL_ERROR = 0.05
-"""Of prediction sets, where none was asked for."""
+"""The error of prediction sets where `max_error` is None."""
 
-OTHER_VOTES = "confidence and novelty were calibrated with the usual votes of all labels, and are not of these votes"
+OTHER_VOTES = "confidence and novelty are calibrated for the default votes of all labels, not for these votes"
 
 FEW_GENES = 0.6
-"""Share of a reference's expression below which a query should have an atlas on its own genes."""
+"""Where a query measures less than this share of a reference's expression, it should have an atlas on its own genes."""
 
 
 def annotate(
@@ -59,58 +59,58 @@ def annotate(
 ) -> Annotation:
     """Label the cells of a file by a weighted vote of their k nearest cells in an atlas.
 
-    The cells become vectors by the atlas's own recipe. A cell without expression on the atlas's genes is kept and
-    labelled `scvec.UNKNOWN`. The answer is the same at every call, whatever the size of the batches read.
+    The cells become vectors by the atlas's own recipe. A cell that expresses none of the atlas's genes is kept and
+    labelled `scvec.UNKNOWN`. The result is deterministic and does not depend on the size of the batches read.
 
     Parameters
     ----------
     query
-        A file of cells, as `scvec.ingest.open_cells` takes it: h5ad, zarr, 10x; it is not changed.
+        A file of cells that `scvec.ingest.open_cells` reads: h5ad, zarr, 10x; it is not changed.
     atlas
         The reference.
     k
-        Neighbours that vote; None: as `voting` says.
+        Number of neighbours that vote; None: that of `voting`.
     voting
         How they vote.
     where
-        Which reference cells are searched, by a condition in SQL on the columns of the atlas's ``obs``:
-        ``"tissue = 'pancreas'"``; None: all.
+        A condition in SQL on the columns of the atlas's ``obs``, as ``"tissue = 'pancreas'"``, for the reference cells
+        to search; None: all.
     allow, block
-        Labels that may be called, all if there are none here; labels that may not. Only cells that may vote are
-        searched, so that k of them are found.
+        Labels that may be called (empty: all), and labels that may not. Only cells that may vote are searched, so that
+        k of them are found.
     cluster_key, cluster
-        Whether each cluster of the query is called too, beside its cells: by a column of the query's ``obs``, or by a
-        clustering of its vectors, ``"leiden"`` or ``"leiden:RESOLUTION"``; needs the extra ``cluster``.
+        Calls each cluster of the query too, in addition to its cells. Clusters are given by a column of the query's
+        ``obs``, or made from its vectors: ``"leiden"`` or ``"leiden:RESOLUTION"`` (needs the extra ``cluster``).
     max_error
-        Which share of the calls may be wrong, of cells of types that the atlas has: calls of too low a
-        confidence, and of cells that are too novel, become `scvec.UNKNOWN`, and ``label_before_rejection`` keeps their
-        label. None: every cell with expression is called.
+        The share of calls that may be wrong, among cells of types that the atlas has: calls of too low a confidence,
+        and of cells that are too novel, become `scvec.UNKNOWN`, and ``label_before_rejection`` keeps their label. None:
+        every cell with expression is called.
     sets
-        Whether each cell is to have a prediction set: labels of which the right one is missing for at most `max_error`
-        (0.05 if that is None) of the cells.
+        Whether to give each cell a prediction set: labels that miss the right one for at most `max_error` (0.05 if that
+        is None) of the cells.
     roll_up
-        The share of its votes that a term of the Cell Ontology is to have, for each cell; where votes are split, it is
-        a more general one. Needs labels with ids, and the ontology in the store. None: no terms.
+        Gives each cell the deepest term of the Cell Ontology that has this share of its votes, a more general one where
+        votes are split. Needs labels with ids, and the ontology in the store. None: no terms.
     obs
-        A table of annotations of its cells, beside those that the file has: see `scvec.ingest.open_cells`.
+        A table of further annotations of the query's cells: see `scvec.ingest.open_cells`.
     layer, scale
-        Which matrix, and whether it holds counts or log1p values.
+        The matrix to read, and whether it holds counts or log1p values.
     gene_key
-        Column of ``var`` that names the genes; None: ``var_names``, or the usual column that covers more where these
-        cover too little.
+        Column of ``var`` with the genes' names; None: ``var_names``, or, where these match too little, the usual column
+        that matches most.
     taxon
-        Species of the query: another than the atlas's meets it through one-to-one orthologs, for which its gene texts
-        must be in the store. None: the atlas's, and a query whose genes look like another's is refused.
+        Species of the query. One other than the atlas's is matched through one-to-one orthologs, which needs its gene
+        texts in the store. None: the atlas's; a query whose genes look like another species' is then refused.
     progress
-        Shows the cells done.
+        Shows how many cells are done.
 
     Raises
     ------
     InputError
-        If `k` is no whole number above 0; if the condition, a label or a column is not there, or leaves no cell; or if
-        the file, the matrix or the genes are of no use.
+        If an argument is out of its range; if a condition is invalid or leaves no cell; if a label or a column is not
+        there; or if the file, the matrix or the genes cannot be used.
     MissingDependencyError
-        If `cluster` is asked for, and igraph is not installed.
+        If `cluster` is given and igraph is not installed.
     """
     voting = voting if k is None else replace(voting, k=k)
     asked: dict[str, Any] = {
@@ -121,7 +121,7 @@ def annotate(
     }
     asked |= {"max_error": max_error, "sets": sets, "roll_up": roll_up}
     error = USUAL_ERROR if max_error is None else max_error
-    how = roll_up_of(atlas, roll_up)  # this and the error are found wanting before any work is done
+    how = roll_up_of(atlas, roll_up)  # this and `max_error` are checked before any work is done
     others = voting != DEFAULT or where is not None or bool(allow) or bool(block)
     if max_error is not None or sets:
         check(atlas, error, others)
@@ -156,22 +156,24 @@ def annotate(
 
 
 def _clusters(file: CellFile, key: str | None, method: str | None) -> Clusters | None:
-    """Return the clusters of the file, or how they are to be made; None where there are to be none."""
+    """Return the clusters in the file, or how to make them; None for no clusters."""
     if key is not None and method is not None:
-        raise InputError(f"--cluster-key {key} and --cluster {method}", "one of the two", "leave one out")
+        raise InputError("`cluster_key` and `cluster` exclude each other", fix="leave one out")
     if key is not None:
-        return file.labels(key, "--cluster-key")
+        return file.labels(key, "`cluster_key`")
     return None if method is None else Leiden.parse(method)
 
 
 def _panel_notes(match: GeneMatch, atlas: Atlas, query: str | Path) -> list[str]:
-    """Say so if the query measures genes of the atlas that make less than `FEW_GENES` of its expression."""
+    """Return a note if the genes that the query measures carry less than `FEW_GENES` of the reference's expression."""
     profiles = atlas.profiles
     share = profiles.share(measured(aligner(match, profiles.gene_ids))) / profiles.share(profiles.composition > 0)
     if share >= FEW_GENES:
         return []
-    here = f"the genes that the query measures make {share:.0%} of what the atlas's genes express in the reference"
-    return [f"{here}: an atlas on these alone, built with --panel {query}, calls better"]
+    here = (
+        f"the genes that the query measures carry {share:.0%} of the expression of the atlas's genes in the reference"
+    )
+    return [f"{here}: an atlas of these alone, built with `panel` {query}, calls better"]
 
 
 def _search(
@@ -182,7 +184,7 @@ def _search(
     totals: np.ndarray[Any, Any],
     progress: Progress,
 ) -> Iterator[Found]:
-    """Yield vectors and neighbours batch by batch, adding up the expression of each gene in `totals`."""
+    """Yield what is found for each batch of cells, and add up the expression of each gene in `totals`."""
     embedding, profiles = candidates.atlas.embedding, candidates.atlas.profiles
     columns, has, share = placed(match, candidates.atlas)
     for _, batch, known in log_normalised(matrix, columns, share, candidates.atlas, "searching", progress):
@@ -200,7 +202,7 @@ def _search(
 
 
 def _profiled(winner: Ints, n_profiles: int) -> Ints:
-    """Return the codes of labels, -1 for those that came after the atlas was fitted and have no profile."""
+    """Return codes of labels, -1 for labels that were added after the atlas was fitted and have no profile."""
     return np.where(winner < n_profiles, winner, -1)
 
 

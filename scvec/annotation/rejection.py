@@ -1,4 +1,4 @@
-"""From calls to trusted calls: those that are not become unknown, and all labels that may be right are named."""
+"""Rejection: calls that cannot be trusted become unknown. Prediction sets: all labels that may be right."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from scvec.annotation.result import LOW_CONFIDENCE, NOVEL, Annotation
 from scvec.atlas import Atlas
+from scvec.core.text import counted
 from scvec.core.types import UNKNOWN
-from scvec.errors import InputError
+from scvec.errors import InputError, must_be
 from scvec.knn.calibration import Calibration
 
 TOO_NOVEL = 0.05
@@ -25,7 +26,7 @@ def reject(calls: Annotation, atlas: Atlas, max_error: float | None) -> Annotati
     Raises
     ------
     InputError
-        If `max_error` is no share, or the atlas has no calibration.
+        If `max_error` is not between 0 and 1, or the atlas has no calibration.
     """
     if max_error is None:
         return calls
@@ -43,8 +44,8 @@ def reject(calls: Annotation, atlas: Atlas, max_error: float | None) -> Annotati
     gone = novel | unsure
     n_novel, n_unsure = int(novel.sum()), int(unsure.sum())
     note = (
-        f"{n_novel:,} cells are more novel than {1 - TOO_NOVEL:.0%} of those held out and {n_unsure:,} have too low a "
-        f"confidence for an error of {max_error:g}"
+        f"labelled {UNKNOWN}: {counted(n_novel, 'cell')} more novel than {1 - TOO_NOVEL:.0%} of the held-out cells, "
+        f"{n_unsure:,} of too low a confidence for an error of {max_error:g}"
     )
     return replace(
         calls,
@@ -52,15 +53,16 @@ def reject(calls: Annotation, atlas: Atlas, max_error: float | None) -> Annotati
         label_id=np.where(gone, "", calls.label_id).astype(object),
         reason=reason,
         rejected=calls.rejected | gone,
-        notes=(*calls.notes, f"{note}; they are labelled {UNKNOWN}"),
+        notes=(*calls.notes, note),
     )
 
 
 def with_sets(calls: Annotation, atlas: Atlas, max_error: float) -> Annotation:
-    """Return the calls with prediction sets: the labels whose share of the votes is one that right labels have.
+    """Add prediction sets: of each cell, the labels whose share of the votes is high enough for a right label.
 
-    Of the held-out cells of a label, all but `max_error` give it that share; see `Calibration.set_shares`. A set has
-    the nearest label at least, and no label without votes; that of a cell without expression is empty.
+    A label needs the share that all but `max_error` of its own held-out cells give it; see `Calibration.set_shares`. A
+    set has at least the label with most votes, and no label without votes; the set of a cell without expression is
+    empty.
     """
     check(atlas, max_error)
     least = _calibration(atlas).set_shares(max_error, len(calls.labels))
@@ -73,14 +75,14 @@ def with_sets(calls: Annotation, atlas: Atlas, max_error: float) -> Annotation:
 
 
 def check(atlas: Atlas, max_error: float, other_votes: bool = False) -> None:
-    """Raise `InputError` if an error cannot be kept: it is no share, or the atlas is not calibrated for these votes."""
+    """Raise `InputError` if `max_error` is not between 0 and 1, or the atlas is not calibrated for these votes."""
     if not 0 < max_error < 1:
-        raise InputError(f"max_error = {max_error!r}", "a share between 0 and 1, as 0.05", "give another --max-error")
+        raise must_be("max_error", "between 0 and 1, as 0.05", max_error)
     if other_votes:
         raise InputError(
-            "an error, or sets, for other votes than those that were calibrated",
-            "the usual votes of all labels",
-            "leave out --max-error and --sets, or what changes the votes: -k, --weights, --where, --allow and so on",
+            "`max_error` and `sets` are calibrated for the default votes of all labels only",
+            fix="leave out `max_error` and `sets`, or what changes the votes (`k`, `weights`, `temperature`, "
+            "`frequency`, `where`, `allow`, `block`)",
         )
     _calibration(atlas)
 
@@ -88,8 +90,8 @@ def check(atlas: Atlas, max_error: float, other_votes: bool = False) -> None:
 def _calibration(atlas: Atlas) -> Calibration:
     if atlas.calibration is None:
         raise InputError(
-            f"atlas {atlas.name!r} could not be calibrated",
-            "cells that can be held out of their label",
-            "leave out --max-error and --sets",
+            f"atlas {atlas.name!r} has no calibration, which `max_error` and `sets` need",
+            "labels with enough cells to hold some out",
+            "leave out `max_error` and `sets`",
         )
     return atlas.calibration

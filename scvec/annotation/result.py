@@ -1,10 +1,10 @@
-"""The answer to a query: a frozen value that knows how to become a frame or part of an AnnData."""
+"""The result of a query: a frozen value that becomes a frame or part of an AnnData."""
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 NO_EXPRESSION, NOVEL, LOW_CONFIDENCE = "no_expression", "novel", "low_confidence"
-"""Why a cell is called `UNKNOWN`: see `Annotation.reason`."""
+"""Reasons for the call `UNKNOWN`: see `Annotation.reason`."""
 
 RENAMED = {"nearest": "label_before_rejection", "odd_genes": "unexpected_genes"}
 """Columns and attributes of 0.6, which stay beside the new ones until 0.8."""
@@ -31,16 +31,16 @@ RENAMED = {"nearest": "label_before_rejection", "odd_genes": "unexpected_genes"}
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Terms of the Cell Ontology that enough votes agree on, one a cell.
+    """The term of the Cell Ontology that enough votes agree on, for each cell.
 
     Attributes
     ----------
     ids, names
-        (n,) "" where no term has that many.
+        (n,) "" where no term has enough votes.
     depth
-        (n,) steps from the root, the longest way; -1 where there is no term.
+        (n,) steps from the root, by the longest path; -1 where there is no term.
     support
-        (n,) share of the votes for labels that are the term or a kind of it.
+        (n,) the share of the votes for labels that are the term or a kind of it.
     """
 
     ids: Strings
@@ -51,7 +51,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """The calls for the cells of one query, in the order of its file.
+    """The calls for the n cells of one query, in the order of its file.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Annotation:
         (n,) the chance that `label_before_rejection` is right for a cell of a type that the atlas has, calibrated on
         held-out cells; NaN where `reason` is `NO_EXPRESSION`.
     novelty
-        (n,) how unlike the held-out cells of known types it is, from 0; NaN likewise.
+        (n,) how unlike the held-out cells of known types the cell is, from 0; NaN likewise.
     unexpected_genes
         (n,) symbols of the genes expressed farthest above that label, the first few, joined by ``", "``.
     score
@@ -83,26 +83,26 @@ class Annotation:
     labels
         (L,) all labels of the atlas, sorted.
     scores
-        (n, L) the share of the votes of every label.
+        (n, L) every label's share of the votes.
     neighbors
         (n, k) ids and distances of the neighbours.
     neighbor_names
         (n, k) cell ids of the neighbours; "" where there are fewer than k.
     vectors
-        (n, d) the cells' vectors, of length one; zeros where `reason` is `NO_EXPRESSION`.
+        (n, d) the cells' unit vectors; zeros where `reason` is `NO_EXPRESSION`.
     provenance
-        The atlas, its recipe and version, the matrix used, the coverage; JSON types.
+        The atlas, its recipe and version, the matrix used, the gene coverage; JSON types.
     notes
-        What a reader should know of how the answer came about.
+        What a reader should know about how the calls were made.
     sets
-        Where prediction sets were asked for: for each cell, the labels that may be right, most votes first. Else None.
+        For each cell, the labels that may be right, most votes first; None unless prediction sets were asked for.
     terms
-        Where a roll-up was asked for: the Cell Ontology's terms that enough votes agree on. Else None.
+        The terms of the Cell Ontology that enough votes agree on; None unless a roll-up was asked for.
     cluster, cluster_label, cluster_share
-        Where clusters were asked for: (n,) the name of each cell's cluster, "" where it is in none; the label called
-        for that cluster; that label's share of the votes of its cells, 0 to 1. Else None.
+        (n,) the name of each cell's cluster, "" where it is in none; the label called for that cluster; that label's
+        share of the votes of its cells, 0 to 1. None unless clusters were asked for.
     reranked, second
-        Where they were asked for: what an LLM made of the order of the labels, and what a readout says. Else None.
+        The labels as an LLM reordered them, and the calls of a readout; None unless these were asked for.
     """
 
     obs_names: Strings
@@ -157,13 +157,12 @@ class Annotation:
         return found | ({} if self.second is None else {"readout_label": self.second.label})
 
     def to_frame(self, n_alternatives: int = 2) -> pl.DataFrame:
-        """Return one row a cell: the call, its runners-up, its neighbours.
+        """Return one row for each cell: the call, its runners-up, its neighbours.
 
         Parameters
         ----------
         n_alternatives
-            How many labels beside the call to give, as ``label_2``, ``score_2`` and so on; null where the
-            label got no vote.
+            Number of further labels to give, as ``label_2``, ``score_2`` and so on; null where a label got no vote.
         """
         import polars as pl
 
@@ -213,7 +212,7 @@ class Annotation:
         return pl.DataFrame(columns, schema_overrides=schema)
 
     def _alternative(self, order: Ints, rank: int) -> dict[str, Any]:
-        """Return the columns of the label that came `rank` + 2nd: the call itself left out, ties by name."""
+        """Return the columns of the runner-up at `rank`, 0 for the second label; ties are in the order of names."""
         import polars as pl
 
         names = np.array(self.labels, dtype=object)[order]
@@ -238,19 +237,16 @@ class Annotation:
     def to_adata(self, adata: AnnData) -> AnnData:
         """Return a copy of `adata` with the calls in ``obs``, ``obsm`` and ``uns``; `adata` is not changed.
 
-        Other columns of ``obs`` that begin with ``scvec_`` are of earlier calls, and are left out.
+        Other columns of ``obs`` that begin with ``scvec_`` belong to earlier calls and are left out.
 
         Raises
         ------
         InputError
-            If the cells of `adata` are not those that were annotated, in their order.
+            If the cells of `adata` are not those that were annotated, in the same order.
         """
         import pandas as pd
 
-        if adata.obs_names.tolist() != self.obs_names.tolist():
-            raise InputError(
-                "the cells are not those that were annotated", "the same, in the same order", "annotate them"
-            )
+        self.check_cells(adata.obs_names.tolist(), "`adata`")
         result = adata.copy()
         columns = self.obs_columns()
         stale = [key for key in result.obs if key.startswith("scvec_") and key not in columns]
@@ -262,8 +258,16 @@ class Annotation:
         result.uns["scvec"] = self.uns()
         return result
 
+    def check_cells(self, names: Sequence[str], where: object) -> None:
+        """Raise `InputError` if the cells in the file `where` are not those that were annotated, in the same order."""
+        if list(names) != self.obs_names.tolist():
+            seen = f"{where} has other cells than the calls"
+            raise InputError(
+                seen, "the annotated cells in their order", "annotate it, or give the file that was annotated"
+            )
+
     def obs_columns(self) -> dict[str, Any]:
-        """Return what goes into ``obs``, by column; categories are those that occur, as scanpy's plots want it."""
+        """Return the columns of ``obs``; their categories are those that occur, as scanpy's plots expect."""
         import pandas as pd
 
         columns: dict[str, Any] = {
@@ -298,7 +302,7 @@ class Annotation:
         return columns | {f"scvec_{old}": columns[f"scvec_{new}"] for old, new in RENAMED.items()}
 
     def obsm_arrays(self, index: pd.Index[str]) -> dict[str, Any]:
-        """Return what goes into ``obsm``, by key; frames carry `index`."""
+        """Return the entries of ``obsm``, by key; frames have the given `index`."""
         import pandas as pd
 
         return {
@@ -312,7 +316,7 @@ class Annotation:
         }
 
     def uns(self) -> dict[str, Any]:
-        """Return what goes into ``uns["scvec"]``: ``scvec_scores``'s labels, the notes, the provenance as JSON."""
+        """Return ``uns["scvec"]``: the labels of ``scvec_scores``'s columns, the notes, the provenance as JSON."""
         return {
             "labels": np.array(self.labels, dtype=object),
             "notes": np.array(self.notes, dtype=object),

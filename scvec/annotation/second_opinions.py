@@ -1,4 +1,4 @@
-"""What others than the cells' own neighbours say of them: an LLM that reordered labels, a readout that was trained."""
+"""Second opinions on a cell, beside its neighbours' votes: an LLM that reorders labels, a trained readout."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from numpy.typing import NDArray
 from scvec.core.types import Floats, Strings
 
 STATUSES = ("", "confirmed", "reordered", "abstained", "rejected", "unasked")
-"""What became of asking an LLM; see `Reranked.status`."""
+"""Outcomes of asking an LLM; see `Reranked.status`."""
 
 WORDS = ("status", "reason", "genes", "case")
-"""Of what an LLM said, what may be missing."""
+"""Fields of an LLM's opinion that may be empty for a cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reranked:
-    """What an LLM made of the labels that were retrieved.
+    """The labels that were retrieved, reordered by an LLM.
 
     Attributes
     ----------
     label
-        (n,) the label that stands after it: one of those retrieved; the LLM's first where `status` is ``"confirmed"``
-        or ``"reordered"``, else that of the retrieval.
+        (n,) the label after reordering, one of those retrieved: the LLM's first where `status` is ``"confirmed"`` or
+        ``"reordered"``, else that of the retrieval.
     status
-        (n,) "" where the call was sure enough not to ask; ``"confirmed"`` and ``"reordered"``, the LLM's first label is
-        the retrieval's, or another; ``"abstained"``; ``"rejected"``, no answer could be used; ``"unasked"``, the money
-        was spent.
+        (n,) "" where the call was confident enough not to ask; ``"confirmed"`` or ``"reordered"``, the LLM's first
+        label is the retrieval's, or another; ``"abstained"``; ``"rejected"``, no answer was valid; ``"unasked"``, the
+        budget was spent.
     reason
-        (n,) the LLM's reason in one sentence; why its answer was rejected; "" elsewhere.
+        (n,) the LLM's reason in one sentence, or why its answer was rejected; "" elsewhere.
     genes
-        (n,) symbols of the genes it cites, all of them in what it was shown, joined by ``", "``.
+        (n,) symbols of the genes that the LLM cites, joined by ``", "``; all of them were in what it was shown.
     case
-        (n,) what was asked about: the name of the cell's cluster, or of the cell; "" where nothing was asked.
+        (n,) what the question was about: the name of the cell's cluster, or of the cell; "" where nothing was asked.
     """
 
     label: Strings
@@ -59,16 +59,16 @@ class Reranked:
 
 @dataclass(frozen=True, slots=True)
 class SecondOpinion:
-    """What a readout says of the same cells.
+    """What a readout calls the same cells.
 
     Attributes
     ----------
     label
         (n,) the label with its highest probability; `scvec.UNKNOWN` for a cell that expresses none of its genes.
     score
-        (n,) that probability; NaN where there is none.
+        (n,) the probability of `label`; NaN where there is none.
     agrees
-        (n,) whether it is `Annotation.label_before_rejection`; False where neither has one.
+        (n,) whether `label` is `Annotation.label_before_rejection`; False where neither has one.
     """
 
     label: Strings

@@ -1,4 +1,4 @@
-"""Calls into a file: h5ad, Parquet or CSV, whole or not at all."""
+"""Writes calls to a file (h5ad, Parquet or CSV), completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,64 +13,63 @@ import numpy as np
 
 from scvec.annotation.result import Annotation
 from scvec.core.files import placing
-from scvec.errors import InputError
+from scvec.errors import InputError, must_be
 from scvec.ingest.cells import copy_local, is_h5ad, place
 
 if TYPE_CHECKING:
     import polars as pl
 
 HDF5_OVERHEAD, NAME_BYTES = 2, 64
-"""What calls take in a file, at most: this many times their arrays, and this much a name."""
+"""Upper bounds of what calls take in a file: this many times their arrays, and this many bytes a name."""
 
 SUFFIXES = (".h5ad", ".parquet", ".csv")
 TABLES = SUFFIXES[1:]
 
 
 def check_target(out: str | Path, query: str | Path, endings: Sequence[str] = SUFFIXES) -> None:
-    """Raise `InputError` if `out` is no file that calls can be written to; asked before any work is done.
+    """Raise `InputError` if calls cannot be written to `out`; called before any work is done.
 
     Raises
     ------
     FileError
-        If `out` is to be a copy of the query, and that cannot be opened.
+        If `out` ends in ``.h5ad`` and the query cannot be opened.
     """
     check_name(out, endings)
     out, where = Path(out), place(query)
     if isinstance(where, Path) and out.resolve() == where.resolve():
         raise InputError(
-            f"--out {out} is the query itself",
-            "another file: inputs are never changed",
-            "choose another name",
+            f"`out` {out} is the query itself", "another file, as inputs are never changed", "choose another name"
         )
     if out.suffix == ".h5ad" and not is_h5ad(query):
         raise InputError(
-            f"--out {out} is to be a copy of {query}, which is no h5ad",
-            ".parquet or .csv, which every query can be written to",
-            f"--out {out.with_suffix('.parquet')}, or write the query as h5ad first",
+            f"`out` cannot be {out}, because the query {query} is not an h5ad file",
+            "a name that ends in .parquet or .csv, which suits any query",
+            f"`out` {out.with_suffix('.parquet')}, or save the query as h5ad first",
         )
 
 
 def check_name(out: str | Path, endings: Sequence[str] = TABLES) -> None:
-    """Raise `InputError` if `out` does not end in one of these, or is a folder."""
+    """Raise `InputError` if `out` has none of these endings, or is a folder."""
     out = Path(out)
     if out.suffix not in endings:
-        raise InputError(f"--out {out}", f"a name that ends in {', '.join(endings)}", "name such a file")
+        raise must_be("out", f"a file name that ends in {', '.join(endings)}", str(out))
     if out.is_dir():
-        raise InputError(f"--out {out} is a folder", "a file", f"--out {out}/calls{out.suffix}")
+        raise InputError(f"`out` {out} is a folder", "a file", f"`out` {out}/calls{out.suffix}")
 
 
 def write(calls: Annotation, out: str | Path, query: str | Path) -> None:
-    """Write calls by the ending of `out`.
+    """Write calls in the format that the ending of `out` names.
 
-    ``.h5ad`` is a copy of the query, itself an h5ad, with the calls in ``obs``, ``obsm`` and ``uns``, made without
-    reading its matrices; ``.parquet`` and ``.csv`` have one row a cell, lists in CSV joined by ``;``.
+    ``.h5ad`` is a copy of the query, which must be an h5ad file, with the calls in ``obs``, ``obsm`` and ``uns``; its
+    matrices are copied without being read. ``.parquet`` and ``.csv`` have one row a cell; in CSV, lists are joined by
+    ``;``.
 
     Raises
     ------
     InputError
-        If `out` has another ending, is a folder, is the query, or is to be a copy of a query that is no h5ad.
+        If `out` has another ending, is a folder, is the query, or ends in ``.h5ad`` and the query is not an h5ad file.
     DiskFullError
-        If no space was left; `out` is then as before.
+        If the disk is full; `out` is then as before.
     """
     check_target(out, query)
     if Path(out).suffix in TABLES:
@@ -83,7 +82,7 @@ def write(calls: Annotation, out: str | Path, query: str | Path) -> None:
 
 
 def write_frame(frame: pl.DataFrame, out: str | Path) -> None:
-    """Write a frame as Parquet or CSV, by the ending of `out`; in CSV, lists are joined by ``;``."""
+    """Write a frame as Parquet or CSV, as the ending of `out` says; in CSV, lists are joined by ``;``."""
     import polars as pl
 
     with placing(Path(out)) as part:
@@ -95,7 +94,7 @@ def write_frame(frame: pl.DataFrame, out: str | Path) -> None:
 
 
 def _check_room(calls: Annotation, path: Path) -> None:
-    """Fail before HDF5 does: it cannot close a file on a full disk, and then brings the process down."""
+    """Fail before HDF5 does: it cannot close a file on a full disk, and then crashes the process."""
     names = calls.neighbor_names.size + 3 * len(calls)
     needed = HDF5_OVERHEAD * (calls.vectors.nbytes + calls.scores.nbytes + NAME_BYTES * names)
     if shutil.disk_usage(path.parent).free < needed:

@@ -1,4 +1,4 @@
-"""Reference atlases: built from labelled cells, kept up, read at one version, searched."""
+"""Reference atlases: built from labelled cells, maintained, read at one version, searched."""
 
 from scvec.atlas.building.builder import build
 from scvec.atlas.building.extension import extend

@@ -1,4 +1,4 @@
-"""Search in the parts of an atlas's index by several workers at once, where one machine is too small or too slow."""
+"""Searching the parts of an atlas's index by several workers, when one machine is too small or too slow."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ from scvec.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked of all parts: see `search_parts`.
+class Queries:
+    """What is searched for in all parts: see `search_parts`.
 
     Attributes
     ----------
     store
         The store's URI.
     made
-        What the manifest says of the index.
+        The index's entry in the manifest.
+    queries
+        (n, d) unit vectors.
+    k
+        Number of neighbours.
     """
 
     store: str
@@ -36,8 +40,8 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class PartAsked:
-    """A part of the index: its place in the manifest, and which of its rows may be found, ascending."""
+class SearchedPart:
+    """A part of the index: its position in the manifest, and the rows to search among, ascending."""
 
     number: int
     rows: Ints
@@ -47,24 +51,24 @@ class PartAsked:
 
 
 def search_parts(atlas: Atlas, queries: Floats, k: int, engine: Engine, rows: Ints | None = None) -> Neighbors:
-    """Return the k nearest reference cells of each query, each part of the index searched by itself.
+    """Return the k nearest reference cells of each query, searching each part of the index separately.
 
-    Each part gives its k nearest by true distances, and of these the nearest are taken by (distance, id): with an index
-    that misses nothing, the answer of `Atlas.search`. One that does miss some chooses candidates in every part, so that
-    it misses no more than it does there.
+    Each part returns its k nearest by exact distances, and these are merged by (distance, id). If the index misses
+    nothing, the result is that of `Atlas.search`. An approximate index chooses candidates in every part, so that it
+    misses no more than it does there.
 
     Parameters
     ----------
     atlas
-        Whose store all workers see.
+        Its store must be visible to all workers.
     queries
-        (n, d) of length one.
+        (n, d) unit vectors.
     k
-        Neighbours wanted.
+        Number of neighbours.
     engine
-        Where.
+        Searches the parts.
     rows
-        Ids of the cells to search among, ascending, some of `Atlas.filled`; None: all of these.
+        Row ids to search among, ascending, from `Atlas.filled`; None: all of these.
 
     Raises
     ------
@@ -73,16 +77,18 @@ def search_parts(atlas: Atlas, queries: Floats, k: int, engine: Engine, rows: In
     """
     if indexes.is_lance(atlas.manifest["index"]["factory"]):
         raise InputError(
-            f"atlas {atlas.name!r} has Lance's index, of no parts", "one of FAISS, or exact", "rebuild it: --index auto"
+            f"the index of atlas {atlas.name!r} is Lance's, which has no parts",
+            "a FAISS index or exact search",
+            f"scvec atlas rebuild {atlas.name} --index auto",
         )
     made, rows = atlas.manifest["index"], atlas.filled if rows is None else rows
     parts = []
     for number, part in enumerate(made["parts"]):
         own = rows[slice(*np.searchsorted(rows, (part["first_row"], part["last_row"] + 1)))]
         if len(own):
-            parts.append(PartAsked(number, own))
+            parts.append(SearchedPart(number, own))
     ids, distances = [np.zeros((len(queries), 0), np.int64)], [np.zeros((len(queries), 0), np.float32)]
-    with closing(engine.each(part_searcher, Asked(atlas.store.uri, made, queries, k), parts)) as answers:
+    with closing(engine.each(part_searcher, Queries(atlas.store.uri, made, queries, k), parts)) as answers:
         for found in answers:
             ids.append(found.ids)
             distances.append(found.distances)
@@ -90,14 +96,14 @@ def search_parts(atlas: Atlas, queries: Floats, k: int, engine: Engine, rows: In
 
 
 @contextmanager
-def part_searcher(asked: Asked) -> Iterator[Callable[[PartAsked], Neighbors]]:
-    """Give what searches a part, as a `scvec.atlas.engine.Worker`."""
-    store = Store(asked.store)
+def part_searcher(common: Queries) -> Iterator[Callable[[SearchedPart], Neighbors]]:
+    """Give the function that searches a part, as a `scvec.atlas.engine.Worker`."""
+    store, made = Store(common.store), common.made
 
-    def search(part: PartAsked) -> Neighbors:
-        folder = store.local_folder(f"{asked.made['folder']}/{asked.made['parts'][part.number]['name']}")
-        index = indexes.open_parts(asked.made["factory"], [folder], asked.made["search"])
+    def search(part: SearchedPart) -> Neighbors:
+        folder = store.local_folder(f"{made['folder']}/{made['parts'][part.number]['name']}")
+        index = indexes.open_parts(made["factory"], [folder], made["search"])
         own = part.rows[np.isin(part.rows, index.rows, assume_unique=True)]
-        return indexes.search(indexes.narrowed(index, own), asked.queries, asked.k)
+        return indexes.search(indexes.narrowed(index, own), common.queries, common.k)
 
     yield search

@@ -1,4 +1,4 @@
-"""The files of what was fitted on a reference, shared by all versions of an atlas that are of one fit."""
+"""Files of what was fitted on a reference, shared by all versions of an atlas with the same fit."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from scvec.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """Everything that is fitted.
+    """Everything that is fitted on a reference.
 
     Attributes
     ----------
     embedding
-        From expression to cell vectors.
+        Maps expression to cell vectors.
     profiles
         What each label expresses.
     calibration
-        From cells held out; None where none can be, of a reference of one cell.
+        From held-out cells; None if none can be held out, as in a reference of one cell.
     training
-        How the head was trained, as JSON types; None without one.
+        How the head was trained, as JSON types; None without a head.
     labels
-        Those of the reference, sorted: what the rows of the profiles and the codes of the calibration mean.
+        The labels of the reference, sorted: those of the profiles' rows and the calibration's codes.
     """
 
     embedding: Embedding
@@ -46,7 +46,7 @@ PROJECTION, PROFILES, CALIBRATION = "projection.safetensors", "profiles.safetens
 
 
 def save_fitted(store: Store, folder: str, fitted: Fitted) -> dict[str, Any]:
-    """Write what was fitted into a folder, and return what the manifest says of it."""
+    """Write what was fitted into a folder, and return its entry in the manifest."""
     writers: dict[str, Callable[[Path], None]] = {PROJECTION: fitted.embedding.save, PROFILES: fitted.profiles.save}
     if fitted.calibration is not None:
         writers[CALIBRATION] = fitted.calibration.save
@@ -60,7 +60,7 @@ def save_fitted(store: Store, folder: str, fitted: Fitted) -> dict[str, Any]:
 
 
 def load_embedding(store: Store, made: Mapping[str, Any], recipe: Recipe) -> Embedding:
-    """Return the recipe as fitted."""
+    """Return the fitted recipe."""
     kind = Projection if recipe.refine is None else Head
     found: Embedding = _load(store, made, PROJECTION, lambda path: kind.load(path, recipe))
     return found
@@ -73,20 +73,20 @@ def load_profiles(store: Store, made: Mapping[str, Any]) -> Profiles:
 
 
 def load_calibration(store: Store, made: Mapping[str, Any]) -> Calibration | None:
-    """Return how far calls can be trusted; None where nothing could be held out."""
+    """Return the calibration; None if nothing could be held out."""
     return _load(store, made, CALIBRATION, Calibration.load) if CALIBRATION in made["hashes"] else None
 
 
 def load_fitted(
     store: Store, made: Mapping[str, Any], recipe: Recipe, training: dict[str, Any] | None, labels: Sequence[str]
 ) -> Fitted:
-    """Return all of it."""
+    """Return everything that was fitted."""
     embedding, profiles = load_embedding(store, made, recipe), load_profiles(store, made)
     return Fitted(embedding, profiles, load_calibration(store, made), training, tuple(labels))
 
 
 def faulty_files(store: Store, made: Mapping[str, Any]) -> list[str]:
-    """Return the files that are missing or are not as they were written."""
+    """Return the files that are missing or have changed."""
     found = []
     for name, wanted in made["hashes"].items():
         path = f"{made['folder']}/{name}"
@@ -103,8 +103,7 @@ def _load(store: Store, made: Mapping[str, Any], name: str, load: Callable[[Path
     with store.local_file(f"{made['folder']}/{name}") as path:
         if sha256(path) != made["hashes"][name]:
             raise MismatchError(
-                f"{path} is not as it was written",
-                "what the atlas was built with",
-                "restore it from a copy, or build the atlas again with --overwrite",
+                f"{path} has changed since the atlas was built",
+                fix="restore it from a copy, or build the atlas again with `overwrite`",
             )
         return load(path)

@@ -1,4 +1,4 @@
-"""The index of an atlas: parts made from the rows of its table, and what its manifest says of them."""
+"""The index of an atlas: its parts, made from the rows of the table, and their entries in the manifest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scvec import index as indexes
-from scvec.atlas.engine import Engine
+from scvec.atlas.engine import Compute
 from scvec.core.arrow import vectors_from_arrow
 from scvec.core.files import sha256
 from scvec.core.types import Floats, Ints, Progress
@@ -23,38 +23,38 @@ from scvec.index.choose import lists
 from scvec.store import Snapshot, Store, Table
 
 PART = "part.json"
-"""In the folder of a part, what the manifest says of it: the last file of a part that is whole."""
+"""The entry of a part in the manifest, as a file in the part's folder: the last file to be written."""
 
 
 def filled_rows(cells: Snapshot, name: str) -> Ints:
-    """Return the row ids of all but the empty cells; raise `InputError` if there is none."""
+    """Return the row ids of all cells that are not empty; raise `InputError` if there are none."""
     table = cells.read(["row", "empty"])
     rows: Ints = np.asarray(table["row"], np.int64)[~np.asarray(table["empty"])]
     if not len(rows):
-        raise no_expression(f"of atlas {name!r}")
+        raise no_expression(f"in atlas {name!r}")
     return rows
 
 
-def no_expression(of: str) -> InputError:
+def no_expression(where: str) -> InputError:
     """Return the error for cells that are all empty."""
-    return InputError(f"no cell {of} has expression on a known gene", "at least one that has", "check the matrix")
+    return InputError(f"no cell {where} expresses a known gene", fix="check the matrix")
 
 
 def index_folder(store: Store, name: str, version: int, spec: IndexSpec) -> str:
-    """Return a folder for a new index of a version, other than those that a manifest of the atlas names."""
+    """Return a folder for a new index of a version, one that no manifest of the atlas names."""
     base, used = f"atlases/{name}/index", set()
     for one in store.children(f"atlases/{name}"):
         if store.has_file(f"atlases/{name}/{one}/manifest.json"):
             used.add(store.read_json(f"atlases/{name}/{one}/manifest.json")["index"]["folder"])
-    # Named by what was asked for, so that a process that goes on from a killed one finds its parts, and no others.
+    # Named by the spec, so that a process which resumes a killed one finds its parts, and no others.
     asked = f"{base}/v{version}-{hashlib.sha256(repr(spec).encode()).hexdigest()[:8]}"
     return next(path for path in [asked, *(f"{asked}.{n}" for n in range(2, len(used) + 3))] if path not in used)
 
 
 def with_table_index(table: Table, cells: Snapshot, rows: Ints, spec: IndexSpec, progress: Progress) -> Snapshot:
-    """Return the newest version of a table, or where Lance's index is asked for, one after it, which has that index.
+    """Return the table at its newest version, or, for a Lance index, at a new version that has the index.
 
-    To be called before `new_index`, so that what is published is one version, and the last.
+    Call it before `new_index`, so that only one version, the last, is published.
     """
     if not indexes.is_lance(spec.factory):
         return cells
@@ -67,18 +67,11 @@ def with_table_index(table: Table, cells: Snapshot, rows: Ints, spec: IndexSpec,
 
 
 def new_index(
-    store: Store,
-    folder: str,
-    cells: Snapshot,
-    rows: Ints,
-    spec: IndexSpec,
-    device: str,
-    engine: Engine,
-    progress: Progress,
+    store: Store, folder: str, cells: Snapshot, rows: Ints, spec: IndexSpec, compute: Compute
 ) -> dict[str, Any]:
-    """Train an index for these rows, make its parts in `folder`, tune it, and return what the manifest says of it.
+    """Train an index for these rows, make its parts in `folder`, tune it, and return its entry in the manifest.
 
-    Parts that are there already are of a process that was interrupted, and are kept.
+    Existing parts, of a process that was interrupted, are kept.
     """
     dimension, _ = _kind(cells)
     factory = indexes.resolve(spec, len(rows), dimension)
@@ -90,13 +83,15 @@ def new_index(
         if not store.has_file(trained):
             chosen = indexes.sample(rows, spec.random_state, indexes.sample_rows(factory, dimension, len(rows)))
             sample = _vectors(cells, _positions(cells, chosen))
-            with progress("training the index", 1) as advance:
-                store.put_file(trained, lambda path: indexes.train(factory, sample, spec.random_state, path, device))
+            with compute.progress("training the index", 1) as advance:
+                store.put_file(
+                    trained, lambda path: indexes.train(factory, sample, spec.random_state, path, compute.device)
+                )
                 advance(1)
         with store.local_file(trained) as path:
             made |= {"trained": "trained.faiss", "trained_sha256": sha256(path)}
-    made["parts"] = add_parts(store, made, cells, rows, spec, "part", engine, progress)
-    return made | tuned(store, made, cells, rows, spec, device, progress)
+    made["parts"] = add_parts(store, made, cells, rows, spec, "part", compute)
+    return made | tuned(store, made, cells, rows, spec, compute)
 
 
 def add_parts(
@@ -106,12 +101,11 @@ def add_parts(
     rows: Ints,
     spec: IndexSpec,
     called: str,
-    engine: Engine,
-    progress: Progress,
+    compute: Compute,
 ) -> list[dict[str, Any]]:
-    """Make the parts of an index that hold these rows, ascending, and return what the manifest says of each.
+    """Make the parts of an index for these rows, ascending, and return their entries in the manifest.
 
-    An index of Lance's has none: it is in the table.
+    A Lance index has no parts, as it is in the table.
     """
     if indexes.is_lance(made["factory"]):
         return []
@@ -122,13 +116,14 @@ def add_parts(
         for number, start in enumerate(range(0, len(rows), size))
     ]
     found: dict[str, dict[str, Any]] = {}
-    with progress("indexing", len(rows)) as advance:
+    with compute.progress("indexing", len(rows)) as advance:
         for plan in asked:
             if store.has_file(f"{made['folder']}/{plan.name}/{PART}"):
                 found[plan.name] = store.read_json(f"{made['folder']}/{plan.name}/{PART}")
                 advance(len(plan.rows))
         common = Parts(store.uri, made, cells.path, cells.version)
-        with closing(engine.each(part_maker, common, [plan for plan in asked if plan.name not in found])) as parts:
+        left = [plan for plan in asked if plan.name not in found]
+        with closing(compute.engine.each(part_maker, common, left)) as parts:
             for part in parts:
                 found[part["name"]] = part
                 advance(part["rows"])
@@ -144,9 +139,9 @@ class Parts:
     store
         The store's URI.
     made
-        What the manifest says of the index.
+        The index's entry in the manifest.
     table, version
-        Whose rows it has.
+        The table with its rows.
     """
 
     store: str
@@ -157,12 +152,12 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class PartPlan:
-    """A part that is to be made.
+    """A part that will be made.
 
     Attributes
     ----------
     name
-        Of its folder.
+        Name of its folder.
     rows
         (n,) the row ids of its cells, ascending.
     """
@@ -176,14 +171,14 @@ class PartPlan:
 
 @contextmanager
 def part_maker(common: Parts) -> Iterator[Callable[[PartPlan], dict[str, Any]]]:
-    """Give what makes a part, as a `scvec.atlas.engine.Worker`."""
+    """Give the function that makes a part, as a `scvec.atlas.engine.Worker`."""
     store = Store(common.store)
     cells = store.table(common.table).at(common.version)
     yield lambda plan: make_part(store, common.made, plan.name, cells, plan.rows)
 
 
 def make_part(store: Store, made: Mapping[str, Any], name: str, cells: Snapshot, rows: Ints) -> dict[str, Any]:
-    """Make one part from the rows of the table, place it, and return what the manifest says of it."""
+    """Make one part from rows of the table, store it, and return its entry in the manifest."""
     folder, (dimension, dtype) = made["folder"], _kind(cells)
 
     def write(path: Path) -> None:
@@ -203,7 +198,7 @@ def make_part(store: Store, made: Mapping[str, Any], name: str, cells: Snapshot,
 
 
 def open_index(store: Store, made: Mapping[str, Any], cells: Snapshot, rows: Ints, device: str = "cpu") -> Index:
-    """Open an index as its manifest describes it: its parts, or for Lance's, the table with rows that may be found."""
+    """Open an index by its entry in the manifest: its parts, or, for a Lance index, the table and the rows to find."""
     if indexes.is_lance(made["factory"]):
         dimension, dtype = _kind(cells)
         vectors = lance.Taken(
@@ -217,7 +212,7 @@ def open_index(store: Store, made: Mapping[str, Any], cells: Snapshot, rows: Int
 
 
 def faulty_part(store: Store, folder: str, part: Mapping[str, Any], *, whole: bool) -> list[str]:
-    """Return the files of a part that are missing, or not as they were made: by size, or by hash if `whole`."""
+    """Return the files of a part that are missing or have changed: by size, or by hash if `whole`."""
     found = []
     for name, about in part["files"].items():
         path = f"{folder}/{name}"
@@ -231,20 +226,14 @@ def faulty_part(store: Store, folder: str, part: Mapping[str, Any], *, whole: bo
 
 
 def tuned(
-    store: Store,
-    made: Mapping[str, Any],
-    cells: Snapshot,
-    live: Ints,
-    spec: IndexSpec,
-    device: str,
-    progress: Progress,
+    store: Store, made: Mapping[str, Any], cells: Snapshot, live: Ints, spec: IndexSpec, compute: Compute
 ) -> dict[str, Any]:
-    """Return the search parameters that reach the recall asked for, and the recall measured on some live rows."""
-    with progress("measuring recall", 1) as advance:
-        index = open_index(store, made, cells, live, device)
+    """Return search parameters that reach the recall of `spec`, and the recall measured on a sample of live rows."""
+    with compute.progress("measuring recall", 1) as advance:
+        index = open_index(store, made, cells, live, compute.device)
         asked = indexes.sample(live, spec.random_state)
-        # Vectors that are fetched are streamed, and not kept, on a device or elsewhere.
-        of_truth = "cpu" if indexes.is_lance(made["factory"]) else device
+        # Vectors that are fetched are streamed, and kept neither on a device nor elsewhere.
+        of_truth = "cpu" if indexes.is_lance(made["factory"]) else compute.device
         found = indexes.tune(index, index.vectors(asked), asked, spec, of_truth)
         advance(1)
     return {"rows": len(index), **found.to_dict(), "notes": list(index.notes)}
@@ -264,7 +253,7 @@ def _vectors(cells: Snapshot, positions: Ints) -> Floats:
 
 
 def _blocks(cells: Snapshot, rows: Ints) -> Iterator[tuple[Ints, Floats]]:
-    """Yield those rows of the table, in order, some thousands at a time."""
+    """Yield these rows of the table, in order, some thousands at a time."""
     for block in cells.batches(["row", "vector"], f"row >= {int(rows[0])} AND row <= {int(rows[-1])}"):
         own = np.asarray(block["row"], np.int64)
         keep = np.isin(own, rows, assume_unique=True)

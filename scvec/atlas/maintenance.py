@@ -1,10 +1,10 @@
-"""What is done to an atlas that is there: cells removed, its index made anew, its files tidied, an old version back."""
+"""Maintaining an atlas: removing cells, rebuilding its index, compacting its files, restoring an old version."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from scvec.atlas.engine import Local
+from scvec.atlas.engine import Compute
 from scvec.atlas.indexing import add_parts, filled_rows, index_folder, new_index, tuned, with_table_index
 from scvec.atlas.opening import open_atlas, versions
 from scvec.atlas.paths import CURRENT, atlas_folder, version_folder
@@ -17,32 +17,31 @@ from scvec.store import Store
 
 
 def remove(atlas: Atlas, where: str, *, progress: Progress = silent) -> Atlas:
-    """Remove the cells for which a condition holds, in one commit, and return the atlas without them.
+    """Remove the cells that meet a condition, in one commit, and return the atlas without them.
 
-    They are not found from then on; their bytes go when the atlas is compacted. Row ids of the others stay. What was
-    fitted on them stays too.
+    They are no longer found; their bytes are freed when the atlas is compacted. The row ids of other cells and what was
+    fitted on the reference stay as they are.
 
     Parameters
     ----------
     atlas
         At its current version.
     where
-        A condition in SQL on the columns of `Atlas.obs`: ``"dataset = 'old'"``.
+        An SQL condition on the columns of `Atlas.obs`: ``"dataset = 'old'"``.
     progress
         Shows the steps.
 
     Raises
     ------
     InputError
-        If it is no such condition, or holds for no cell, or for all.
+        If the condition is invalid, or meets no cell, or all cells.
     """
     gone = atlas.where(where)
     left = np.setdiff1d(atlas.filled, gone, assume_unique=True)
     if not len(gone) or not len(left):
         raise InputError(
-            f"{where!r} holds for {len(gone):,} of the {len(atlas.cells):,} cells of atlas {atlas.name!r}",
-            "some cells, and some left that are not empty",
-            "give another condition",
+            f"`where` {where!r} holds for {len(gone):,} of the {len(atlas.cells):,} cells of atlas {atlas.name!r}",
+            "a condition that removes some cells and leaves some with expression",
         )
     with atlas.store.only_writer(f"{atlas_folder(atlas.name)}/writer"), progress("removing", 1) as advance:
         version = atlas.table.delete(atlas.at_head(), where)
@@ -53,16 +52,16 @@ def remove(atlas: Atlas, where: str, *, progress: Progress = silent) -> Atlas:
 
 
 def rebuild(atlas: Atlas, spec: IndexSpec | None = None, *, device: str = "cpu", progress: Progress = silent) -> Atlas:
-    """Make the index anew from the cells' vectors: chosen for their number, trained, tuned; nothing else changes.
+    """Rebuild the index from the cells' vectors: choose it for their number, train and tune it; nothing else changes.
 
-    After extensions, whose parts are searched by an index trained on other cells, and to change its kind.
+    Useful to change the kind of index, and after extensions, whose parts use an index that was trained on other cells.
 
     Parameters
     ----------
     atlas
         At its current version.
     spec
-        How it is to be searched; None: as it was asked for when it was built.
+        The index; None: the spec with which the atlas was built.
     device, progress
         As in `build`.
 
@@ -76,23 +75,23 @@ def rebuild(atlas: Atlas, spec: IndexSpec | None = None, *, device: str = "cpu",
         version = atlas.at_head()
         folder = index_folder(atlas.store, atlas.name, version, spec)
         cells = with_table_index(atlas.table, atlas.table.at(version), atlas.filled, spec, progress)
-        made = new_index(atlas.store, folder, cells, atlas.filled, spec, device, Local(), progress)
+        made = new_index(atlas.store, folder, cells, atlas.filled, spec, Compute(device, progress=progress))
         return _republished(atlas, cells.version, made, f"rebuild the index: {made['factory']}")
 
 
 def compact(atlas: Atlas, *, forget: bool = False, device: str = "cpu", progress: Progress = silent) -> Atlas:
-    """Write the table into few files and the index into as few parts as its size asks for, without removed cells.
+    """Rewrite the table as few files and the index as few parts, without removed cells.
 
     Parameters
     ----------
     atlas
         At its current version.
     forget
-        Remove what only older versions need; they cannot be opened any more.
+        Remove what only older versions need; they can no longer be opened.
     device, progress
         As in `build`.
     """
-    store, table = atlas.store, atlas.table
+    store, table, compute = atlas.store, atlas.table, Compute(device, progress=progress)
     with store.only_writer(f"{atlas_folder(atlas.name)}/writer"):
         version = table.compact(atlas.at_head())
         cells, made = table.at(version), atlas.manifest["index"]
@@ -100,10 +99,10 @@ def compact(atlas: Atlas, *, forget: bool = False, device: str = "cpu", progress
         rows = filled_rows(cells, atlas.name)
         cells = with_table_index(table, cells, rows, spec, progress)
         if is_lance(spec.factory):
-            made = new_index(store, made["folder"], cells, rows, spec, device, Local(), progress)
+            made = new_index(store, made["folder"], cells, rows, spec, compute)
         else:
-            made = {**made, "parts": add_parts(store, made, cells, rows, spec, f"c{version}", Local(), progress)}
-            made |= tuned(store, made, cells, rows, spec, device, progress)
+            made = {**made, "parts": add_parts(store, made, cells, rows, spec, f"c{version}", compute)}
+            made |= tuned(store, made, cells, rows, spec, compute)
         compacted = _republished(atlas, cells.version, made, "compact")
         if forget:
             _forget(compacted)
@@ -111,7 +110,7 @@ def compact(atlas: Atlas, *, forget: bool = False, device: str = "cpu", progress
 
 
 def checkout(store: Store, name: str, version: int) -> Atlas:
-    """Make an old version the current one again, in one commit, and return it; the versions since then stay.
+    """Make an old version the current one again, in one commit, and return it; later versions are kept.
 
     Raises
     ------
@@ -120,7 +119,7 @@ def checkout(store: Store, name: str, version: int) -> Atlas:
     """
     old = open_atlas(store, name, version)
     with store.only_writer(f"{atlas_folder(name)}/writer"):
-        current = old.table.tags()[CURRENT]  # which need not be whole: an old version may be the way back
+        current = old.table.tags()[CURRENT]  # which may be damaged: an old version may be the way to repair it
         restored = old.table.restore(version)
         return publish(store, old.table, restored, current, old.manifest, f"check out version {version}")
 
@@ -131,7 +130,7 @@ def _republished(atlas: Atlas, version: int, index: dict[str, object], change: s
 
 
 def _forget(atlas: Atlas) -> None:
-    """Remove all that the current version does not need."""
+    """Remove everything that the current version does not need."""
     store, folder = atlas.store, atlas_folder(atlas.name)
     for one in versions(store, atlas.name):
         if one != atlas.cells.version:

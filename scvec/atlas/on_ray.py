@@ -1,8 +1,8 @@
-"""Having shards and parts of an index made by a Ray cluster (Moritz et al. 2018, arXiv 1712.05889).
+"""Making shards and parts of an index on a Ray cluster (Moritz et al. 2018, arXiv 1712.05889).
 
-Plain tasks, each of which makes a few pieces and returns what is to be recorded of them. A task whose worker or node
-dies is run again by Ray, and may then have written files twice. Only what the driver was told of gets into the tables,
-so that each cell is there once; the files of the other time are removed by ``scvec atlas compact --forget``.
+Each plain task makes a few pieces and returns what to record of them. If a task's worker or node dies, Ray runs the
+task again, and files may be written twice. Only what is reported to the driver gets into the tables, so that each cell
+is there once; the other files are removed by ``scvec atlas compact --forget``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from scvec.atlas.engine import Common, Engine, Made, Piece, Worker
 from scvec.errors import MissingDependencyError, ScvecError, ServiceError, StoreError, missing
 
 RETRIES = 3
-"""How often a task is run again whose worker or node died."""
+"""How often a task is run again if its worker or node dies."""
 
 AHEAD = 2
-"""Tasks that are given to Ray at once, for each core: one that runs and one that waits."""
+"""Tasks submitted to Ray at a time, per core: one that runs and one that waits."""
 
 SHARE, MAX_PIECES = 4, 8
-"""A task makes as many pieces as leave each core so many tasks to come, and no more than these: neighbours of one
-file, which is then opened once."""
+"""Tasks per core, which determines the pieces per task, and the maximum of these. The pieces of a task are neighbours
+in one file, which is then opened once."""
 
 SECONDS_TO_CONNECT, SECONDS_TO_STOP = 10.0, 30.0
 
@@ -36,19 +36,19 @@ SECONDS_TO_CONNECT, SECONDS_TO_STOP = 10.0, 30.0
 def ray_engine(address: str | None) -> Iterator[Engine]:
     """Give an engine on a Ray cluster.
 
-    All nodes must have scvec installed, and must see the store and the files of cells by the same paths or URIs.
+    All nodes must have scvec installed, and must see the store and the files of cells under the same paths or URIs.
 
     Parameters
     ----------
     address
-        ``"auto"``, ``"host:port"`` or ``"ray://host:port"``: a cluster that runs, and goes on running. None: one on
-        this machine, which is ended with the context. If this process is connected to a cluster already, None or
-        ``"auto"`` mean that one, and it stays connected.
+        ``"auto"``, ``"host:port"`` or ``"ray://host:port"``: a running cluster, which keeps running. None: a cluster on
+        this machine, which ends with the context. If this process is already connected to a cluster, None and
+        ``"auto"`` mean that one, and the process stays connected.
 
     Raises
     ------
     MissingDependencyError
-        If Ray is not installed, or for ``ray://`` its client.
+        If Ray is not installed, or, for ``ray://``, its client.
     ServiceError
         If there is no such cluster.
     """
@@ -59,14 +59,13 @@ def ray_engine(address: str | None) -> Iterator[Engine]:
     if ray.is_initialized():
         if address not in (None, "auto"):
             raise ServiceError(
-                f"this process is connected to a Ray cluster already, and --address {address} is given",
-                "one of them",
-                "give no address, or call ray.shutdown() first",
+                f"this process is already connected to a Ray cluster (`address` is {address!r})",
+                fix="leave out `address`, or call ray.shutdown() first",
             )
         yield RayEngine()
         return
     with warnings.catch_warnings():
-        # Lance says so of any fork; those of Ray run other programs at once.
+        # Lance warns of any fork; those of Ray run another program at once.
         warnings.filterwarnings("ignore", "lance is not fork-safe", UserWarning)
         _connect(address)
     try:
@@ -88,19 +87,17 @@ def _connect(address: str | None) -> None:
             _reach(address)
         ray.init(address=address, **quiet)
     except ImportError as error:
-        raise MissingDependencyError(
-            "Ray's client is not installed", "it for ray:// addresses", "pip install 'ray[client]'"
-        ) from error
+        raise MissingDependencyError("a ray:// address needs Ray's client", fix="pip install 'ray[client]'") from error
     except (OSError, ValueError, RuntimeError) as error:
         raise ServiceError(
             f"no Ray cluster at {address} ({_first_line(error)})",
             "auto on a node of a cluster, host:port or ray://host:port",
-            "start one with ray start --head, or leave --address out for one on this machine",
+            "start one with ray start --head, or leave out `address` for one on this machine",
         ) from error
 
 
 def _reach(address: str) -> None:
-    """Raise `OSError` or `ValueError` if nothing listens there: Ray would try for minutes, and say so all the time."""
+    """Raise `OSError` or `ValueError` if nothing listens there: Ray would retry for minutes, with many messages."""
     place = urlsplit(address if "://" in address else f"//{address}")
     if place.hostname is None or place.port is None:
         raise ValueError("no host:port")
@@ -111,20 +108,20 @@ class RayEngine:
     """The cluster that this process is connected to. Get one from `ray_engine`."""
 
     def each(self, worker: Worker[Common, Piece, Made], common: Common, pieces: Sequence[Piece]) -> Generator[Made]:
-        """Yield what the worker makes of each piece once it is made, in any order, each of them once.
+        """Yield what the worker makes of each piece, in any order, each of them once.
 
         Raises
         ------
         ScvecError
             As the worker raised it.
         StoreError
-            If a task's worker or node died `RETRIES` times more than once.
+            If a task's worker or node died at the first run and at all `RETRIES`.
         """
         import ray
 
         if not pieces:
             return
-        # One core a task, which is what Ray then says to OpenMP; numba has to be told.
+        # One core per task, which Ray tells OpenMP; Numba has to be told here.
         task = ray.remote(num_cpus=1, max_retries=RETRIES, runtime_env={"env_vars": {"NUMBA_NUM_THREADS": "1"}})(_make)
         shared = ray.put(common)
         waiting = deque(_batches(pieces, _cores()))
@@ -139,8 +136,8 @@ class RayEngine:
                 del running[ready]
                 yield from made
         except ScvecError:
-            # Nothing is to be written any more when an error is dealt with. Tasks are not cancelled: Ray 2.60 aborts
-            # the driver if one ends meanwhile. What else ends this, as Ctrl-C, ends the connection, and so the tasks.
+            # Nothing may still be written while the error is handled. Tasks are not cancelled: Ray 2.60 aborts the
+            # driver if one ends meanwhile. Whatever else ends this, such as Ctrl-C, ends the connection and the tasks.
             if running:
                 ray.wait(list(running), num_returns=len(running), timeout=SECONDS_TO_STOP)
             raise
@@ -158,7 +155,7 @@ def _batches(pieces: Sequence[Piece], cores: int) -> list[Sequence[Piece]]:
 
 
 def _cores() -> int:
-    """Return how many tasks the cluster can run at once, as it is now."""
+    """Return how many tasks the cluster can run at once at present."""
     import ray
 
     return max(1, int(ray.cluster_resources().get("CPU", 0)))
@@ -177,8 +174,7 @@ def _result(reference: Any, pieces: Sequence[Piece]) -> Any:
         named = f"{pieces[0]}" + (f" and {len(pieces) - 1} more" if len(pieces) > 1 else "")
         raise StoreError(
             f"Ray did not make {named}: {_first_line(error)}",
-            "workers that do not die",
-            "see Ray's logs, and run the command again: what was made is kept",
+            fix="see Ray's logs, and run the command again: finished work is kept",
         ) from error
 
 

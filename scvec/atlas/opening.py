@@ -1,4 +1,4 @@
-"""Which atlases a store has, and opening one of them."""
+"""Listing the atlases of a store, and opening one."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ def open_atlas(store: Store, name: str, version: int | None = None, device: str 
     NotInStoreError
         If there is no such atlas, or it has no such version.
     MismatchError
-        If its files are not of that version.
+        If its files do not belong to that version.
     """
     check_name(name)
     table = store.table(cells_path(name))
     if CURRENT not in table.tags():
-        there = ", ".join(list_atlases(store)) or "none is there"
+        there = ", ".join(list_atlases(store))
         raise NotInStoreError(
-            f"{store.uri} has no atlas {name!r}",
-            f"one of: {there}",
+            f"no atlas {name!r} in {store.uri}" + ("" if there else " (the store has none)"),
+            f"one of: {there}" if there else "",
             f"scvec atlas build {name} REF.h5ad --label-key KEY",
         )
     if version is not None and version not in versions(store, name):
         raise NotInStoreError(
             f"atlas {name!r} has no version {version}",
-            f"one of {', '.join(map(str, versions(store, name)))}",
+            f"one of: {', '.join(map(str, versions(store, name)))}",
             f"scvec atlas info {name}",
         )
     cells = table.at(CURRENT if version is None else version)
     if "layout" not in cells.manifest:
         raise MismatchError(
-            f"atlas {name!r} was built by {cells.manifest.get('written_by', 'another scvec')}, as a single file",
-            "one of this version",
-            f"build it again: scvec atlas build {name} REF.h5ad --overwrite",
+            f"atlas {name!r} was built by {cells.manifest.get('written_by', 'another scvec')}, as a single file, which "
+            "this version cannot read",
+            fix=f"build it again: scvec atlas build {name} REF.h5ad --overwrite",
         )
     manifest = store.read_json(f"{version_folder(name, cells.version)}/manifest.json")
     atlas = Atlas(name, store, cells, manifest, device)
@@ -48,9 +48,8 @@ def open_atlas(store: Store, name: str, version: int | None = None, device: str 
     differing = [key for key in of_table if manifest.get(key) != of_table[key]]
     if manifest.get("version") != cells.version or manifest.get("n_cells") != len(cells) or differing:
         raise MismatchError(
-            f"the manifest of atlas {name!r} is not of version {cells.version} of its cells",
-            "the same",
-            atlas._rebuild(),
+            f"the manifest of atlas {name!r} does not belong to version {cells.version} of its cells",
+            fix=atlas._rebuild(),
         )
     return atlas
 
@@ -63,5 +62,5 @@ def versions(store: Store, name: str) -> list[int]:
 
 
 def list_atlases(store: Store) -> list[str]:
-    """Return the names of the atlases whose build came to its end, sorted."""
+    """Return the names of the atlases whose build is complete, sorted."""
     return [name for name in store.children("atlases") if CURRENT in store.table(cells_path(name)).tags()]

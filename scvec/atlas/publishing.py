@@ -1,4 +1,4 @@
-"""The last step of whatever changes an atlas: its manifest is written, and the tag that readers follow is moved."""
+"""The last step of every change to an atlas: writing its manifest, and moving the tag that readers follow."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def publish(
     Parameters
     ----------
     store, table
-        Where.
+        The store, and the atlas's table in it.
     version
-        Of the table.
+        The version of the table.
     base
         The version that was current when the change began; None: there was none.
     manifest
-        All there is to say of the version, but what is counted in its table.
+        The manifest of the version, without the counts from its table.
     change
-        What was done, for the history.
+        Description of the change, for the history.
 
     Raises
     ------
     ConflictError
-        If another process published a version meanwhile.
+        If another process published a version in the meantime.
     """
     name = manifest["name"]
     cells = table.at(version)
@@ -46,8 +46,8 @@ def publish(
     current = table.tags().get(CURRENT)
     if current != base:
         raise ConflictError(
-            f"atlas {name!r} is at version {current}, as another process wrote it meanwhile",
-            f"version {base}, on which this one began",
+            f"another process has changed atlas {name!r}: it is at version {current}",
+            f"version {base}, from which this change started",
             "run the command again",
         )
     store.write_json(f"{version_folder(name, version)}/manifest.json", whole)
@@ -56,7 +56,7 @@ def publish(
 
 
 def tallied(cells: Snapshot) -> dict[str, int]:
-    """Return what is counted in a version of the table: cells, labels, empty cells."""
+    """Return the number of cells, labels and empty cells in a version of the table."""
     table = cells.read(["label", "empty"])
     n_empty = int(np.count_nonzero(np.asarray(table["empty"])))
     return {"n_cells": len(cells), "n_labels": len(coded(table["label"])[0]), "n_empty": n_empty}

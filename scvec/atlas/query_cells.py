@@ -1,4 +1,4 @@
-"""A query's cells on an atlas's genes: matched, placed, log-normalised."""
+"""A query's cells on an atlas's genes: matched, mapped, log-normalised."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from scvec.store import Store
 def match_to_atlas(
     matrix: Matrix, atlas: Atlas, gene_key: str | None, taxon: str | int | None
 ) -> tuple[GeneMatch, list[str]]:
-    """Match the columns of other cells to an atlas's genes; see `match_to`."""
+    """Match the columns of a query to an atlas's genes; see `match_to`."""
     return match_to(matrix, atlas.store, atlas.texts, atlas.embedding.gene_ids, gene_key, taxon)
 
 
 def match_to(
     matrix: Matrix, store: Store, texts: GeneTexts, gene_ids: Ints, gene_key: str | None, taxon: str | int | None
 ) -> tuple[GeneMatch, list[str]]:
-    """Match the columns of other cells to (g,) genes of `texts`; return that, and notes on the species.
+    """Match the columns of a query to (g,) genes of `texts`; return the match, and notes on the species.
 
     Raises
     ------
     GeneMatchError
-        If too little is known, or the genes look like another species' and `taxon` does not say so.
+        If too few genes are known, or they look like another species' and `taxon` is not given.
     """
-    # The texts of the cells' species: the release itself, or the last one of another taxon.
+    # The texts of the cells' species: this release, or the last one of another taxon.
     own = texts if taxon is None or taxon_id(taxon) == texts.taxon_id else open_texts(store, taxon)
     match, notes = match_genes(matrix, [own], gene_key=gene_key), []
     if taxon is None:
@@ -44,7 +44,7 @@ def match_to(
     else:
         other = other_species(match, newest_texts(store), matrix)
         if other is not None:
-            notes.append(f"the genes look like {other[1]}; taken as {taxon_name(own.taxon_id)} because --taxon says so")
+            notes.append(f"the genes look like {other[1]}, but `taxon` says {taxon_name(own.taxon_id)}")
     if own.taxon_id != texts.taxon_id:
         match = match.through(orthologs(own, texts), texts)
     match = match.only(gene_ids)
@@ -53,7 +53,7 @@ def match_to(
 
 
 def placed(match: GeneMatch, atlas: Atlas) -> tuple[sp.csr_matrix[np.float32], Mask, float | None]:
-    """Return how matched cells are embedded with an atlas's genes.
+    """Return how matched cells are mapped to an atlas's genes.
 
     Returns
     -------
@@ -62,8 +62,8 @@ def placed(match: GeneMatch, atlas: Atlas) -> tuple[sp.csr_matrix[np.float32], M
     measured
         (g,) True for the genes that the cells' matrix has.
     share
-        Of the reference's expression that is on these: an assay of few genes counts a part of the whole. None for
-        another species, which is whole, whatever has an ortholog.
+        The share of the reference's expression on these genes: an assay of few genes counts only a part of the cell.
+        None for another species, whose cells count as whole, however many genes have an ortholog.
     """
     columns = aligner(match, atlas.embedding.gene_ids)
     has = measured(columns)
@@ -78,7 +78,7 @@ def log_normalised(
     title: str,
     progress: Progress,
 ) -> Iterator[tuple[int, sp.csr_matrix[np.float32], sp.csr_matrix[np.float32]]]:
-    """Yield batches of matched cells: their first one's number, as they are, and (n, g) on an atlas's genes.
+    """Yield batches of matched cells: their first cell's number, their values, and (n, g) values on an atlas's genes.
 
     `columns` and `share` are from `placed`.
     """

@@ -1,4 +1,4 @@
-"""A reference atlas as it is read: labelled cell vectors, what they were made by, and an index."""
+"""A reference atlas as it is read: labelled cell vectors, how they were made, and an index."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from scvec.knn.calibration import Calibration
 from scvec.store import Snapshot, Store, Table
 
 HASHED_BYTES = 64 * 2**20
-"""Parts of an index up to this size are hashed when they are opened; of larger ones, the size is checked."""
+"""Parts of an index up to this size are hashed when they are opened; for larger parts, the size is checked."""
 
 READ_CELLS = 65_536
-"""Vectors that are read at once, to go through all of them."""
+"""Vectors that are read at a time, when all of them are read."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Atlas:
     store
         Where it is.
     cells
-        The version of its table.
+        The table of its cells, at one version.
     manifest
-        What it was made from and how.
+        What it was made from, and how.
     device
-        Where it is searched: ``"cpu"``, ``"cuda"`` or one of several as ``"cuda:1"``.
+        Where it is searched: ``"cpu"``, ``"cuda"``, or one of several GPUs, such as ``"cuda:1"``.
     """
 
     name: str
@@ -59,41 +59,41 @@ class Atlas:
 
     @property
     def table(self) -> Table:
-        """The table at all of its versions."""
+        """The table, with all of its versions."""
         return self.store.table(cells_path(self.name))
 
     def at_head(self) -> int:
-        """Return the version that a change begins at: this one, made the table's newest again where it is not.
+        """Return the version from which a change starts: this one, restored as the table's newest if it is not.
 
-        A process that was killed may have left a version behind that nobody sees.
+        A process that was killed may have left a newer version that was never published.
 
         Raises
         ------
         ConflictError
-            If this is not the current version any more.
+            If this is no longer the current version.
         """
         current = self.table.tags().get(CURRENT)
         if current != self.cells.version:
             raise ConflictError(
                 f"atlas {self.name!r} is at version {current}",
-                f"version {self.cells.version}, which this one is to change",
-                "open it again, or check that version out",
+                f"version {self.cells.version}, which was opened",
+                "open it again, or check out that version",
             )
         return current if self.table.latest().version == current else self.table.restore(current)
 
     @property
     def keys(self) -> Keys:
-        """The columns of ``obs`` that it keeps."""
+        """The columns of ``obs`` that the atlas keeps."""
         return Keys.from_dict(self.manifest["keys"])
 
     @property
     def recipe(self) -> Recipe:
-        """How its cells became vectors."""
+        """The recipe of its cell vectors."""
         return Recipe.from_dict(self.manifest["recipe"], f"atlas {self.name}")
 
     @cached_property
     def texts(self) -> GeneTexts:
-        """The gene texts that its genes were matched to."""
+        """The gene texts to which its genes were matched."""
         return open_texts(self.store, self.manifest["taxon_id"], self.recipe.release)
 
     @cached_property
@@ -103,36 +103,36 @@ class Atlas:
 
     @cached_property
     def profiles(self) -> Profiles:
-        """What its labels express."""
+        """What each label expresses."""
         return load_profiles(self.store, self.manifest["fitted"])
 
     @cached_property
     def gene_symbols(self) -> Strings:
-        """(g,) the symbols of its genes; "" where a gene has none."""
+        """(g,) the symbols of its genes; "" for a gene without one."""
         symbol_of = dict(self.texts.genes.select("gene_id", "symbol").iter_rows())
         return freeze(np.array([symbol_of.get(gene) or "" for gene in self.embedding.gene_ids.tolist()], object))
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """How far its calls can be trusted; None for an atlas of a single cell."""
+        """The calibration of its calls; None for an atlas of a single cell."""
         return load_calibration(self.store, self.manifest["fitted"])
 
     @cached_property
     def index(self) -> indexes.Index:
-        """The index of its cells; if it is in parts, of those that were removed too, until the atlas is compacted."""
+        """The index of its cells; parts hold removed cells too, until the atlas is compacted."""
         made = self.manifest["index"]
         for part in made["parts"]:
             self._check_part(part)
         index = open_index(self.store, made, self.cells, self.filled, self.device)
         if made["parts"] and len(index) != made["rows"]:
             raise MismatchError(
-                f"the index of atlas {self.name} has {len(index)} cells", str(made["rows"]), self._repair()
+                f"the index of atlas {self.name!r} has {len(index):,} cells", f"{made['rows']:,}", self._repair()
             )
         return index
 
     @cached_property
     def obs(self) -> pa.Table:
-        """Columns `row`, the row ids, ascending, `OBS_COLUMNS`, and those that its build was told to keep."""
+        """Columns `row`, the row ids, ascending; `OBS_COLUMNS`; and the further columns that the atlas keeps."""
         return self.cells.read(["row", *OBS_COLUMNS, *self.keys.obs])
 
     @cached_property
@@ -147,20 +147,20 @@ class Atlas:
 
     @property
     def labels(self) -> Strings:
-        """(n,) label of each cell, in the order of `obs`."""
+        """(n,) the label of each cell, in the order of `obs`."""
         names: Strings = self.label_names[self.label_codes]
         return names
 
     @cached_property
     def label_names(self) -> Strings:
-        """(L,) its labels: those that it was fitted on, sorted, and after them those that came later."""
+        """(L,) its labels: those on which it was fitted, sorted, then later ones, sorted."""
         fitted = self.manifest["labels"]
         later = set(coded(self.obs["label"])[0]) - set(fitted)
         return np.array([*fitted, *sorted(later)], object)
 
     @cached_property
     def label_codes(self) -> Ints:
-        """(n,) which of `label_names` each cell has, in the order of `obs`."""
+        """(n,) the label of each cell as a position in `label_names`, in the order of `obs`."""
         names, codes = coded(self.obs["label"])
         place = {name: i for i, name in enumerate(self.label_names.tolist())}
         found: Ints = np.array([place[name] for name in names], np.int64)[codes]
@@ -168,18 +168,18 @@ class Atlas:
 
     @cached_property
     def label_ids(self) -> dict[str, str]:
-        """The id of each label; "" where it has none."""
+        """The id of each label; "" for a label without one."""
         pairs = self.obs.group_by(["label", "label_id"]).aggregate([])
         return dict(zip(pairs["label"].to_pylist(), pairs["label_id"].to_pylist(), strict=True))
 
     def cell_ids(self, positions: Ints) -> Strings:
-        """Return what the cells at these positions of `obs` are called."""
+        """Return the names of the cells at these positions of `obs`."""
         unique, inverse = np.unique(positions, return_inverse=True)
         names = self.obs["cell_id"].take(pa.array(unique))
         return np.array(names.to_pylist(), object)[inverse].reshape(positions.shape)
 
     def expect(self, recipe: str | None, encoder: str | None) -> None:
-        """Raise `MismatchError` if the atlas was built with another recipe or encoder; None asks for nothing."""
+        """Raise `MismatchError` if the atlas was built with another recipe or encoder; None accepts any."""
         for what, asked, found in (
             ("recipe", recipe, self.recipe.name),
             ("encoder", encoder and Address.parse(encoder).canonical(), self.recipe.encoder or "none"),
@@ -188,18 +188,16 @@ class Atlas:
                 raise MismatchError(
                     f"atlas {self.name!r} was built with {what} {found}",
                     f"{asked}",
-                    f"name an atlas built with --{what} {asked}, or leave it out",
+                    f"choose an atlas built with {what} {asked}, or leave out `{what}`",
                 )
 
     def positions(self, ids: Ints) -> Ints:
-        """Return where in `obs` cells given by row id stand; raise `MismatchError` if one is not there."""
-        # No id is left out in an atlas that no cell was removed from: no need to look for them.
+        """Return the positions in `obs` of cells given by row id; raise `MismatchError` if one is not there."""
+        # An atlas from which no cell was removed has all ids in a row, so that no search is needed.
         found = ids - self.rows[0] if self._is_dense else np.searchsorted(self.rows, ids)
         found = np.clip(found, 0, len(self.rows) - 1)
         if not (self.rows[found] == ids).all():
-            raise MismatchError(
-                f"the index of atlas {self.name} has cells that its table lacks", "the same cells", self._repair()
-            )
+            raise MismatchError(f"the index of atlas {self.name!r} has cells that its table lacks", fix=self._repair())
         return found
 
     def vectors(self, ids: Ints) -> Floats:
@@ -210,15 +208,15 @@ class Atlas:
 
     @cached_property
     def filled(self) -> Ints:
-        """Row ids of the cells that may be found, ascending: all but the empty ones."""
+        """Row ids of the cells that can be found, ascending: all that are not empty."""
         rows: Ints = self.rows[~np.asarray(self.obs["empty"])]
         return rows
 
     @cached_property
     def label_means(self) -> Floats:
-        """(L, d) the mean vector of each label's cells with expression, zeros for a label without such cells.
+        """(L, d) the mean vector of each label's cells with expression; zeros for a label without such cells.
 
-        The scalar product with it is the mean cosine with the label's cells.
+        The scalar product of a unit vector with it is the mean cosine with the label's cells.
         """
         n_labels = len(self.label_names)
         sums, counts = np.zeros((n_labels, self.manifest["dimension"])), np.zeros(n_labels)
@@ -231,31 +229,29 @@ class Atlas:
         return freeze(np.asarray(sums / np.maximum(counts, 1)[:, None], np.float32))
 
     def where(self, condition: str) -> Ints:
-        """Return the row ids for which a condition on the columns of `obs` holds, in SQL: ``"tissue = 'pancreas'"``.
+        """Return the row ids that meet an SQL condition on the columns of `obs`: ``"tissue = 'pancreas'"``.
 
         Raises
         ------
         InputError
-            If it is no such condition.
+            If the condition is invalid.
         """
         return np.asarray(self.cells.where(condition, ["row"])["row"], np.int64)
 
     def narrowed(self, rows: Ints) -> indexes.Searched:
-        """Return the index, for search among these of the `filled` rows only."""
+        """Return the index restricted to these `filled` rows."""
         return indexes.narrowed(self.index, rows)
 
     def search(self, queries: Floats, k: int, index: indexes.Searched | None = None) -> Neighbors:
-        """Return the k nearest reference cells of (n, d) vectors of length one; `index` may be a `narrowed` one."""
+        """Return the k nearest reference cells of (n, d) unit vectors; `index` may be a `narrowed` one."""
         return indexes.search(self.narrowed(self.filled) if index is None else index, queries, k)
 
     def _check_part(self, part: dict[str, Any]) -> None:
-        """Raise `MismatchError` if a part of the index is not as it was made: by hash, where that is soon done."""
+        """Raise `MismatchError` if a part of the index has changed: by hash if that is quick, else by size."""
         folder = f"{self.manifest['index']['folder']}/{part['name']}"
         faulty = faulty_part(self.store, folder, part, whole=part["bytes"] <= HASHED_BYTES)
         if faulty:
-            raise MismatchError(
-                f"{faulty[0]} of atlas {self.name} is not as it was made", "the same bytes", self._repair()
-            )
+            raise MismatchError(f"{faulty[0]} of atlas {self.name!r} has changed since it was made", fix=self._repair())
 
     def _repair(self) -> str:
         return f"scvec atlas verify {self.name} --repair"

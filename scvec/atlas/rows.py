@@ -1,4 +1,4 @@
-"""The rows of an atlas's table: what is kept of each reference cell beside its vector."""
+"""The rows of an atlas's table: what is kept of each reference cell in addition to its vector."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Keys:
     label, batch, label_id
         The label of each cell; its donor or batch; its label's id. The last two may be None.
     obs
-        Further ones, kept as strings under their own names.
+        Further columns, kept as strings under their own names.
     """
 
     label: str
@@ -46,13 +46,13 @@ class Keys:
 
 
 def obs_columns(file: CellFile, keys: Keys) -> dict[str, Strings]:
-    """Return (n,) label, batch and label_id of each cell, "" where there is no key, and its values under ``keys.obs``.
+    """Return (n,) label, batch and label_id of each cell, "" without a key, and its values in the columns ``keys.obs``.
 
     Raises
     ------
     InputError
-        If a column is not there or lacks values, if one of ``keys.obs`` cannot name a column of the table, or if a
-        label has two ids.
+        If a column is missing or lacks values, if one of ``keys.obs`` is not a valid name for a column of the table,
+        or if a label has two ids.
     """
     _check_names(file, keys.obs)
     none = np.full(len(file.obs_names), "", object)
@@ -64,9 +64,8 @@ def obs_columns(file: CellFile, keys: Keys) -> dict[str, Strings]:
     ids = ids_of(columns["label"], columns["label_id"], str(file.path))
     if UNKNOWN in ids:
         raise LabelError(
-            f"{file.path}: obs[{keys.label!r}] has the label {UNKNOWN!r}, which a call has that cannot be trusted",
-            "labels of cells",
-            "drop those cells, or rename the label",
+            f"{file.path}: obs[{keys.label!r}] has the label {UNKNOWN!r}, which is reserved for rejected calls",
+            fix="drop those cells, or rename the label",
         )
     return columns | {key: file.labels(key, "--obs-key") for key in keys.obs}
 
@@ -77,20 +76,20 @@ def ids_of(labels: Iterable[str], ids: Iterable[str], where: str) -> dict[str, s
     for label, label_id in dict.fromkeys(zip(labels, ids, strict=True)):
         if found.setdefault(label, label_id) != label_id:
             raise LabelError(
-                f"{where}: label {label!r} has ids {found[label]!r} and {label_id!r}", "one id for a label", "mend obs"
+                f"{where}: label {label!r} has ids {found[label]!r} and {label_id!r}", "one id per label", "correct obs"
             )
     return found
 
 
 def _check_names(file: CellFile, obs_keys: Sequence[str]) -> None:
-    """Raise `InputError` on a name that a filter could not tell from another, or that a table cannot have."""
+    """Raise `InputError` for a name that a filter could confuse with another, or that a table cannot have."""
     taken = set(FIXED_COLUMNS)
     for key in obs_keys:
-        # Filters read names without regard to case, unless they stand in backticks.
+        # Filters ignore the case of names, unless these are in backticks.
         if key.casefold() in taken or not key or key.startswith("_row") or {".", "`"} & set(key):
             raise InputError(
-                f"{file.path}: obs[{key!r}] cannot be kept by --obs-key under that name",
-                f"each name once, none of {', '.join(FIXED_COLUMNS)}, without '.' and '`', not beginning with _row",
+                f"{file.path}: obs[{key!r}] cannot be kept under that name",
+                f"names that are unique, not {', '.join(FIXED_COLUMNS)}, without '.' and '`', not starting with _row",
                 "rename the column in obs, or leave it out",
             )
         taken.add(key.casefold())
@@ -109,7 +108,7 @@ def table_schema(keys: Keys, dimension: int, dtype: str) -> pa.Schema:
 
 
 def record_batch(schema: pa.Schema, columns: Mapping[str, np.ndarray[Any, Any]], vectors: Floats) -> pa.RecordBatch:
-    """Return rows of the table, of all columns but the vectors and these."""
+    """Return rows of the table, made of all other columns and the vectors."""
     arrays = [
         vectors_to_arrow(vectors, field.type.value_type)
         if field.name == "vector"

@@ -1,4 +1,4 @@
-"""Whether all files of an atlas are as they were made and fit each other; what is derived can be made again."""
+"""Verifying that all files of an atlas are unchanged and consistent, and repairing those that are derived."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from scvec import index as indexes
-from scvec.atlas.engine import Local
+from scvec.atlas.engine import Compute
 from scvec.atlas.fitted import faulty_files
 from scvec.atlas.indexing import faulty_part, index_folder, make_part, new_index
 from scvec.atlas.maintenance import rebuild
@@ -25,18 +25,18 @@ from scvec.index import IndexSpec
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that is not as it was made.
+    """Something in an atlas that is missing, changed or inconsistent.
 
     Attributes
     ----------
     what
-        The file or table, with what is wrong.
+        The file or table, and what is wrong with it.
     cure
-        What to do about it.
+        How to fix it.
     derived
         Whether it can be made again from the table.
     part
-        Name of the part of the index that it is of; "" for the whole index, or none of it.
+        The name of the faulty part of the index; "" for the whole index, or for anything else.
     """
 
     what: str
@@ -46,20 +46,20 @@ class Fault:
 
 
 def verify(atlas: Atlas, progress: Progress = silent) -> list[Fault]:
-    """Read all of an atlas and return what is wrong, nothing if it is whole.
+    """Read all of an atlas and return its faults: an empty list if it is intact.
 
-    Row ids and numbers of cells are held against the manifest, files against their hashes, and the rows and vectors of
-    the index against those of the table.
+    Row ids and numbers of cells are compared with the manifest, files with their hashes, and the rows and vectors of
+    the index with those of the table.
     """
     faults = [
-        Fault(f"{path} is missing or not as it was written", "restore it, or build again with --overwrite")
+        Fault(f"{path} is missing or has changed", _restore(atlas))
         for path in faulty_files(atlas.store, atlas.manifest["fitted"])
     ]
     made = atlas.manifest["index"]
     if "trained" in made:
         path = f"{made['folder']}/{made['trained']}"
         if not _is(atlas, path, made["trained_sha256"]):
-            faults.append(Fault(f"{path} is missing or not as it was written", _repair(atlas), derived=True))
+            faults.append(Fault(f"{path} is missing or has changed", _repair(atlas), derived=True))
     try:
         found = list(_against_table(atlas, progress))
     except (StoreError, OSError) as error:
@@ -68,44 +68,45 @@ def verify(atlas: Atlas, progress: Progress = silent) -> list[Fault]:
 
 
 def repair(atlas: Atlas, faults: list[Fault], *, device: str = "cpu", progress: Progress = silent) -> Atlas:
-    """Make again, from the table, what is faulty and derived: parts of the index, or all of it; return the atlas.
+    """Make what is faulty again from the table, be it parts of the index or all of it; return the atlas.
 
     Raises
     ------
     StoreError
-        If something else is faulty.
+        If something is faulty that cannot be made from the table.
     """
     lasting = [fault for fault in faults if not fault.derived]
     if lasting:
-        raise StoreError(lasting[0].what, "what nothing else can be made from whole", lasting[0].cure)
+        raise StoreError(lasting[0].what, fix=lasting[0].cure)
     store, made = atlas.store, atlas.manifest["index"]
     if faults and indexes.is_lance(made["factory"]):
-        return rebuild(atlas, device=device, progress=progress)  # as its index is in the table, there is a new version
+        # Its index is in the table, so that there is a new version.
+        return rebuild(atlas, device=device, progress=progress)
     with store.only_writer(f"{atlas_folder(atlas.name)}/writer"):
         if any(not fault.part for fault in faults):
             spec = IndexSpec(**made["spec"])
             folder = index_folder(store, atlas.name, atlas.cells.version, spec)
-            index = new_index(store, folder, atlas.cells, atlas.filled, spec, device, Local(), progress)
+            index = new_index(store, folder, atlas.cells, atlas.filled, spec, Compute(device, progress=progress))
         else:
-            mended = [_mended(atlas, part, faults, progress) for part in made["parts"]]
-            index = {**made, "parts": [part for part in mended if part is not None]}
+            repaired = [_repaired(atlas, part, faults, progress) for part in made["parts"]]
+            index = {**made, "parts": [part for part in repaired if part is not None]}
             index["rows"] = sum(part["rows"] for part in index["parts"])
         path = f"{version_folder(atlas.name, atlas.cells.version)}/manifest.json"
         store.write_json(path, {**atlas.manifest, "index": index})
     return open_atlas(store, atlas.name, device=atlas.device)
 
 
-def _mended(atlas: Atlas, part: dict[str, Any], faults: list[Fault], progress: Progress) -> dict[str, Any] | None:
-    """Return a part as it is, or made again of those of its cells that the table still has; None if it has none."""
+def _repaired(atlas: Atlas, part: dict[str, Any], faults: list[Fault], progress: Progress) -> dict[str, Any] | None:
+    """Return a part, made again if it is faulty from the cells that the table still has; None if there are none."""
     if part["name"] not in {fault.part for fault in faults}:
         return part
     rows = atlas.filled[(atlas.filled >= part["first_row"]) & (atlas.filled <= part["last_row"])]
     if not len(rows):
         return None
     with progress("indexing", len(rows)) as advance:
-        mended = make_part(atlas.store, atlas.manifest["index"], part["name"], atlas.cells, rows)
+        repaired = make_part(atlas.store, atlas.manifest["index"], part["name"], atlas.cells, rows)
         advance(len(rows))
-    return mended
+    return repaired
 
 
 def _against_table(atlas: Atlas, progress: Progress) -> Iterator[Fault]:
@@ -125,13 +126,13 @@ def _against_table(atlas: Atlas, progress: Progress) -> Iterator[Fault]:
             if faulty:
                 own = atlas.filled[(atlas.filled >= part["first_row"]) & (atlas.filled <= part["last_row"])]
                 held.append(own)
-                yield Fault(f"{', '.join(faulty)}: missing or not as made", _repair(atlas), True, part["name"])
+                yield Fault(f"{', '.join(faulty)}: missing or changed", _repair(atlas), True, part["name"])
                 continue
             stored = indexes.open_parts("exact", [atlas.store.local_folder(folder)], {})
             held.append(stored.rows)
             wrong = _other_vectors(atlas, stored, part)
             if wrong:
-                # The part has the hash it was made with: it is the table that changed.
+                # The part has its original hash, so it is the table that has changed.
                 yield Fault(
                     f"the table {atlas.cells.path} has other vectors than the index for {wrong:,} cells",
                     _restore(atlas),
@@ -141,7 +142,7 @@ def _against_table(atlas: Atlas, progress: Progress) -> Iterator[Fault]:
 
 
 def _of_lance(atlas: Atlas) -> Iterator[Fault]:
-    """Yield what is wrong with an index of Lance's, all files of which are read by a search in all of its lists."""
+    """Yield what is wrong with a Lance index; a search in all of its lists reads all of its files."""
     try:
         there = atlas.cells.has_index
         atlas.cells.nearest(atlas.vectors(atlas.filled[:1]), 1, nprobes=atlas.manifest["index"]["lists"])
@@ -153,7 +154,7 @@ def _of_lance(atlas: Atlas) -> Iterator[Fault]:
 
 
 def _other_vectors(atlas: Atlas, stored: indexes.Index, part: Mapping[str, Any]) -> int:
-    """Return for how many cells of a part the table has another vector."""
+    """Return the number of cells in a part whose vector differs from that in the table."""
     wrong = 0
     condition = f"row >= {part['first_row']} AND row <= {part['last_row']} AND NOT empty"
     for block in atlas.cells.batches(["row", "vector"], condition):

@@ -18,6 +18,7 @@ from scvec.bench.suite import FIX, Task, slug
 from scvec.core.files import placing, sha256
 from scvec.core.types import Strings
 from scvec.embed.projection import normalise
+from scvec.embed.recipe import TARGET_SUM
 from scvec.errors import InputError, unknown
 from scvec.ingest import newest_texts, open_cells, open_texts
 from scvec.ingest.cells import VAR_NAMES, CellFile, Matrix
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 LABEL, BATCH, LABEL_ID = "label", "batch", "label_id"
 FORMAT = 1
-TARGET_SUM = 1e4
 N_VARIABLE = 2000
 """The query's genes are drawn from this many of the reference's, those whose log1p values vary most."""
 

@@ -1,4 +1,4 @@
-"""What all verbs share: options, output, and how an error becomes one line and an exit code."""
+"""What all verbs share: the application, output, and how an error becomes one line and an exit code."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
+from shutil import get_terminal_size
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 import typer.core
 import typer.main
 
+from scvec._version import __version__
 from scvec.errors import ScvecError, as_disk_full
 
 if TYPE_CHECKING:
@@ -23,11 +26,30 @@ if TYPE_CHECKING:
 SECONDS_A_LINE = 20.0
 BAD_INPUT = 2
 INTERRUPTED = 130
+UNBOUNDED = 100_000
+"""Characters of a line that is not written to a terminal."""
+
+_RULED = "\n".join(["    ", "    ", " -  ", "    ", "    ", "    ", "    ", "    "])
+"""Rich's drawing of a table with a rule of dashes under the header, and nothing else."""
+
+_USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
+"""The error of words that make no command; which package has it depends on typer's release."""
+
+START, PREPARE, LABEL = "Start here", "Prepare", "Label and understand"
+"""Panels of verbs."""
 
 ORDER = (
     *("demo", "genes", "ontology", "models", "embed", "atlas", "refine", "interpret"),
     *("query", "report", "explain", "search", "evaluate", "bench"),
 )
+
+
+FIRST_STEPS = f"""scvec {__version__} labels single cells by their nearest neighbours in a reference atlas.
+
+  scvec demo                 try it on real blood cells, offline
+  scvec atlas build --help   build an atlas from your labelled cells
+  scvec query --help         label new cells with it
+  scvec --help               all commands"""
 
 
 class _InOrder(typer.core.TyperGroup):
@@ -41,18 +63,21 @@ app = typer.Typer(
     name="scvec",
     cls=_InOrder,
     help="Label single cells by retrieval: cell vectors from gene texts, searched in versioned reference atlases.",
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 
-StoreOption = Annotated[
-    str, typer.Option("--store", envvar="SCVEC_STORE", help="The store: a folder or an object-store URI.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="Print neither progress nor notes.")]
-DEFAULT_STORE = "scvec-store"
+
+@app.callback(invoke_without_command=True)
+def _start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"scvec {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(FIRST_STEPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,42 +158,69 @@ def open_store(uri: str) -> Store:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a plain table, numbers to the right."""
-    shown = [
-        [f"{one:.3f}" if isinstance(one, float) else f"{one:,}" if isinstance(one, int) else str(one) for one in row]
-        for row in rows
-    ]
-    right = [bool(rows) and all(isinstance(row[i], (int, float)) for row in rows) for i in range(len(header))]
-    widths = [max(len(line[i]) for line in [list(header), *shown]) for i in range(len(header))]
-    lines = [list(header), ["-" * width for width in widths], *shown]
-    return "\n".join(
-        "  ".join(
-            one.rjust(width) if to_right else one.ljust(width)
-            for one, width, to_right in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in lines
-    )
+    """Return a plain table, numbers to the right; as wide as it needs to be, but for a terminal."""
+    from rich.box import Box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=Box(_RULED, ascii=True), show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    for i, name in enumerate(header):
+        right = bool(rows) and all(isinstance(row[i], (int, float)) for row in rows)
+        made.add_column(Text(name), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(_shown(one)) for one in row))
+    width = get_terminal_size().columns if sys.stdout.isatty() else UNBOUNDED
+    console = Console(file=StringIO(), width=width, color_system=None, force_terminal=False)
+    with console.capture() as drawn:
+        console.print(made)
+    return "\n".join(line.rstrip() for line in drawn.get().splitlines())
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for bad input, 130 when interrupted."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(args=None if arguments is None else list(arguments))
+        code = app(args=words, prog_name="scvec", standalone_mode=False)
+    except _USAGE_ERROR as error:
+        said = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
+        # A group of verbs without one has shown its help by now, and says nothing more.
+        return _fail(f"{said}. Fix: {_verb(words)[0]} --help.") if said else BAD_INPUT
     except SystemExit as end:
-        if end.code == INTERRUPTED:
-            return _fail("interrupted; the store reads as before; run it again to go on", INTERRUPTED)
         return end.code if isinstance(end.code, int) else 1
     except ScvecError as error:
-        return _fail(_with_options(str(error)))
+        return _fail(with_options(str(error), words))
     except OSError as error:
         full = as_disk_full(error, error.filename or "the output")
         return _fail(str(full or error))
-    return 0
+    if code == INTERRUPTED:
+        return _fail("interrupted; the store is unchanged; run the command again to resume", INTERRUPTED)
+    return code if isinstance(code, int) else 0
 
 
-def _with_options(message: str) -> str:
-    """Return the message with the options of the command line in place of the parameters of the library."""
-    names = _option_names(typer.main.get_command(app))
+def _verb(words: Sequence[str]) -> tuple[str, Any]:
+    """Return the verb that a command line begins with: how it is written, and what typer has made of it."""
+    name, verb = "scvec", cast(Any, typer.main.get_command(app))
+    for word in words:
+        if word not in getattr(verb, "commands", {}):
+            break
+        name, verb = f"{name} {word}", verb.commands[word]
+    return name, verb
+
+
+def with_options(message: str, words: Sequence[str]) -> str:
+    """Return the message with the options of the verb in place of the library's parameters of the same names.
+
+    What the verb takes as an argument, or does not take, stays as it is.
+    """
+    options = [(one.name, one.opts[0]) for one in _verb(words)[1].params if one.opts[0].startswith("--")]
+    names = {option.lstrip("-").replace("-", "_"): option for _, option in options} | dict(options)
     return re.sub(r"`(\w+)`", lambda found: names.get(found[1], found[0]), message)
 
 
@@ -183,14 +235,6 @@ def renaming(**options: str) -> Iterator[None]:
         yield
     except ScvecError as error:
         raise type(error)(*map(renamed, (error.seen, error.expected, error.fix))) from error
-
-
-def _option_names(command: Any) -> dict[str, str]:
-    """Return what each parameter is called on the command line, by its name in Python, in all verbs."""
-    names = {one.name: one.opts[0] for one in command.params if one.opts[0].startswith("--")}
-    for verb in getattr(command, "commands", {}).values():
-        names |= _option_names(verb)
-    return names
 
 
 def _fail(line: str, code: int = BAD_INPUT) -> int:

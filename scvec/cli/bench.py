@@ -7,24 +7,25 @@ from typing import Annotated
 
 import typer
 
-from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
+from scvec.cli.app import LABEL, app, open_store, table
+from scvec.cli.options.common import CommonFlags, spreads
 
 
-@app.command(epilog="Example: scvec bench suite.toml --out bench-open")
+@app.command(epilog="Example: scvec bench suite.toml --out bench-open", rich_help_panel=LABEL)
+@spreads
 def bench(
     suite: Annotated[Path, typer.Argument(help="Recipes, tasks and seeds.", metavar="SUITE.toml")],
-    out: Annotated[Path, typer.Option(help="A folder for the tasks' files, the records and the tables.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder for the tasks' files, the records and the tables.")] = Path(
         "scvec-bench"
     ),
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    *,
+    common: CommonFlags,
 ) -> None:
-    """Measure recipes and the controls they have to beat on a suite of tasks; what was done is not done again."""
+    """Measure recipes and their baselines on a suite of tasks; resumes if interrupted."""
     from scvec.bench import Suite, run
 
-    ui = Ui(json, quiet)
-    results = run(Suite.read(suite), out, open_store(store), progress=ui.progress)
+    ui = common.ui
+    results = run(Suite.read(suite), out, open_store(common.store), progress=ui.progress)
     for row in results.rows:
         for why in row["failed"]:
             ui.note(f"{row['method']} failed on {row['task']}: {why}")

@@ -7,29 +7,34 @@ from typing import Annotated
 
 import typer
 
-from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
+from scvec.cli.app import PREPARE, app, open_store, table
 from scvec.cli.genes import ReleaseOption, TaxonOption
+from scvec.cli.options.common import CommonFlags, OutputFlags, spreads
 
 
-@app.command(epilog="Example: scvec embed --taxon human --encoder minilm")
+@app.command(epilog="Example: scvec embed --taxon human --encoder minilm", rich_help_panel=PREPARE)
+@spreads
 def embed(
     taxon: TaxonOption,
-    encoder: Annotated[str, typer.Option(help="minilm, tfidf, bert:MODEL, file:PATH, ...: see scvec models.")],
+    encoder: Annotated[
+        str, typer.Option(help="Encoder: minilm, tfidf, bert:MODEL, file:PATH, ...; scvec models lists them.")
+    ],
     release: ReleaseOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say texts, tokens and cost, and encode nothing.")] = False,
-    download: Annotated[
-        bool, typer.Option("--download", help="Let the encoder fetch its weights from a model hub.")
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say how many texts and tokens there are, and the cost.")
     ] = False,
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download the encoder's weights from a model hub if they are missing.")
+    ] = False,
+    *,
+    common: CommonFlags,
 ) -> None:
-    """Encode gene texts that have no vector yet; a run that was stopped goes on where it was."""
+    """Encode gene texts that have no vector yet; resumes if interrupted."""
     from scvec.embed import bill, genes
     from scvec.ingest import open_texts
 
-    ui = Ui(json, quiet)
-    opened = open_store(store)
+    ui = common.ui
+    opened = open_store(common.store)
     texts = open_texts(opened, taxon, release)
     if dry_run:
         made = bill(opened, texts, encoder=encoder, download=download)
@@ -59,9 +64,10 @@ def embed(
     ui.result(values, "\n".join(said))
 
 
-@app.command(epilog="Example: scvec models")
-def models(json: JsonOption = False, quiet: QuietOption = False) -> None:
-    """List the encoders of gene texts, and whether they could be used now."""
+@app.command(epilog="Example: scvec models", rich_help_panel=PREPARE)
+@spreads
+def models(common: OutputFlags) -> None:
+    """List the encoders of gene texts, and whether they can be used now."""
     from scvec.embed import encoders
 
     found = [(model, model.is_here()) for model in encoders.models().values()]
@@ -85,4 +91,4 @@ def models(json: JsonOption = False, quiet: QuietOption = False) -> None:
         )
         for one in values
     ]
-    Ui(json, quiet).result(values, table(("encoder", "dimension", "tokens", "here", "weights"), rows))
+    common.ui.result(values, table(("encoder", "dimension", "tokens", "here", "weights"), rows))

@@ -7,49 +7,50 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.options.cells import CellsArgument, GeneKeyOption, LayerOption, ScaleOption
+from scvec.cli.app import PREPARE, app, open_store, table
+from scvec.cli.options.cells import CellsArgument, MatrixFlags
+from scvec.cli.options.common import CommonFlags, keywords, spreads
 
 if TYPE_CHECKING:
     from scvec.ingest import GeneTexts
 
 genes_app = typer.Typer(
-    help="Gene texts: from NCBI or from files, what is there, what changed, what a file's genes are.",
+    help="Gene texts: fetch, import, list, compare; check the genes of a file.",
     no_args_is_help=True,
 )
-app.add_typer(genes_app, name="genes")
+app.add_typer(genes_app, name="genes", rich_help_panel=PREPARE)
 
-TaxonOption = Annotated[str, typer.Option(help="human, mouse, rat or an NCBI taxon id.")]
-ReleaseOption = Annotated[str | None, typer.Option(help="Which gene texts; default: those imported last.")]
+TaxonOption = Annotated[str, typer.Option(help="Species: human, mouse, rat or an NCBI taxon id.")]
+ReleaseOption = Annotated[str | None, typer.Option(help="Release of the gene texts (default: the last import).")]
 N_SHOWN = 20
 
 
 @genes_app.command(epilog="Example: scvec genes pull --taxon human")
+@spreads
 def pull(
     taxon: TaxonOption,
     base_url: Annotated[
-        str | None, typer.Option(envvar="SCVEC_NCBI", help="A mirror of NCBI's gene/DATA; default: NCBI's own.")
+        str | None, typer.Option(envvar="SCVEC_NCBI", help="Mirror of NCBI's gene/DATA (default: NCBI).")
     ] = None,
     release: Annotated[
-        str | None, typer.Option(help="The release's tag; default: the day the server's newest file was changed.")
+        str | None, typer.Option(help="Name of the release (default: the date of the server's newest file).")
     ] = None,
     keep: Annotated[
-        Path | None, typer.Option(help="Where to keep NCBI's files; default: ncbi in $SCVEC_CACHE or the user's cache.")
+        Path | None, typer.Option(help="Folder for NCBI's files (default: ncbi in $SCVEC_CACHE or the user's cache).")
     ] = None,
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    *,
+    common: CommonFlags,
 ) -> None:
-    """Fetch NCBI's gene files and import the texts of one taxon; files that did not change are not fetched again."""
+    """Fetch NCBI's gene files and import the gene texts of one species; unchanged files are not fetched again."""
     from scvec import ingest
     from scvec.ingest.genes.gene_texts import taxon_id
     from scvec.ingest.genes.pull import BASE_URL, default_folder
 
-    ui = Ui(json, quiet)
-    opened = open_store(store)
+    ui = common.ui
+    opened = open_store(common.store)
     folder = keep or default_folder()
     files = ingest.pull(taxon_id(taxon), folder, base_url=base_url or BASE_URL, release=release, progress=ui.progress)
-    ui.note(f"NCBI's files are {'new' if files.changed else 'as they were'}, in {folder}")
+    ui.note(f"NCBI's files are {'new' if files.changed else 'unchanged'}, in {folder}")
     texts = ingest.texts(
         opened,
         taxon=taxon,
@@ -67,42 +68,43 @@ def pull(
     epilog="Example: scvec genes import --taxon human --gene-info Homo_sapiens.gene_info.gz "
     "--gene-summary gene_summary.gz --gene-orthologs gene_orthologs.gz",
 )
+@spreads
 def import_(
     taxon: TaxonOption,
     gene_info: Annotated[Path, typer.Option(help="NCBI's gene_info file, plain or .gz.")],
     gene_summary: Annotated[Path, typer.Option(help="NCBI's gene_summary file, plain or .gz.")],
     gene_orthologs: Annotated[
-        Path | None, typer.Option(help="NCBI's gene_orthologs file: lends summaries, and links species.")
+        Path | None, typer.Option(help="NCBI's gene_orthologs file, to borrow summaries and to link species.")
     ] = None,
     release: Annotated[
-        str | None, typer.Option(help="The release's tag; default: the newest modification date in gene_info.")
+        str | None, typer.Option(help="Name of the release (default: the newest date in gene_info).")
     ] = None,
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    *,
+    common: CommonFlags,
 ) -> None:
-    """Import NCBI's gene texts of one taxon, from files, as one release."""
+    """Import NCBI's gene texts of one species from files, as one release."""
     from scvec import ingest
 
     texts = ingest.texts(
-        open_store(store),
+        open_store(common.store),
         taxon=taxon,
         gene_info=gene_info,
         gene_summary=gene_summary,
         gene_orthologs=gene_orthologs,
         release=release,
     )
-    Ui(json, quiet).result(texts.manifest, _imported(texts))
+    common.ui.result(texts.manifest, _imported(texts))
 
 
 @genes_app.command("list", epilog="Example: scvec genes list")
-def list_(store: StoreOption = DEFAULT_STORE, json: JsonOption = False, quiet: QuietOption = False) -> None:
+@spreads
+def list_(common: CommonFlags) -> None:
     """List the releases of gene texts in the store."""
     from scvec import ingest
     from scvec.ingest.genes.gene_texts import taxon_name
 
-    ui = Ui(json, quiet)
-    found = ingest.list_texts(open_store(store))
+    ui = common.ui
+    found = ingest.list_texts(open_store(common.store))
     rows = [(taxon_name(one.taxon_id), one.release, len(one), one.manifest["origin"]) for one in found]
     if not rows:
         ui.note("no gene texts yet: scvec genes pull --help")
@@ -110,18 +112,18 @@ def list_(store: StoreOption = DEFAULT_STORE, json: JsonOption = False, quiet: Q
 
 
 @genes_app.command(epilog="Example: scvec genes diff 2026-10-01 2026-11-21 --taxon human")
+@spreads
 def diff(
     before: Annotated[str, typer.Argument(help="The earlier release.", metavar="A")],
     after: Annotated[str, typer.Argument(help="The later release.", metavar="B")],
     taxon: TaxonOption,
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    *,
+    common: CommonFlags,
 ) -> None:
-    """Say what changed between two releases: genes added, removed or renamed, and texts."""
+    """Compare two releases: genes added, removed or renamed, and texts changed."""
     from scvec import ingest
 
-    opened = open_store(store)
+    opened = open_store(common.store)
     changes = ingest.diff(ingest.open_texts(opened, taxon, before), ingest.open_texts(opened, taxon, after))
     counts = dict(changes.group_by("change").len().sort("change").iter_rows())
     rows = [
@@ -133,33 +135,31 @@ def diff(
     if len(changes) > N_SHOWN:
         shown.append(f"... and {len(changes) - N_SHOWN:,} more: --json has them all")
     values = {"taxon": taxon, "before": before, "after": after, "counts": counts, "changes": changes.to_dicts()}
-    Ui(json, quiet).result(values, "\n\n".join([f"{taxon}, {before} to {after}: {said}", *shown]))
+    common.ui.result(values, "\n\n".join([f"{taxon}, {before} to {after}: {said}", *shown]))
 
 
 @genes_app.command(epilog="Example: scvec genes check query.h5ad --taxon human")
+@spreads
 def check(
     cells: CellsArgument,
-    taxon: Annotated[str | None, typer.Option(help="Its species; default: the one in the store that fits.")] = None,
+    taxon: Annotated[
+        str | None, typer.Option(help="Species of the cells (default: the one in the store that fits best).")
+    ] = None,
     release: ReleaseOption = None,
-    gene_key: GeneKeyOption = None,
-    layer: LayerOption = None,
-    scale: ScaleOption = "auto",
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    *,
+    read: MatrixFlags,
+    common: CommonFlags,
 ) -> None:
-    """Say which of a file's genes are known, by which route, and what is known of them."""
+    """Show which genes of a file are known, by which route, and what their texts are made of."""
     from scvec import ingest
 
-    ui = Ui(json, quiet)
+    ui = common.ui
     found = ingest.coverage(
-        open_store(store),
+        open_store(common.store),
         cells,
         taxon=taxon,
         release=release,
-        layer=layer,
-        scale=scale,
-        gene_key=gene_key,
+        **keywords(read, ingest.coverage),
         progress=ui.progress,
     )
     parts = [("genes by", found.routes), ("texts made of", found.texts)]

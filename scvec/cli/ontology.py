@@ -7,70 +7,76 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
+from scvec.cli.app import PREPARE, Ui, app, open_store, table
 from scvec.cli.options.cells import CellsArgument, ObsOption
+from scvec.cli.options.common import CommonFlags, spreads
+from scvec.cli.options.query import LABEL_KEY
 from scvec.errors import InputError
 
 if TYPE_CHECKING:
     from scvec.ontology import LabelMatch, Ontology
 
 ontology_app = typer.Typer(
-    help="The Cell Ontology: from its authors or from a file, what is there, which labels are its terms.",
+    help="The Cell Ontology: fetch, import, list; match labels to its terms.",
     no_args_is_help=True,
 )
-app.add_typer(ontology_app, name="ontology")
+app.add_typer(ontology_app, name="ontology", rich_help_panel=PREPARE)
 
 NewReleaseOption = Annotated[
-    str | None, typer.Option(help="The release's tag; default: the version the file gives itself, or its date.")
+    str | None, typer.Option(help="Name of the release (default: the version that the file states, or its date).")
 ]
 
 
 @ontology_app.command(epilog="Example: scvec ontology pull")
+@spreads
 def pull(
     # The errors of fetching name --base-url, as that is what it is called where there are several files.
     url: Annotated[
         str | None,
-        typer.Option("--url", "--base-url", envvar="SCVEC_CL", help="Another file or mirror; default: its authors'."),
+        typer.Option("--url", "--base-url", envvar="SCVEC_CL", help="Another file or mirror (default: its authors')."),
     ] = None,
     release: NewReleaseOption = None,
     keep: Annotated[
-        Path | None, typer.Option(help="Where to keep the file; default: ontology in $SCVEC_CACHE or the user's cache.")
+        Path | None, typer.Option(help="Folder for the file (default: ontology in $SCVEC_CACHE or the user's cache).")
     ] = None,
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    *,
+    common: CommonFlags,
 ) -> None:
-    """Fetch the Cell Ontology and import it; a file that did not change is not fetched again."""
+    """Fetch the Cell Ontology and import it; an unchanged file is not fetched again."""
     from scvec import ontology
     from scvec.ontology.download import URL
 
-    ui = Ui(json, quiet)
-    pulled = ontology.pull(open_store(store), url=url or URL, release=release, folder=keep, progress=ui.progress)
-    ui.note(f"the file is {'new' if pulled.fetched.changed else 'as it was'}: {pulled.fetched.path}")
+    ui = common.ui
+    pulled = ontology.pull(open_store(common.store), url=url or URL, release=release, folder=keep, progress=ui.progress)
+    ui.note(f"the file is {'new' if pulled.fetched.changed else 'unchanged'}: {pulled.fetched.path}")
     _imported(ui, pulled.ontology)
 
 
 @ontology_app.command("import", epilog="Example: scvec ontology import cl-basic.obo")
+@spreads
 def import_(
-    file: Annotated[Path, typer.Argument(help="cl.obo, cl.json, or of cellxgene-ontology-guide; plain, .gz or .zst.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="cl.obo, cl.json, or cellxgene-ontology-guide's JSON; plain, .gz or .zst.", metavar="FILE"),
+    ],
     release: NewReleaseOption = None,
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    *,
+    common: CommonFlags,
 ) -> None:
     """Import the Cell Ontology from a file, as one release."""
     from scvec import ontology
 
-    _imported(Ui(json, quiet), ontology.import_ontology(open_store(store), file, release))
+    _imported(common.ui, ontology.import_ontology(open_store(common.store), file, release))
 
 
 @ontology_app.command("list", epilog="Example: scvec ontology list")
-def list_(store: StoreOption = DEFAULT_STORE, json: JsonOption = False, quiet: QuietOption = False) -> None:
+@spreads
+def list_(common: CommonFlags) -> None:
     """List the releases of the Cell Ontology in the store."""
     from scvec import ontology
 
-    ui = Ui(json, quiet)
-    found = ontology.list_ontologies(open_store(store))
+    ui = common.ui
+    found = ontology.list_ontologies(open_store(common.store))
     if not found:
         ui.note("no Cell Ontology yet: scvec ontology pull --help")
     keys = ("release", "n_terms", "n_obsolete")
@@ -79,35 +85,35 @@ def list_(store: StoreOption = DEFAULT_STORE, json: JsonOption = False, quiet: Q
 
 
 @ontology_app.command(epilog="Example: scvec ontology match cells.h5ad --label-key cell_type --out map.csv")
+@spreads
 def match(
     cells: CellsArgument,
-    label_key: Annotated[str, typer.Option(help="Column of obs with the author's labels.")],
+    label_key: Annotated[str, typer.Option(help=LABEL_KEY)],
     own: Annotated[
         Path | None,
-        typer.Option(
-            "--map", help="Your own ids, before all others: CSV or TSV with the columns label and id, or a JSON object."
-        ),
+        typer.Option("--map", help="Your own ids, used first: JSON, or CSV with columns label and id."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write label, id and name as CSV: to be mended, and given as --map.")
+        Path | None, typer.Option(help="Output file (.csv) of labels, ids and names, to correct and give as --map.")
     ] = None,
-    release: Annotated[str | None, typer.Option(help="Which Cell Ontology; default: the one imported last.")] = None,
+    release: Annotated[
+        str | None, typer.Option(help="Release of the Cell Ontology (default: the last import).")
+    ] = None,
     obs: ObsOption = None,
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    *,
+    common: CommonFlags,
 ) -> None:
-    """Say which terms an author's labels are; none is guessed."""
+    """Match an author's labels to Cell Ontology terms; nothing is guessed."""
     from collections import Counter
 
     from scvec import ontology
     from scvec.ingest import open_cells
     from scvec.ontology.matching import NO_MAP
 
-    ui = Ui(json, quiet)
+    ui = common.ui
     if out is not None and out.suffix != ".csv":
         raise InputError(f"--out {out}", "a name that ends in .csv", "name another file")
-    opened = ontology.open_ontology(open_store(store), release)
+    opened = ontology.open_ontology(open_store(common.store), release)
     given = ontology.read_map(own) if own is not None else NO_MAP
     with open_cells(cells, obs) as file:
         counts = Counter(file.labels(label_key, "--label-key").tolist())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scvec.cli.app import DEFAULT_STORE, JsonOption, QuietOption, StoreOption, Ui, app, open_store, table
-from scvec.cli.genes import ReleaseOption
+from scvec.cli.app import LABEL, app, open_store, table
+from scvec.cli.options.common import CommonFlags, OutputOption, panel, spreads
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,78 +25,94 @@ GENE_COLUMNS = ("gene_id", "symbol", "name", "score")
 CELL_COLUMNS = ("cell_id", "label", "similarity")
 
 
-@app.command(epilog='Example: scvec search "cytotoxic lymphocytes that release granzyme" --atlas pbmc')
-def search(
-    words: Annotated[str | None, typer.Argument(help="What is looked for, in words.", metavar="WORDS")] = None,
-    *,
-    atlas: Annotated[str | None, typer.Option(help="The reference that is searched.")] = None,
-    genes: Annotated[
-        bool, typer.Option("--genes", help="Genes and not labels: of the atlas, or of --taxon without one.")
-    ] = False,
+CellsOption = panel("Cells and labels of an atlas")
+GenesOption = panel("Genes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchFlags:
+    """What is searched, for what, and how much of it is shown."""
+
+    atlas: Annotated[str | None, typer.Option(help="Reference atlas to search.")] = None
     like: Annotated[
-        str | None, typer.Option(help="Cells like this cell of the atlas, in place of words.", metavar="CELL_ID")
-    ] = None,
-    number: Annotated[
+        str | None,
+        typer.Option(help="Search for cells like this cell of the atlas, not by words.", metavar="CELL_ID"),
+    ] = None
+    genes: Annotated[
+        bool, typer.Option("--genes", help="Search for genes: the atlas's, or those of --taxon without an atlas.")
+    ] = False
+    encoder: Annotated[str | None, typer.Option(help="Encoder for the query text (default: the atlas's).")] = None
+    out: Annotated[Path | None, OutputOption(help="Output file (.parquet or .csv).")] = None
+    k: Annotated[
         int | None,
-        typer.Option(
-            "--k", "-n", min=1, help="How many labels (5), genes (20) or cells (15) to show.", show_default=False
-        ),
-    ] = None,
-    exemplars: Annotated[int, typer.Option(min=1, help="Cells to show of each label.")] = 3,
+        OutputOption("--k", "-n", min=1, help="Number of labels (5), genes (20) or cells (15).", show_default=False),
+    ] = None
+    n_exemplars: Annotated[int, OutputOption("--exemplars", min=1, help="Number of cells to show of each label.")] = 3
     where: Annotated[
         str | None,
-        typer.Option(help="Which cells of the atlas may be found, in SQL: \"tissue = 'pancreas' AND sex != 'male'\"."),
-    ] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="Who reads the words; default: the encoder that the atlas was built with.")
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="That of the cell for --like, where several datasets have one of its name.")
-    ] = None,
-    taxon: Annotated[str | None, typer.Option(help="Whose genes, for --genes without an atlas.")] = None,
-    release: ReleaseOption = None,
-    out: Annotated[Path | None, typer.Option(help="Where to: a name that ends in .parquet or .csv.")] = None,
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+        CellsOption(help="Search only these reference cells, in SQL: \"tissue = 'pancreas'\"."),
+    ] = None
+    dataset: Annotated[str | None, CellsOption(help="Dataset of the --like cell, if its name is not unique.")] = None
+    taxon: Annotated[str | None, GenesOption(help="Species of the genes, without an atlas.")] = None
+    release: Annotated[str | None, GenesOption(help="Release of the gene texts (default: the last import).")] = None
+
+
+@app.command(
+    epilog='Example: scvec search "cytotoxic lymphocytes that release granzyme" --atlas pbmc', rich_help_panel=LABEL
+)
+@spreads
+def search(
+    words: Annotated[str | None, typer.Argument(help="Description to search for.", metavar="WORDS")] = None,
+    *,
+    flags: SearchFlags,
+    common: CommonFlags,
 ) -> None:
-    """Find labels and cells by words, genes by words, or cells by a cell."""
+    """Search an atlas's labels, cells or genes by a description, or its cells by a cell."""
     from scvec.annotation import writing
     from scvec.atlas import open_atlas
 
-    ui = Ui(json, quiet)
-    given = {"--where": where, "--dataset": dataset, "--encoder": encoder, "--taxon": taxon, "--release": release}
-    _check(words, atlas, like, genes, {name for name, value in given.items() if value is not None})
+    _check(words, flags)
+    out = flags.out
     if out is not None:
         writing.check_name(out)
-    opened = open_store(store)
-    reference = None if atlas is None else open_atlas(opened, atlas)
+    opened = open_store(common.store)
+    reference = None if flags.atlas is None else open_atlas(opened, flags.atlas)
     frame, values, text = None, None, ""
-    if genes or reference is None:
-        frame = _genes(opened, reference, words or "", number or N_GENES, encoder, taxon, release)
+    if flags.genes or reference is None:
+        frame = _genes(opened, reference, words or "", flags)
         text = _shown(frame, GENE_COLUMNS)
-    elif like is not None:
+    elif flags.like is not None:
         from scvec.search import like as like_cell
 
-        frame = like_cell(reference, like, k=number or N_CELLS, where=where, dataset=dataset)
+        frame = like_cell(reference, flags.like, k=flags.k or N_CELLS, where=flags.where, dataset=flags.dataset)
         text = _shown(frame, _told(frame))
     else:
         from scvec.search import words as by_words
 
-        wanted = number or N_LABELS
-        found = by_words(reference, words or "", encoder=encoder, where=where, n_labels=wanted, n_exemplars=exemplars)
+        wanted = flags.k or N_LABELS
+        found = by_words(
+            reference,
+            words or "",
+            encoder=flags.encoder,
+            where=flags.where,
+            n_labels=wanted,
+            n_exemplars=flags.n_exemplars,
+        )
         for note in found.notes:
-            ui.note(note)
+            common.ui.note(note)
         frame, values, text = found.to_frame(), found.to_dict(), _found_text(found, wanted)
     if out is not None:
         writing.write_frame(frame, out)
-    ui.result(values or frame.to_dicts(), text + (f"\nwritten to {out}" if out else ""))
+    common.ui.result(values or frame.to_dicts(), text + (f"\nwritten to {out}" if out else ""))
 
 
-def _check(words: str | None, atlas: str | None, like: str | None, genes: bool, given: set[str]) -> None:
+def _check(words: str | None, flags: SearchFlags) -> None:
     """Raise `InputError` where it is not clear what is to be found, or an option would have no effect."""
     from scvec.errors import InputError
 
+    atlas, like, genes = flags.atlas, flags.like, flags.genes
+    options = ("where", "dataset", "encoder", "taxon", "release")
+    given = {f"--{name}" for name in options if getattr(flags, name) is not None}
     example = 'scvec search "lymphocytes that release granzyme" --atlas NAME'
     if (words is None) == (like is None):
         seen = "neither words nor --like" if words is None else "words and --like"
@@ -111,29 +128,22 @@ def _check(words: str | None, atlas: str | None, like: str | None, genes: bool, 
     idle = sorted(given - allowed)
     if idle:
         what = "--genes" if genes else "--like" if like is not None else "words"
-        raise InputError(
-            f"{', '.join(idle)} with {what}{' and --atlas' if atlas else ''}", "no such option", "leave it out"
-        )
+        seen = f"{', '.join(idle)} with {what}{' and --atlas' if atlas else ''}"
+        raise InputError(f"{seen}: no effect", fix="leave it out")
 
 
-def _genes(
-    store: Store,
-    atlas: Atlas | None,
-    words: str,
-    n: int,
-    encoder: str | None,
-    taxon: str | None,
-    release: str | None,
-) -> pl.DataFrame:
+def _genes(store: Store, atlas: Atlas | None, words: str, flags: SearchFlags) -> pl.DataFrame:
     """Return the genes of an atlas, or else of a release."""
     from scvec.embed import open_genes
     from scvec.ingest import open_texts
     from scvec.search import Reader, reader_of
     from scvec.search import genes as by_words
 
+    n = flags.k or N_GENES
     if atlas is not None:
-        return by_words(reader_of(atlas, encoder), words, n)
-    vectors = open_genes(store, open_texts(store, taxon or "", release), encoder=encoder or "")
+        return by_words(reader_of(atlas, flags.encoder), words, n)
+    texts = open_texts(store, flags.taxon or "", flags.release)
+    vectors = open_genes(store, texts, encoder=flags.encoder or "")
     return by_words(Reader(vectors, vectors.gene_ids), words, n)
 
 
@@ -147,7 +157,7 @@ def _shown(frame: pl.DataFrame, columns: Sequence[str]) -> str:
     """Return a table of some columns."""
     import polars as pl
 
-    # An id is no number to a reader, and has no thousands.
+    # An id is shown without thousands separators.
     texts = frame.select(columns).with_columns(pl.col("^gene_id$").cast(pl.String))
     rows = [[_short(one) for one in row] for row in texts.iter_rows()]
     return table(columns, rows)

@@ -1,4 +1,4 @@
-"""Columns of Arrow tables: vectors, and the few values of many rows."""
+"""Columns of Arrow tables: vectors, and strings with few distinct values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def vectors_to_arrow(vectors: np.ndarray[Any, Any], number: pa.DataType | None = None) -> pa.FixedSizeListArray:
-    """Return (n, d) vectors as an Arrow column, of float32 unless another kind of `number` is asked for."""
+    """Return (n, d) vectors as an Arrow column of float32, or of the type `number`."""
     dtype = np.float32 if number is None else number.to_pandas_dtype()
     flat = np.ascontiguousarray(vectors, dtype).reshape(-1)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), vectors.shape[1])
@@ -30,9 +30,9 @@ def vectors_from_arrow(column: pa.ChunkedArray | pa.Array) -> np.ndarray[Any, np
 
 
 def coded(values: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, np.dtype[np.int64]]]:
-    """Return the distinct strings among (n,) values, sorted, and (n,) which of them each is.
+    """Return the distinct strings among (n,) values, sorted, and (n,) the position of each value among them.
 
-    Needs memory for n numbers, and not for n strings.
+    Takes memory for n numbers, not for n strings.
     """
     column = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([pa.array(values, pa.string())])
     column = column.dictionary_encode().unify_dictionaries()
@@ -45,7 +45,7 @@ def coded(values: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, np.dtype[n
 
 
 def lists(values: NDArray[Any], keep: NDArray[np.bool_], dtype: Any) -> pl.Series:
-    """Return (n, k) values as a column of lists of those to keep; made flat: Python is slow with a list a cell."""
+    """Return a column of n lists: of (n, k) values those to `keep`. Built flat, as a Python list per cell is slow."""
     import polars as pl
 
     flat = pl.Series(values[keep].tolist() if values.dtype == object else values[keep], dtype=dtype).to_arrow()

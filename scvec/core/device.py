@@ -1,23 +1,23 @@
-"""Which device computes: a GPU where one was asked for and is there."""
+"""Choosing the device to compute on: a GPU if one was requested and is available."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from scvec.errors import InputError
+from scvec.errors import must_be
 
 DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
-"""Files of which one is there where a driver of a GPU is: torch, which knows for sure, takes seconds to import."""
+"""Where a GPU driver is installed, one of these files exists. Torch knows for sure, but takes seconds to import."""
 
 
 def choose(asked: str) -> tuple[str, str]:
-    """Return the device to use and what there is to say of it, "" for nothing.
+    """Return the device to use, and a note for the user ("" for none).
 
     Parameters
     ----------
     asked
-        ``"cpu"``; ``"cuda"``, or one of several GPUs as ``"cuda:1"``; ``"auto"``: a GPU if there is one.
+        ``"cpu"``; ``"cuda"``, or one of several GPUs, such as ``"cuda:1"``; ``"auto"``: a GPU if there is one.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def choose(asked: str) -> tuple[str, str]:
         If it is none of these.
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", asked):
-        raise InputError(f"--device {asked}", "auto, cpu, cuda, or one GPU as cuda:1", "give one of these")
+        raise must_be("device", "auto, cpu, cuda, or one GPU such as cuda:1", asked)
     if asked == "cpu" or (asked == "auto" and not any(Path(one).exists() for one in DRIVERS)):
         return "cpu", ""
     lacking = _lacking(0 if ":" not in asked else int(asked.partition(":")[2]))
@@ -39,8 +39,8 @@ def _lacking(number: int) -> str:
     try:
         import torch
     except ImportError:
-        return "torch is not installed, which a GPU is used through (pip install 'scvec[gpu]')"
+        return "a GPU needs torch, which is not installed (pip install 'scvec[gpu]')"
     if not torch.cuda.is_available():
-        return "torch finds no GPU that it can use"
+        return "torch finds no usable GPU"
     there = torch.cuda.device_count()
-    return "" if number < there else f"there are {there} GPUs, counted from 0, and none is number {number}"
+    return "" if number < there else f"there is no GPU {number}: torch finds {there}, counted from 0"

@@ -1,4 +1,4 @@
-"""Local files: hashed, written whole or not at all; maps read from them."""
+"""Local files: hashing, writing whole or not at all, reading mappings."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def sha256(path: Path) -> str:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], metadata: dict[str, str] | None = None) -> None:
-    """Write arrays as safetensors; give `metadata` one entry at most, as of several the order is not the same twice."""
+    """Write arrays as safetensors; `metadata` may have one entry at most, as the order of several is not fixed."""
     from safetensors.numpy import save
 
-    # Through bytes: a full disk is an error of the library's own where it writes the file itself.
+    # The bytes are written here: when the library writes the file, a full disk raises an error type of its own.
     path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata))
 
 
 @contextmanager
 def placing(target: Path) -> Iterator[Path]:
-    """Give a path to write to; when the context ends well it becomes `target`, otherwise it is removed.
+    """Yield a path to write to; on success that file becomes `target`, on an error it is removed.
 
     Raises
     ------
@@ -49,12 +49,12 @@ def placing(target: Path) -> Iterator[Path]:
 
 
 def read_pairs(path: str | Path, key: str, value: str, what: str) -> dict[str, str | None]:
-    """Read a map: a JSON object of strings, or CSV or TSV with the columns `key` and `value`; None where that is empty.
+    """Read a mapping: a JSON object of strings, or the columns `key` and `value` of CSV or TSV; an empty value is None.
 
     Raises
     ------
     FileError
-        If it is missing or neither; `what` says which map it is.
+        If the file is missing or has neither form; the message calls it `what`.
     """
     import polars as pl
 
@@ -63,10 +63,10 @@ def read_pairs(path: str | Path, key: str, value: str, what: str) -> dict[str, s
         if path.suffix == ".json":
             found = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
-                raise ValueError("no object of strings")
+                raise ValueError("not an object of strings")
             return found
         table = pl.read_csv(path, separator="\t" if path.suffix == ".tsv" else ",", infer_schema=False)
         return dict(table.select(key, value).drop_nulls(key).iter_rows())
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        wanted = f'a JSON object {{"{key}": "{value}"}}, or CSV or TSV with the columns {key} and {value}'
-        raise FileError(f"{what} {path}: {str(error)[:100]}", wanted, "mend the file") from error
+        expected = f'a JSON object {{"{key}": "{value}"}}, or CSV or TSV with the columns {key} and {value}'
+        raise FileError(f"{what} {path}: {str(error)[:100]}", expected, "correct the file") from error

@@ -1,4 +1,4 @@
-"""Compiled loops over rows, shared among threads."""
+"""Compiled loops over rows, run on several threads."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
-"""Variables of the environment that bound the threads, the first that is set; a Ray worker has the second."""
+"""Environment variables that limit the threads; the first that is set counts. Ray sets the second in its workers."""
 
 EXACT: frozenset[str] = frozenset()
-"""Every operation as it is written: the same digits as NumPy's."""
+"""Every operation as written: the same digits as NumPy's."""
 
 FUSED = frozenset({"contract"})
 """A product and a sum may be rounded once."""
 
 SUMS = frozenset({"contract", "reassoc"})
-"""Sums may be taken in several parts, always the same ones for a row."""
+"""Sums may be split into parts, the same parts for a row at every call."""
 
 
 def jit(rules: frozenset[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that compiles a loop when it is first called, and keeps it for the next process.
 
-    It runs without the interpreter's lock. Numba's own threads are not used: its portable layer must not be entered
-    from two Python threads, its OpenMP one not after a fork, and loops without them compile in less time.
+    The loop releases the GIL. Numba's own threads are not used: its portable layer must not be entered from two Python
+    threads, its OpenMP layer not after a fork, and loops without them compile faster.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def jit(rules: frozenset[str]) -> Callable[[Callable[..., Any]], Callable[..., A
         options = {"nogil": True, "fastmath": set(rules), "error_model": "numpy"}
         try:
             loop: Callable[..., Any] = numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # neither the package's folder nor the user's cache can be written to
+        except RuntimeError:  # neither the package's folder nor the user's cache is writable
             loop = numba.njit(**options)(function)
         return loop
 
@@ -45,8 +45,8 @@ def jit(rules: frozenset[str]) -> Callable[[Callable[..., Any]], Callable[..., A
 
 
 def n_threads() -> int:
-    """Return how many threads work on a batch: as `THREADS` say, at most as many as there are cores to run on."""
-    # sched_getaffinity knows of cores taken away from this process; not every system has it.
+    """Return the number of threads for a batch: what `THREADS` say, at most the available cores."""
+    # sched_getaffinity counts the cores that this process may use; not every system has it.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for name in THREADS:
         asked = os.environ.get(name, "").split(",")[0].strip()
@@ -58,16 +58,16 @@ def n_threads() -> int:
 def over_rows(work: Callable[[int, int], object], n: int, most: int) -> None:
     """Call `work(start, stop)` for parts of n rows, on several threads.
 
-    Threads live as long as the call: none are left for a fork, and callers on different threads do not meet.
+    The threads end with the call: none is left at a fork, and callers on different threads share none.
 
     Parameters
     ----------
     work
-        Must write to rows of its own alone, and let go of the interpreter's lock.
+        Must write only to its own rows, and release the GIL.
     n
-        Rows; with none, nothing is called.
+        Number of rows; with 0, `work` is not called.
     most
-        Rows of a part, at most.
+        Most rows in a part.
     """
     threads = n_threads()
     size = max(1, min(most, -(-n // threads)))

@@ -20,7 +20,7 @@ def exporting(
     package
         The package's full name.
     homes
-        For each name that it exports, the module in it that has the name; or the module itself, of the same name.
+        For each exported name, the module of the package that defines it; an exported module stands for itself.
     renamed
         Deprecated names, and what each is called now.
     """

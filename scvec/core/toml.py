@@ -1,4 +1,4 @@
-"""Values from TOML files, and what may be in them."""
+"""Reading TOML files, and checking their keys."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from scvec.errors import FileError, unknown
 
 
-def read_toml(path: Path, wanted: str, cure: str) -> dict[str, Any]:
-    """Return the values of a TOML file; raise `FileError` if it is missing or none: `wanted` says what it is to be."""
+def read_toml(path: Path, expected: str, fix: str) -> dict[str, Any]:
+    """Return the values of a TOML file; raise `FileError` if it is missing or invalid, with `expected` and `fix`."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FileError(f"{path}: {error}", f"{wanted} in TOML", cure) from error
+        raise FileError(f"{path}: {error}", f"{expected} in TOML", fix) from error
 
 
 def check_keys(kind: type[Any], values: dict[str, Any], what: str, where: str) -> None:
-    """Raise `KeyNotFoundError` if a key is no field of the dataclass `kind`."""
+    """Raise `KeyNotFoundError` if a key is not a field of the dataclass `kind`."""
     known = [field.name for field in fields(kind)]
     for key in values:
         if key not in known:
@@ -27,11 +27,11 @@ def check_keys(kind: type[Any], values: dict[str, Any], what: str, where: str) -
 
 
 def without_none(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values without those that are None, which TOML cannot say."""
+    """Return the values without those that are None, which TOML cannot express."""
     nested = {key: without_none(value) if isinstance(value, dict) else value for key, value in values.items()}
     return {key: value for key, value in nested.items() if value is not None}
 
 
 def is_count(value: object) -> bool:
-    """Whether a value is a whole number above 0."""
+    """Whether a value is a positive integer."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float32]
 Doubles: TypeAlias = NDArray[np.float64]
+Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.int64]
 Strings: TypeAlias = NDArray[np.object_]
 
 UNKNOWN = "unknown"
-"""The label of a cell that nothing is said of: it has no expression on any gene of the atlas."""
+"""The label of a cell that is not called: it expresses none of the atlas's genes, or its call was rejected."""
 
 
 Progress: TypeAlias = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Called with a title and a total; the context's value is called with each step done."""
+"""Called with a title and a total; the value of the context is called with the size of each step."""
 
 
 def silent(title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
@@ -45,7 +46,7 @@ class Neighbors:
     ids
         (n, k) row ids of reference cells; -1 where there are fewer than k.
     distances
-        (n, k) cosine distances, 1 - cos, ascending; ties stand in the order of their ids; inf where the id is -1.
+        (n, k) cosine distances, 1 - cos, ascending, ties in the order of their ids; inf where the id is -1.
     """
 
     ids: Ints

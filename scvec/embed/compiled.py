@@ -1,7 +1,7 @@
-"""The loops of `scvec.embed.kernel`. Imports Numba: to be imported where it is used.
+"""The loops of `scvec.embed.kernel`. Imports Numba, so import it only where it is used.
 
-Rows are independent of each other and each is added up in the order of its values, so that a cell's vector has the same
-bits whatever batch it came in and however many threads there were.
+Rows are independent of each other and each is summed in the order of its values, so that a cell's vector has the same
+bits in any batch and with any number of threads.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from numba.extending import intrinsic
 from scvec.core.jit import EXACT, FUSED, SUMS, jit
 
 LANES = 16
-"""Floats of a vector register as the compiler is told; on smaller registers it takes two or four."""
+"""Floats per vector register, as told to the compiler; with smaller registers it uses two or four."""
 
 AS_IS, FIXED, OF_ALL, OF_KNOWN = range(4)
-"""What a cell is scaled by: nothing, one total, its own over all columns, its own over the columns that are genes."""
+"""What a cell is scaled by: nothing, a common total, its total over all columns, its total over known genes."""
 
 PLAIN, BY_SUM, BY_LENGTH = range(3)
 """What the product of a row is divided by."""
 
 LN2_HIGH, LN2_LOW, LOG2_E = 6.93147180369123816490e-01, 1.90821492927058770002e-10, 1.4426950408889634
 HALF_ROOT = np.int64(0x3FE6A09E667F3BCD)
-"""Bits of the root of 1/2 as a float64."""
+"""Bits of the square root of 1/2 as a float64."""
 
 
 @jit(FUSED)
 def log1p(x: Any) -> Any:
-    """Return log(1 + x) of a float64 of at least 0, to 1e-10 of it; without a branch, so that loops of it vectorise.
+    """Return log(1 + x) for a float64 of at least 0, to a relative 1e-10; without branches, so that loops vectorise.
 
-    1 + x is m 2^e with m next to 1; log m is the series of 2 artanh((m - 1) / (m + 1)).
+    1 + x is m 2^e with m near 1; log m is the series of 2 artanh((m - 1) / (m + 1)).
     """
     bits = np.float64(1.0 + x).view(np.int64)
     exponent = (bits - HALF_ROOT) >> 52
     mantissa = np.int64(bits - (exponent << 52)).view(np.float64)
-    # Where nothing was taken out, x itself has the digits that 1 + x has lost.
+    # With an exponent of 0, x itself has the digits that 1 + x has lost.
     over = x if exponent == 0 else mantissa - 1.0
     s = over / (2.0 + over)
     z = s * s
@@ -48,7 +48,7 @@ def log1p(x: Any) -> Any:
 
 @jit(FUSED)
 def expm1(x: Any) -> Any:
-    """Return exp(x) - 1 of a float64 from 0 to 700, to 1e-10 of it: the series of exp about the nearest n log 2."""
+    """Return exp(x) - 1 for a float64 from 0 to 700, to a relative 1e-10: the series of exp at the nearest n log 2."""
     exponent = np.floor(x * LOG2_E + 0.5)
     r = (x - exponent * LN2_HIGH) - exponent * LN2_LOW
     tail = 1 / 120 + r * (1 / 720 + r * (1 / 5040 + r * (1 / 40320 + r * (1 / 362880))))
@@ -78,9 +78,9 @@ def count(
     lo: Any,
     hi: Any,
 ) -> Any:
-    """Count the genes of rows [lo, hi) in `kept`; mark in `plain` the rows whose columns are of a gene each.
+    """Count the genes of rows [lo, hi) in `kept`; mark in `plain` the rows whose columns are one gene each.
 
-    Return False if a column is not one of `gene_of`'s.
+    Return False if a column is out of the range of `gene_of`.
     """
     seen = np.full(n_genes, -1, np.int64)
     for i in range(lo, hi):
@@ -122,11 +122,11 @@ def fill(
     lo: Any,
     hi: Any,
 ) -> None:
-    """Write rows [lo, hi), normalised, to `values` and `genes`; row i from `starts[i] - starts[lo]` on."""
+    """Write rows [lo, hi), normalised, to `values` and `genes`; row i starts at `starts[i] - starts[lo]`."""
     longest = 0
     for i in range(lo, hi):
         longest = max(longest, indptr[i + 1] - indptr[i])
-    linear = np.empty(longest + 1, np.float64)  # one more: what is left out is written behind the last
+    linear = np.empty(longest + 1, np.float64)  # one more: omitted values are written after the last
     own = np.empty(longest + 1, np.int32)
     place = np.full(n_genes, -1, np.int64)
     for i in range(lo, hi):
@@ -170,7 +170,8 @@ def _add_up(
 ) -> Any:
     """Write to `sums` the sum of data[p] * (n registers of `packed` at gene genes[p]), p from start to stop.
 
-    The sums stay in registers: the compiler does not see that, in a loop over them, they are not the weights.
+    The sums stay in registers. In a plain loop the compiler would keep them in memory, as it cannot tell that they do
+    not alias the weights.
     """
     registers = n.literal_value
     vector = ir.VectorType(ir.FloatType(), LANES)
@@ -222,7 +223,7 @@ def project_rows(
 ) -> None:
     """Write rows [lo, hi) of the product with packed weights to `out`, each times its scale.
 
-    One tile of columns after the other: a tile of all genes stays in the cache while the rows go by.
+    It goes tile by tile of columns: a tile of all genes stays in the cache while the rows are multiplied.
     """
     d = out.shape[1]
     padded = -(-d // LANES) * LANES
@@ -248,7 +249,7 @@ def project_rows(
 
 @jit(SUMS)
 def scale_rows(data: Any, indptr: Any, by: Any, scales: Any, lo: Any, hi: Any) -> None:
-    """Write what rows [lo, hi) are to be multiplied by to `scales`; one for an empty row."""
+    """Write the factors of rows [lo, hi) to `scales`; 1 for an empty row."""
     for i in range(lo, hi):
         total = 0.0
         for p in range(indptr[i], indptr[i + 1]):
@@ -273,7 +274,7 @@ def farthest(
     lo: Any,
     hi: Any,
 ) -> None:
-    """Write for rows [lo, hi) the genes farthest above the label to `top`, and by how much in all to `out`."""
+    """Write for rows [lo, hi) the genes farthest above the label to `top`, and their total excess to `out`."""
     n = top.shape[1]
     best = np.empty(n, np.float32)
     for i in range(lo, hi):
@@ -303,7 +304,7 @@ def products(
 ) -> None:
     """Write for rows [lo, hi) the scalar products of their genes' packed weights with the row's vector to `out`.
 
-    One tile of columns after the other, as in `project_rows`.
+    It goes tile by tile of columns, as in `project_rows`.
     """
     padded = len(packed) // n_genes
     own = np.zeros(tile, np.float32)
@@ -325,7 +326,7 @@ def products(
 
 @jit(EXACT)
 def add_rows(data: Any, genes: Any, indptr: Any, scales: Any, codes: Any, sums: Any) -> None:
-    """Add the values of each row, times its scale, to its group's `sums` in float64; a row of code -1 is in none."""
+    """Add the values of each row, times its scale, to its group's `sums` in float64; code -1 means no group."""
     for i in range(len(codes)):
         code = codes[i]
         if code >= 0:

@@ -1,4 +1,4 @@
-"""What each gene of a cell contributes to how far its vector lies along a direction, and along which."""
+"""What each gene of a cell contributes to the similarity of its vector with a direction."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from scvec.embed import kernel
 class Contributions:
     """Genes' contributions to the similarity of cells with directions.
 
-    Gene j adds ``(amounts[i, j] - offset[j]) * scale[i] * weights[j] @ gradient[i]`` to cell i, and with
-    ``baseline[i]``, all genes add up to ``total[i]``.
+    Gene j contributes ``(amounts[i, j] - offset[j]) * scale[i] * weights[j] @ gradient[i]`` to cell i. The sum over all
+    genes, plus ``baseline[i]``, is ``total[i]``.
 
     Attributes
     ----------
     amounts
-        (n, g) how much of each gene is in a cell.
+        (n, g) amount of each gene in a cell.
     offset
-        (g,) what a gene is counted from; 0 for those that the cells' matrix lacks.
+        (g,) the amount at which a gene contributes nothing; 0 for genes that the cells' matrix lacks.
     weights
         (g, d) the genes' vectors.
     gradient
-        (n, d) how the similarity follows the cell's vector before it is scaled to length one, but for the scale.
+        (n, d) gradient of the similarity by the cell's vector before scaling to unit length, up to `scale`.
     scale
-        (n,) what a cell's gradient is multiplied with.
+        (n,) factor of a cell's gradient.
     baseline
-        (n,) the similarity of a cell in which each gene is at its offset.
+        (n,) similarity of a cell in which each gene is at its offset.
     total
-        (n,) the similarity: of the cell's vector of length one, by scalar product.
+        (n,) similarity: the scalar product with the cell's unit vector.
     """
 
     amounts: sp.csr_matrix[np.float32]
@@ -45,15 +45,15 @@ class Contributions:
     total: Doubles
 
     def of_cells(self, rows: Ints) -> Doubles:
-        """Return (m, g) the contributions in some of the cells."""
+        """Return (m, g) the contributions in the cells at `rows`."""
         amounts = np.asarray(self.amounts[rows].todense(), np.float64) - self.offset
         return np.asarray(amounts * self.scale[rows, None] * (self.gradient[rows] @ self.weights.T))
 
     def of_groups(self, codes: Ints, n_groups: int) -> Doubles:
-        """Return (n_groups, g) the sums over the cells of each group; `codes` is (n,), -1 for none.
+        """Return (n_groups, g) the sums over the cells of each group; `codes` is (n,), -1 for no group.
 
-        Where all cells of a group have one gradient, their amounts are added up first. A group has the same bits
-        whatever the others are.
+        If all cells of a group share one gradient, their amounts are summed first. A group's sums have the same bits
+        whatever the other groups are.
         """
         here = np.flatnonzero(codes >= 0)
         groups, first, inverse = np.unique(codes[here], return_index=True, return_inverse=True)
@@ -69,11 +69,11 @@ class Contributions:
         return sums
 
     def _steady(self, codes: Ints, gradients: Floats) -> Doubles:
-        """Return the sums of m groups whose cells have the (m, d) gradients."""
+        """Return the sums of m groups whose cells share the (m, d) gradients."""
         return np.asarray(self._excess(self.scale, codes, len(gradients)) * self._along(gradients))
 
     def _varying(self, codes: Ints, like: Floats) -> Doubles:
-        """Return the sums of groups, as many as `like` has rows, whose cells have gradients of their own."""
+        """Return the sums of groups, as many as `like` has rows, whose cells differ in their gradients."""
         here, gradients = np.flatnonzero(codes >= 0), np.zeros(like.shape)
         np.add.at(gradients, codes[here], self.gradient[here] * self.scale[here, None])
         products = kernel.products(self.amounts, self.weights, self.gradient)
@@ -81,7 +81,7 @@ class Contributions:
         return np.asarray(added - self.offset * self._along(gradients.astype(np.float32)))
 
     def excess_of_groups(self, codes: Ints, n_groups: int) -> Doubles:
-        """Return (n_groups, g) how much of each gene is above its offset, added up over the cells of each group."""
+        """Return (n_groups, g) the amount of each gene above its offset, summed over the cells of each group."""
         return self._excess(np.ones(len(codes)), codes, n_groups)
 
     def _excess(self, scale: Doubles, codes: Ints, n_groups: int) -> Doubles:
@@ -90,34 +90,35 @@ class Contributions:
         return kernel.add_rows(self.amounts, scale, codes, n_groups) - np.outer(sizes, self.offset)
 
     def _along(self, vectors: Floats) -> Floats:
-        """Return (m, g) products of all weights with (m, d) vectors: the same bits of one, whatever the others are."""
+        """Return (m, g) products of all weights with (m, d) vectors; a row's bits do not depend on other rows."""
         every = sp.csr_matrix(np.ones((len(vectors), len(self.weights)), np.float32))
         return np.asarray(kernel.products(every, self.weights, vectors).data.reshape(every.shape))
 
 
 LEAST = 1e-9
-"""How near to zero a way may pass, as a share of its ends' lengths: the gradient has no limit there."""
+"""How near to zero a path may pass, as a share of the lengths of its ends: the gradient is unbounded there."""
 
 
 def along_path(ends: Doubles, starts: Doubles, towards: Doubles) -> Doubles:
-    """Return (n, d) the mean gradient of the cosine with a direction, on straight ways from `starts` to `ends`.
+    """Return (n, d) the mean gradient of the cosine with a direction, along straight paths from `starts` to `ends`.
 
-    Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) of genes that a linear map brings to the way's
-    difference are products with it, and add up to what the cosine gains. The integral is taken in closed form.
+    Genes add up linearly to the difference between the ends of a path. So their integrated gradients (Sundararajan et
+    al. 2017, arXiv 1703.01365) are products with the mean gradient, and add up to the gain in cosine. The integral is
+    computed in closed form.
 
     Parameters
     ----------
     ends, starts
-        (n, d) vectors of any length; a way that begins at zero keeps its direction, and has the gradient of its end,
-        with which the products add up to the whole cosine.
+        (n, d) vectors of any length. A path that starts at zero has a constant direction; the gradient at its end is
+        used, with which the products add up to the whole cosine.
     towards
-        (n, d) directions, of any length, which the cosine is multiplied with.
+        (n, d) directions; their length is a factor of the cosine.
     """
     way = ends - starts
     length = _lengths(way)
     along = way / np.where(length > 0, length, 1.0)
     s0, s1 = _dot(starts, along), _dot(ends, along)
-    # The way passes zero at the distance h, in the direction `aside`, which it keeps.
+    # The path passes zero at the distance h, in the direction `aside`, which is constant.
     foot = starts - s0 * along
     h = np.maximum(_lengths(foot), LEAST * np.maximum(_lengths(starts), _lengths(ends)))
     aside = foot / np.where(h > 0, h, 1.0)
@@ -143,6 +144,6 @@ def _lengths(vectors: Doubles) -> Doubles:
 
 
 def fixed(vectors: Doubles, towards: Doubles) -> Doubles:
-    """Return (n, d) `towards` divided by the vectors' lengths, the gradient of the cosine with these held; or zero."""
+    """Return (n, d) `towards` divided by the vectors' lengths: the gradient of the cosine at fixed length; or zero."""
     lengths = _lengths(vectors)
     return towards * np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)

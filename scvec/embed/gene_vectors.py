@@ -1,4 +1,4 @@
-"""Gene vectors in the store: one table an encoder and revision, one row a text, encoded once."""
+"""Gene vectors in the store: one table per encoder and revision, one row per text, each encoded once."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
 from scvec.store import Store, Table
 
 COMMIT_TEXTS = 512
-"""Texts encoded between two commits: the batch that a kill can cost."""
+"""Texts encoded between two commits: what is lost when the process is killed."""
 
 
 @dataclass(frozen=True)
 class GeneVectors:
-    """The vectors of the texts of one release, by one encoder.
+    """The vectors of one release's texts, by one encoder.
 
     Attributes
     ----------
     texts
         The release.
     encoder, revision, dimension
-        The encoder, its weights' identity, and the length of a vector.
+        The encoder, the identity of its weights, and the length of a vector.
     n_encoded, n_texts
-        How many texts this call encoded, of how many different ones that the encoder takes; the others were there.
+        How many texts this call encoded, and how many distinct texts the encoder accepts; the rest were stored already.
     table
-        Where the vectors are.
+        The table of the vectors.
     """
 
     texts: GeneTexts
@@ -50,21 +50,20 @@ class GeneVectors:
 
     @cached_property
     def gene_ids(self) -> Ints:
-        """(g,) the genes that have a vector: all of the release, unless the encoder is a file that has fewer."""
+        """(g,) the genes that have a vector: all of the release, unless the encoder is a file with fewer genes."""
         there = pl.col("text_sha256").is_in(list(self._positions))
         return self.texts.frame.filter(there)["gene_id"].to_numpy()
 
     def of(self, gene_ids: Ints) -> Floats:
-        """Return (n, dimension) vectors of genes, in their order; raise `NotInStoreError` if one has none."""
+        """Return (n, dimension) vectors of genes, in their order; raise `NotInStoreError` if one is missing."""
         hash_of = dict(self.texts.frame.select("gene_id", "text_sha256").iter_rows())
         snapshot = self.table.latest()
         try:
             rows = np.array([self._positions[hash_of[int(gene)]] for gene in gene_ids], np.int64)
         except KeyError as error:
             raise NotInStoreError(
-                f"{self.table.path} lacks the text {error}",
-                "a vector for every text",
-                _embed_command(self.texts, self.encoder),
+                f"{self.table.path} lacks a vector for the text {error}",
+                fix=_embed_command(self.texts, self.encoder),
             ) from error
         unique, inverse = np.unique(rows, return_inverse=True)
         return vectors_from_arrow(snapshot.take(unique, ["vector"])["vector"])[inverse]
@@ -76,18 +75,18 @@ class GeneVectors:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What encoding would take.
+    """What encoding would cost.
 
     Attributes
     ----------
     encoder, revision
         The encoder.
     n_left, n_texts
-        Texts without a vector, of how many.
+        The number of texts without a vector, and of all texts.
     tokens
-        Tokens of the former, estimated from their length; 0 where vectors are ready-made.
+        Tokens in the texts without a vector, estimated from their length; 0 for ready-made vectors.
     usd
-        What they would cost at list price: 0 for an encoder that runs here; None where no price is known.
+        Their cost at list price: 0 for an encoder that runs locally; None if no price is known.
     """
 
     encoder: str
@@ -103,29 +102,29 @@ def genes(
 ) -> GeneVectors:
     """Encode the texts of a release that have no vector yet.
 
-    Vectors are kept by the hash of their text, so a text that did not change between releases is encoded once. Texts
-    are encoded longest first, those of like length together, which wastes little padding; every `COMMIT_TEXTS` texts
-    are committed, so that a run that was killed goes on where it was.
+    Vectors are stored by the hash of their text, so a text that two releases share is encoded once. Texts are encoded
+    longest first, so that batches have texts of similar length and little padding. Every `COMMIT_TEXTS` texts are
+    committed: a run that was killed resumes where it stopped.
 
     Parameters
     ----------
     store, texts
         The store, and the release in it.
     encoder
-        Name in the registry, with its argument and options: see `scvec.embed.encoders.Address`.
+        Name in the registry, with argument and options: see `scvec.embed.encoders.Address`.
     download
-        Whether an encoder may fetch its weights.
+        Whether the encoder may download its weights.
     progress
-        Shows the texts done.
+        Shows progress in texts.
 
     Raises
     ------
     KeyNotFoundError
         If there is no such encoder.
     MissingDependencyError
-        If it needs a package or weights that are not here.
+        If it needs a package or weights that are not installed.
     ServiceError
-        If a server, or a plug-in, does not give the vectors it should; those of earlier batches are kept.
+        If a server or a plug-in returns invalid vectors; those of earlier batches are kept.
     """
     model = make(encoder, texts.frame, download=download)
     table = _table(store, model.name, model.revision)
@@ -155,16 +154,16 @@ def bill(store: Store, texts: GeneTexts, *, encoder: str, download: bool = False
 def open_genes(
     store: Store, texts: GeneTexts, *, encoder: str, revision: str | None = None, progress: Progress = silent
 ) -> GeneVectors:
-    """Return the vectors of a release's texts that `genes` left in the store.
+    """Return the vectors of a release's texts that `genes` stored.
 
-    An encoder that takes seconds is run where vectors are missing.
+    Missing vectors of an encoder that takes only seconds are computed.
 
     Raises
     ------
     NotInStoreError
         If texts have no vector yet.
     InputError
-        If there are vectors of several revisions, and none was asked for.
+        If there are vectors of several revisions, and `revision` is None.
     """
     address = Address.parse(encoder)
     model = find(address.kind)
@@ -177,22 +176,19 @@ def open_genes(
     whole = [one for one, found in there.items() if len(found) == len(hashes) or (model.partial and found)]
     if not whole:
         raise NotInStoreError(
-            f"{store.uri} lacks vectors of encoder {name!r} for the {texts}",
-            "one for every text",
-            _embed_command(texts, encoder),
+            f"{store.uri} lacks vectors of encoder {name!r} for the {texts}", fix=_embed_command(texts, encoder)
         )
     if len(whole) > 1:
         raise InputError(
-            f"{store.uri} has vectors of encoder {name!r} by the revisions {', '.join(whole)}",
-            "one of them",
-            'name it in a recipe file, as encoder_revision = "..."',
+            f"{store.uri} has vectors of encoder {name!r} of several revisions: {', '.join(whole)}",
+            fix='choose one in a recipe file, with encoder_revision = "..."',
         )
     table = tables[whole[0]]
     return GeneVectors(texts, name, whole[0], table.latest().manifest["dimension"], 0, len(there[whole[0]]), table)
 
 
 def _wanted(texts: GeneTexts, model: Encoder) -> pl.DataFrame:
-    """Return the different texts that the encoder takes."""
+    """Return the distinct texts that the encoder accepts."""
     wanted = texts.frame.select("text_sha256", "text").unique("text_sha256", maintain_order=True)
     if isinstance(model, Partial):
         return wanted.filter(pl.Series([model.knows(text) for text in wanted["text"]], dtype=pl.Boolean))
@@ -200,7 +196,7 @@ def _wanted(texts: GeneTexts, model: Encoder) -> pl.DataFrame:
 
 
 def _left(wanted: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """Return the texts that have no vector, longest first."""
+    """Return the texts without a vector, longest first."""
     left = wanted.filter(~pl.col("text_sha256").is_in(list(_positions(table))))
     return left.sort(pl.col("text").str.len_chars(), "text_sha256", descending=[True, False])
 
@@ -214,7 +210,7 @@ def _table(store: Store, encoder: str, revision: str) -> Table:
 
 
 def _positions(table: Table) -> dict[str, int]:
-    """Return row by text hash."""
+    """Return the row of each text, by hash."""
     if not table.exists:
         return {}
     hashes = table.latest().read(["text_sha256"])["text_sha256"].to_pylist()
@@ -227,13 +223,14 @@ def _rows(texts: pl.DataFrame, model: Encoder) -> pa.Table:
         with np.errstate(over="ignore"):
             vectors = np.asarray(encoded, np.float32)
     except (TypeError, ValueError) as error:
-        seen = f"encoder {model.name} returned {type(encoded).__name__}, no array of numbers"
-        raise ServiceError(seen, "an array; nothing of this batch was stored", "mend the encoder") from error
+        seen = f"encoder {model.name!r} returned {type(encoded).__name__}; nothing of this batch was stored"
+        raise ServiceError(seen, "an array of numbers", "check the encoder") from error
     if vectors.shape != (len(texts), model.dimension) or not np.isfinite(vectors).all():
         raise ServiceError(
-            f"encoder {model.name} returned {vectors.shape} for {len(texts)} texts, or values that are not finite",
-            f"{(len(texts), model.dimension)} finite values; nothing of this batch was stored",
-            "mend the encoder",
+            f"encoder {model.name!r} returned the shape {vectors.shape}, or values that are not finite; "
+            "nothing of this batch was stored",
+            f"finite values of shape {(len(texts), model.dimension)}",
+            "check the encoder",
         )
     return pa.table({"text_sha256": pa.array(texts["text_sha256"].to_list()), "vector": vectors_to_arrow(vectors)})
 

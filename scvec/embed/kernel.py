@@ -1,7 +1,7 @@
 """The arithmetic between a matrix's values and cell vectors: normalising, projecting, comparing with labels.
 
-What is here takes and gives SciPy's matrices; the loops are in `scvec.embed.compiled`, and loaded with Numba on the
-first call.
+The functions here take and return SciPy matrices. Their loops are in `scvec.embed.compiled`, which is imported, with
+Numba, on the first call.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ By: TypeAlias = Literal["sum", "length"]
 Parts: TypeAlias = tuple[Floats, np.ndarray[tuple[int], np.dtype[np.int32]], Ints]
 
 TILE = 64
-"""Columns of the weights that are added up at once: four registers, and of 20,000 genes 5 MB."""
+"""Columns of the weights that are summed at once: four registers, or 5 MB for 20,000 genes."""
 
 ROWS = 1024
-"""Rows that pass by a tile before the next one is taken."""
+"""Rows that are multiplied with one tile before the next tile."""
 
 _packed: dict[int, tuple[weakref.ref[Floats], Floats]] = {}
 
@@ -39,14 +39,14 @@ def normalise(
     columns: sp.csr_matrix[np.float32] | None,
     share: float | None,
 ) -> sp.csr_matrix[np.float32]:
-    """Return log1p of `batch` scaled to `target_sum` a cell; see `scvec.embed.projection.normalise`.
+    """Return log1p of `batch` scaled to `target_sum` per cell; see `scvec.embed.projection.normalise`.
 
-    Sums and logarithms are float64, of relative error 1e-10; then they are rounded to float32.
+    Sums and logarithms are float64, with a relative error of 1e-10, then rounded to float32.
 
     Raises
     ------
     MatrixError
-        If the batch has indices of columns that it does not have.
+        If a column index of the batch is out of range.
     """
     from scvec.embed import compiled
 
@@ -60,8 +60,8 @@ def normalise(
     def count(lo: int, hi: int) -> None:
         if not compiled.count(data, indices, indptr, freeze(gene_of), n_genes, merges, kept, plain, lo, hi):
             raise MatrixError(
-                "a batch of cells has a column index that is out of range",
-                f"indices of 0 to {n_vars - 1:,}",
+                "a batch of cells has a column index out of range",
+                f"indices from 0 to {n_vars - 1:,}",
                 "write the matrix again",
             )
 
@@ -83,16 +83,16 @@ def normalise(
         compiled.fill(data, indices, indptr, freeze(gene_of), n_genes, plain, starts, *how, *out, lo, hi)
 
     over_rows(fill, n, ROWS)
-    # SciPy takes the smaller integers where it can, and copies where the two kinds differ.
+    # SciPy prefers the smaller integers, and copies if the two types differ.
     pointers = starts.astype(np.int32) if starts[-1] <= np.iinfo(np.int32).max else starts
     return sp.csr_matrix((normed, genes, pointers), shape=(n, n_genes))
 
 
 def project(known: sp.csr_matrix[np.float32], weights: Floats, by: By | None = None, device: str = "cpu") -> Floats:
-    """Return (n, d) `known` @ `weights`, each row divided by the sum or by the length of its values.
+    """Return (n, d) `known` @ `weights`, with each row of `known` divided by the sum or the length of its values.
 
-    On the CPU a row's vector has the same bits in any batch and with any number of threads. Weights that are read-only
-    are kept in the order that the loops read them as long as they live.
+    On the CPU a row's vector has the same bits in any batch and with any number of threads. Read-only weights are
+    cached, in the order in which the loops read them, as long as they live.
 
     Parameters
     ----------
@@ -101,14 +101,14 @@ def project(known: sp.csr_matrix[np.float32], weights: Floats, by: By | None = N
     weights
         (g, d) genes.
     by
-        What to divide rows by; None: nothing. An empty row is zero.
+        What to divide rows by; None: nothing. An empty row stays zero.
     device
-        ``"cpu"``: the compiled loops; else a device of PyTorch's: ``"cuda"``.
+        ``"cpu"``: the compiled loops; else a PyTorch device such as ``"cuda"``.
     """
     from scvec.embed import compiled
 
     if known.shape[1] != len(weights):
-        raise ValueError(f"{known.shape[1]} genes of cells and {len(weights)} of weights")
+        raise ValueError(f"the cells have {known.shape[1]} genes, the weights {len(weights)}")
     data, genes, indptr = _parts(known)
     n, d = known.shape[0], weights.shape[1]
     scales = _scales(data, indptr, by)
@@ -124,7 +124,7 @@ def project(known: sp.csr_matrix[np.float32], weights: Floats, by: By | None = N
 
 
 def by_torch(known: sp.csr_matrix[np.float32], weights: Floats, device: str | torch.device) -> Floats:
-    """Return (n, d) `known` @ `weights`, multiplied on a device of PyTorch's."""
+    """Return (n, d) `known` @ `weights`, multiplied on a PyTorch device."""
     import warnings
 
     import torch
@@ -140,7 +140,7 @@ def by_torch(known: sp.csr_matrix[np.float32], weights: Floats, device: str | to
 
 
 def products(cells: sp.csr_matrix[np.float32], weights: Floats, vectors: Floats) -> sp.csr_matrix[np.float32]:
-    """Return (n, g) cells, each value times the scalar product of its gene's weights with the cell's (n, d) vector."""
+    """Return (n, g) cells, each value times the scalar product of its gene's weights and the cell's (n, d) vector."""
     from scvec.embed import compiled
 
     data, genes, indptr = _parts(cells)
@@ -155,7 +155,7 @@ def products(cells: sp.csr_matrix[np.float32], weights: Floats, vectors: Floats)
 
 
 def add_rows(cells: sp.csr_matrix[np.float32], scales: Doubles, codes: Ints, n_groups: int) -> Doubles:
-    """Return (n_groups, g) sums over each group's cells, times (n,) scales; `codes` is (n,), -1 for none."""
+    """Return (n_groups, g) sums over each group's cells, times (n,) scales; `codes` is (n,), -1 for no group."""
     from scvec.embed import compiled
 
     sums = np.zeros((n_groups, cells.shape[1]))
@@ -164,7 +164,7 @@ def add_rows(cells: sp.csr_matrix[np.float32], scales: Doubles, codes: Ints, n_g
 
 
 def scaled(cells: sp.csr_matrix[np.float32], by: By, length: float = 1.0) -> sp.csr_matrix[np.float32]:
-    """Return cells divided by the sum or by the length of their values, times `length`; empty ones stay empty."""
+    """Return cells divided by the sum or the length of their values, times `length`; empty cells stay empty."""
     data, _, indptr = _parts(cells)
     scales = _scales(data, indptr, by) * length
     values = (data * np.repeat(scales, np.diff(indptr))).astype(np.float32)
@@ -174,25 +174,25 @@ def scaled(cells: sp.csr_matrix[np.float32], by: By, length: float = 1.0) -> sp.
 def farthest(
     known: sp.csr_matrix[np.float32], labels: Floats, codes: Ints, seen: np.float32, n: int
 ) -> tuple[Floats, Ints]:
-    """Return how far the n genes that a cell expresses farthest above its label are above it; see `Profiles.odd`.
+    """Return the n genes that a cell expresses farthest above its label, and by how much; see `Profiles.odd`.
 
     Parameters
     ----------
     known
-        (m, g) cells; they are scaled to length `seen`.
+        (m, g) cells, which are scaled to length `seen`.
     labels
         (L, g) mean cells.
     codes
-        (m,) the label of each; -1 for none.
+        (m,) the label of each cell; -1 for none.
     seen
         Length of a cell.
     n
-        Genes wanted; of equally far ones those that stand first in the matrix.
+        Number of genes; ties: those that come first in the matrix.
     """
     from scvec.embed import compiled
 
     if len(codes) and codes.max() >= len(labels):
-        raise ValueError(f"label {codes.max()} of {len(labels)}")
+        raise ValueError(f"code {codes.max()} for {len(labels)} labels")
     data, genes, indptr = _parts(known)
     scales = _scales(data, indptr, "length")
     excess, top = np.zeros(len(codes), np.float32), np.full((len(codes), n), -1, np.int64)
@@ -206,7 +206,7 @@ def farthest(
 
 
 def _scales(data: Floats, indptr: Ints, by: By | None) -> Doubles:
-    """Return (n,) what rows are to be multiplied by."""
+    """Return (n,) the factors of rows."""
     from scvec.embed import compiled
 
     n = len(indptr) - 1
@@ -218,7 +218,7 @@ def _scales(data: Floats, indptr: Ints, by: By | None) -> Doubles:
 
 
 def _parts(cells: sp.csr_matrix[Any]) -> Parts:
-    """Return data, indices and indptr, read-only and always of the same types: loops are compiled once."""
+    """Return data, indices and indptr, read-only and always of the same types, so that loops are compiled once."""
     return (
         freeze(np.ascontiguousarray(cells.data, np.float32)),
         freeze(np.ascontiguousarray(cells.indices, np.int32)),
@@ -227,17 +227,17 @@ def _parts(cells: sp.csr_matrix[Any]) -> Parts:
 
 
 def _gene_of(columns: sp.csr_matrix[np.float32]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    """Return (n_vars,) the gene of each column of a matrix, as an aligner's matrix says; -1 for none."""
+    """Return (n_vars,) the gene of each column of a matrix, from an aligner's matrix; -1 for none."""
     genes = np.diff(columns.indptr)
     if len(genes) and genes.max() > 1:
-        raise ValueError("a column is of several genes")
+        raise ValueError("a column belongs to several genes")
     gene_of = np.full(columns.shape[0], -1, np.int32)
     gene_of[genes > 0] = columns.indices
     return gene_of
 
 
 def _kept(weights: Floats) -> Floats:
-    """Return packed weights; those of read-only weights are made once."""
+    """Return packed weights; read-only weights are packed once."""
     if weights.flags.writeable:
         return _pack(weights)
     key = id(weights)
@@ -249,7 +249,7 @@ def _kept(weights: Floats) -> Floats:
 
 
 def _pack(weights: Floats) -> Floats:
-    """Return the weights tile by tile, in whole registers: what is read together lies together."""
+    """Return the weights tile by tile, in whole registers: values that are read together are stored together."""
     from scvec.embed.compiled import LANES
 
     g, d = weights.shape

@@ -1,9 +1,8 @@
-"""What is known of a reference's cells scaled to unit length."""
+"""Means and mean squares of a reference's cells, scaled to unit length."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,30 +11,28 @@ from scvec.core.types import Floats
 from scvec.core.vectors import unit_rows
 from scvec.embed.sample import Sample
 
-Vector: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float32]]
-
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """What is known of a reference's cells scaled to length one.
+    """Means and mean squares of a reference's cells, scaled to unit length.
 
     Attributes
     ----------
     labels
         (L, g) the mean cell of each label.
     mean
-        (g,) the mean of these.
+        (g,) the mean of `labels`, over the labels that have cells.
     power
-        (g,) mean square over all cells; adds up to one.
+        (g,) mean square over all cells; sums to one.
     """
 
     labels: Floats
-    mean: Vector
-    power: Vector
+    mean: Floats
+    power: Floats
 
     @classmethod
     def of(cls, sample: Sample) -> Moments:
-        """Return those of a sample."""
+        """Return the moments of a sample."""
         cells, codes, n_labels = unit_rows(sample.logged), sample.codes, sample.n_labels
         sizes = np.maximum(np.bincount(codes, minlength=n_labels), 1)
         one_hot = sp.csr_matrix((1.0 / sizes[codes], (codes, np.arange(len(codes)))), shape=(n_labels, len(codes)))

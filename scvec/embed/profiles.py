@@ -17,12 +17,12 @@ from scvec.embed.sample import Sample
 
 ARRAYS = ("gene_ids", "labels", "power", "composition")
 N_ODD = 10
-"""Genes that make a cell odd: those that it expresses farthest above its label."""
+"""Number of unexpected genes per cell: those that it expresses farthest above its label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profiles:
-    """The mean cell of each label, of cells scaled to length one.
+    """The mean cell of each label, over cells scaled to unit length.
 
     Attributes
     ----------
@@ -31,9 +31,9 @@ class Profiles:
     labels
         (L, g) mean cells, in the order of the sorted labels.
     power
-        (g,) mean square over all cells; adds up to one.
+        (g,) mean square over all cells; sums to one.
     composition
-        (g,) mean share of each gene in a cell's expression, of what all genes of the reference's matrix express.
+        (g,) mean share of each gene in a cell's expression over all genes of the reference's matrix.
     """
 
     gene_ids: Ints
@@ -47,17 +47,17 @@ class Profiles:
 
     @classmethod
     def of(cls, gene_ids: Ints, sample: Sample, target_sum: float) -> Profiles:
-        """Return those of a sample scaled to `target_sum`; zeros for a label that it lacks."""
+        """Return the profiles of a sample scaled to `target_sum`; zeros for a label without cells in it."""
         moments = Moments.of(sample)
         composition = np.asarray(sample.logged.expm1().mean(axis=0, dtype=np.float64)).ravel() / target_sum
         return cls(gene_ids, moments.labels, moments.power, composition.astype(np.float32))
 
     def share(self, measured: Mask) -> float:
-        """Return the mean share of a cell's expression that is on the genes measured."""
+        """Return the mean share of a cell's expression that is on the measured genes."""
         return float(self.composition[measured].sum(dtype=np.float64))
 
     def odd(self, known: sp.csr_matrix[np.float32], measured: Mask, codes: Ints) -> tuple[Floats, Ints]:
-        """Return what cells express beyond the label they are called.
+        """Return what cells express beyond the label that they are called.
 
         Parameters
         ----------
@@ -66,22 +66,22 @@ class Profiles:
         measured
             (g,) True for the genes that their matrix has.
         codes
-            (n,) the label of each; -1 for none.
+            (n,) the label of each cell; -1 for none.
 
         Returns
         -------
         excess
-            (n,) how much the `N_ODD` genes farthest above the label's mean cell are above it, added up, in units of the
-            cell's length; 0 for a cell without label.
+            (n,) total excess of the `N_ODD` genes farthest above the label's mean cell, in units of the cell's length;
+            0 for a cell without a label.
         genes
-            (n, N_ODD) positions of these genes, the oddest first, of equally odd ones that which stands first in the
-            matrix; -1 where there are fewer.
+            (n, N_ODD) positions of these genes, the farthest first (ties: in the order of the matrix); -1 if there are
+            fewer.
         """
         seen = np.float32(np.sqrt(self.power[measured].sum(dtype=np.float64)))
         return farthest(known, self.labels, codes, seen, N_ODD)
 
     def save(self, path: Path) -> None:
-        """Write it as safetensors."""
+        """Write the arrays as safetensors."""
         save_arrays(path, {name: getattr(self, name) for name in ARRAYS})
 
     @classmethod

@@ -1,8 +1,7 @@
-"""From counts to cell vectors: what a recipe becomes once it is fitted on a reference."""
+"""From counts to cell vectors: what a recipe becomes when it is fitted on a reference."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -12,6 +11,7 @@ import scipy.sparse as sp
 
 from scvec.core.files import save_arrays
 from scvec.core.types import Floats, Ints, freeze
+from scvec.core.vectors import lengths, unit_vectors
 from scvec.embed import kernel
 from scvec.embed.contributions import Contributions
 from scvec.embed.recipe import Recipe
@@ -21,21 +21,18 @@ from scvec.ingest.matching import GeneMatch
 
 Mask: TypeAlias = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
-Batches: TypeAlias = Callable[[str], Iterator[tuple[int, sp.csr_matrix[np.float32]]]]
-"""Called with a title, goes through the reference's cells once more."""
-
 
 class Embedding(Protocol):
-    """From expression to cell vectors, as fitted on a reference."""
+    """Maps expression to cell vectors, as fitted on a reference."""
 
     @property
     def recipe(self) -> Recipe:
-        """What it was fitted by."""
+        """The recipe that was fitted."""
         ...
 
     @property
     def gene_ids(self) -> Ints:
-        """(g,) the genes that count."""
+        """(g,) the genes that are used."""
         ...
 
     @property
@@ -44,10 +41,10 @@ class Embedding(Protocol):
         ...
 
     def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask, device: str = "cpu") -> tuple[Floats, Mask]:
-        """Return (n, d) vectors of length one of (n, g) log-normalised cells, and (n,) which of them are empty.
+        """Return (n, d) unit vectors of (n, g) log-normalised cells, and (n,) which of them are empty.
 
-        `measured` is (g,) True for the genes that the cells' matrix has at all. An empty cell's vector is zero. The
-        product with the genes' weights is taken on `device`.
+        `measured` is (g,) True for the genes that the cells' matrix has. An empty cell's vector is zero. The product
+        with the genes' weights is computed on `device`.
         """
         ...
 
@@ -62,18 +59,18 @@ class Embedding(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """A recipe with all it needs to embed a cell, reference or query alike.
+    """A recipe with all that it needs to embed cells of a reference or a query.
 
     Attributes
     ----------
     recipe
-        What it was fitted by.
+        The recipe that was fitted.
     gene_ids
-        (g,) the genes that count.
+        (g,) the genes that are used.
     weights
         (g, d) each gene's vector.
     centre
-        (d,) the mean of the reference's cells before scaling to length one, zeros where the recipe does not centre.
+        (d,) mean of the reference's cells before scaling to unit length; zeros if the recipe does not centre.
     """
 
     recipe: Recipe
@@ -91,22 +88,22 @@ class Projection:
         return int(self.weights.shape[1])
 
     def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask, device: str = "cpu") -> tuple[Floats, Mask]:
-        """Return vectors of length one; see `Embedding`. What is not measured counts as not expressed."""
+        """Return unit vectors; see `Embedding`. Genes that are not measured count as not expressed."""
         del measured
-        return to_unit(self._mapped(self._counted(known), device))
+        return unit_vectors(self._mapped(self._counted(known), device))
 
     def contributions(self, known: sp.csr_matrix[np.float32], measured: Mask, towards: Floats) -> Contributions:
         """Return exact contributions, which add up to the similarity; see `Embedding`.
 
-        A cell is a mean of its genes' vectors minus the centre, which is the mean of those vectors minus the centre: so
-        that each gene counts from the centre, and what is not expressed contributes nothing.
+        A cell is the mean of its genes' vectors minus the centre, which equals the mean of those vectors minus the
+        centre. So each gene is measured from the centre, and a gene that is not expressed contributes nothing.
         """
         del measured
         known = self._counted(known)
         mapped = self._mapped(known)
-        lengths = np.sqrt(np.einsum("nd,nd->n", mapped, mapped, dtype=np.float64))
-        scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-        total = np.einsum("nd,nd->n", to_unit(mapped)[0], towards, dtype=np.float64)
+        norms = lengths(mapped)
+        scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+        total = np.einsum("nd,nd->n", unit_vectors(mapped, norms)[0], towards, dtype=np.float64)
         none = np.zeros(len(self.gene_ids), np.float32)
         weights = self.weights - self.centre
         return Contributions(kernel.scaled(known, "sum"), none, weights, towards, scale, np.zeros_like(total), total)
@@ -115,13 +112,13 @@ class Projection:
         return known if self.recipe.top_n is None else top_genes(known, self.recipe.top_n)
 
     def _mapped(self, known: sp.csr_matrix[np.float32], device: str = "cpu") -> Floats:
-        """Return (n, d) vectors before they are scaled to length one.
+        """Return (n, d) vectors before they are scaled to unit length.
 
-        A mean and not a sum, for a centre to be subtracted: sums of cells with many genes lie on its one side, sums of
-        those with few on the other.
+        They are means and not sums, so that a centre can be subtracted: sums of cells with many genes would lie on one
+        side of it, sums of cells with few genes on the other.
         """
         vectors = kernel.project(known, self.weights, "sum", device)
-        # A cell without expression stays zero: minus the centre it would look like one.
+        # A cell without expression stays zero: minus the centre, it would look like a cell with expression.
         vectors[np.diff(known.indptr) > 0] -= self.centre
         return vectors
 
@@ -132,13 +129,13 @@ class Projection:
 
     @classmethod
     def load(cls, path: Path, recipe: Recipe) -> Projection:
-        """Read what `save` wrote; raise `MismatchError` if another recipe was fitted."""
+        """Read what `save` wrote; raise `MismatchError` if it was fitted with another recipe."""
         from safetensors import safe_open
 
         with safe_open(path, framework="numpy") as file:
             if file.metadata().get("recipe_sha256") != recipe.sha256():
                 raise MismatchError(
-                    f"{path} was fitted by another recipe", f"recipe {recipe.name}", "build the atlas again"
+                    f"{path} was fitted with another recipe", f"recipe {recipe.name!r}", "build the atlas again"
                 )
             return cls(recipe, *(file.get_tensor(name) for name in ("gene_ids", "weights", "centre")))
 
@@ -160,7 +157,7 @@ def fit(recipe: Recipe, gene_ids: Ints, gene_vectors: Floats | None, logged: sp.
     Raises
     ------
     InputError
-        If the reference is too small for the dimension asked for.
+        If the reference is too small for the recipe's dimension.
     """
     if recipe.top_n is not None:
         logged = top_genes(logged, recipe.top_n)
@@ -179,29 +176,29 @@ def embed(
     share: float | None = None,
     device: str = "cpu",
 ) -> tuple[Floats, Mask]:
-    """Embed a batch of cells as they are in a matrix.
+    """Embed a batch of cells from a matrix.
 
     Parameters
     ----------
     embedding
-        How.
+        The fitted recipe.
     batch
         (n, n_vars) cells.
     values
-        What they hold.
+        The scale of their values.
     columns
-        Of the matrix, from `aligner`.
+        (n_vars, g) from `aligner`.
     share
         As in `normalise`.
     device
-        Where.
+        Where the vectors are computed.
 
     Returns
     -------
     vectors
-        (n, d) of length one; zeros for an empty cell.
+        (n, d) unit vectors; zeros for an empty cell.
     empty
-        (n,) True for a cell without expression on the genes of `embedding`, or whose vector is zero.
+        (n,) True for a cell without expression on the genes of `embedding`, or with a zero vector.
     """
     known = normalise(batch, values, embedding.recipe.target_sum, columns, share)
     return embedding.vectors(known, measured(columns), device)
@@ -219,37 +216,37 @@ def normalise(
     columns: sp.csr_matrix[np.float32] | None = None,
     share: float | None = None,
 ) -> sp.csr_matrix[np.float32]:
-    """Return log1p of `batch` scaled to `target_sum` a cell.
+    """Return log1p of `batch` scaled to `target_sum` per cell.
 
-    Columns that an aligner's matrix (n_vars, g) brings to one gene are added up before the logarithm is taken.
-    log1p values of one known total are brought to `target_sum`; of unequal totals, they are left as they are.
+    Columns that `columns` maps to the same gene are summed before the logarithm. log1p values with a common known total
+    are rescaled to `target_sum`; with unequal totals, they are left unchanged.
 
     Parameters
     ----------
     batch
-        (n, n_vars) cells as they are in the matrix.
+        (n, n_vars) cells as in the matrix.
     values
-        What they hold.
+        The scale of their values.
     target_sum
-        What all genes of a cell add up to, before the logarithm.
+        The total of all genes of a cell, before the logarithm.
     columns
-        From `aligner`; None: as they are.
+        (n_vars, g) from `aligner`; None: the matrix's own columns.
     share
-        With it, the genes that `columns` knows add up to this share of `target_sum`, whatever else a cell expresses: so
-        that a matrix of few genes is on the scale of one that has all.
+        If given, the genes that `columns` knows are scaled to this share of `target_sum`, whatever else a cell
+        expresses: this puts a matrix of few genes on the scale of one that has all.
     """
     return kernel.normalise(batch, values, target_sum, columns, share)
 
 
 def top_genes(batch: sp.csr_matrix[np.float32], n: int) -> sp.csr_matrix[np.float32]:
-    """Keep the n largest values of each cell; of equal ones, those of the first columns."""
+    """Keep the n largest values of each cell (ties: those of the first columns)."""
     cells, order, rank = by_value(batch)
     kept = np.sort(order[rank < n])
     return sp.csr_matrix((batch.data[kept], (cells[kept], batch.indices[kept])), shape=batch.shape)
 
 
 def by_value(batch: sp.csr_matrix[np.float32]) -> tuple[Ints, Ints, Ints]:
-    """Rank the stored values of each cell, the largest first; of equal ones, those of the first columns.
+    """Rank the stored values of each cell, the largest first (ties: those of the first columns).
 
     Returns
     -------
@@ -258,7 +255,7 @@ def by_value(batch: sp.csr_matrix[np.float32]) -> tuple[Ints, Ints, Ints]:
     order
         (v,) positions of the stored values, cell by cell, by rank.
     rank
-        (v,) the rank in its cell, from 0, of each of `order`.
+        (v,) the rank, from 0, of each element of `order` in its cell.
     """
     cells = np.repeat(np.arange(batch.shape[0]), np.diff(batch.indptr))
     order = np.lexsort((batch.indices, -batch.data, cells))
@@ -266,7 +263,7 @@ def by_value(batch: sp.csr_matrix[np.float32]) -> tuple[Ints, Ints, Ints]:
 
 
 def aligner(match: GeneMatch, gene_ids: Ints) -> sp.csr_matrix[np.float32]:
-    """Return (n_vars, g) 0/1: the columns of a matrix to (g,) genes; other columns have none."""
+    """Return (n_vars, g) 0/1, which maps the columns of a matrix to (g,) genes; other columns map to none."""
     order = np.argsort(gene_ids)
     known = match.only(gene_ids)
     targets = order[np.searchsorted(gene_ids, known.gene_ids, sorter=order)]
@@ -281,14 +278,7 @@ def _svd(logged: sp.csr_matrix[np.float32], recipe: Recipe) -> Floats:
     if dimension >= min(logged.shape):
         raise InputError(
             f"the reference has {logged.shape[0]} cells and {logged.shape[1]} known genes",
-            f"more than the {dimension} dimensions of recipe {recipe.name!r}",
-            "give a larger reference, or a recipe file with a smaller dimension",
+            f"more of each than the {dimension} dimensions of recipe {recipe.name!r}",
+            "use a larger reference, or a recipe file with a smaller dimension",
         )
     return np.asarray(TruncatedSVD(dimension, random_state=recipe.random_state).fit(logged).components_.T, np.float32)
-
-
-def to_unit(vectors: Floats) -> tuple[Floats, Mask]:
-    """Return (n, d) vectors scaled to length one, and (n,) which of them are zero and stay so."""
-    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
-    empty = lengths == 0
-    return np.asarray(vectors / np.where(empty, 1.0, lengths)[:, None], np.float32), empty

@@ -1,4 +1,4 @@
-"""The cells of a reference that statistics are fitted on: all of a small one, a fair draw from a large one."""
+"""The cells of a reference on which a recipe is fitted: all of a small one, a balanced sample of a large one."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Sample:
     logged
         (n, g) log-normalised expression on the genes of the atlas.
     counts
-        (n, g) their counts, where the reference holds counts and the recipe thins them; else None.
+        (n, g) their counts, if the reference holds counts and the recipe thins them; else None.
     totals
-        (n,) their counts over all genes; ones where `counts` is None.
+        (n,) their total counts over all genes; ones if `counts` is None.
     codes
-        (n,) which of `names` each is labelled.
+        (n,) the label of each cell, as a position in `names`.
     names
         (L,) all labels of the reference, sorted.
     batches
@@ -50,7 +50,7 @@ class Sample:
 
     @property
     def n_labels(self) -> int:
-        """How many labels the reference has; a part of it may lack some."""
+        """Number of labels of the reference; a sample may lack some."""
         return len(self.names)
 
     def at(self, cells: Ints) -> Sample:
@@ -66,15 +66,15 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A file of the reference, as a sample is drawn from it.
+class SampledFile:
+    """A file of the reference, from which cells are sampled.
 
     Attributes
     ----------
     match
-        Which of its columns are which genes.
+        The genes of its columns.
     values
-        What its matrix holds.
+        The scale of its matrix.
     labels, batches
         (N,) label and batch of its cells.
     take
@@ -88,37 +88,37 @@ class Part:
     take: Callable[[Ints], sp.csr_matrix[np.float32]]
 
 
-def draw(recipe: Recipe, gene_ids: Ints, parts: Sequence[Part], progress: Progress = silent) -> Sample:
-    """Return at most `Recipe.fit_cells` cells, in the reference's order, those without expression left out.
+def draw(recipe: Recipe, gene_ids: Ints, files: Sequence[SampledFile], progress: Progress = silent) -> Sample:
+    """Return at most `Recipe.fit_cells` cells, in the reference's order, without those that have no expression.
 
-    Of a larger reference, every label gives the same number of cells, or all it has.
+    From a larger reference, the same number of cells is sampled for each label, or all that it has.
 
     Parameters
     ----------
     recipe
-        Gives target sum, size and seed.
+        Determines target sum, size and seed.
     gene_ids
         (g,) the genes of the atlas.
-    parts
+    files
         The reference's files.
     progress
-        Shows the cells read.
+        Shows progress in cells.
     """
-    names, codes = coded(np.concatenate([part.labels for part in parts]))
-    chosen = np.flatnonzero(_fair(codes, recipe.fit_cells, np.random.default_rng(recipe.random_state)))
+    names, codes = coded(np.concatenate([file.labels for file in files]))
+    chosen = np.flatnonzero(_balanced(codes, recipe.fit_cells, np.random.default_rng(recipe.random_state)))
     thins = recipe.refine is not None and recipe.refine.thinning > 0
-    thins = thins and all(part.values.scale == "counts" for part in parts)
+    thins = thins and all(file.values.scale == "counts" for file in files)
     logged, counts, totals, batches = [], [], [], []
     first = 0
     with progress("reading a sample", len(chosen)) as advance:
-        for part in parts:
-            columns = aligner(part.match, gene_ids)
-            own = chosen[(chosen >= first) & (chosen < first + len(part.labels))] - first
-            first += len(part.labels)
-            batches.append(part.batches[own])
+        for file in files:
+            columns = aligner(file.match, gene_ids)
+            own = chosen[(chosen >= first) & (chosen < first + len(file.labels))] - first
+            first += len(file.labels)
+            batches.append(file.batches[own])
             for i in range(0, len(own), CHUNK_CELLS):
-                cells = part.take(own[i : i + CHUNK_CELLS])
-                logged.append(normalise(cells, part.values, recipe.target_sum, columns))
+                cells = file.take(own[i : i + CHUNK_CELLS])
+                logged.append(normalise(cells, file.values, recipe.target_sum, columns))
                 if thins:
                     counts.append(sp.csr_matrix(cells @ columns))
                     totals.append(np.asarray(cells.sum(axis=1, dtype=np.float64)).ravel())
@@ -135,8 +135,8 @@ def draw(recipe: Recipe, gene_ids: Ints, parts: Sequence[Part], progress: Progre
     return everything if len(filled) == len(everything) else everything.at(filled)
 
 
-def _fair(codes: Ints, n: int, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Choose `n` cells, as evenly over the labels as their numbers allow."""
+def _balanced(codes: Ints, n: int, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Choose `n` cells, as evenly over the labels as their numbers of cells allow."""
     chosen = np.ones(len(codes), bool)
     if len(codes) <= n:
         return chosen

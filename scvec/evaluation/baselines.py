@@ -1,4 +1,4 @@
-"""Classifiers that retrieve nothing, for the tables: what a recipe has to beat."""
+"""Baselines: classifiers without retrieval, which a recipe has to beat."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import scipy.sparse as sp
 
 from scvec.core.types import Strings
 from scvec.embed.projection import normalise
+from scvec.embed.recipe import TARGET_SUM
 from scvec.ingest.cells import AskedScale, open_cells
-
-TARGET_SUM = 1e4
 
 
 def logistic_regression(
@@ -25,19 +24,19 @@ def logistic_regression(
 ) -> Strings:
     """Return (n,) labels of the query's cells by multinomial logistic regression on log1p expression.
 
-    Trained on the reference, on the genes whose names both files have. Holds both matrices in memory: it is a
-    yardstick, not a product. Source: Abdelaal et al. 2019 found linear models the ones to beat (Genome Biology 20:194).
+    It is trained on the reference, on the genes whose names are in both files, and holds both matrices in memory: it is
+    for comparison, not for production. Linear models were the ones to beat in Abdelaal et al. 2019 (Genome Biology
+    20:194).
     """
     from sklearn.linear_model import LogisticRegression
 
     features, names = _logged(reference, layer, scale)
-    asked, asked_names = _logged(query, layer, scale)
-    shared, left, right = np.intersect1d(names.astype(str), asked_names.astype(str), return_indices=True)
-    del shared
+    queried, queried_names = _logged(query, layer, scale)
+    _, left, right = np.intersect1d(names.astype(str), queried_names.astype(str), return_indices=True)
     with open_cells(reference) as file:
-        labels = file.labels(label_key, "--label-key")
+        labels = file.labels(label_key, "`label_key`")
     model = LogisticRegression(max_iter=500, random_state=random_state).fit(features[:, left], labels.astype(str))
-    return np.asarray(model.predict(asked[:, right]), dtype=object)
+    return np.asarray(model.predict(queried[:, right]), dtype=object)
 
 
 def _logged(path: str | Path, layer: str | None, scale: AskedScale) -> tuple[sp.csr_matrix[np.float32], Strings]:

@@ -1,4 +1,4 @@
-"""What is measured of calls, over plain arrays: whether confidences hold, what is rejected, how good sets are.
+"""Metrics of calls, on plain arrays: whether confidences hold, what is rejected, how good prediction sets are.
 
 Sources: Guo et al. 2017, "On calibration of modern neural networks" (reliability, ECE); Geifman & El-Yaniv 2017,
 "Selective classification for deep neural networks" (accuracy against coverage).
@@ -6,33 +6,35 @@ Sources: Guo et al. 2017, "On calibration of modern neural networks" (reliabilit
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.core.types import Ints, Strings, freeze
+from scvec.core.types import Bools, Doubles, Ints, Strings, freeze
 
-Bools: TypeAlias = NDArray[np.bool_]
 Reals: TypeAlias = NDArray[np.floating[Any]]
-Doubles: TypeAlias = NDArray[np.float64]
 
 N_BINS = 15
 N_SHOWN = 101
-"""Points of a curve that are written down, evenly spaced in coverage."""
+"""Points of a curve that are saved, evenly spaced in coverage."""
+
+LEVEL = math.erf(1.96 / math.sqrt(2))
+"""Confidence of intervals: 95 %, as the usual 1.96 standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Confidences beside what came of them, in bins of equal width.
+    """Confidences and the share of calls that were right, in bins of equal width.
 
     Attributes
     ----------
     confidence, right
         (b,) mean confidence, and share of calls that were right; NaN in a bin without calls.
     count
-        (b,) calls.
+        (b,) number of calls.
     """
 
     confidence: Doubles
@@ -45,12 +47,12 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """The expected calibration error: how far confidence and share right are apart, on the mean over the calls."""
+        """The expected calibration error: the mean, over the calls, of |confidence - share right|."""
         here = self.count > 0
         return float(np.average(np.abs(self.confidence - self.right)[here], weights=self.count[here]))
 
     def to_dict(self) -> dict[str, list[float]]:
-        """Return the bins that have calls, as JSON types."""
+        """Return the bins with calls, as JSON types."""
         here = self.count > 0
         columns = {"confidence": self.confidence, "right": self.right}
         shown = {name: np.round(values[here], 4).tolist() for name, values in columns.items()}
@@ -59,14 +61,14 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class RiskCoverage:
-    """How accurate calls are where only those of some confidence count; one point for each confidence, highest first.
+    """Accuracy of the calls above a confidence, against their share; one point for each confidence, highest first.
 
     Attributes
     ----------
     confidence
-        (p,) the least confidence that counts.
+        (p,) the lowest confidence that counts.
     coverage, accuracy
-        (p,) share of calls with at least that, and share of these that are right.
+        (p,) share of calls with at least that confidence, and share of these that are right.
     """
 
     confidence: Doubles
@@ -78,14 +80,14 @@ class RiskCoverage:
             object.__setattr__(self, name, freeze(getattr(self, name)))
 
     def to_dict(self) -> dict[str, list[float]]:
-        """Return `N_SHOWN` points at most, as JSON types."""
+        """Return at most `N_SHOWN` points, as JSON types."""
         last = len(self.coverage) - 1
         chosen = np.unique(np.minimum(np.searchsorted(self.coverage, np.linspace(0, 1, N_SHOWN)), last))
         return {name: np.round(getattr(self, name)[chosen], 4).tolist() for name in self.__slots__}
 
 
 def reliability(confidence: Reals, right: Bools, n_bins: int = N_BINS) -> Reliability:
-    """Return the reliability of (n,) confidences, 0 to 1, given (n,) whether the call was right; a bin has its top."""
+    """Return the reliability of (n,) confidences, 0 to 1; `right` is (n,), and a bin includes its upper edge."""
     chance = np.asarray(confidence, np.float64)
     bins = np.clip(np.ceil(chance * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
     count = np.bincount(bins, minlength=n_bins)
@@ -95,15 +97,18 @@ def reliability(confidence: Reals, right: Bools, n_bins: int = N_BINS) -> Reliab
     return Reliability(mean, share, count)
 
 
-def wilson(share: Doubles, count: Ints, z: float = 1.96) -> Doubles:
-    """Return (2, b) the ends of the interval of a share (b,) seen in (b,) counts (Wilson 1927); of 95 % as a rule."""
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return np.stack([middle - half, middle + half])
+def wilson(share: Doubles, count: Ints) -> Doubles:
+    """Return (2, b) the 95 % intervals (Wilson 1927) of (b,) shares, each of which was seen in (b,) `count` trials."""
+    from scipy.stats import binomtest
+
+    hits = np.rint(share * count).astype(np.int64)
+    pairs = zip(hits.tolist(), count.tolist(), strict=True)
+    ends = [binomtest(k, n).proportion_ci(LEVEL, "wilson") for k, n in pairs]
+    return np.array(ends, np.float64).reshape(-1, 2).T
 
 
 def risk_coverage(confidence: Reals, right: Bools) -> RiskCoverage:
-    """Return accuracy against coverage of (n,) calls; those of one confidence count together."""
+    """Return accuracy against coverage of (n,) calls; calls of equal confidence are added together."""
     order = np.argsort(-np.asarray(confidence, np.float64), kind="stable")
     chance, accepted = np.asarray(confidence, np.float64)[order], np.arange(1, len(order) + 1)
     last = np.append(np.diff(chance) != 0, True)
@@ -112,30 +117,31 @@ def risk_coverage(confidence: Reals, right: Bools) -> RiskCoverage:
 
 
 def auroc(positive: Bools, score: Reals) -> float | None:
-    """Return the chance that a positive of (n,) has a higher score than a negative, ties half; None if one lacks."""
-    from scipy.stats import rankdata
+    """Return the chance that a positive of (n,) has a higher score than a negative, ties half; None if either lacks."""
+    from scipy.stats import mannwhitneyu
 
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    if not n_positive or not n_negative:
+    if positive.all() or not positive.any():
         return None
-    above = rankdata(score)[positive].sum() - n_positive * (n_positive + 1) / 2
-    return float(above / (n_positive * n_negative))
+    value = np.asarray(score, np.float64)
+    # The area is Mann and Whitney's U over the number of pairs; scikit-learn's sum is off by its last bit at times.
+    wins = mannwhitneyu(value[positive], value[~positive], method="asymptotic").statistic
+    return float(wins / (positive.sum() * (~positive).sum()))
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whether confidence and novelty say what they should.
+    """Whether confidences and novelties hold.
 
     Attributes
     ----------
     reliability, risk_coverage
-        Of the cells of types that the atlas has.
+        For cells of types that the atlas has.
     auroc_confidence
-        Of low confidence as a sign that a call is wrong, among these; None if all are right, or all wrong.
+        AUROC of low confidence as a sign of a wrong call, among the same cells; None if all are right, or all wrong.
     auroc_novelty
-        Of novelty as a sign of a type that the atlas lacks; None if the query has no such cells.
+        AUROC of novelty as a sign of a type that the atlas lacks; None if the query has no such cells.
     n_without
-        Cells without a confidence, left out of all this.
+        Number of cells without a confidence; they are left out.
     """
 
     reliability: Reliability
@@ -146,9 +152,9 @@ class Trust:
 
     @classmethod
     def of(cls, confidence: Reals, novelty: Reals, right: Bools, known: Bools) -> Trust | None:
-        """Return what (n,) cells show, `known` where the atlas has their type; None if no known one has a confidence.
+        """Measure (n,) calls; `known` tells cells of types that the atlas has. None if none of these has a confidence.
 
-        Empty cells have NaN for both, and so have all cells of an atlas that is not calibrated.
+        Confidence and novelty are NaN for cells without expression, and for all cells if the atlas has no calibration.
         """
         has = np.isfinite(confidence)
         inside = has & known
@@ -168,7 +174,7 @@ class Trust:
         if self.auroc_confidence is not None:
             parts.append(f"AUROC {self.auroc_confidence:.3f} of low confidence for wrong calls")
         if self.auroc_novelty is not None:
-            parts.append(f"{self.auroc_novelty:.3f} of novelty for types that the atlas lacks")
+            parts.append(f"AUROC {self.auroc_novelty:.3f} of novelty for types that the atlas lacks")
         return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -185,18 +191,18 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """What became of the calls where those not trusted were rejected.
+    """The effect of rejecting the calls that cannot be trusted.
 
     Attributes
     ----------
     max_error
-        The share of wrong calls that was asked for; None where the calls do not say.
+        The share of wrong calls that was asked for; None if the calls do not say.
     coverage
-        Share of the cells of types that the atlas has that are called.
+        Share of the cells of known types (those of the atlas) that are called.
     error
-        Share of these calls that are wrong; None if there are none.
+        Share of these calls that are wrong; None if no such cell is called.
     rejected_unknown
-        Share of the cells of types that the atlas lacks that are rejected; None if there are none.
+        Share of the cells of types that the atlas lacks that are rejected; None if the query has no such cells.
     class_coverage
         (c,) share of each class's cells that are called.
     """
@@ -209,7 +215,7 @@ class Rejection:
 
     @classmethod
     def of(cls, max_error: float | None, rejected: Bools, right: Bools, known: Bools, codes: Ints) -> Rejection:
-        """Return what (n,) cells show, given (n,) codes of their classes and whether the nearest label is right."""
+        """Measure (n,) calls; `right` is of labels before rejection, `codes` are (n,) codes of the cells' classes."""
         accepted = known & ~rejected
         called, support = np.bincount(codes, weights=~rejected), np.bincount(codes)
         return cls(
@@ -221,35 +227,35 @@ class Rejection:
         )
 
     def __str__(self) -> str:
-        asked = "" if self.max_error is None else f"for an error of {self.max_error:.1%}: "
-        parts = [f"{asked}{self.coverage:.1%} of the cells of known types called"]
+        goal = "" if self.max_error is None else f"for an error of {self.max_error:.1%}: "
+        parts = [f"{goal}{self.coverage:.1%} of the cells of known types called"]
         if self.error is not None:
             parts.append(f"{self.error:.1%} of these wrong")
         if self.rejected_unknown is not None:
-            parts.append(f"{self.rejected_unknown:.1%} of the others rejected")
+            parts.append(f"{self.rejected_unknown:.1%} of the cells of other types rejected")
         return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON types; those of the classes are in their table."""
+        """Return the figures as JSON types, without those of the classes, which are in the table of classes."""
         names = ("max_error", "coverage", "error", "rejected_unknown")
         return {name: rounded(getattr(self, name)) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
 class SetQuality:
-    """Prediction sets of cells of types that the atlas has: share that has the truth, and mean number of labels."""
+    """Prediction sets of cells of known types: the share with the author's label, and the mean number of labels."""
 
     coverage: float
     size: float
 
     @classmethod
     def of(cls, cell: Ints, right: Bools, known: Bools) -> SetQuality:
-        """Return what sets are worth, given (m,) the cell of each of their labels and whether that is right."""
+        """Measure sets of m labels in all, given (m,) the cell of each label and whether the label is right."""
         has = np.bincount(cell[right], minlength=len(known)) > 0
         return cls(float(np.mean(has[known])), float(known[cell].sum() / known.sum()))
 
     def __str__(self) -> str:
-        return f"sets of {self.size:.2f} labels have the author's for {self.coverage:.1%}"
+        return f"prediction sets of {self.size:.2f} labels contain the author's for {self.coverage:.1%} of the cells"
 
     def to_dict(self) -> dict[str, float]:
         """Return the figures as JSON types."""
@@ -258,14 +264,14 @@ class SetQuality:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How labels compare with an author's: share of cells that are right, and mean F1 over the author's classes."""
+    """Agreement of labels with an author's: share of cells that are right, and mean F1 over the author's classes."""
 
     accuracy: float
     macro_f1: float
 
     @classmethod
     def of(cls, called: Strings, truth: Strings) -> Score:
-        """Compare (n,) labels called with (n,) labels given."""
+        """Compare (n,) labels called with (n,) author labels."""
         from sklearn.metrics import f1_score
 
         classes = sorted(set(truth.tolist()))
@@ -281,5 +287,5 @@ class Score:
 
 
 def rounded(value: float | None) -> float | None:
-    """Return a figure as it is written down."""
+    """Return a figure as it is saved."""
     return None if value is None else round(value, 4)

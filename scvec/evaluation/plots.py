@@ -1,4 +1,4 @@
-"""Pictures, as PNG."""
+"""Plots, as PNG."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ DPI = 160
 DASHES = (0, (4, 3))
 INK, FAINT, GREY = "#22272e", "#d5d9de", "#6b737d"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1")
-"""Told apart by colour-blind eyes too: Okabe and Ito's, without yellow, and one more."""
+"""Distinct for colour-blind readers too: Okabe and Ito's palette without yellow, and one more."""
 CONTROL_SHAPES = ("o", "^", "D", "v", "p", "h", "<", ">")
 
 
 def require() -> None:
-    """Raise `MissingDependencyError` if pictures cannot be drawn; asked before any work is done."""
+    """Raise `MissingDependencyError` if matplotlib is not installed; called before any work is done."""
     if find_spec("matplotlib") is None:
         raise missing("matplotlib", "report", "drawing plots")
 
 
 def confusion(evaluation: Evaluation, path: Path, title: str) -> None:
-    """Draw where each class's cells went, as shares of the class, with counts in the cells that matter."""
+    """Draw what each class's cells were called, as shares of the class, with the counts."""
     rows, columns = evaluation.classes, evaluation.called
     shares = evaluation.confusion / np.maximum(evaluation.support, 1)[:, None]
 
@@ -70,7 +70,7 @@ def scatter(
     path: Path,
     title: str,
 ) -> None:
-    """Draw the same points once for each panel, coloured by its labels.
+    """Draw the same points once for each panel, coloured by the panel's labels.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def scatter(
     background
         (n,) True for points shown in grey, without a label.
     panels
-        Title and (n,) labels of each, and (n,) True for points to ring.
+        Title and (n,) labels of each panel, and (n,) True for points to ring.
     path
         The PNG.
     title
@@ -122,16 +122,16 @@ def dots(
     path: Path,
     title: str,
 ) -> None:
-    """Draw a figure of each method on each task, with its range as a line.
+    """Draw each method's value on each task, with its range as a line.
 
     Parameters
     ----------
     tasks
-        From above to below.
+        From top to bottom.
     methods
-        Name and kind: a control is hollow and grey, a peer a square.
+        Name and kind: a baseline (``"control"``) is hollow and grey, a peer is square.
     values
-        (m, t, 3) median, least and largest, 0 to 1; NaN where there is none.
+        (m, t, 3) median, smallest and largest value, 0 to 1; NaN where there is none.
     path
         The PNG.
     title
@@ -159,7 +159,7 @@ def dots(
         axes.set_axisbelow(True)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set_xlabel("median over the seeds; a line from the least to the largest", fontsize=9)
+        axes.set_xlabel("median over the seeds; the line is the range", fontsize=9)
         axes.set_title(title, fontsize=11, loc="left")
         figure.legend(loc="outside right upper", frameon=False, fontsize=8)
         return figure
@@ -168,7 +168,7 @@ def dots(
 
 
 def reliability(trust: Trust, path: Path, title: str) -> None:
-    """Draw the share of calls that were right by their confidence, with 95 % intervals, and how many calls they are."""
+    """Draw the share of calls that were right by their confidence, with 95 % intervals, and the numbers of calls."""
     bins = trust.reliability
     edges = np.linspace(0, 1, len(bins.count) + 1)
     here = bins.count > 0
@@ -178,7 +178,7 @@ def reliability(trust: Trust, path: Path, title: str) -> None:
     def draw(plt: Any) -> Any:
         layout = {"height_ratios": (4, 1), "sharex": True, "layout": "constrained"}
         figure, (upper, lower) = plt.subplots(2, 1, figsize=(5.2, 6.4), **layout)
-        upper.plot((0, 1), (0, 1), color=GREY, linewidth=1, linestyle=DASHES, label="as confident as right")
+        upper.plot((0, 1), (0, 1), color=GREY, linewidth=1, linestyle=DASHES, label="perfect calibration")
         style = {"marker": "o", "markersize": 5, "linestyle": "", "elinewidth": 1.2}
         upper.errorbar(confidence, right, spread, color=COLOURS[0], label="these calls, 95 % interval", **style)
         upper.set(xlim=(0, 1.02), ylim=(-0.03, 1.03))
@@ -196,7 +196,7 @@ def reliability(trust: Trust, path: Path, title: str) -> None:
 
 
 def coverage(trust: Trust, rejection: Rejection | None, path: Path, title: str) -> None:
-    """Draw the accuracy of the most confident calls by how many they are, and where rejection has left them."""
+    """Draw the accuracy of the most confident calls against their share, and the point that rejection reached."""
     curve, lows = trust.risk_coverage, [float(trust.risk_coverage.accuracy.min())]
 
     def draw(plt: Any) -> Any:
@@ -204,7 +204,7 @@ def coverage(trust: Trust, rejection: Rejection | None, path: Path, title: str) 
         axes.plot(curve.coverage, curve.accuracy, color=COLOURS[0], linewidth=1.8, label="the most confident calls")
         if rejection is not None and rejection.max_error is not None:
             lows.append(1 - rejection.max_error)
-            label = f"error asked: {rejection.max_error:.1%}"
+            label = f"error asked for: {rejection.max_error:.1%}"
             axes.axhline(lows[-1], color=GREY, linewidth=1, linestyle=DASHES, label=label)
         if rejection is not None and rejection.error is not None:
             lows.append(1 - rejection.error)
@@ -222,7 +222,7 @@ def coverage(trust: Trust, rejection: Rejection | None, path: Path, title: str) 
 
 
 def learning(history: Sequence[Mapping[str, float]], path: Path, title: str) -> None:
-    """Draw the losses of a training by epoch, below them macro-F1 on the cells held out, and which epoch was kept."""
+    """Draw the losses of a training by epoch, macro-F1 on held-out cells below them, and which epoch was kept."""
     epochs = [one["epoch"] for one in history]
     kept = min(history, key=lambda one: one["validation_loss"])
 
@@ -236,7 +236,7 @@ def learning(history: Sequence[Mapping[str, float]], path: Path, title: str) -> 
             upper.plot(epochs, [one[key] for one in history], color=colour, label=label, **style)
         lower.plot(epochs, [one["macro_f1"] for one in history], color=COLOURS[1], **style)
         for axes in (upper, lower):
-            axes.axvline(kept["epoch"], color=GREY, linewidth=1, linestyle=DASHES, label="epoch that was kept")
+            axes.axvline(kept["epoch"], color=GREY, linewidth=1, linestyle=DASHES, label="kept epoch")
         upper.set_ylim(bottom=0)
         upper.set_ylabel("cross-entropy", fontsize=9)
         lower.set(ylim=(-0.03, 1.03))
@@ -251,7 +251,7 @@ def learning(history: Sequence[Mapping[str, float]], path: Path, title: str) -> 
 
 
 def _plain(figure: Any, *panels: Any) -> None:
-    """Take from plots what is not data, and put the legend of the first below them all."""
+    """Remove from plots what is not data, and put the legend of the first one below them all."""
     for axes in panels:
         axes.grid(color=FAINT, linewidth=0.7)
         axes.set_axisbelow(True)
@@ -263,7 +263,7 @@ def _plain(figure: Any, *panels: Any) -> None:
 
 
 def _styles(kinds: Sequence[str]) -> list[dict[str, Any]]:
-    """Return how each method is drawn: a colour for each recipe and peer, a shape for each control."""
+    """Return the style of each method: a colour for each recipe and peer, a shape for each baseline."""
     colours, shapes = cycle(COLOURS), cycle(CONTROL_SHAPES)
     styles = []
     for kind in kinds:

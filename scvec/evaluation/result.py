@@ -1,7 +1,7 @@
-"""Calls against the labels an author gave, letter for letter or by the Cell Ontology.
+"""Compares calls with an author's labels, by exact name or by the Cell Ontology.
 
-The figures are those of Fischer et al. 2024, "scTab: Scaling cross-tissue single-cell annotation models", with what
-rejection and confidence are worth beside them; see `scvec.evaluation.metrics`.
+The figures are those of Fischer et al. 2024, "scTab: Scaling cross-tissue single-cell annotation models", with metrics
+of rejection and confidence; see `scvec.evaluation.metrics`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec.annotation.result import LOW_CONFIDENCE, NOVEL, Annotation
-from scvec.core.types import UNKNOWN, Strings
+from scvec.core.types import UNKNOWN, Bools, Strings
 from scvec.errors import InputError, KeyNotFoundError, LabelError
 from scvec.evaluation.author_labels import note_lacking, or_near, read_author_ids, read_author_labels
-from scvec.evaluation.metrics import Bools, Rejection, Score, SetQuality, Trust
+from scvec.evaluation.metrics import Rejection, Score, SetQuality, Trust
 from scvec.ontology import LabelMatch, Ontology, credited, match_labels
 from scvec.ontology.matching import NO_MAP
 
@@ -32,34 +32,34 @@ if TYPE_CHECKING:
 class Evaluation:
     """How calls compare with an author's labels.
 
-    All but `rejection` is of the nearest labels, those of rejected cells too.
+    All but `rejection` is about labels before rejection.
 
     Attributes
     ----------
     n_cells
-        Cells compared; every cell counts, those left unknown as wrong.
+        Number of cells; every cell counts, and one without a label is wrong.
     accuracy, macro_f1
-        Share of cells called right; mean F1 over the classes present in the query.
+        Share of cells called right; mean F1 over the query's classes.
     known_accuracy, known_macro_f1
-        The same for the cells whose class the atlas has.
+        The same for cells of classes that the atlas has.
     classes
-        The query's classes, sorted.
+        The query's classes (the author's labels), sorted.
     precision, recall, f1, support
-        (c,) for each class.
+        (c,) of each class.
     called
         The columns of `confusion`: every class or label that occurs, sorted.
     confusion
         (c, m) cells of each class by what they were called.
     not_in_atlas
-        Classes of the query that the atlas has no cell of: they cannot be called right.
+        Classes of the query that the atlas lacks: their cells cannot be called right.
     judged_by
-        ``"label"``, letter for letter, or the ontology; `confusion` then has right calls under the author's label.
+        ``"label"``, by exact name, or the ontology; `confusion` then counts right calls under the author's label.
     notes
-        What a reader should know.
+        What a reader should know about the comparison.
     rejection, trust, sets
-        What rejection, confidences and prediction sets are worth; None where the calls have none.
+        Metrics of rejection, confidences and prediction sets; None if the calls have none.
     other_calls
-        How that compares which was called beside the cells' calls, as `Annotation.beside` names it.
+        Scores of the calls by other means, by the names of `Annotation.other_calls`.
     """
 
     n_cells: int
@@ -83,7 +83,7 @@ class Evaluation:
     other_calls: Mapping[str, Score] = field(default_factory=dict)
 
     def per_class(self) -> pl.DataFrame:
-        """Return one row a class: label, support, precision, recall, f1, and coverage where calls were rejected."""
+        """Return one row for each class: label, support, precision, recall, f1; and coverage if calls were rejected."""
         import polars as pl
 
         keys = ("support", "precision", "recall", "f1")
@@ -91,16 +91,15 @@ class Evaluation:
         return pl.DataFrame(columns | ({} if self.rejection is None else {"coverage": self.rejection.class_coverage}))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON types; those that were not asked for are not there."""
+        """Return the figures as JSON types, without those that do not apply."""
         names = ("accuracy", "macro_f1", "known_accuracy", "known_macro_f1")
         found: dict[str, Any] = {"n_cells": self.n_cells, "judged_by": self.judged_by}
         found |= {name: round(getattr(self, name), 4) for name in names}
         found |= {"not_in_atlas": list(self.not_in_atlas), "notes": list(self.notes)}
         for one in (self.rejection, self.sets, self.trust):
             found |= {} if one is None else one.to_dict()
-        found |= (
-            {"other_calls": {name: one.to_dict() for name, one in self.other_calls.items()}} if self.other_calls else {}
-        )
+        if self.other_calls:
+            found["other_calls"] = {name: one.to_dict() for name, one in self.other_calls.items()}
         found["per_class"] = [
             {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
             for row in self.per_class().to_dicts()
@@ -109,12 +108,12 @@ class Evaluation:
 
 
 def compare(called: Strings, truth: Strings, atlas_labels: Sequence[str]) -> Evaluation:
-    """Compare (n,) labels called with (n,) labels given.
+    """Compare (n,) labels called with (n,) author labels.
 
     Raises
     ------
     LabelError
-        If no label given is one of the atlas's: the two speak different languages, and every figure would be 0.
+        If no author label is a label of the atlas, so that every figure would be 0.
     """
     from sklearn.metrics import f1_score, precision_recall_fscore_support
 
@@ -122,9 +121,9 @@ def compare(called: Strings, truth: Strings, atlas_labels: Sequence[str]) -> Eva
     known = [one for one in classes if one in has]
     if not known:
         raise LabelError(
-            f"labels such as {or_near(classes[0], atlas_labels)}, and none that the atlas knows",
+            f"none of the author's labels, such as {or_near(classes[0], atlas_labels)}, is a label of the atlas",
             f"labels such as {min(has)!r}",
-            "map the query's labels to the atlas's with --label-map FILE, or compare terms with --by-ontology",
+            "map the author's labels to the atlas's with `label_map`, or compare terms of the Cell Ontology",
         )
     precision, recall, f1, support = precision_recall_fscore_support(truth, called, labels=classes, zero_division=0)
     inside = np.isin(truth.astype(str), known)
@@ -171,41 +170,39 @@ def evaluate(
     query
         The file that was annotated.
     label_key
-        Its column of labels.
+        The column with the author's labels.
     label_map
-        The atlas's label by the query's; a label that is not a key stays as it is.
+        The atlas's label for an author's label; a label that is not a key stays as it is.
     label_id_key
-        Its column of the labels' ids in the Cell Ontology; None: labels are matched by their names.
+        The column with the labels' ids in the Cell Ontology; None: labels are matched by name. Needs `ontology`.
     ontology
-        Judge by terms: a call is right if it is the author's term or a kind of it, wrong if it says less, whatever the
-        two call their labels. Labels without a term are judged letter for letter. None: all labels are.
+        Judges by terms: a call is right if its term is the author's or a kind of it, and wrong if it is more general,
+        whatever the labels are called. Labels without a term are judged by exact name. None: all labels are.
     atlas_ids
-        The id of an atlas's label, from its ``obs``; a label without one is matched by its name.
+        The ids of the atlas's labels, from its ``obs``; a label without one is matched by name.
     obs
-        A table of annotations of the query's cells, as `scvec.annotate` took it.
+        A table of further annotations of the query's cells, as `scvec.annotate` took it.
 
     Raises
     ------
     InputError
-        If there is no such column, values are missing, a label has two ids, no label is the atlas's, or the map leads
-        to one that is not; if `label_id_key` is given without `ontology`.
+        If a column is not there or lacks values, a label has two ids, no label is the atlas's, `label_map` leads to a
+        label that the atlas lacks, or `label_id_key` is given without `ontology`.
     """
     stray = sorted(set(label_map.values()) - set(calls.labels))
     if stray:
         raise LabelError(
-            f"--label-map leads to {stray[0]!r}",
-            f"labels of the atlas: {', '.join(calls.labels)}",
-            "mend the map",
+            f"`label_map` leads to {stray[0]!r}", f"labels of the atlas: {', '.join(calls.labels)}", "fix the map"
         )
     if ontology is None and label_id_key is not None:
-        raise InputError(f"--label-id-key {label_id_key}", "--by-ontology with it", "add it, or leave both out")
+        raise InputError("`label_id_key` needs `ontology`", fix="give both or neither")
     truth = np.array(
         [label_map.get(one, one) for one in read_author_labels(query, label_key, obs=obs).tolist()], dtype=object
     )
     terms: _Terms | None = None
     if ontology is not None:
         ids = read_author_ids(query, label_key, label_id_key, obs)
-        # What is mapped to a label of the atlas has its term.
+        # A label that is mapped to a label of the atlas has that label's term.
         ids |= {label_map[one]: atlas_ids.get(label_map[one], "") for one in label_map}
         terms = _Terms(ontology, _matched(ontology, calls.labels, atlas_ids), _matched(ontology, truth.tolist(), ids))
     counted = calls.label_before_rejection if terms is None else terms.counted(calls.label_before_rejection, truth)
@@ -227,29 +224,29 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """What calls are judged by: the terms of the atlas's labels, and of the query's."""
+    """Judges calls by terms: those of the atlas's labels and of the author's (the query's)."""
 
     ontology: Ontology
     atlas: LabelMatch
     query: LabelMatch
 
     def counted(self, called: Strings, truth: Strings) -> Strings:
-        """Return (n,) the labels to count as called: the truth where that is right, else the query's word for it."""
+        """Return (n,) the labels to count: the author's if the call is right, else the query's name of its term."""
         word = {term: label for label, term in reversed(self.query.ids.items())}
-        # One word for two terms, the atlas's and the query's, is no right call.
+        # The same word for different terms, the atlas's and the query's, is not a right call.
         other = {one: f"{one} ({term})" if one in self.query.ids else one for one, term in self.atlas.ids.items()}
         words = {one: word.get(term, other[one]) for one, term in self.atlas.ids.items()}
         said = np.array([words.get(one, one) for one in called.tolist()], dtype=object)
         return credited(said, truth, self.atlas.ids_of(called), self.query.ids_of(truth), self.ontology)
 
     def also(self, labels: set[str]) -> _Terms:
-        """Return the same for calls by other labels too: the author's words are the author's terms."""
+        """Return the same for calls by further labels, too: the author's labels keep the author's terms."""
         own = {one: self.query.ids[one] for one in labels & self.query.ids.keys()}
         more = _matched(self.ontology, sorted(labels), own)
         return replace(self, atlas=replace(self.atlas, matches=(*self.atlas.matches, *more.matches)))
 
     def has(self) -> list[str]:
-        """Return the words for what the atlas has: the query's classes that some call is right for, and its labels."""
+        """Return what the atlas covers, by name: classes of the query that calls can match, and its own labels."""
         labels, classes = ([one.label for one in found.matches] for found in (self.atlas, self.query))
         called = np.array([one for one in labels for _ in classes], dtype=object)
         truth = np.array(classes * len(labels), dtype=object)
@@ -259,14 +256,14 @@ class _Terms:
     def notes(self) -> list[str]:
         """Return how many labels have terms, a line for each side."""
         bare = [", ".join(one.label for one in found.matches if not one.id) for found in (self.atlas, self.query)]
-        left = [f"; judged letter for letter: {one}" if one else "" for one in bare]
-        return [f"of the atlas, {self.atlas}{left[0]}", f"of the query, {self.query}{left[1]}"]
+        left = [f"; judged by exact name: {one}" if one else "" for one in bare]
+        return [f"in the atlas, {self.atlas}{left[0]}", f"in the query, {self.query}{left[1]}"]
 
 
 def _other_calls(
     calls: Annotation, truth: Strings, label_map: Mapping[str, str], terms: _Terms | None
 ) -> dict[str, Score]:
-    """Return what else was called is worth: a readout's labels may be none of the atlas's, but the author's, say."""
+    """Return the scores of calls by other means; a readout's labels may be the author's and not the atlas's."""
     scores = {}
     for name, called in calls.other_calls.items():
         words = {one: one if one in calls.labels else label_map.get(one, one) for one in called.tolist()}
@@ -278,7 +275,7 @@ def _other_calls(
 
 
 def _matched(ontology: Ontology, labels: Sequence[str], ids: Mapping[str, str]) -> LabelMatch:
-    """Return the terms of labels: by name where there is no id, none where the id is none that is in use."""
+    """Return the terms of labels: by name where there is no id; none where the id is not in use."""
 
     def current(term: str) -> str:
         with suppress(KeyNotFoundError):

@@ -1,4 +1,4 @@
-"""The files of an evaluation: the label map it is asked with, and the folder it becomes."""
+"""The files of an evaluation: the label map that it reads, and the folder that it writes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from scvec.evaluation.result import Evaluation
 
 
 def check_folder(out: Path) -> None:
-    """Raise if `out` cannot take a report: it is a file, or pictures cannot be drawn."""
+    """Raise if an evaluation cannot be written to `out`: it is a file, or matplotlib is not installed."""
     if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file", "a folder", "name a folder")
+        raise InputError(f"`out` {out} is a file", "a folder", "name a folder")
     plots.require()
 
 
 def write_evaluation(evaluation: Evaluation, out: Path, title: str) -> list[Path]:
-    """Write metrics as JSON, tables as CSV and pictures as PNG into `out`, and return their paths.
+    """Write metrics as JSON, tables as CSV and plots as PNG into `out`, and return their paths.
 
-    Where the calls have confidences, there are pictures of how far these hold and of what rejection gains.
+    If the calls have confidences, there are plots of their reliability and of accuracy against coverage.
     """
     paths = [out / name for name in ("metrics.json", "per_class.csv", "confusion.csv", "confusion.png")]
     with placing(paths[0]) as part:
@@ -43,7 +43,7 @@ def write_evaluation(evaluation: Evaluation, out: Path, title: str) -> list[Path
 
 
 def summary(evaluation: Evaluation) -> str:
-    """Return the figures in a line, then what rejection, confidences and sets are worth, then what else was called."""
+    """Return the figures in one line, those of rejection, confidences and sets in another, other calls in a third."""
     one, n_classes = evaluation, len(evaluation.classes)
     line = f"{one.n_cells:,} cells, accuracy {one.accuracy:.3f}, macro-F1 {one.macro_f1:.3f} over {n_classes} classes"
     if one.not_in_atlas:
@@ -60,8 +60,8 @@ def read_label_map(path: str | Path) -> dict[str, str]:
     Raises
     ------
     FileError
-        If it is missing or neither.
+        If the file is missing or has another format.
     """
     return {
-        label: name for label, name in read_pairs(path, "query", "atlas", "--label-map").items() if name is not None
+        label: name for label, name in read_pairs(path, "query", "atlas", "`label_map`").items() if name is not None
     }

@@ -1,38 +1,38 @@
-"""Which genes make a call: what each adds to the similarity with the label called, against the runner-up."""
+"""Which genes make a call: what each adds to the similarity with the called label, compared with the runner-up."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.sparse as sp
 
-from scvec.annotation.result import NO_EXPRESSION
-from scvec.core.types import Doubles, Floats, Ints, Strings
-from scvec.errors import InputError, unknown
+from scvec.annotation.result import NO_EXPRESSION, Annotation
+from scvec.atlas import Atlas
+from scvec.atlas.query_cells import match_to_atlas
+from scvec.core.types import UNKNOWN, Doubles, Floats, Ints, Progress, Strings, silent
+from scvec.errors import InputError, MismatchError, must_be, unknown
+from scvec.explain.streaming import GroupedCells, contributed
+from scvec.ingest.cells import open_cells
+from scvec.ingest.cells.options import ReadOptions
 
 if TYPE_CHECKING:
     import polars as pl
     from anndata import AnnData
 
-from collections.abc import Sequence
-from pathlib import Path
+STRAY = 0.01
+"""A share of a group's votes below this comes from a few cells, and makes no runner-up."""
 
-import scipy.sparse as sp
-
-from scvec.annotation.result import Annotation
-from scvec.atlas import Atlas
-from scvec.atlas.query_cells import log_normalised, match_to_atlas, placed
-from scvec.core.types import UNKNOWN, Progress, silent
-from scvec.errors import MismatchError
-from scvec.ingest.cells import open_cells
-from scvec.ingest.cells.options import ReadOptions
+CLOSE = 1e-3
+"""How far contributions may be from the difference of similarities if the file's values are those that were called."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """What genes contribute to the calls of G groups of cells, or of single ones.
+    """What genes contribute to the calls of G groups of cells, or of single cells.
 
     The similarity of a cell with a label is the mean cosine with the label's cells in the atlas. Contributions of all g
     genes and `baseline` add up to `similarity` - `similarity_against`, to rounding.
@@ -40,23 +40,23 @@ class Attribution:
     Attributes
     ----------
     groups
-        (G,) their names; a single cell's own.
+        (G,) names of the groups, or of the single cells.
     n_cells
-        (G,) how many cells each has; those without expression on the atlas's genes are left out.
+        (G,) number of cells of each; cells that express none of the atlas's genes are left out.
     label, against
-        (G,) the label that is explained: that with most of the cells' votes; and the one it is compared with.
+        (G,) the label that is explained, the one with most of the cells' votes; and the label it is compared with.
     similarity, similarity_against
-        (G,) mean over the cells.
+        (G,) means over the cells.
     baseline
-        (G,) of the difference, what no gene makes: that of a cell which expresses all genes as the labels' mean does; 0
-        for a recipe without a head.
+        (G,) the part of the difference that no gene contributes: the difference for a cell that expresses all genes as
+        the labels' mean does; 0 for a recipe without a head.
     gene_ids, symbols, var_names
         (g,) the atlas's genes; "" where one has no symbol, or the query does not measure it.
     contributions
-        (G, g) mean over the cells.
+        (G, g) means over the cells.
     excess
-        (G, g) mean over the cells of how much of a gene there is above what it is counted from (for a head, the mean
-        cell; else nothing), in units of the cell's length or sum.
+        (G, g) means over the cells of how much of a gene there is above its reference level (for a head, that of the
+        labels' mean cell; else 0), in units of the cell's length or sum.
     """
 
     groups: Strings
@@ -76,10 +76,10 @@ class Attribution:
         return len(self.groups)
 
     def to_frame(self, n_genes: int = 20) -> pl.DataFrame:
-        """Return the genes that contribute most for and against each call, 2 `n_genes` rows a group at most.
+        """Return the genes that contribute most for and against each call, at most 2 `n_genes` rows for each group.
 
-        ``expressed`` is ``"above"`` or ``"below"`` what the gene is counted from: a gene that a cell lacks can speak
-        for its label too.
+        ``expressed`` is ``"above"`` or ``"below"`` the gene's reference level: a gene that a cell lacks can speak for
+        its label too.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class Attribution:
         import polars as pl
 
         if n_genes < 1:
-            raise InputError(f"n_genes {n_genes}", "at least 1", "give a larger number")
+            raise must_be("n_genes", "at least 1", n_genes)
         groups, genes = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for i, values in enumerate(self.contributions):
             order = np.argsort(-values, kind="stable")
@@ -130,9 +130,9 @@ class Attribution:
         ]
 
     def to_adata(self, adata: AnnData, groupby: str = "scvec_label", n_genes: int = 100) -> AnnData:
-        """Return a copy of `adata` with ``uns["scvec_genes"]``, in the form of scanpy's ranked genes.
+        """Return a copy of `adata` with ``uns["scvec_genes"]``, in the format of scanpy's ranked genes.
 
-        ``sc.pl.rank_genes_groups_dotplot(adata, key="scvec_genes")`` and its like show them at once. Genes that speak
+        ``sc.pl.rank_genes_groups_dotplot(adata, key="scvec_genes")`` and similar functions plot them. Genes that speak
         for a group's label come first, by contribution; those that `adata` does not name are left out.
 
         Parameters
@@ -142,18 +142,18 @@ class Attribution:
         groupby
             The column of ``obs`` whose groups were explained.
         n_genes
-            For each group.
+            Number of genes for each group.
 
         Raises
         ------
         InputError
-            If `adata` has no such column, or this one has not the groups that were explained.
+            If `adata` has no such column, or the column lacks a group that was explained.
         """
         if groupby not in adata.obs:
-            raise unknown("column for groupby", groupby, adata.obs.columns.tolist(), "obs")
+            raise unknown("column for `groupby`", groupby, adata.obs.columns.tolist(), "obs")
         missing = sorted(set(self.groups.tolist()) - set(adata.obs[groupby].astype(str)))
         if missing:
-            raise InputError(f"obs[{groupby!r}] has no group {missing[0]}", "the groups explained", "name their column")
+            raise InputError(f"obs[{groupby!r}] has no group {missing[0]}", "the explained groups", "give their column")
         here = np.flatnonzero(np.isin(self.var_names.astype(str), adata.var_names.astype(str)))
         order = here[np.argsort(-self.contributions[:, here], axis=1, kind="stable")[:, :n_genes]]
         names = [str(one) for one in self.groups]
@@ -175,18 +175,9 @@ def _record(columns: Mapping[str, np.ndarray[Any, Any]]) -> Any:
     return made.view(np.recarray)
 
 
-"""Why nothing is said of a cell that has no expression on the atlas's genes."""
-
-STRAY = 0.01
-"""Of a group's votes, a share below this is a few cells': it makes no runner-up."""
-
-CLOSE = 1e-3
-"""What contributions miss of the difference of similarities, if a file's values are those that were annotated."""
-
-
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """Of G groups: which label is compared with which, in which direction that is, and how similar the cells are."""
+class _Compared:
+    """For G groups: the two labels to compare, the direction between them, and the cells' similarity with each."""
 
     label: Ints
     against: Ints
@@ -209,28 +200,28 @@ def attributions(
 ) -> Attribution:
     """Say which genes bring cells nearer to the label they are called than to the runner-up.
 
-    A cell's vector is a linear map of its genes' expression, scaled to length one. Without a head, its similarity with
-    a label is a sum over the genes. With one, the genes that differ from the labels' mean cell are followed along the
-    straight way from it (integrated gradients, Sundararajan et al. 2017, arXiv 1703.01365).
+    A cell's vector is a linear map of its genes' expression, scaled to unit length. Without a head, its similarity with
+    a label is a sum over the genes. With a head, gradients are integrated along the straight line from the labels' mean
+    cell to the cell (integrated gradients, Sundararajan et al. 2017, arXiv 1703.01365).
 
-    Memory goes by groups: 24 bytes for each of the atlas's genes and each group.
+    Memory grows with the groups: 24 bytes for each of the atlas's genes and each group.
 
     Parameters
     ----------
     calls
         The calls for the query.
     query, reading
-        The file that was annotated, and how it was read, where `scvec.annotate` was told how.
+        The file that was annotated, and how it was read, if `scvec.annotate` was told how.
     atlas
-        The one that it was annotated by.
+        The atlas that it was annotated with.
     cells
-        Names of single cells, to be explained one by one.
+        Names of single cells to explain one by one.
     groups, group_key
-        What is explained instead: (n,) a group for each cell, "" for none; or a column of the query's ``obs``. Without
-        any of the three, the groups are the labels called, and a cell called `scvec.UNKNOWN` is in none.
+        Groups to explain instead: (n,) the group of each cell, "" for none; or a column of the query's ``obs``. Without
+        any of the three, the groups are the called labels, and a cell called `scvec.UNKNOWN` is in none.
     against
-        The label to compare with. None, and for the groups of that label itself: that with the second most of the
-        group's votes, or, where it has less than a hundredth of them, the most similar other one.
+        The label to compare with. None, and for groups of that label itself: the label with the second most of the
+        group's votes, or, if that has less than a hundredth of them, the most similar other label.
 
     Raises
     ------
@@ -238,54 +229,42 @@ def attributions(
         If a cell, a column or a label is not there, the query's cells or their values are not those of `calls`, no cell
         is left, or the atlas has fewer than two labels.
     MismatchError
-        If `calls` are not by this version of the atlas.
+        If `calls` were not made with this version of the atlas.
     """
     _check_calls(calls, atlas)
     reading = reading or ReadOptions()
     if sum((bool(cells), len(groups) > 0, group_key is not None)) > 1:
-        raise InputError("more than one of cells, groups and a group's column", "one of them", "leave the others out")
+        raise InputError("`cells`, `groups` and `group_key` exclude each other", fix="give one of them")
     with open_cells(query, reading.obs) as file:
-        if file.obs_names.tolist() != calls.obs_names.tolist():
-            raise InputError(f"{query} has other cells than the calls", "the cells that were annotated", "annotate it")
+        calls.check_cells(file.obs_names.tolist(), query)
         if group_key is not None:
-            groups = file.labels(group_key, "--group").tolist()
+            groups = file.labels(group_key, "`group_key`").tolist()
         names, codes = _grouped(calls, cells, groups)
-        asked = _asked(calls, atlas, codes, len(names), against)
-        size = np.bincount(codes[codes >= 0], minlength=len(names))
+        pairs = _compared(calls, atlas, codes, len(names), against)
         with file.matrix(reading.layer, reading.scale) as matrix:
             match, _ = match_to_atlas(matrix, atlas, reading.gene_key, reading.taxon)
-            columns, has, share = placed(match, atlas)
-            shape = (len(names), len(has))
-            contributions, excess = np.zeros(shape), np.zeros(shape)
-            baseline, total = np.zeros(len(names)), np.zeros(len(names))
-            for first, _, known in log_normalised(matrix, columns, share, atlas, "explaining", progress):
-                group = codes[first : first + known.shape[0]]
-                rows = np.flatnonzero(group >= 0)
-                if len(rows) == 0:
-                    continue
-                group = group[rows]
-                made = atlas.embedding.contributions(known[rows], has, asked.towards[group])
-                contributions += made.of_groups(group, len(names))
-                excess += made.excess_of_groups(group, len(names))
-                baseline += np.bincount(group, made.baseline, len(names))
-                total += np.bincount(group, made.total, len(names))
-            if not np.allclose(total / size, asked.similarity - asked.similarity_against, atol=CLOSE, rtol=0):
-                seen = f"{query} has other values than those that were called"
-                raise InputError(seen, "the file, the matrix and the genes that were annotated", "annotate it again")
-            var_names = _names_in(matrix.var.names(), columns)
+            grouped = GroupedCells.of(matrix, match, atlas, codes)
+            made = contributed(grouped, pairs.towards, "explaining", progress)
+            if not np.allclose(made.total, pairs.similarity - pairs.similarity_against, atol=CLOSE, rtol=0):
+                raise InputError(
+                    f"{query} has other values than those that were called",
+                    "the file, matrix and genes that were annotated",
+                    "annotate it again",
+                )
+            var_names = _names_in(matrix.var.names(), grouped.columns)
     return Attribution(
         groups=names,
-        n_cells=size,
-        label=atlas.label_names[asked.label],
-        against=atlas.label_names[asked.against],
-        similarity=asked.similarity,
-        similarity_against=asked.similarity_against,
-        baseline=baseline / size,
+        n_cells=np.bincount(codes[codes >= 0], minlength=len(names)),
+        label=atlas.label_names[pairs.label],
+        against=atlas.label_names[pairs.against],
+        similarity=pairs.similarity,
+        similarity_against=pairs.similarity_against,
+        baseline=made.baseline,
         gene_ids=atlas.embedding.gene_ids,
         symbols=atlas.gene_symbols,
         var_names=var_names,
-        contributions=np.asarray(contributions / size[:, None], np.float32),
-        excess=np.asarray(excess / size[:, None], np.float32),
+        contributions=np.asarray(made.genes, np.float32),
+        excess=np.asarray(made.excess, np.float32),
     )
 
 
@@ -297,13 +276,13 @@ def check_asked(
     against: str | None,
     reading: ReadOptions,
 ) -> None:
-    """Raise what `attributions` would of what is asked for, before any call is made."""
+    """Raise the errors of `attributions` about its arguments, before any call is made."""
     if cells and group_key is not None:
-        raise InputError("cells and a group's column", "one of the two", "leave one out")
+        raise InputError("`cells` and `group_key` exclude each other", fix="leave one out")
     _check_against(atlas, against, atlas.label_means)
     with open_cells(query, reading.obs) as file:
         if group_key is not None:
-            file.labels(group_key, "--group")
+            file.labels(group_key, "`group_key`")
         there = set(file.obs_names.tolist()) if cells else set()
         for name in cells:
             if name not in there:
@@ -314,22 +293,24 @@ def _check_calls(calls: Annotation, atlas: Atlas) -> None:
     made = calls.provenance.get("atlas", {})
     if (made.get("name"), made.get("version")) != (atlas.name, atlas.manifest["version"]):
         raise MismatchError(
-            f"calls by atlas {made.get('name')}, version {made.get('version')}",
-            f"by {atlas.name}, version {atlas.manifest['version']}",
-            "annotate the query with it",
+            f"the calls are by atlas {made.get('name')}, version {made.get('version')}",
+            f"calls by {atlas.name}, version {atlas.manifest['version']}",
+            "annotate the query with that",
         )
 
 
 def _check_against(atlas: Atlas, against: str | None, means: Floats) -> None:
     there = atlas.label_names[means.any(axis=1)].tolist()
     if len(there) < 2:
-        raise InputError(f"atlas {atlas.name} has one label", "two, to compare them", "an atlas with more labels")
+        raise InputError(
+            f"atlas {atlas.name} has one label", "two or more, to compare them", "use an atlas with more labels"
+        )
     if against is not None and against not in there:
-        raise unknown("label to compare with", against, there, f"atlas {atlas.name}")
+        raise unknown("label for `against`", against, there, f"atlas {atlas.name}")
 
 
-def _asked(calls: Annotation, atlas: Atlas, codes: Ints, n_groups: int, against: str | None) -> _Asked:
-    """Return what is compared with what."""
+def _compared(calls: Annotation, atlas: Atlas, codes: Ints, n_groups: int, against: str | None) -> _Compared:
+    """Return the labels to compare, for each group."""
     means, labels = atlas.label_means, atlas.label_names.tolist()
     _check_against(atlas, against, means)
     cells = np.flatnonzero(codes >= 0)
@@ -338,21 +319,21 @@ def _asked(calls: Annotation, atlas: Atlas, codes: Ints, n_groups: int, against:
     np.add.at(mean, codes[cells], calls.vectors[cells])
     similarity = mean / np.bincount(codes[cells], minlength=n_groups)[:, None] @ means.T
     votes[votes < STRAY * votes.sum(axis=1, keepdims=True)] = 0
-    # Votes come first, and where there are none, similarity; a label that has lost its cells comes last.
+    # By votes, and without votes by similarity; a label that has no cells left comes last.
     rank = np.lexsort((-np.where(means.any(axis=1), similarity, -np.inf), -votes), axis=1)
     label, other = rank[:, 0], rank[:, 1]
     if against is not None:
-        asked = labels.index(against)
-        other = np.where(label == asked, other, asked)
+        fixed = labels.index(against)
+        other = np.where(label == fixed, other, fixed)
     each = np.arange(n_groups)
-    return _Asked(label, other, means[label] - means[other], similarity[each, label], similarity[each, other])
+    return _Compared(label, other, means[label] - means[other], similarity[each, label], similarity[each, other])
 
 
 def _grouped(calls: Annotation, cells: Sequence[str], groups: Sequence[str]) -> tuple[Strings, Ints]:
-    """Return the names of the groups that have cells with expression, and (n,) which a cell is in; -1 for none."""
+    """Return the names of the groups with cells that express genes, and (n,) the group of each cell; -1 for none."""
     of = np.array(groups if len(groups) else calls.label, dtype=object)
     if len(of) != len(calls):
-        raise InputError(f"groups of {len(of):,} cells", f"one for each of the {len(calls):,}", "give them all")
+        raise InputError(f"`groups` has {len(of):,} values", f"one for each of the {len(calls):,} cells", "give all")
     if cells:
         place = {name: i for i, name in enumerate(calls.obs_names.tolist())}
         of = np.full(len(calls), "", dtype=object)
@@ -360,22 +341,22 @@ def _grouped(calls: Annotation, cells: Sequence[str], groups: Sequence[str]) -> 
             if name not in place:
                 raise unknown("cell", name, calls.obs_names.tolist(), "the query")
             if calls.reason[place[name]] == NO_EXPRESSION:
-                raise InputError(f"cell {name} has no expression on the atlas's genes", "one with some", "leave it out")
+                raise InputError(f"cell {name} has no expression on the atlas's genes", fix="leave it out")
             of[place[name]] = name
     none = {""} if cells or len(groups) else {"", UNKNOWN}
     here = (calls.reason != NO_EXPRESSION) & ~np.isin(of.astype(str), list(none))
     if not here.any():
-        seen = "no cell to explain: all are unknown, empty or in no group"
-        raise InputError(seen, "cells with a label", "name cells, or groups of them")
+        seen = "no cell to explain: all are unknown, without expression, or in no group"
+        raise InputError(seen, fix="give `cells`, or `groups` of cells that have a label")
     names = list(dict.fromkeys(cells)) or sorted(set(of[here].tolist()))
     code = {name: i for i, name in enumerate(names)}
     return np.array(names, object), np.array([code[one] if yes else -1 for one, yes in zip(of, here, strict=True)])
 
 
 def _names_in(var_names: Strings, columns: sp.csr_matrix[np.float32]) -> Strings:
-    """Return (g,) what a query calls an atlas's genes, "" for one that it does not measure.
+    """Return (g,) the query's names of an atlas's genes, "" for a gene that it does not measure.
 
-    Of several columns of one gene, the first; `columns` is (n_vars, g), 1 where a column is of a gene.
+    Of several columns of one gene, the first counts; `columns` is (n_vars, g), 1 where a column is of a gene.
     """
     rows, genes = columns.nonzero()
     names = np.full(columns.shape[1], "", dtype=object)

@@ -1,34 +1,26 @@
-"""Which gene sets tell two groups of cells apart: how sets are tested, by gseapy, and what the tests found."""
+"""Which gene sets tell two groups of cells apart: tests by gseapy, and their results."""
 
 from __future__ import annotations
-
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-from scvec.errors import InputError
-from scvec.explain.contrasts import By
-
-if TYPE_CHECKING:
-    import polars as pl
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from scvec.atlas import Atlas
 from scvec.core.types import Progress, silent
-from scvec.errors import missing
-from scvec.explain.contrasts import Contrast, Side, false_discovery
+from scvec.errors import InputError, missing, must_be
+from scvec.explain.contrasts import By, Contrast, Side, false_discovery
 from scvec.explain.gene_sets import GeneSets, MatchedSets, match_sets
 
 if TYPE_CHECKING:
     import pandas as pd
-
+    import polars as pl
 
 Test: TypeAlias = Literal["over-representation", "rank"]
 
@@ -37,23 +29,23 @@ COLUMNS = ("gene_sets", "set", "test", "by", "side", "n_genes", "n_found", "stat
 
 @dataclass(frozen=True, slots=True)
 class Enrichment:
-    """How gene sets are tested.
+    """How to test gene sets.
 
     Attributes
     ----------
     n_top
-        Genes of each side that are tested for over-representation.
+        Number of top genes of each side that are tested for over-representation.
     min_size, max_size
-        How many measured genes a set is to have.
+        The number of measured genes that a set needs.
     permutations
-        Of the ranked genes, for p-values of rank enrichment: none is between 0 and 1 / `permutations`.
+        Permutations of the ranked genes, for p-values of rank enrichment: none is between 0 and 1 / `permutations`.
     weight
         Power of the ranked values in rank enrichment: 0 counts ranks alone. Contributions are concentrated on few genes
-        (five can make a third of their sum), and with the 1 of GSEA any set with one of these scores as high as can be.
+        (five can make a third of their sum), and with the 1 of GSEA any set with one of these gets the highest score.
     random_state
         Seed of the permutations.
     threads
-        They are shared among; the result does not depend on them.
+        Number of threads; the result does not depend on it.
     """
 
     n_top: int = 100
@@ -67,39 +59,38 @@ class Enrichment:
     def __post_init__(self) -> None:
         for name in ("n_top", "min_size", "permutations", "threads"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)}", "at least 1", "give a larger number")
+                raise must_be(name, "at least 1", getattr(self, name))
         if self.max_size < self.min_size:
-            seen = f"gene sets of {self.min_size} to {self.max_size} genes"
-            raise InputError(seen, "no fewer at most than at least", "give other sizes")
+            raise must_be("max_size", f"at least `min_size`, {self.min_size}", self.max_size)
 
 
 @dataclass(frozen=True, slots=True)
 class Enriched:
-    """One set in one test.
+    """The result of one test of one set.
 
     Attributes
     ----------
     gene_sets, set
         The file's name, and the set's.
     test
-        ``"over-representation"`` among the top genes of a side, or ``"rank"``, in the order of all genes.
+        ``"over-representation"``, among the top genes of a side; or ``"rank"``, in the order of all genes.
     by
         What the genes are ordered by.
     side
         The group that the set speaks for.
     n_genes
-        Genes of the set that are measured.
+        Number of measured genes of the set.
     n_found
-        Of these, those among the top genes, or in the leading edge.
+        Number of these among the top genes, or in the leading edge.
     statistic
         Odds ratio, or normalised enrichment score, which is negative for the second group.
     p_value
-        Of the hypergeometric test, or of the permutations: 0 is less than one of them.
+        From the hypergeometric test, or from the permutations: 0 means less than one of them.
     fdr
-        By Benjamini and Hochberg over the file's sets, or as in GSEA. Of one file, test, order and, for
-        over-representation, side: not over all of them.
+        By Benjamini and Hochberg over the file's sets, or as in GSEA; within one file, test, order and, for
+        over-representation, side, not across these.
     genes
-        The symbols of those found, the first in the order first.
+        The symbols of the genes found, in the order of the test.
     """
 
     gene_sets: str
@@ -117,16 +108,16 @@ class Enriched:
 
 @dataclass(frozen=True, slots=True)
 class Pathways:
-    """What tests of gene sets found.
+    """Results of tests of gene sets.
 
     Attributes
     ----------
     rows
-        By test, order and side, the lowest FDR first. Sets without any of the top genes are left out, and were tested.
+        By test, order and side, the lowest FDR first. Sets without any of the top genes were tested and are left out.
     notes
-        What a reader should know, a line each.
+        What a reader should know, one line each.
     provenance
-        Files and how they were tested, as JSON types.
+        The files and how they were tested, as JSON types.
     """
 
     rows: tuple[Enriched, ...]
@@ -134,7 +125,7 @@ class Pathways:
     provenance: dict[str, Any]
 
     def to_frame(self) -> pl.DataFrame:
-        """Return one row a set and test."""
+        """Return one row for each set and test."""
         import polars as pl
 
         kinds = [pl.String] * 5 + [pl.Int64] * 2 + [pl.Float64] * 3 + [pl.List(pl.String)]
@@ -151,10 +142,10 @@ def pathways(
     taxon: str | int | None = None,
     progress: Progress = silent,
 ) -> Pathways:
-    """Test which gene sets the genes of a contrast are of, by attribution and by expression, with gseapy.
+    """Test which gene sets stand out among the genes of a contrast, by attribution and by expression, with gseapy.
 
-    Over-representation is the hypergeometric test of the top genes of each side, among all genes that are measured and
-    of the atlas. Rank enrichment is GSEA of pre-ranked genes (Subramanian et al. 2005, 10.1073/pnas.0506580102): genes
+    Over-representation is the hypergeometric test of the top genes of each side, among all measured genes of the atlas.
+    Rank enrichment is GSEA of pre-ranked genes (Subramanian et al. 2005, 10.1073/pnas.0506580102): genes
     are permuted and not cells, so that genes expressed together make it optimistic.
 
     Parameters
@@ -162,18 +153,18 @@ def pathways(
     contrast, atlas
         The contrast, and the atlas that it was made with.
     gene_sets
-        Files, each a family of tests by itself.
+        The sets of one or more files; each file is a family of tests by itself.
     how
-        How they are tested.
+        How to test them; None: the defaults.
     taxon
-        The species that the sets are of, where it is another than the atlas's.
+        The species of the sets, if it is not the atlas's.
 
     Raises
     ------
     MissingDependencyError
         If gseapy is not installed.
     InputError
-        If no set of a file has so many measured genes as are asked for.
+        If no set of a file has enough measured genes, or all have too many.
     GeneMatchError
         If no gene of a file is known.
     """
@@ -195,7 +186,7 @@ def pathways(
 
 
 def require_gseapy() -> ModuleType:
-    """Return the package; raise `MissingDependencyError` if it is not there."""
+    """Return gseapy; raise `MissingDependencyError` if it is not installed."""
     try:
         return import_module("gseapy")
     except ImportError:
@@ -209,7 +200,7 @@ def _place(row: Enriched) -> tuple[Any, ...]:
 def _measured(matched: MatchedSets, contrast: Contrast, how: Enrichment) -> dict[str, list[str]]:
     """Return the sets of the right size, as names of measured genes.
 
-    A gene is named by its position: gseapy compares names in capitals in some places and as they are in others, and
+    A gene is named by its position, as gseapy compares names in upper case in some places and as given in others, and
     takes numbers for Entrez ids.
     """
     place = {gene: f"G{i}" for i, gene in enumerate(contrast.gene_ids.tolist())}
@@ -219,8 +210,7 @@ def _measured(matched: MatchedSets, contrast: Contrast, how: Enrichment) -> dict
         raise InputError(
             f"gene sets {matched.source.name}: none has {how.min_size} to {how.max_size} measured genes; the largest "
             f"has {max(len(genes) for genes in found.values())}",
-            "one at least",
-            "allow other sizes, or name another file",
+            fix="allow other sizes, or name another file",
         )
     return sets
 
@@ -239,7 +229,7 @@ def _over_represented(
         return
     background = [f"G{i}" for i in range(len(contrast))]
     found: pd.DataFrame = gseapy.enrich(top, dict(sets), background=background, outdir=None, no_plot=True).results
-    # gseapy adjusts over the sets with a gene among these; those without were tested too, and have a p-value of 1.
+    # gseapy adjusts over the sets with a top gene; the sets without one were tested too, with a p-value of 1.
     p_values = np.ones(len(sets))
     p_values[: len(found)] = found["P-value"]
     fdr = false_discovery(p_values)[: len(found)]
@@ -305,7 +295,7 @@ def _symbols(contrast: Contrast, genes: list[str]) -> tuple[str, ...]:
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """Keep what gseapy logs to itself: it writes to standard error, of ties above all, which are in order here."""
+    """Silence gseapy's logging to standard error, mostly about ties, which have an order here."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

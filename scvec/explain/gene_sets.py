@@ -1,4 +1,4 @@
-"""Gene sets from GMT files, and which of an atlas's genes are in them."""
+"""Gene sets: read from GMT files, and matched to an atlas's genes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scvec.ingest import open_texts
 from scvec.ingest.genes.gene_texts import taxon_id
 from scvec.ingest.genes.orthologs import orthologs
 
-GMT = "lines of a name, a description and genes, with tabs between"
+GMT = "lines with a name, a description and genes, separated by tabs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class GeneSets:
     Attributes
     ----------
     name
-        The file's, without its ending.
+        The file's name, without its ending.
     version
-        What the user says of it; "" for nothing.
+        The release, as the user gave it; "" if not given.
     sha256
-        Of the file's bytes, which say for certain what was used.
+        Hash of the file's bytes, which identifies the sets for certain.
     sets
-        The names of the genes in each set, in the order of the file, each once.
+        The names of the genes in each set, in the order of the file, without repeats.
     """
 
     name: str
@@ -48,7 +48,7 @@ class GeneSets:
         return len(self.sets)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is recorded of it, as JSON types."""
+        """Return what provenance records, as JSON types."""
         return {"name": self.name, "version": self.version, "sha256": self.sha256, "n_sets": len(self)}
 
 
@@ -61,9 +61,9 @@ class MatchedSets:
     source
         The file's sets.
     genes
-        The ids of the genes in each set; those of the set that were not found are left out.
+        The ids of the genes in each set, without those that were not found.
     n_names, n_known
-        Different names in the file, and how many of them lead to a gene of the texts.
+        Number of different names in the file, and of those that match a gene of the texts.
     """
 
     source: GeneSets
@@ -80,25 +80,25 @@ class MatchedSets:
 def read_gene_sets(path: str | Path, version: str = "") -> GeneSets:
     """Read a GMT file: MSigDB's, Reactome's, Enrichr's or one's own.
 
-    Empty fields are passed over, and of Enrichr's ``GENE,1.0`` the weight is.
+    Empty fields are skipped, and so is the weight of Enrichr's ``GENE,1.0``.
 
     Parameters
     ----------
     path
         The file.
     version
-        The release that it is of, to be recorded: files rarely say.
+        The release of the sets, which is recorded: files rarely say.
 
     Raises
     ------
     FileError
-        If it is missing, is no such file, has no set, or has one name twice.
+        If it is missing or not a GMT file, has no set, or has two sets of one name.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        seen = f"gene sets {path}: {getattr(error, 'strerror', None) or 'no text in UTF-8'}"
+        seen = f"gene sets {path}: {getattr(error, 'strerror', None) or 'not text in UTF-8'}"
         raise FileError(seen, f"a GMT file: {GMT}", "name another file") from error
     sets: dict[str, tuple[str, ...]] = {}
     for number, line in enumerate(text.split("\n"), start=1):
@@ -108,7 +108,7 @@ def read_gene_sets(path: str | Path, version: str = "") -> GeneSets:
         genes = tuple(dict.fromkeys(filter(None, (field.split(",")[0].strip() for field in rest[1:]))))
         if not name or not genes or name in sets:
             wrong = "the name of an earlier set" if name in sets else "no gene" if name else "no name"
-            raise FileError(f"gene sets {path}: line {number} has {wrong}", GMT, "mend that line")
+            raise FileError(f"gene sets {path}: line {number} has {wrong}", GMT, "fix that line")
         sets[name] = genes
     if not sets:
         raise FileError(f"gene sets {path}: no set", GMT, "name another file")
@@ -116,17 +116,16 @@ def read_gene_sets(path: str | Path, version: str = "") -> GeneSets:
 
 
 def match_sets(gene_sets: GeneSets, atlas: Atlas, taxon: str | int | None = None) -> MatchedSets:
-    """Find the genes of sets among an atlas's texts, by the routes of `scvec.ingest.genes.identifiers`.
+    """Find the genes of sets among an atlas's gene texts, by the routes of `scvec.ingest.genes.identifiers`.
 
     Parameters
     ----------
     gene_sets
         The sets; their genes may be symbols, Ensembl ids or Entrez ids.
     atlas
-        Whose genes are asked for.
+        The atlas to match.
     taxon
-        The species that the sets are of, where it is another than the atlas's: genes are then taken as their
-        one-to-one orthologs.
+        The species of the sets, if it is not the atlas's: genes are then matched through one-to-one orthologs.
 
     Raises
     ------
@@ -145,9 +144,9 @@ def match_sets(gene_sets: GeneSets, atlas: Atlas, taxon: str | int | None = None
         gene_of = {name: other[gene] for name, gene in gene_of.items() if gene in other}
     if not gene_of:
         raise GeneMatchError(
-            f"gene sets {gene_sets.name}: no gene, as {', '.join(names[:3].tolist())}, is among the {own}",
+            f"gene sets {gene_sets.name}: no gene (such as {', '.join(names[:3].tolist())}) is among the {own}",
             "symbols, Ensembl ids or Entrez ids of that species",
-            "name another file, or say with --gene-sets-taxon of which species it is",
+            "name another file, or give the species of the sets",
         )
     genes = {
         name: frozenset(gene_of[gene] for gene in members if gene in gene_of)

@@ -1,4 +1,4 @@
-"""What the genes of a contrast are about: clustered by their texts' vectors, each cluster with its telling words."""
+"""What the genes of a contrast are about: clusters of their texts, with the words that distinguish each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import polars as pl
 
 from scvec.atlas import Atlas
 from scvec.core.types import Floats, Ints, Progress, Strings, silent
+from scvec.core.vectors import unit_vectors
 from scvec.embed import open_genes
-from scvec.embed.projection import to_unit
-from scvec.errors import InputError
+from scvec.errors import InputError, must_be
 from scvec.explain.contrasts import By, Contrast
 
 if TYPE_CHECKING:
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 N_GROUPS = 8
 
 COMMON = 0.1
-"""Share of all texts above which a word tells nothing, as ``encodes`` or ``type``."""
+"""A word in more than this share of all texts says nothing, such as ``encodes`` or ``type``."""
 
 WORD = r"[a-z][a-z0-9-]*[a-z0-9]"
 
 
 @dataclass(frozen=True, slots=True)
 class TextGroup:
-    """Genes of a contrast with like texts.
+    """Genes of a contrast with similar texts.
 
     Attributes
     ----------
     genes_a, genes_b
-        The symbols of those that speak for A, and for B; the first one first.
+        The symbols of genes that speak for A, and for B, in the order of the contrast.
     words
-        The words that tell the group's texts from those of the atlas's other genes, the most telling first.
+        The words that distinguish the group's texts from those of the atlas's other genes, best first.
     """
 
     genes_a: tuple[str, ...]
@@ -48,18 +48,18 @@ class TextGroup:
 
 @dataclass(frozen=True, slots=True)
 class TextGroups:
-    """Groups of genes by their texts.
+    """Groups of genes with similar texts.
 
     Attributes
     ----------
     a, b
         The groups of cells.
     encoder
-        Whose vectors of the texts were clustered.
+        The encoder whose vectors of the texts were clustered.
     silhouette
-        Mean silhouette of the clustering, -1 to 1; near 0 where the texts form no clear groups, as is usual.
+        Mean silhouette of the clustering, -1 to 1; near 0, as is usual, if the texts form no clear groups.
     groups
-        The largest first.
+        The groups, the largest first.
     """
 
     a: str
@@ -69,7 +69,7 @@ class TextGroups:
     groups: tuple[TextGroup, ...]
 
     def to_frame(self) -> pl.DataFrame:
-        """Return one row a group."""
+        """Return one row for each group."""
         strings, number = pl.List(pl.String), pl.Int64
         schema: dict[str, Any] = {"group": number, "n_a": number, "n_b": number, "words": strings}
         schema |= {"genes_a": strings, "genes_b": strings}
@@ -91,11 +91,11 @@ def text_groups(
     encoder: str | None = None,
     progress: Progress = silent,
 ) -> TextGroups:
-    """Cluster the top genes of both sides by their texts' vectors, and say what tells each cluster's texts.
+    """Cluster the top genes of both sides by their texts' vectors, and find the words that distinguish each cluster.
 
-    Clusters are Ward's (1963, 10.1080/01621459.1963.10500845) on vectors of length one. A word tells by the share of
-    the cluster's texts that have it, times log(texts / texts that have it) over all genes of the atlas; it is to be in
-    two of the cluster's texts, where there are two, and in no more than a tenth of all.
+    Clustering is Ward's (1963, 10.1080/01621459.1963.10500845) on unit vectors. A word's score is the share of the
+    cluster's texts that have it, times log(texts / texts that have it) over all genes of the atlas. The word must be in
+    two of the cluster's texts, if there are two, and in at most a tenth of all texts.
 
     Parameters
     ----------
@@ -104,25 +104,25 @@ def text_groups(
     by
         What the genes are ordered by.
     n_genes
-        Of each side.
+        Number of genes of each side.
     n_groups
-        How many clusters.
+        Number of clusters.
     n_words
-        For each.
+        Number of words for each cluster.
     encoder
-        Whose vectors, of those in the store; None: those that the atlas was made with.
+        The encoder whose vectors in the store are clustered; None: the atlas's.
 
     Raises
     ------
     InputError
-        If the atlas was made without texts and no encoder is named, or there are fewer genes than clusters.
+        If the atlas was made without texts and `encoder` is None, or there are fewer genes than clusters.
     NotInStoreError
         If the encoder's vectors of the atlas's texts are not in the store.
     """
     name = encoder or (atlas.recipe.encoder if atlas.recipe.reads_text else None)
     if name is None:
         raise InputError(
-            f"atlas {atlas.name!r} was made without gene texts", "an encoder of texts", "name one that the store has"
+            f"atlas {atlas.name!r} was made without gene texts", "an encoder of texts", "give an `encoder`"
         )
     sides = contrast.top(by, "a", n_genes), contrast.top(by, "b", n_genes)
     revision = atlas.recipe.encoder_revision if name == atlas.recipe.encoder else None
@@ -131,7 +131,7 @@ def text_groups(
     first, second = (side[with_vector[side]] for side in sides)
     genes = np.concatenate([first, second])
     if not 1 <= n_groups <= len(genes):
-        raise InputError(f"{n_groups} groups of {len(genes)} genes", "from one to as many as genes", "ask for fewer")
+        raise must_be("n_groups", f"from 1 to the number of genes, {len(genes)}", n_groups)
     found = vectors.of(contrast.gene_ids[genes])
     codes, silhouette = _clustered(found, n_groups)
     names = np.array([s or str(i) for s, i in zip(contrast.symbols, contrast.gene_ids, strict=True)], object)
@@ -145,11 +145,11 @@ def text_groups(
 
 
 def _clustered(vectors: Floats, n_groups: int) -> tuple[Ints, float]:
-    """Return (n,) which cluster each vector is in, and the mean silhouette."""
+    """Return (n,) the cluster of each vector, by number, and the mean silhouette."""
     from sklearn.cluster import AgglomerativeClustering
     from sklearn.metrics import silhouette_score
 
-    units, _ = to_unit(vectors)
+    units, _ = unit_vectors(vectors)
     if n_groups == 1:
         return np.zeros(len(units), np.int64), 0.0
     codes = np.asarray(AgglomerativeClustering(n_groups, linkage="ward").fit_predict(units), np.int64)
@@ -157,7 +157,7 @@ def _clustered(vectors: Floats, n_groups: int) -> tuple[Ints, float]:
 
 
 def _words(atlas: Atlas, gene_ids: Ints, codes: Ints, n_words: int) -> list[tuple[str, ...]]:
-    """Return the telling words of each cluster."""
+    """Return the words that distinguish each cluster."""
     counts, vocabulary, rows = _words_of_texts(atlas)
     place = {gene: row for row, gene in enumerate(rows.tolist())}
     texts = np.array([place[gene] for gene in gene_ids.tolist()], np.int64)
@@ -174,7 +174,7 @@ def _words(atlas: Atlas, gene_ids: Ints, codes: Ints, n_words: int) -> list[tupl
 
 
 def _words_of_texts(atlas: Atlas) -> tuple[sp.csr_matrix[np.int64], Strings, Ints]:
-    """Return which words the texts of the atlas's genes have, 0 or 1, the words, and the genes."""
+    """Return (texts, words) 1 where the text of an atlas's gene has a word, else 0; the words; and the genes' ids."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     genes = atlas.texts.frame.filter(pl.col("gene_id").is_in(atlas.embedding.gene_ids.tolist()))

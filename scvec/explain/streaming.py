@@ -1,4 +1,4 @@
-"""Two groups of a file's cells, gone through batch by batch: what they express, and what each gene contributes."""
+"""Sums over groups of a file's cells, batch by batch: what they express, and what each gene contributes."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.atlas import Atlas
-from scvec.atlas.query_cells import log_normalised
+from scvec.atlas.query_cells import log_normalised, placed
 from scvec.core.types import Doubles, Floats, Ints, Progress
 from scvec.embed.projection import Mask
 from scvec.ingest.cells import Matrix
+from scvec.ingest.matching import GeneMatch
 
 ROUNDING = 1e-12
-"""A variance below this share of the squared mean is what rounding has left of none."""
+"""A variance below this share of the squared mean is rounding error, and taken as 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Sums over the cells of two groups, of g genes; of log-normalised expression, but for `linear`.
+    """Sums over the cells of two groups, for g genes; of log-normalised expression except `linear`.
 
     Attributes
     ----------
     n_cells
-        (2,) cells in each group.
+        (2,) number of cells in each group.
     sums, squares
-        (2, g) of the values and of their squares.
+        (2, g) sums of the values and of their squares.
     expressing
-        (2, g) cells that express the gene.
+        (2, g) number of cells that express the gene.
     linear
-        (2, g) of the values before the logarithm.
+        (2, g) sums of the values before the logarithm.
     """
 
     n_cells: Ints
@@ -46,7 +47,7 @@ class Moments:
         return cls(np.zeros(2, np.int64), *(np.zeros((2, n_genes)) for _ in range(4)))
 
     def add(self, known: sp.csr_matrix[np.float32], codes: Ints) -> Moments:
-        """Return the sums with those of (n, g) log-normalised cells; `codes` is (n,), 0 or 1, -1 for none."""
+        """Return the sums with (n, g) log-normalised cells added; `codes` is (n,), the group 0 or 1, -1 for none."""
         here = np.flatnonzero(codes >= 0)
         ones = np.ones(len(here))
         groups = sp.csr_matrix((ones, (codes[here], here)), shape=(2, len(codes)))
@@ -66,24 +67,24 @@ class Moments:
 
     @property
     def means(self) -> Doubles:
-        """(2, g) of log-normalised expression."""
+        """(2, g) means of log-normalised expression."""
         return np.asarray(self.sums / self.n_cells[:, None])
 
     @property
     def shares(self) -> Doubles:
-        """(2, g) of the cells that express the gene."""
+        """(2, g) shares of the cells that express the gene."""
         return np.asarray(self.expressing / self.n_cells[:, None])
 
     @property
     def log2_fold_change(self) -> Doubles:
-        """(g,) log2 of (mean + 1) of the first group over the second's, of expression before the logarithm."""
+        """(g,) log2 of the ratio of (mean + 1), first group over second, of expression before the logarithm."""
         first, second = np.log2(self.linear / self.n_cells[:, None] + 1)
         return np.asarray(first - second)
 
     def welch(self) -> tuple[Doubles, Doubles]:
         """Return (g,) Welch's t, positive where the first group has more, and (g,) its two-sided p-value.
 
-        Where neither group varies, nothing can be tested: t is 0 and p is 1.
+        Where neither group varies, there is nothing to test: t is 0 and p is 1.
         """
         from scipy.stats import ttest_ind_from_stats
 
@@ -99,8 +100,18 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True)
-class TwoGroups:
-    """The cells of both groups, read batch by batch; `codes` is (n,), 0 for A, 1 for B and -1 for others."""
+class GroupedCells:
+    """The cells of some groups, to be read batch by batch.
+
+    Attributes
+    ----------
+    matrix, atlas
+        The cells, and the atlas on whose genes they are taken.
+    columns, measured, share
+        From `scvec.atlas.query_cells.placed`.
+    codes
+        (n,) the group of each cell, by number; -1 for none.
+    """
 
     matrix: Matrix
     atlas: Atlas
@@ -109,16 +120,21 @@ class TwoGroups:
     share: float | None
     codes: Ints
 
+    @classmethod
+    def of(cls, matrix: Matrix, match: GeneMatch, atlas: Atlas, codes: Ints) -> GroupedCells:
+        """Return the cells of a matrix whose genes are matched to those of an atlas."""
+        return cls(matrix, atlas, *placed(match, atlas), codes)
+
     def batches(self, title: str, progress: Progress) -> Iterator[tuple[Ints, sp.csr_matrix[np.float32]]]:
-        """Yield which cells of the file, and these on the atlas's genes."""
+        """Yield the positions of cells in the file, and their expression on the atlas's genes."""
         for first, _, known in log_normalised(self.matrix, self.columns, self.share, self.atlas, title, progress):
             rows = np.flatnonzero(self.codes[first : first + known.shape[0]] >= 0)
             if len(rows):
                 yield first + rows, known[rows]
 
 
-def compared(cells: TwoGroups, progress: Progress) -> tuple[Moments, Floats]:
-    """Return what the groups express, and (d,) the direction of length one from B to A; empty cells leave `codes`."""
+def compared(cells: GroupedCells, progress: Progress) -> tuple[Moments, Floats]:
+    """Return what groups 0 and 1 express, and (d,) the unit vector from 1 to 0; sets `codes` of empty cells to -1."""
     embedding = cells.atlas.embedding
     moments, sums = Moments.none(len(cells.measured)), np.zeros((2, embedding.dimension))
     for rows, known in cells.batches("comparing expression", progress):
@@ -132,17 +148,36 @@ def compared(cells: TwoGroups, progress: Progress) -> tuple[Moments, Floats]:
     return moments, np.asarray(way / (np.linalg.norm(way) or 1.0), np.float32)
 
 
-def attributed(cells: TwoGroups, towards: Floats, progress: Progress) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-    """Return each group's mean of genes' contributions and amounts, (2, g), and of similarity and baseline, (2,)."""
-    n_genes = len(cells.measured)
-    added, amounts = np.zeros((2, n_genes)), np.zeros((2, n_genes))
-    along, baseline = np.zeros(2), np.zeros(2)
-    for rows, known in cells.batches("attributing", progress):
+@dataclass(frozen=True, slots=True)
+class Contributed:
+    """Means over the cells of each of G groups, for g genes.
+
+    Attributes
+    ----------
+    genes, excess
+        (G, g) what each gene contributes to the similarity with the group's direction, and how much of it there is
+        above what it is counted from.
+    total, baseline
+        (G,) the similarity, and the part of it that no gene contributes.
+    """
+
+    genes: Doubles
+    excess: Doubles
+    total: Doubles
+    baseline: Doubles
+
+
+def contributed(cells: GroupedCells, towards: Floats, title: str, progress: Progress) -> Contributed:
+    """Return what genes contribute to the similarity of each group's cells with (G, d) a direction for each group."""
+    n_groups, n_genes = len(towards), len(cells.measured)
+    genes, excess = np.zeros((n_groups, n_genes)), np.zeros((n_groups, n_genes))
+    total, baseline = np.zeros(n_groups), np.zeros(n_groups)
+    for rows, known in cells.batches(title, progress):
         codes = cells.codes[rows]
-        made = cells.atlas.embedding.contributions(known, cells.measured, np.tile(towards, (len(rows), 1)))
-        added += made.of_groups(codes, 2)
-        amounts += made.excess_of_groups(codes, 2)
-        along += np.bincount(codes, made.total, 2)
-        baseline += np.bincount(codes, made.baseline, 2)
-    size = np.bincount(cells.codes[cells.codes >= 0], minlength=2)
-    return added / size[:, None], amounts / size[:, None], along / size, baseline / size
+        made = cells.atlas.embedding.contributions(known, cells.measured, towards[codes])
+        genes += made.of_groups(codes, n_groups)
+        excess += made.excess_of_groups(codes, n_groups)
+        total += np.bincount(codes, made.total, n_groups)
+        baseline += np.bincount(codes, made.baseline, n_groups)
+    size = np.bincount(cells.codes[cells.codes >= 0], minlength=n_groups)
+    return Contributed(genes / size[:, None], excess / size[:, None], total / size, baseline / size)

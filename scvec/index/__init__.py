@@ -1,4 +1,4 @@
-"""Indexes of cell vectors: in immutable parts on disk, mapped and searched as one, measured against exact search."""
+"""Indexes of cell vectors: immutable parts on disk, memory-mapped and searched as one, tuned against exact search."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ __all__ = [
 
 
 def build(factory: str, ids: Ints, vectors: Floats, random_state: int = 0) -> Index:
-    """Return an index in memory of (n,) ids, in any order, and their (n, d) vectors of length one, trained on them all.
+    """Return an index in memory of (n,) ids, in any order, and their (n, d) unit vectors, trained on all of them.
 
     Raises
     ------
     InputError
-        If `factory` means nothing or does not fit.
+        If `factory` is invalid or does not suit the vectors.
     """
     stored = Stored.of(ids, vectors)
     if factory == EXACT:

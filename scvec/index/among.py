@@ -1,4 +1,4 @@
-"""Search among some rows of an index: those that a filter or a removal leaves, and no others."""
+"""Search restricted to some rows of an index: those that a filter or a removal leaves."""
 
 from __future__ import annotations
 
@@ -6,35 +6,34 @@ from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scvec.core.types import Floats, Ints
+from scvec.core.types import Doubles, Floats, Ints
 from scvec.index.base import Index
 from scvec.index.exact import Exact
 
 MIN_ROWS = 10_000
-"""Fewer rows are searched exactly: little work, where approximate search loses some."""
+"""Fewer rows than this are searched exactly: it is little work, and approximate search would lose some."""
 
 FEW_GONE = 0.9
-"""Where an index cannot leave rows out, but at least this share of them is wanted, more candidates are asked for."""
+"""An index that cannot leave rows out is asked for more candidates, if at least this share of the rows is wanted."""
 
 SPARE = 8
-"""Candidates asked for beyond those that are expected to be left, there."""
+"""Extra candidates in that case, beyond the number that is expected to be left."""
 
 
 class Among:
-    """An index narrowed to some of its rows; the others are not searched, so that k of these are found.
+    """An index narrowed to some of its rows; only these are searched, so that k of them are found.
 
-    Exact search of the rows takes over where few rows are left, where many are gone from an index that cannot be told
-    to leave them out, and for each query that the index finds too few rows for: a graph leads to cells that are like
-    the query, and where none of those may be found it does not lead on to those that may.
+    The rows are searched exactly where few are left, where many are gone from an index that cannot leave rows out, and
+    for each query that the index finds too few rows for: a graph leads to cells like the query, and if all of these
+    are left out, it may not lead on to others.
 
     Parameters
     ----------
     index
         The index of all rows.
     rows
-        (m,) ids of those to search, ascending.
+        (m,) ids of the rows to search, ascending.
     """
 
     def __init__(self, index: Index, rows: Ints) -> None:
@@ -49,19 +48,19 @@ class Among:
 
     @property
     def parameters(self) -> Mapping[str, int]:
-        """What the index searches with."""
+        """The search parameters of the index."""
         return self._index.parameters
 
     @cached_property
     def _exact(self) -> Exact:
         return Exact(self._index.stored)
 
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
+    def distances(self, queries: Floats, ids: Ints) -> Doubles:
         """Return (n, k) distances of (n, d) queries to (n, k) rows; inf where the id is -1."""
         return self._index.distances(queries, ids)
 
     def candidates(self, queries: Floats, k: int) -> Ints:
-        """Return (n, k) row ids, the nearest as far as it knows, in any order; -1 where there are fewer."""
+        """Return (n, k) row ids of the apparently nearest, in any order; -1 where there are fewer."""
         k = min(k, len(self))
         if self._is_exact:
             return self._exact.candidates(queries, k, self._rows)
@@ -72,7 +71,7 @@ class Among:
         return found
 
     def _sifted(self, queries: Floats, k: int) -> Ints:
-        """Return the first k candidates of all rows that are wanted."""
+        """Return the first k wanted rows among more candidates of the whole index."""
         more = min(len(self._index), k * len(self._index) // len(self) + SPARE)
         found = self._index.candidates(queries, more)
         place = np.minimum(np.searchsorted(self._rows, found), len(self._rows) - 1)
@@ -81,5 +80,5 @@ class Among:
 
 
 def narrowed(index: Index, rows: Ints) -> Index | Among:
-    """Return `index` itself if `rows` are all of it, else the index among them."""
+    """Return `index` itself if `rows` are all of its rows, else the index narrowed to them."""
     return index if len(rows) == len(index) else Among(index, np.sort(np.asarray(rows, np.int64)))

@@ -1,4 +1,4 @@
-"""What an index is, and how its answers are made exact in distance and order."""
+"""What an index is, and how the distances and the order of its answers are made exact."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.core.types import Floats, Ints, Neighbors
+from scvec.core.types import Doubles, Floats, Ints, Neighbors
 from scvec.index.stored import Stored
 
 OVERFETCH, LISTS, EFFORT = "overfetch", "nprobe", "efSearch"
-"""Parameters of an index: candidates asked for beyond k, before distances are recomputed; inverted lists visited;
-candidates kept while a graph is walked."""
+"""Search parameters: candidates beyond k, before distances are recomputed; inverted lists to visit; candidates kept
+during the search of a graph."""
 
 
 class Searched(Protocol):
-    """Whatever names candidates, and knows the distances to them."""
+    """Anything that finds candidates and knows their distances."""
 
     @property
     def parameters(self) -> Mapping[str, int]:
-        """What it searches with."""
+        """Its search parameters."""
         ...
 
     def __len__(self) -> int: ...
 
     def candidates(self, queries: Floats, k: int) -> Ints:
-        """Return (n, k) row ids, the nearest as far as it knows, in any order; -1 where there are fewer."""
+        """Return (n, k) row ids of the apparently nearest, in any order; -1 where there are fewer."""
         ...
 
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
+    def distances(self, queries: Floats, ids: Ints) -> Doubles:
         """Return (n, k) distances of (n, d) queries to (n, k) rows, from their vectors; inf where the id is -1."""
         ...
 
 
 class Index(Protocol):
-    """Finds candidates by cosine distance among vectors of length one."""
+    """Finds candidates by cosine distance among unit vectors."""
 
     @property
     def factory(self) -> str:
-        """What it was made by."""
+        """The factory string that it was made from."""
         ...
 
     @property
     def parameters(self) -> Mapping[str, int]:
-        """What it searches with: `OVERFETCH`, and how thoroughly."""
+        """Its search parameters: `OVERFETCH`, and how thorough the search is."""
         ...
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What there is to say of where it searches, for the answer."""
+        """Notes for the user on where it searches."""
         ...
 
     @property
@@ -65,30 +65,30 @@ class Index(Protocol):
 
     @property
     def selects(self) -> bool:
-        """Whether `candidates` can be told the rows to search among."""
+        """Whether `candidates` takes `among`."""
         ...
 
     @property
     def min_share(self) -> float:
-        """The least share of the rows that searching among these is worth; of fewer, exact search is the faster."""
+        """The least share of the rows that it pays to search with the index; below it, exact search is faster."""
         ...
 
     @property
     def lists(self) -> int | None:
-        """How many inverted lists it has; None: it has none."""
+        """The number of inverted lists; None without lists."""
         ...
 
     @property
     def code_bytes(self) -> int:
-        """Bytes that it reads of a cell to judge its distance."""
+        """Bytes that it reads per cell to estimate its distance."""
         ...
 
     def __len__(self) -> int: ...
 
     def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
-        """Return (n, k) row ids, the nearest as far as it knows, in any order; -1 where there are fewer.
+        """Return (n, k) row ids of the apparently nearest, in any order; -1 where there are fewer.
 
-        Where ids are given in `among`, ascending, only these rows are searched.
+        If `among` gives ids, ascending, only these rows are searched.
         """
         ...
 
@@ -96,36 +96,36 @@ class Index(Protocol):
         """Return (m, d) the vectors of rows."""
         ...
 
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
+    def distances(self, queries: Floats, ids: Ints) -> Doubles:
         """Return (n, k) distances of (n, d) queries to (n, k) rows, from their vectors; inf where the id is -1."""
         ...
 
     def using(self, parameters: Mapping[str, int]) -> Index:
-        """Return the same index, searching with these."""
+        """Return the same index with other search parameters."""
         ...
 
 
 def search(index: Searched, queries: Floats, k: int) -> Neighbors:
-    """Return the k nearest of the candidates of `index`, by distances recomputed from the stored vectors.
+    """Return the k nearest candidates of `index`, by distances recomputed from the stored vectors.
 
-    Recomputing in float64, one pair at a time, makes the answer the same whatever the batch size, and puts ties in the
-    order of their ids.
+    They are recomputed in float64, one pair at a time, so that the answer does not depend on the batch size; ties come
+    in the order of their ids.
 
     Parameters
     ----------
     index
         Any back-end, whole or narrowed to some rows.
     queries
-        (n, d) of length one.
+        (n, d) unit vectors.
     k
-        Neighbours wanted.
+        Number of neighbours.
     """
     ids = index.candidates(queries, min(k + index.parameters.get(OVERFETCH, 0), max(1, len(index))))
     return nearest(ids, index.distances(queries, ids), k)
 
 
 def nearest(ids: Ints, distances: NDArray[Any], k: int) -> Neighbors:
-    """Return the k first of each row by (distance as float32, id), padded with (-1, inf)."""
+    """Return the first k of each row by (distance as float32, id), padded with (-1, inf)."""
     rounded = distances.astype(np.float32)
     short = max(0, k - ids.shape[1])
     if short:
@@ -134,7 +134,7 @@ def nearest(ids: Ints, distances: NDArray[Any], k: int) -> Neighbors:
     if k < ids.shape[1]:
         first = np.argpartition(rounded, k - 1, axis=1)[:, :k]
         last = np.take_along_axis(rounded, first, 1).max(axis=1, keepdims=True, initial=-np.inf)
-        # Where others are as near as the k-th, the ids of all of them decide.
+        # Where others are as near as the k-th, the ids of all of these decide.
         tied = (rounded <= last).sum(axis=1) > k
         first[tied] = np.lexsort((ids[tied], rounded[tied]), axis=1)[:, :k]
         ids, rounded = np.take_along_axis(ids, first, 1), np.take_along_axis(rounded, first, 1)
@@ -145,7 +145,7 @@ def nearest(ids: Ints, distances: NDArray[Any], k: int) -> Neighbors:
 def recall(found: Neighbors, truth: Neighbors) -> float:
     """Return the mean share of true neighbours found.
 
-    A neighbour counts as found if its recomputed distance is no farther than the k-th true one, so that equally near
+    A neighbour counts as found if its recomputed distance is at most that of the k-th true one, so that equally near
     cells are equally good: the definition of ann-benchmarks (Aumüller et al. 2020).
     """
     wanted = np.isfinite(truth.distances).sum(axis=1)

@@ -1,14 +1,14 @@
-"""Which kind of index for how many cells, how large its parts are, and how many cells it is trained on.
+"""The kind of index for a number of cells, the size of its parts, and the number of cells to train it on.
 
-What of the rule ``python -m benchmarks.search`` shows on a million cells, two cores:
+``python -m benchmarks.search`` shows, on a million cells and two cores:
 
-- inverted lists, about twice the root of the number of cells, of which a few are visited;
-- a code is one bit a dimension (RaBitQ, Gao and Long 2024, arXiv 2405.12497): of 384 dimensions it finds what a byte
-  each (SQ8) finds, in a sixth of the memory.
+- inverted lists, about twice the square root of the number of cells, of which a few are visited, serve well;
+- a code of one bit per dimension (RaBitQ, Gao and Long 2024, arXiv 2405.12497) finds as much in 384 dimensions as one
+  byte per dimension (SQ8), in a sixth of the memory.
 
-What was found in trials whose scripts are not kept: up to `MAX_EXACT` cells a scan of all is fast enough; under
-`BIT_DIMENSIONS` dimensions a bit is coarse, and a byte as fast; twice as many lists take longer to make and are no
-faster to search; 4-bit product quantizers find less; a graph takes far longer to make, and cannot be merged.
+Trials without a kept script showed: up to `MAX_EXACT` cells, a scan of all is fast enough; below `BIT_DIMENSIONS`
+dimensions a bit is coarse, and a byte as fast; twice as many lists take longer to build and are no faster to search;
+4-bit product quantizers find less; a graph takes far longer to build, and cannot be merged.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ AUTO = "auto"
 MAX_EXACT = 50_000
 MIN_LISTS, MAX_LISTS = 64, 16_384
 BIT_DIMENSIONS = 128
-"""From so many dimensions on a bit of each is enough to find candidates by."""
+"""From this many dimensions on, one bit of each is enough to find candidates."""
 
 PART_BYTES, PART_ROWS = 128 * 2**20, 2**20
-"""A part of an index is built in memory, where it takes up to twice as much as in the end."""
+"""The size of a part. It is built in memory, where it takes up to twice its final size."""
 
 PER_LIST, MIN_SAMPLE = 64, 65_536
-"""Cells that an index is trained on: so many a list, and at least so many for its codes."""
+"""Cells to train an index on: so many per list, and at least so many for its codes."""
 
 
 def resolve(spec: IndexSpec, n: int, dimension: int) -> str:
-    """Return the factory for `n` cells: the one asked for, or with ``"auto"`` the one that the rule of the module says.
+    """Return the factory for `n` cells: the one in `spec`, or for ``"auto"`` the one that the module's rule gives.
 
     Raises
     ------
     InputError
-        If no index of so many cells fits into the memory asked for, or if the factory means nothing.
+        If no index of so many cells fits into the memory allowed, or if the factory is invalid.
     """
     if spec.factory != AUTO:
         if spec.factory != EXACT and not is_lance(spec.factory):
@@ -60,18 +60,18 @@ def resolve(spec: IndexSpec, n: int, dimension: int) -> str:
     least = min(taken.values())
     raise InputError(
         f"an index of {n:,} cells of {dimension} dimensions takes {least / 2**20:,.0f} MB",
-        f"at most {spec.memory / 2**20:,.0f} MB, as --memory says",
-        "allow more, or take --index exact, which takes none and is slow",
+        f"at most the {spec.memory / 2**20:,.0f} MB of `memory`",
+        "allow more, or use the index 'exact', which needs none and is slow",
     )
 
 
 def lists(n: int) -> int:
-    """Return how many inverted lists `n` cells are to have: about twice the root, a power of two."""
+    """Return the number of inverted lists for `n` cells: about twice the square root, a power of two."""
     return max(MIN_LISTS, min(MAX_LISTS, 1 << round(math.log2(2 * math.sqrt(max(1, n))))))
 
 
 def part_rows(spec: IndexSpec, factory: str, dimension: int) -> int:
-    """Return how many cells a part is to have, so that building one never takes much memory."""
+    """Return the number of cells in a part, so that building one never takes much memory."""
     if factory == EXACT:
         return PART_ROWS
     from scvec.index import kinds
@@ -80,7 +80,7 @@ def part_rows(spec: IndexSpec, factory: str, dimension: int) -> int:
 
 
 def sample_rows(factory: str, dimension: int, n: int) -> int:
-    """Return how many of `n` cells an index is to be trained on."""
+    """Return how many of `n` cells to train an index on."""
     if factory == EXACT:
         return 0
     from scvec.index import kinds

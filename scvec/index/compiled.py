@@ -1,8 +1,9 @@
-"""The loops of `scvec.index.distances`. Imports Numba: to be imported where it is used."""
+"""The loops of `scvec.index.distances`. Imports Numba; import it only where it is used."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba import config
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from scvec.core.jit import EXACT, SUMS, jit
 
@@ -20,12 +21,12 @@ TO_FRACTION = np.uint32(13)
 SUBNORMAL = np.float32(2.0**-24)
 
 LINE_BYTES, AHEAD = 64, 4
-"""Of memory, what is fetched at once; candidates that are asked for before their turn."""
+"""Bytes of a cache line; how many candidates ahead a row is prefetched."""
 
 
 @jit(EXACT)
 def half_by_bits(bits: Any) -> Any:
-    """Return the float32 that the bits of a float16 mean, on a processor that does not know them."""
+    """Return the float32 of the bits of a float16, on a processor without float16."""
     wide = np.uint32(bits)
     exponent = wide & EXPONENT
     rest = np.uint32((exponent | (wide & FRACTION)) << TO_FRACTION)
@@ -36,7 +37,7 @@ def half_by_bits(bits: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def half_by_processor(_typing: Any, _bits: Any) -> Any:
-    """Return the float32 that the bits of a float16 mean, by the processor's own instruction."""
+    """Return the float32 of the bits of a float16, by the processor's own instruction."""
 
     def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
@@ -45,7 +46,7 @@ def half_by_processor(_typing: Any, _bits: Any) -> Any:
 
 
 def knows_half() -> bool:
-    """Return whether code is compiled for a processor that reads float16; Numba can be told to compile for another."""
+    """Return whether the processor that Numba compiles for reads float16; it may be told to compile for another."""
     if config.CPU_NAME or config.CPU_FEATURES:
         return False
     return platform.machine().lower() in ("aarch64", "arm64") or bool(get_host_cpu_features().get("f16c"))
@@ -53,7 +54,7 @@ def knows_half() -> bool:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def fetch_ahead(_typing: Any, stored: Any, _row: Any) -> Any:
-    """Ask for a row of an array before it is read: rows lie anywhere, so that no processor sees the next one coming."""
+    """Prefetch a row of an array: rows lie anywhere, so that no processor can predict the next one."""
     byte, number = ir.IntType(8), ir.IntType(32)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -76,9 +77,19 @@ def fetch_ahead(_typing: Any, stored: Any, _row: Any) -> Any:
 half: Any = half_by_processor if knows_half() else half_by_bits
 
 
+def number(stored: Any) -> Any:
+    """Return a stored number as a float; a float16 comes as its bits, a uint16. For compiled loops only."""
+    raise NotImplementedError
+
+
+@overload(number, inline="always", strict=False)  # type: ignore[untyped-decorator]
+def _number(stored: Any) -> Callable[[Any], Any]:
+    return (lambda stored: half(stored)) if stored == types.uint16 else (lambda stored: stored)
+
+
 @jit(SUMS)
 def gather(queries: Any, stored: Any, ids: Any, distances: Any, lo: Any, hi: Any) -> None:
-    """Write 1 - dot of queries [lo, hi) and their stored rows to `distances`; infinite for no row."""
+    """Write 1 - dot of queries [lo, hi) and their stored rows to `distances`; infinity for no row."""
     d = queries.shape[1]
     query = np.empty(d, np.float64)
     for i in range(lo, hi):
@@ -93,26 +104,5 @@ def gather(queries: Any, stored: Any, ids: Any, distances: Any, lo: Any, hi: Any
                 continue
             dot = 0.0
             for c in range(d):
-                dot += query[c] * np.float64(stored[row, c])
-            distances[i, j] = max(0.0, 1.0 - dot)
-
-
-@jit(SUMS)
-def gather_half(queries: Any, stored: Any, ids: Any, distances: Any, lo: Any, hi: Any) -> None:
-    """As `gather`, of stored float16 seen as uint16."""
-    d = queries.shape[1]
-    query = np.empty(d, np.float64)
-    for i in range(lo, hi):
-        for j in range(d):
-            query[j] = queries[i, j]
-        for j in range(ids.shape[1]):
-            if j + AHEAD < ids.shape[1] and ids[i, j + AHEAD] >= 0:
-                fetch_ahead(stored, ids[i, j + AHEAD])
-            row = ids[i, j]
-            if row < 0:
-                distances[i, j] = np.inf
-                continue
-            dot = 0.0
-            for c in range(d):
-                dot += query[c] * np.float64(half(stored[row, c]))
+                dot += query[c] * np.float64(number(stored[row, c]))
             distances[i, j] = max(0.0, 1.0 - dot)

@@ -1,32 +1,32 @@
-"""Exact search by brute force: the oracle that every other back-end is held against."""
+"""Exact search by brute force: the oracle for every other back-end."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scvec.core.types import Floats, Ints
 from scvec.index.base import nearest
-from scvec.index.stored import Stored
+from scvec.index.stored import OverStored, Stored
 
 QUERIES, BLOCK = 1024, 8192
-"""Queries and vectors whose products are taken at once: 32 MB of scores."""
+"""Queries and vectors in one matrix product: 32 MB of scores."""
 
 MARGIN = 1e-5
-"""A product of two vectors of length one in float32 is nearer than this to its true value."""
+"""The float32 product of two unit vectors is nearer than this to its true value."""
 
 MANY = 4
-"""Where more than so many times k of a block are nearer than the k-th nearest so far, the block's own k-th is found."""
+"""Where more than this many times k of a block are nearer than the k-th nearest so far, the block's k-th is found."""
 
 
-class Exact:
-    """All distances; ties at the k-th place go to the lowest id.
+class Exact(OverStored):
+    """Compares all vectors; ties at the k-th place go to the lowest id.
 
-    Products in float32, block by block, say which vectors may be among the nearest, with a margin for their rounding;
-    the distances to those are taken in float64. Memory does not grow with the number of vectors.
+    Float32 products, block by block, show which vectors may be among the nearest, with a margin for rounding; their
+    distances are then computed in float64. Memory does not grow with the number of vectors.
 
     Parameters
     ----------
@@ -44,46 +44,35 @@ class Exact:
     def __init__(self, stored: Stored) -> None:
         self.stored = stored
 
-    def __len__(self) -> int:
-        return len(self.stored)
-
     @property
     def code_bytes(self) -> int:
-        """Bytes that it reads of a cell to judge its distance."""
+        """Bytes that it reads per cell to estimate its distance."""
         return self.stored.dimension * self.stored.itemsize
 
-    @property
-    def rows(self) -> Ints:
-        """(n,) its row ids, ascending."""
-        return self.stored.rows
-
-    def using(self, parameters: Mapping[str, int]) -> Exact:
+    def using(self, parameters: Mapping[str, int]) -> Self:
         """Return itself: it has no parameters."""
         del parameters
         return self
 
-    def vectors(self, ids: Ints) -> Floats:
-        """Return (m, d) the vectors of rows."""
-        return self.stored.vectors(ids)
-
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
-        """Return (n, k) distances of (n, d) queries to (n, k) rows; inf where the id is -1."""
-        return self.stored.distances(queries, ids)
-
     def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
-        """Return (n, k) ids of the nearest, nearest first; of the rows in `among`, where it is given."""
+        """Return (n, k) ids of the nearest, nearest first; of the rows in `among`, if given."""
         positions = None if among is None else np.sort(self.stored.positions(among))
         k = min(k, len(self) if positions is None else len(positions))
         found = np.full((len(queries), k), -1, np.int64)
         for start in range(0, len(queries) if k else 0, QUERIES):
             some = np.ascontiguousarray(queries[start : start + QUERIES], np.float32)
-            best, far = found[start : start + QUERIES], np.full((len(some), k), np.inf, np.float32)
-            for block, vectors in self.stored.blocks(BLOCK, positions):
-                self._better(some, block, some @ vectors.T, best, far)
+            found[start : start + QUERIES] = self._nearest(some, k, positions)
         return found
 
+    def _nearest(self, queries: Floats, k: int, positions: Ints | None) -> Ints:
+        """Return (n, k) ids of the nearest, for at most `QUERIES` queries, among ascending `positions`; None: all."""
+        best, far = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.inf, np.float32)
+        for block, vectors in self.stored.blocks(BLOCK, positions):
+            self._better(queries, block, queries @ vectors.T, best, far)
+        return best
+
     def _better(self, queries: Floats, block: Ints, scores: Floats, best: Ints, far: Floats) -> None:
-        """Put those of a block that are nearer into `best`, the ids, and `far`, their distances."""
+        """Put the nearer ones of a block into `best`, the ids, and `far`, their distances."""
         k = best.shape[1]
         floor = 1.0 - far[:, -1] - MARGIN
         full = (scores >= floor[:, None]).sum(axis=1) > MANY * k
@@ -95,7 +84,7 @@ class Exact:
             return
         touched, place = np.unique(query, return_inverse=True)
         rank = np.arange(len(query)) - np.searchsorted(query, touched)[place]
-        # As many columns as the query with most of them needs.
+        # As many columns as the query with the most candidates needs.
         positions = np.full((len(touched), int(rank.max()) + 1), -1, np.int64)
         positions[place, rank] = block[column]
         distances = self.stored.at(queries[touched], positions).astype(np.float32)

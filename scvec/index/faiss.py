@@ -1,4 +1,4 @@
-"""Search in FAISS indexes, whole or among some of their rows."""
+"""Search in FAISS indexes, among all or some of their rows."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Any
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
-from scvec.core.types import Floats, Ints
+from scvec.core.types import Bools, Doubles, Floats, Ints
 from scvec.index import faiss_gpu, kinds
 from scvec.index.base import EFFORT, LISTS, OVERFETCH
-from scvec.index.stored import Stored
+from scvec.index.stored import OverStored, Stored
 
 MIN_NPROBE, NPROBE_SHARE = 8, 8
 USUAL = {OVERFETCH: 32, EFFORT: 128}
-"""Where search is not tuned: an eighth of the lists, at least eight; 128 candidates of a graph; 32 beyond k."""
+"""Defaults without tuning: an eighth of the lists, at least eight; 128 candidates of a graph; 32 beyond k."""
 
 MIN_SHARE_OF_LISTS, MIN_SHARE = 0.02, 0.1
 QUERIES = 1024
@@ -26,11 +25,11 @@ QUERIES = 1024
 _kinds: Any = faiss  # whose stubs know no fields of its parameters
 
 
-class Faiss:
-    """FAISS indexes of inner products over vectors of length one, the parts of one training.
+class Faiss(OverStored):
+    """FAISS indexes of inner products over unit vectors: the parts of an index that was trained once.
 
-    A cell is known to FAISS by its position in its part. Parts of inverted lists are merged when they are read, so
-    that they are searched as one.
+    FAISS knows a cell by its position in its part. Parts with inverted lists are merged when they are read, and
+    searched as one.
 
     Source: Douze et al. 2024, "The Faiss library" (arXiv 2401.08281).
 
@@ -41,12 +40,12 @@ class Faiss:
     stored
         Rows and vectors.
     parts
-        An index of each part, in the order of `stored`; lists are moved out of all but the first.
+        The index of each part, in the order of `stored`; all but the first are emptied of their lists.
     parameters
-        What to search with; what is not said is as usual.
+        Search parameters; `USUAL` for those that are missing.
     device
-        ``"cpu"``; ``"cuda"`` for all GPUs, one as ``"cuda:1"``: where the kind of index can be copied there, all rows
-        are searched there, and some rows on the CPU, as a GPU's indexes cannot be told which.
+        ``"cpu"``; ``"cuda"`` for all GPUs; or one, such as ``"cuda:1"``. If the kind of index can be copied there,
+        searches among all rows run there; those among some rows run on the CPU, as indexes on a GPU cannot be narrowed.
     """
 
     def __init__(
@@ -73,47 +72,31 @@ class Faiss:
         self.parameters: Mapping[str, int] = {key: int(asked.get(key, value)) for key, value in usual.items()}
         self._last: tuple[Ints, Ints] | None = None
 
-    def __len__(self) -> int:
-        return len(self.stored)
-
-    @property
-    def rows(self) -> Ints:
-        """(n,) its row ids, ascending."""
-        return self.stored.rows
-
     @property
     def min_share(self) -> float:
-        """Lists without a row that is wanted are left out, a graph leads through all of its rows."""
+        """The least share of rows worth a search; lists without wanted rows are skipped, a graph leads through all."""
         return MIN_SHARE if self._ivf is None else MIN_SHARE_OF_LISTS
 
     @property
     def lists(self) -> int | None:
-        """How many inverted lists it has; None: it has none."""
+        """The number of inverted lists; None without lists."""
         return None if self._ivf is None else int(self._ivf.nlist)
 
     @property
     def code_bytes(self) -> int:
-        """Bytes that it reads of a cell to judge its distance."""
+        """Bytes that it reads per cell to estimate its distance."""
         return kinds.code_bytes(self._parts[0][1])
 
     def using(self, parameters: Mapping[str, int]) -> Faiss:
-        """Return the same index, searching with these."""
+        """Return the same index with other search parameters."""
         other = object.__new__(Faiss)
         other._clones, other.notes = self._clones, self.notes
         other._fill(self.factory, self.stored, self._parts, parameters)
         return other
 
-    def vectors(self, ids: Ints) -> Floats:
-        """Return (m, d) the vectors of rows."""
-        return self.stored.vectors(ids)
-
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
-        """Return (n, k) distances of (n, d) queries to (n, k) rows; inf where the id is -1."""
-        return self.stored.distances(queries, ids)
-
     @cached_property
     def selects(self) -> bool:
-        """Whether `candidates` can be told the rows to search among; some kinds refuse, product quantizers say."""
+        """Whether `candidates` takes `among`; some kinds refuse, product quantizers for instance."""
         try:
             self.candidates(np.zeros((1, self.stored.dimension), np.float32), 1, self.rows[:1])
         except RuntimeError:
@@ -121,7 +104,7 @@ class Faiss:
         return True
 
     def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
-        """Return (n, k) ids of the nearest it finds; -1 where it finds fewer; only of `among`, where it is given."""
+        """Return (n, k) ids of the nearest it finds; -1 where it finds fewer; only rows in `among`, if given."""
         queries = np.ascontiguousarray(queries, np.float32)
         if not len(queries):
             return np.zeros((0, k), np.int64)
@@ -137,8 +120,8 @@ class Faiss:
             positions[self._is_lost(found, k, among)] = -1
         return self.stored.ids(positions)
 
-    def _is_lost(self, found: Sequence[tuple[int, Floats, Ints]], k: int, among: Ints) -> NDArray[np.bool_]:
-        """Return (n,) whether the graph of a part did not lead to as many rows as it has, though others may have."""
+    def _is_lost(self, found: Sequence[tuple[int, Floats, Ints]], k: int, among: Ints) -> Bools:
+        """Return (n,) whether the graph of some part led to fewer rows than that part has."""
         starts = [*(start for start, _, _ in found), len(self)]
         wanted = np.diff(np.searchsorted(self._positions(among), starts))
         lost = np.zeros(len(found[0][2]), bool)
@@ -147,7 +130,7 @@ class Faiss:
         return lost
 
     def _positions(self, among: Ints) -> Ints:
-        # A query comes in batches, which search among the same rows.
+        # The batches of a query search among the same rows.
         if self._last is None or self._last[0] is not among:
             self._last = among, np.sort(self.stored.positions(among))
         return self._last[1]
@@ -158,20 +141,20 @@ class Faiss:
         chosen[positions[slice(*np.searchsorted(positions, (start, start + n)))] - start] = True
         selector = _kinds.IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
         if not isinstance(part, faiss.IndexIVF):
-            # Lists behind a transform or under a refinement are not chosen one by one: as many more as rows are gone.
+            # Lists behind a transform or a refinement cannot be chosen one by one: visit more, as rows are left out.
             share = max(1, int(chosen.sum())) / n
             return start, *part.search(queries, k, params=self._asked(part, selector, share))
         return start, *self._among_lists(queries, k, chosen, selector)
 
-    def _among_lists(self, queries: Floats, k: int, chosen: NDArray[np.bool_], selector: Any) -> tuple[Floats, Ints]:
-        """Search the lists nearest to each query that hold rows wanted, as many as make `nprobe` whole ones."""
+    def _among_lists(self, queries: Floats, k: int, chosen: Bools, selector: Any) -> tuple[Floats, Ints]:
+        """Search the lists nearest to each query that hold wanted rows, as many as add up to `nprobe` whole ones."""
         live = np.bincount(self._list_of[chosen], minlength=self._ivf.nlist)
         share = live / np.maximum(1, np.bincount(self._list_of, minlength=self._ivf.nlist))
         found = [self._in_lists(queries[i : i + QUERIES], k, share, selector) for i in range(0, len(queries), QUERIES)]
         distances, positions = zip(*found, strict=True)
         return np.concatenate(distances), np.concatenate(positions)
 
-    def _in_lists(self, queries: Floats, k: int, share: NDArray[np.float64], selector: Any) -> tuple[Floats, Ints]:
+    def _in_lists(self, queries: Floats, k: int, share: Doubles, selector: Any) -> tuple[Floats, Ints]:
         wanted, n_lists = self.parameters[LISTS], len(share)
         width = min(n_lists, 2 * wanted)
         while True:
@@ -182,7 +165,7 @@ class Faiss:
                 break
             width = min(n_lists, 2 * width)
         visited = (weights > 0) & (before < wanted)
-        # Those visited come first, and as many columns are kept as the query that visits most has.
+        # Visited lists come first; the query that visits most sets the number of columns.
         order = np.argsort(~visited, axis=1, kind="stable")[:, : max(1, int(visited.sum(axis=1).max()))]
         lists = np.ascontiguousarray(np.take_along_axis(np.where(visited, lists, -1), order, 1))
         scores = np.ascontiguousarray(np.take_along_axis(scores, order, 1))
@@ -194,7 +177,7 @@ class Faiss:
 
     @cached_property
     def _list_of(self) -> Ints:
-        """(n,) which list each cell is in."""
+        """(n,) the list of each cell."""
         found, lists = np.empty(len(self), np.int64), self._ivf.invlists
         for number in range(self._ivf.nlist):
             size = lists.list_size(number)
@@ -203,7 +186,7 @@ class Faiss:
         return found
 
     def _asked(self, index: Any, selector: Any = None, share: float = 1.0) -> Any:
-        """Return the parameters of a search, as the kind of index wants them."""
+        """Return the parameters of a search in the form that the kind of index takes."""
         if isinstance(index, faiss.IndexRefine):
             base = self._asked(faiss.downcast_index(index.base_index), selector, share)
             return _kinds.IndexRefineSearchParameters(k_factor=1.0, base_index_params=base)
@@ -217,7 +200,7 @@ class Faiss:
 
 
 def _nearest(found: Sequence[tuple[int, Floats, Ints]], k: int) -> Ints:
-    """Return (n, k) positions, those of the greatest products of all parts."""
+    """Return (n, k) positions of the greatest products over all parts."""
     if len(found) == 1:
         start, _, positions = found[0]
         return np.where(positions < 0, -1, positions + start)

@@ -1,4 +1,4 @@
-"""Kinds of FAISS index: made from a factory string, trained, filled, written, read, merged."""
+"""FAISS indexes of any kind: created from a factory string, trained, filled, written, read, merged."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from scvec.errors import InputError
 
 LINK_BYTES = 4
 MAX_PER_CENTROID = 256
-"""More vectors a centroid make no better clusters: FAISS's own advice."""
+"""More vectors per centroid do not improve the clusters: FAISS's own advice."""
 
 
 def make(factory: str, dimension: int) -> Any:
-    """Return an empty, untrained index of inner products; raise `InputError` if FAISS knows no such factory string."""
+    """Return an empty, untrained index of inner products; raise `InputError` if the factory string is invalid."""
     try:
         return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
@@ -27,26 +27,26 @@ def make(factory: str, dimension: int) -> Any:
 
 
 def trained(factory: str, sample: Floats, random_state: int, on_gpu: Callable[[Any], Any] | None = None) -> Any:
-    """Return an empty index trained on (n, d) vectors of length one, by seeded clustering.
+    """Return an empty index trained on (n, d) unit vectors, by seeded clustering.
 
     Parameters
     ----------
     factory, sample, random_state
-        As `scvec.index.make.train` takes them.
+        As for `scvec.index.make.train`.
     on_gpu
-        Copies an empty flat index to where vectors are assigned to clusters; None: they are on the CPU. Only this is
-        moved, the step that takes the time: so every kind gains by it, its seed holds (a whole index that is copied
-        to a GPU is trained by the usual seed there), and nothing needs to be copied back.
+        Copies an empty flat index to the device where vectors are assigned to clusters; None: the CPU. Only this step,
+        which takes the time, is moved: every kind of index gains by it, the seed is kept (an index copied whole to a
+        GPU is trained with the default seed), and nothing needs to be copied back.
 
     Raises
     ------
     InputError
-        If FAISS knows no such factory string, or needs more vectors for it than there are.
+        If the factory string is invalid, or needs more vectors than there are.
     """
     index = make(factory, sample.shape[1])
     try:
         for clustering in _clusterings(index):
-            # Few vectors are fine, and many are thinned; FAISS says so on stderr otherwise.
+            # Few vectors are fine, and many are thinned; otherwise FAISS warns on stderr.
             clustering.min_points_per_centroid, clustering.max_points_per_centroid = 1, MAX_PER_CENTROID
             clustering.seed = random_state + 1
         with _assigning(index, on_gpu):
@@ -57,7 +57,7 @@ def trained(factory: str, sample: Floats, random_state: int, on_gpu: Callable[[A
 
 
 def fill(index: Any, factory: str, vectors: Floats) -> None:
-    """Add (n, d) vectors to a trained index; raise `InputError` if it takes no such number of them."""
+    """Add (n, d) vectors to a trained index; raise `InputError` if it does not take so many."""
     try:
         index.add(np.ascontiguousarray(vectors, np.float32))
     except RuntimeError as error:
@@ -65,18 +65,18 @@ def fill(index: Any, factory: str, vectors: Floats) -> None:
 
 
 def grows(index: Any) -> bool:
-    """Return whether vectors can be added to it in several steps; the graph of NSG is made at once."""
+    """Return whether vectors can be added in several steps; the graph of NSG is built at once."""
     return not any("NSG" in type(one).__name__ or "NNDescent" in type(one).__name__ for one in layers(index))
 
 
 def bytes_per_cell(factory: str, dimension: int) -> int:
-    """Return the bytes that a cell takes in an index: its codes, its id, its links in a graph."""
+    """Return the bytes per cell in an index: its code, its id, its links in a graph."""
     total = 0
     for one in layers(make(factory, dimension)):
         if isinstance(one, faiss.IndexIVF):
             return total + int(one.code_size) + 8
         if isinstance(one, faiss.IndexHNSW):
-            links: Any = one.hnsw  # the stubs know few of its methods
+            links: Any = one.hnsw  # the stubs lack most of its methods
             total += LINK_BYTES * (int(links.nb_neighbors(0)) + int(links.nb_neighbors(1))) + 12
         elif isinstance(one, faiss.IndexNSG):
             total += LINK_BYTES * int(one.nsg.R)
@@ -86,7 +86,7 @@ def bytes_per_cell(factory: str, dimension: int) -> int:
 
 
 def code_bytes(index: Any) -> int:
-    """Return the bytes that are read of a cell to judge its distance."""
+    """Return the bytes that are read per cell to estimate its distance."""
     innermost = index
     for one in layers(index):
         innermost = one
@@ -96,7 +96,7 @@ def code_bytes(index: Any) -> int:
 
 
 def lists(factory: str, dimension: int) -> int:
-    """Return how many inverted lists an index has; 0: none."""
+    """Return the number of inverted lists of an index; 0 without lists."""
     return next((int(one.nlist) for one in layers(make(factory, dimension)) if isinstance(one, faiss.IndexIVF)), 0)
 
 
@@ -106,22 +106,22 @@ def write(index: Any, path: Path) -> None:
 
 
 def read(path: Path, *, to_fill: bool = False) -> Any:
-    """Read what `write` wrote: lists, which are merged, and what is to be filled into memory; all else stays mapped.
+    """Read an index: into memory if it has lists, which will be merged, or if it is to be filled; else memory-mapped.
 
     Raises
     ------
     ValueError
-        If it is no whole index.
+        If the file is not a complete index.
     """
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         return faiss.read_index(str(path)) if to_fill or _merges(index) else index
     except RuntimeError as error:
-        raise ValueError(str(error).rpartition("Error: ")[2][:80] or "no whole FAISS index") from error
+        raise ValueError(str(error).rpartition("Error: ")[2][:80] or "not a complete FAISS index") from error
 
 
 def merged(indexes: Sequence[Any]) -> list[tuple[int, Any]]:
-    """Return indexes of one training, each with the position of its first cell; those of inverted lists become one."""
+    """Return the parts of an index, each with the position of its first cell; parts with inverted lists become one."""
     starts = np.cumsum([0, *(int(one.ntotal) for one in indexes)])
     if not _merges(indexes[0]):
         return list(zip(starts.tolist(), indexes, strict=False))
@@ -131,7 +131,7 @@ def merged(indexes: Sequence[Any]) -> list[tuple[int, Any]]:
 
 
 def layers(index: Any) -> Iterator[Any]:
-    """Yield an index and those that it is made of, the outermost first."""
+    """Yield an index and the indexes that it is made of, the outermost first."""
     todo = [index]
     while todo:
         one = faiss.downcast_index(todo.pop())
@@ -151,7 +151,7 @@ def _merges(index: Any) -> bool:
 
 
 def _clusterings(index: Any) -> Iterator[Any]:
-    """Yield the parameters of every clustering that training an index does."""
+    """Yield the parameters of every clustering in the training of an index."""
     for one in layers(index):
         if isinstance(one, faiss.IndexIVF):
             yield one.cp
@@ -161,11 +161,11 @@ def _clusterings(index: Any) -> Iterator[Any]:
 
 @contextmanager
 def _assigning(index: Any, on_gpu: Callable[[Any], Any] | None) -> Iterator[None]:
-    """Have every clustering of an index assign vectors by an index of the caller's, while it is trained."""
+    """Let every clustering assign vectors through an index that `on_gpu` places, while an index is trained."""
     if on_gpu is None:
         yield
         return
-    used: list[Any] = []  # FAISS keeps a pointer and no reference
+    used: list[Any] = []  # FAISS keeps a pointer, not a reference
     ends: list[tuple[Any, str]] = []
     for one in layers(index):
         if isinstance(one, faiss.IndexIVF):
@@ -185,7 +185,7 @@ def _assigning(index: Any, on_gpu: Callable[[Any], Any] | None) -> Iterator[None
 
 def _unfit(factory: str, what: str, error: Exception) -> InputError:
     return InputError(
-        f"index {factory!r} cannot be made of {what} ({str(error).rpartition('Error: ')[2][:80]})",
+        f"index {factory!r} cannot be built for {what} ({str(error).rpartition('Error: ')[2][:80]})",
         "auto, exact, or a FAISS factory string such as Flat, HNSW32 or IVF64,Flat",
-        "give another with --index",
+        "give another `index`",
     )

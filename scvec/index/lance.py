@@ -1,4 +1,4 @@
-"""Search in the index that Lance keeps in a table, which nothing needs to be fetched whole for."""
+"""Search in an index that Lance keeps in a table, without fetching the whole of it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scvec.core.types import Floats, Ints
 from scvec.errors import InputError
 from scvec.index.base import EFFORT, LISTS, OVERFETCH
-from scvec.index.stored import Stored
+from scvec.index.stored import OverStored, Stored
 
 PREFIX = "lance:"
 KINDS = ("IVF_FLAT", "IVF_PQ", "IVF_HNSW_SQ")
 
 CELLS_PER_LIST, CELLS_PER_GRAPH = 256, 2**20
-"""Fewest cells of an inverted list, of fewer Lance makes fewer lists; most of a graph, of which all are walked."""
+"""Fewest cells of an inverted list: Lance makes fewer lists of fewer. Most cells of a graph: all are searched."""
 
 CODE_DIMENSIONS = 4
-"""At least so many dimensions share a byte of a product quantizer."""
+"""At least this many dimensions share a byte of a product quantizer."""
 
 USUAL = {OVERFETCH: 32, LISTS: 8, EFFORT: 128}
-"""Where search is not tuned."""
+"""Defaults of an index that is not tuned."""
 
 
 class Nearest(Protocol):
@@ -35,16 +34,16 @@ class Nearest(Protocol):
 
 
 class Taken:
-    """The vectors of a table's rows, indexed as an array is and fetched at that moment.
+    """The vectors of a table's rows: indexed like an array, fetched when indexed.
 
     Parameters
     ----------
     take
-        Returns the vectors at positions of the table.
+        Returns the vectors at positions in the table.
     places
-        (n,) position in the table of each vector.
+        (n,) position of each vector in the table.
     dimension, itemsize
-        Of a vector, and bytes of its numbers.
+        Length of a vector, and bytes of a number.
     """
 
     def __init__(self, take: Callable[[Ints], Floats], places: Ints, dimension: int, itemsize: int) -> None:
@@ -57,23 +56,23 @@ class Taken:
         return self._take(self._places[which])
 
 
-class Lance:
-    """An index of Lance's own, whose candidates' distances are taken from vectors that are fetched from the table.
+class Lance(OverStored):
+    """An index of Lance's own; the distances of its candidates are computed from vectors fetched from the table.
 
-    Rows that came after it was made are searched one by one.
+    Rows added after it was built are searched one by one.
 
     Parameters
     ----------
     factory
         `PREFIX` and one of `KINDS`.
     stored
-        Rows, and their vectors as they are `Taken`.
+        Rows, and their vectors as `Taken`.
     nearest
-        The search.
+        Searches the table.
     lists
-        How many inverted lists or graphs it has.
+        The number of inverted lists or graphs.
     parameters
-        What to search with; what is not said is as usual.
+        Search parameters; `USUAL` for those that are missing.
     """
 
     selects = True
@@ -87,45 +86,29 @@ class Lance:
         key = EFFORT if self._is_graph else LISTS
         self.parameters: Mapping[str, int] = {one: int(parameters.get(one, USUAL[one])) for one in (OVERFETCH, key)}
 
-    def __len__(self) -> int:
-        return len(self.stored)
-
     @property
     def _is_graph(self) -> bool:
         return "HNSW" in self.factory
 
     @property
-    def rows(self) -> Ints:
-        """(n,) its row ids, ascending."""
-        return self.stored.rows
-
-    @property
     def lists(self) -> int | None:
-        """How many inverted lists it has; None for graphs."""
+        """The number of inverted lists; None for graphs."""
         return None if self._is_graph else self._lists
 
     @property
     def code_bytes(self) -> int:
-        """Bytes that it reads of a cell to judge its distance."""
+        """Bytes that it reads per cell to estimate its distance."""
         dimension = self.stored.dimension
         return {"IVF_FLAT": dimension * self.stored.itemsize, "IVF_PQ": codes(dimension)}.get(
             self.factory.removeprefix(PREFIX), dimension
         )
 
     def using(self, parameters: Mapping[str, int]) -> Lance:
-        """Return the same index, searching with these."""
+        """Return the same index with other search parameters."""
         return Lance(self.factory, self.stored, self._nearest, self._lists, parameters)
 
-    def vectors(self, ids: Ints) -> Floats:
-        """Return (m, d) the vectors of rows."""
-        return self.stored.vectors(ids)
-
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
-        """Return (n, k) distances of (n, d) queries to (n, k) rows; inf where the id is -1."""
-        return self.stored.distances(queries, ids)
-
     def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
-        """Return (n, k) ids of the nearest it finds; -1 where it finds fewer; only of `among`, where it is given."""
+        """Return (n, k) ids of the nearest it finds; -1 where it finds fewer; only rows in `among`, if given."""
         if not len(queries):
             return np.zeros((0, k), np.int64)
         ef = max(k, self.parameters[EFFORT]) if self._is_graph else None
@@ -135,7 +118,7 @@ class Lance:
 
 
 def is_lance(factory: str) -> bool:
-    """Return whether an index is Lance's; raise `InputError` if it is a kind that Lance has not."""
+    """Return whether an index is Lance's; raise `InputError` if Lance does not have its kind."""
     if factory.startswith(PREFIX) and factory.removeprefix(PREFIX) not in KINDS:
         raise InputError(
             f"index {factory!r}", f"one of {', '.join(PREFIX + one for one in KINDS)}", "name one of these"
@@ -144,17 +127,17 @@ def is_lance(factory: str) -> bool:
 
 
 def shape(factory: str, n: int, lists: int) -> int:
-    """Return how many lists or graphs an index of `n` cells is to have, of so many `lists` that FAISS would have."""
+    """Return the number of lists or graphs for `n` cells, given the `lists` that a FAISS index would have."""
     return max(1, n // CELLS_PER_GRAPH if "HNSW" in factory else min(lists, n // CELLS_PER_LIST))
 
 
 def codes(dimension: int) -> int:
-    """Return the bytes of a product quantizer's code: as many as divide the dimensions, and no more than a fourth."""
+    """Return the bytes of a product quantizer's code: the greatest divisor of the dimension up to a quarter of it."""
     return next(one for one in range(max(1, dimension // CODE_DIMENSIONS), 0, -1) if dimension % one == 0)
 
 
 def _condition(among: Ints, rows: Ints) -> str:
-    """Return rows as a condition, by naming those that are fewer: they, or the others."""
+    """Return rows as a condition that lists them or the other rows, whichever are fewer."""
     others = np.setdiff1d(rows, among, assume_unique=True)
     named, word = (others, "NOT IN") if len(others) < len(among) else (among, "IN")
     return f"row {word} ({', '.join(map(str, named.tolist()))})"

@@ -1,4 +1,4 @@
-"""Reading the parts of an index: mapped from their files, and refused where a file is not whole."""
+"""Reading the parts of an index: memory-mapped, and refused if a file is incomplete."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def open_parts(factory: str, folders: Sequence[Path], parameters: Mapping[str, i
     Parameters
     ----------
     factory
-        What they were made by.
+        The factory string that they were made from.
     folders
-        One a part, at least one.
+        The folder of each part, at least one.
     parameters
-        What to search with, as `tune` chose it; what is not said is as usual.
+        Search parameters, as `tune` chose them; defaults for those that are missing.
     device
-        ``"cpu"``; ``"cuda"`` for all GPUs (for exact search, the first), or one as ``"cuda:1"``. Where an index is
+        ``"cpu"``; ``"cuda"`` for all GPUs (for exact search, the first); or one, such as ``"cuda:1"``. If an index is
         searched on the CPU all the same, its `notes` say why.
 
     Raises
     ------
     MismatchError
-        If a file is missing, truncated, or not of the same cells as the others.
+        If a file is missing or truncated, or does not belong to the same cells as the others.
     """
     parts = [_part(folder) for folder in folders]
     if len({vectors.shape[1] for _, vectors in parts}) > 1:
         shapes = ", ".join(str(vectors.shape[1]) for _, vectors in parts)
-        raise MismatchError(f"parts of {shapes} dimensions in {folders[0].parent}", "one", "build the index again")
+        raise MismatchError(f"parts of {shapes} dimensions in {folders[0].parent}", "one", "rebuild the index")
     stored = Stored(parts)
     if factory == EXACT:
         return exact(stored, device)
@@ -51,7 +51,7 @@ def open_parts(factory: str, folders: Sequence[Path], parameters: Mapping[str, i
 
 
 def exact(stored: Stored, device: str = "cpu") -> Index:
-    """Return exact search of these vectors, on the CPU or on a device of torch."""
+    """Return exact search of these vectors, on the CPU or on a torch device."""
     if device == "cpu":
         return Exact(stored)
     from scvec.index.torch_exact import TorchExact
@@ -60,7 +60,7 @@ def exact(stored: Stored, device: str = "cpu") -> Index:
 
 
 def check_part(folder: Path, hashes: Mapping[str, str]) -> list[str]:
-    """Return the names of the files of a part that are missing, or not those that `hashes` are of, sorted."""
+    """Return the names, sorted, of a part's files that are missing or do not have their hash in `hashes`."""
     return sorted(
         name for name, digest in hashes.items() if not (folder / name).is_file() or sha256(folder / name) != digest
     )
@@ -69,9 +69,9 @@ def check_part(folder: Path, hashes: Mapping[str, str]) -> list[str]:
 def _part(folder: Path) -> Part:
     rows, vectors = _mapped(folder / ROWS), _mapped(folder / VECTORS)
     if rows.dtype != np.int64 or rows.ndim != 1 or (np.diff(rows) <= 0).any():
-        raise _broken(folder / ROWS, "it holds no ascending row ids")
+        raise _broken(folder / ROWS, "its row ids do not ascend")
     if vectors.dtype not in (np.float32, np.float16) or vectors.ndim != 2 or not vectors.flags.c_contiguous:
-        raise _broken(folder / VECTORS, "it holds no vectors")
+        raise _broken(folder / VECTORS, "it does not hold vectors")
     if len(vectors) != len(rows):
         raise _broken(folder / VECTORS, f"it has {len(vectors):,} vectors for {len(rows):,} rows")
     return np.asarray(rows), vectors
@@ -84,8 +84,8 @@ def _mapped(path: Path) -> NDArray[Any]:
     except (OSError, EOFError, ValueError) as error:
         raise _broken(path, str(error)[:80]) from error
     if path.stat().st_size != expected:
-        raise _broken(path, f"it has {path.stat().st_size:,} bytes, and its header says {expected:,}")
-    # A plain view: a map that is a subclass of the array is slower to take from.
+        raise _broken(path, f"it has {path.stat().st_size:,} bytes, its header says {expected:,}")
+    # A plain view: taking rows from a np.memmap is slower.
     return np.asarray(found)
 
 
@@ -98,10 +98,10 @@ def _faiss(folder: Path, n: int, dimension: int) -> Any:
     except ValueError as error:
         raise _broken(path, str(error)) from error
     if (index.ntotal, index.d) != (n, dimension):
-        seen = f"it has {index.ntotal:,} vectors of {index.d} dimensions, and {VECTORS} {n:,} of {dimension}"
+        seen = f"it has {index.ntotal:,} vectors of {index.d} dimensions, {VECTORS} has {n:,} of {dimension}"
         raise _broken(path, seen)
     return index
 
 
 def _broken(path: Path, seen: str) -> MismatchError:
-    return MismatchError(f"{path} is broken: {seen}", "the file as it was written", "build the index again")
+    return MismatchError(f"{path} is broken: {seen}", "the file as it was written", "rebuild the index")

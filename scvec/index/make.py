@@ -1,4 +1,4 @@
-"""Making an index: one is trained, and each part of the cells has vectors, row ids and a filled copy of it."""
+"""Building an index: one index is trained; each part of the cells has vectors, row ids and a filled copy of it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from scvec.core.files import sha256
 from scvec.core.types import Floats, Ints
 from scvec.errors import InputError
 
-ROWS, VECTORS, INDEX, TRAINED = "rows.npy", "vectors.npy", "index.faiss", "trained.faiss"
+ROWS, VECTORS, INDEX = "rows.npy", "vectors.npy", "index.faiss"
 EXACT = "exact"
 
 ADDED = 16_384
-"""Vectors that are added to an index at once: enough for all cores."""
+"""Vectors added to an index at once: enough for all cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class PartMade:
     Attributes
     ----------
     rows
-        How many cells it has.
+        The number of cells.
     bytes
-        Of its files.
+        The size of its files.
     hashes
-        The SHA-256 of each file, by its name.
+        The SHA-256 of each file, by name.
     """
 
     rows: int
@@ -46,29 +46,29 @@ class PartMade:
 
 
 def train(factory: str, sample: Floats, random_state: int, path: Path, device: str = "cpu") -> None:
-    """Write a trained index without cells, which the parts are filled copies of.
+    """Write a trained index without cells; the parts are filled copies of it.
 
     Parameters
     ----------
     factory
         A FAISS factory string; ``"exact"`` needs no training.
     sample
-        (n, d) vectors of length one, see `choose.sample_rows`.
+        (n, d) unit vectors, see `choose.sample_rows`.
     random_state
         Seed of the clustering.
     path
-        Where to.
+        The file to write.
     device
-        Where vectors are assigned to clusters: ``"cpu"``, ``"cuda"`` for all GPUs, or one as ``"cuda:1"``; where the
-        FAISS that is installed knows no GPU, on the CPU.
+        Where vectors are assigned to clusters: ``"cpu"``, ``"cuda"`` for all GPUs, or one, such as ``"cuda:1"``. If the
+        installed FAISS does not support GPUs, on the CPU.
 
     Raises
     ------
     InputError
-        If the factory string means nothing or needs more cells, or if the device has no such name.
+        If the factory string is invalid or needs more cells, or if the device is invalid.
     """
     if factory == EXACT:
-        raise InputError("training of an exact index", "a FAISS factory string", "make its parts without")
+        raise InputError("training an exact index", "a FAISS factory string", "make its parts without training")
     from scvec.index import faiss_gpu, kinds
 
     kinds.write(kinds.trained(factory, sample, random_state, faiss_gpu.on_gpu(device)), path)
@@ -83,32 +83,32 @@ def make_part(
     blocks: Iterable[tuple[Ints, Floats]],
     advance: Callable[[int], None] = lambda _done: None,
 ) -> PartMade:
-    """Write the files of a part into `folder`; besides the index itself, no more than a block is held in memory.
+    """Write the files of a part into `folder`; beside the index itself, only a block is held in memory.
 
     Parameters
     ----------
     folder
-        An empty one.
+        An empty folder.
     factory, trained
-        What `train` was given, and what it wrote; None with ``"exact"``.
+        The factory string that `train` was given, and the file that it wrote; None with ``"exact"``.
     dimension, dtype
-        Of the vectors, as they are stored.
+        The length and type of the vectors in the file.
     blocks
-        Row ids, ascending through all blocks, and their (n, d) vectors of length one.
+        Row ids, ascending through all blocks, and their (n, d) unit vectors.
     advance
-        Called with the number of cells of each block that is done.
+        Called with the number of cells of each finished block.
 
     Raises
     ------
     InputError
-        If there is no cell, or if the row ids do not ascend.
+        If there are no cells, or the row ids do not ascend.
     """
     index = None
     if factory != EXACT:
         from scvec.index import kinds
 
         if trained is None:
-            raise InputError(f"a part of an index {factory!r} without a trained one", "it", "train it first")
+            raise InputError(f"a part of an index {factory!r} without `trained`", "a trained index", "train it first")
         index = kinds.read(trained, to_fill=True)
     at_once = index is not None and not kinds.grows(index)
     last, n = -1, 0
@@ -117,7 +117,7 @@ def make_part(
         vectors = files.enter_context(_Npy(folder / VECTORS, np.dtype(dtype), (dimension,)))
         for ids, block in _of_size(blocks, ADDED):
             if ids[0] <= last or (np.diff(ids) <= 0).any():
-                raise InputError(f"row ids of a part that do not ascend near {ids[0]}", "ascending ones", "sort them")
+                raise InputError(f"row ids of a part near {ids[0]}", "ascending ids", "sort them")
             last, n = int(ids[-1]), n + len(ids)
             kept = block.astype(dtype)
             rows.append(ids)
@@ -126,7 +126,7 @@ def make_part(
                 kinds.fill(index, factory, kept)
             advance(len(ids))
     if not n:
-        raise InputError("a part of an index without cells", "at least one", "leave it out")
+        raise InputError("a part of an index without cells", "at least one cell", "leave it out")
     if at_once:
         kinds.fill(index, factory, np.load(folder / VECTORS, mmap_mode="r"))
     if index is not None:
@@ -137,7 +137,7 @@ def make_part(
 
 
 def _of_size(blocks: Iterable[tuple[Ints, Floats]], least: int) -> Iterator[tuple[Ints, Floats]]:
-    """Yield blocks put together until they have `least` cells."""
+    """Yield blocks, joined until they have at least `least` cells."""
     held: list[tuple[Ints, Floats]] = []
     for block in blocks:
         if len(block[0]):
@@ -155,7 +155,7 @@ def _joined(held: list[tuple[Ints, Floats]]) -> tuple[Ints, Floats]:
 
 
 class _Npy:
-    """Writes an array in NumPy's format row by row; its header, with the number of rows, is mended at the end."""
+    """Writes an array in NumPy's format row by row; the number of rows in its header is set at the end."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         self._path, self._dtype, self._shape, self._rows = path, dtype, shape, 0
@@ -171,7 +171,7 @@ class _Npy:
         self._rows += len(block)
 
     def __exit__(self, *_: object) -> None:
-        # NumPy leaves room in a header for an array to grow along its first axis.
+        # NumPy leaves room in the header for an array to grow along its first axis.
         self._file.seek(0)
         self._write_header()
         self._file.flush()

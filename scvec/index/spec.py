@@ -1,10 +1,10 @@
-"""How the cells of an atlas are to be searched: what is asked for, before anything is known of the cells."""
+"""Options of an index, chosen before the cells are known."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scvec.errors import InputError
+from scvec.errors import must_be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,17 +14,17 @@ class IndexSpec:
     Attributes
     ----------
     factory
-        ``"auto"``: chosen for the number of cells and `memory`; ``"exact"``; or a FAISS factory string: ``"Flat"``,
+        ``"auto"``: chosen by the number of cells and `memory`; ``"exact"``; a FAISS factory string: ``"Flat"``,
         ``"HNSW32"``, ``"IVF1024,SQ8"``; or an index that Lance keeps in the table: ``"lance:IVF_FLAT"``,
         ``"lance:IVF_PQ"``, ``"lance:IVF_HNSW_SQ"``.
     k
-        Neighbours at which recall against exact search is measured.
+        Number of neighbours at which recall against exact search is measured.
     recall
-        The share of the true neighbours that is to be found, 0 to 1; the search is made as thorough as that takes.
+        The share of the true neighbours to find, 0 to 1; the search is made as thorough as that takes.
     memory
-        Bytes that the index (codes and graph) may take; the vectors are mapped from disk and do not count.
+        Bytes that the index (codes and graph) may take; the vectors are memory-mapped and do not count.
     random_state
-        Seed of the samples that it is trained on and measured with.
+        Seed of the samples for training and tuning.
     """
 
     factory: str = "auto"
@@ -41,4 +41,4 @@ class IndexSpec:
             ("random_state", self.random_state >= 0, "a whole number from 0"),
         ):
             if not good:
-                raise InputError(f"index {name} = {getattr(self, name)!r}", wanted, "give another")
+                raise must_be(name, wanted, getattr(self, name))

@@ -1,4 +1,4 @@
-"""The vectors that an index answers from: row ids and vectors in parts, mapped from files or in memory."""
+"""The vectors of an index: row ids and vectors in parts, memory-mapped or in memory."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec.core.types import Floats, Ints
+from scvec.core.types import Doubles, Floats, Ints
 from scvec.errors import MismatchError
 from scvec.index.distances import pair_distances
 
 HELD_BYTES = 256 * 2**20
-"""Of a mapped file, so much may stay in this process's memory once all of it was read."""
+"""Bytes of a mapped file that may stay in this process's memory after all of it was read."""
 
 Part: TypeAlias = tuple[Ints, Any]
-"""(n,) row ids, ascending, and (n, d) vectors of length one, float32 or float16: an array, or indexed as one."""
+"""(n,) row ids, ascending, and (n, d) unit vectors, float32 or float16: an array, or something indexed like one."""
 
 
 class Stored:
-    """Row ids and vectors of an index's cells. A cell's position counts through the parts, in their order.
+    """Row ids and vectors of an index's cells. Positions count through the parts, in their order.
 
     Parameters
     ----------
     parts
-        At least one.
+        At least one part.
 
     Raises
     ------
@@ -39,12 +39,12 @@ class Stored:
         self._vectors = [vectors for _, vectors in parts]
         self.starts: Ints = np.cumsum([0, *(len(rows) for rows, _ in parts)])
         self._ids = parts[0][0] if len(parts) == 1 else np.concatenate([rows for rows, _ in parts])
-        # Parts that follow each other, as those of one build do, need no order of their own.
+        # Parts in ascending order, as one build makes them, need no sorting.
         self._order = None if (np.diff(self._ids) > 0).all() else np.argsort(self._ids, kind="stable")
         same = self.rows[1:] == self.rows[:-1]
         if same.any():
             raise MismatchError(
-                f"row {self.rows[1:][same][0]} is in two parts of an index", "each in one", "build the index again"
+                f"row {self.rows[1:][same][0]} is in two parts of an index", "each row in one part", "rebuild the index"
             )
 
     def __len__(self) -> int:
@@ -58,12 +58,12 @@ class Stored:
 
     @property
     def dimension(self) -> int:
-        """Of the vectors."""
+        """Length of a vector."""
         return int(self._vectors[0].shape[1])
 
     @property
     def itemsize(self) -> int:
-        """Bytes of a number of a vector."""
+        """Bytes of a number in a vector."""
         return int(self._vectors[0].itemsize)
 
     @cached_property
@@ -80,19 +80,19 @@ class Stored:
         return np.where(positions < 0, -1, self._ids[np.maximum(positions, 0)])
 
     def positions(self, ids: Ints) -> Ints:
-        """Return where rows stand; -1 for -1.
+        """Return the positions of rows; -1 for -1.
 
         Raises
         ------
         MismatchError
-            If one is not there.
+            If a row is missing.
         """
         places = ids - self.rows[0] if self._is_dense else np.searchsorted(self.rows, ids)
         places = np.clip(places, 0, len(self) - 1)
         missing = (ids >= 0) & (self.rows[places] != ids)
         if missing.any():
             raise MismatchError(
-                f"row {ids[missing][0]} is not in the index", "rows that it was built with", "build the index again"
+                f"row {ids[missing][0]} is not in the index", "rows that it was built from", "rebuild the index"
             )
         return np.where(ids < 0, -1, places if self._order is None else self._order[places])
 
@@ -105,11 +105,11 @@ class Stored:
             found[here] = vectors[positions[here] - start]
         return found
 
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
+    def distances(self, queries: Floats, ids: Ints) -> Doubles:
         """Return (n, k) distances of (n, d) queries to (n, k) rows, in float64; inf where the id is -1."""
         return self.at(queries, self.positions(ids))
 
-    def at(self, queries: Floats, positions: Ints) -> NDArray[np.float64]:
+    def at(self, queries: Floats, positions: Ints) -> Doubles:
         """Return (n, k) distances of (n, d) queries to the vectors at (n, k) positions; inf where that is -1."""
         if len(self._vectors) == 1:
             return _pairs(queries, self._vectors[0], positions)
@@ -122,13 +122,13 @@ class Stored:
         return found
 
     def pieces(self, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield the vectors as they are stored, at most `size` at a time, each time with the position of the first."""
+        """Yield the vectors as they are stored, at most `size` at a time, with the position of the first."""
         for start, vectors in zip(self.starts.tolist(), self._vectors, strict=False):
             for first in range(0, len(vectors), size):
                 yield start + first, vectors[first : first + size]
 
     def blocks(self, size: int, among: Ints | None = None) -> Iterator[tuple[Ints, Floats]]:
-        """Yield positions and their vectors as float32, at most `size` at a time; only ascending ones of `among`."""
+        """Yield positions and vectors as float32, at most `size` at a time; only of ascending `among`, if given."""
         for start, vectors in zip(self.starts, self._vectors, strict=False):
             if among is None:
                 for first in range(0, len(vectors), size):
@@ -142,8 +142,30 @@ class Stored:
                     yield start + chosen, np.asarray(vectors[chosen], np.float32)
 
 
+class OverStored:
+    """What every back-end takes from its `stored` rows and vectors."""
+
+    stored: Stored
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    @property
+    def rows(self) -> Ints:
+        """(n,) its row ids, ascending."""
+        return self.stored.rows
+
+    def vectors(self, ids: Ints) -> Floats:
+        """Return (m, d) the vectors of rows."""
+        return self.stored.vectors(ids)
+
+    def distances(self, queries: Floats, ids: Ints) -> Doubles:
+        """Return (n, k) distances of (n, d) queries to (n, k) rows; inf where the id is -1."""
+        return self.stored.distances(queries, ids)
+
+
 def _release(vectors: Any) -> None:
-    """Let go of the pages of a large map that was read through; the system may hold them, and gives them again."""
+    """Release the pages of a large map that was read through; the system may keep them cached."""
     base: Any = vectors
     while isinstance(base, np.ndarray):
         base = base.base
@@ -151,8 +173,8 @@ def _release(vectors: Any) -> None:
         base.madvise(mmap.MADV_DONTNEED)
 
 
-def _pairs(queries: Floats, vectors: Any, positions: Ints) -> NDArray[np.float64]:
-    """Return distances to vectors where they lie; those that must be fetched are fetched once."""
+def _pairs(queries: Floats, vectors: Any, positions: Ints) -> Doubles:
+    """Return distances to vectors, read in place if mapped; vectors that must be fetched are fetched once."""
     if isinstance(vectors, np.ndarray):
         return pair_distances(queries, vectors, positions)
     wanted, place = np.unique(positions, return_inverse=True)

@@ -1,10 +1,9 @@
-"""Exact search on a GPU, or on any device of torch: the vectors lie there, and the CPU has the last word."""
+"""Exact search on a GPU, or any torch device: it holds the vectors, and the CPU confirms the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,92 +17,53 @@ from scvec.index.stored import Stored
 if TYPE_CHECKING:
     import torch
 
-QUERIES, BLOCK = 1024, 65_536
-"""Queries and vectors whose products are taken at once: 256 MB of scores."""
+BLOCK = 65_536
+"""Vectors in one matrix product: 256 MB of scores."""
 
 SPARE = 32
-"""Candidates beyond k that are kept, for the rounding of float32 products and for ties."""
+"""Candidates kept beyond k, for the rounding of float32 products and for ties."""
 
 FREE = 0.75
-"""Share of the device's free memory that vectors may fill; the others come from their file at every search."""
+"""Share of the device's free memory for vectors; the rest are read from their file at every search."""
 
 
-class TorchExact:
-    """The answers of `Exact`, from products that a torch device takes.
+class TorchExact(Exact):
+    """The answers of `Exact`, from products on a torch device.
 
-    The device keeps the k + `SPARE` greatest products of each query, in float32. Where the least of these lies clearly
-    below the k-th, by twice the rounding, no other can be among the nearest, and their distances are taken in float64;
-    a query with more ties than that is searched by `Exact`.
+    The device keeps the k + `SPARE` greatest float32 products of each query. If the least of these lies below the k-th
+    by more than twice the rounding error, no other vector can be among the nearest, and their distances are computed in
+    float64; a query with more ties is searched as `Exact` does.
 
     Parameters
     ----------
     stored
-        Rows and their vectors; they are kept on the device as they are stored, in float32 or float16.
+        Rows and their vectors; the device keeps them as they are stored, in float32 or float16.
     device
-        As torch calls it; ``"cuda"`` is the first GPU.
+        Torch's name of the device; ``"cuda"`` is the first GPU.
     """
-
-    factory = "exact"
-    selects = True
-    min_share = 0.0
-    lists = None
-    notes: tuple[str, ...] = ()
-    parameters: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, stored: Stored, device: str) -> None:
         import torch
 
-        self.stored, self._device, self._cpu = stored, torch.device(device), Exact(stored)
+        super().__init__(stored)
+        self._device = torch.device(device)
         room = _room(self._device)
         self._held: list[tuple[int, NDArray[Any], torch.Tensor | None]] = []
         for start, block in stored.pieces(BLOCK):
             room -= block.nbytes
             self._held.append((start, block, self._moved(block) if room >= 0 else None))
 
-    def __len__(self) -> int:
-        return len(self.stored)
-
-    @property
-    def code_bytes(self) -> int:
-        """Bytes that it reads of a cell to judge its distance."""
-        return self._cpu.code_bytes
-
-    @property
-    def rows(self) -> Ints:
-        """(n,) its row ids, ascending."""
-        return self.stored.rows
-
-    def using(self, parameters: Mapping[str, int]) -> TorchExact:
-        """Return itself: it has no parameters."""
-        del parameters
-        return self
-
-    def vectors(self, ids: Ints) -> Floats:
-        """Return (m, d) the vectors of rows."""
-        return self.stored.vectors(ids)
-
-    def distances(self, queries: Floats, ids: Ints) -> NDArray[np.float64]:
-        """Return (n, k) distances of (n, d) queries to (n, k) rows; inf where the id is -1."""
-        return self.stored.distances(queries, ids)
-
-    def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
-        """Return (n, k) ids of the nearest, nearest first; of the rows in `among`, where it is given."""
-        positions = None if among is None else np.sort(self.stored.positions(among))
+    def _nearest(self, queries: Floats, k: int, positions: Ints | None) -> Ints:
         n = len(self) if positions is None else len(positions)
-        k = min(k, n)
-        found = np.full((len(queries), k), -1, np.int64)
-        for start in range(0, len(queries) if k else 0, QUERIES):
-            some = np.ascontiguousarray(queries[start : start + QUERIES], np.float32)
-            scores, best = self._greatest(some, min(n, k + SPARE), positions)
-            near = found[start : start + QUERIES]
-            near[:] = nearest(self.stored.ids(best), self.stored.at(some, best), k).ids
-            if n > k + SPARE:
-                unclear = scores[:, -1] >= scores[:, k - 1] - 2 * MARGIN
-                near[unclear] = self._cpu.candidates(some[unclear], k, among)
+        scores, best = self._greatest(queries, min(n, k + SPARE), positions)
+        found = nearest(self.stored.ids(best), self.stored.at(queries, best), k).ids.copy()
+        unclear = (scores[:, -1] >= scores[:, k - 1] - 2 * MARGIN) & (n > k + SPARE)
+        if unclear.any():
+            found[unclear] = super()._nearest(queries[unclear], k, positions)
         return found
 
     def _greatest(self, queries: Floats, width: int, positions: Ints | None) -> tuple[Floats, Ints]:
-        """Return (n, width) the greatest products, descending, and the positions of their vectors."""
+        """Return the (n, width) greatest products, descending, and the positions of their vectors."""
         import torch
 
         with _whole_float32():
@@ -121,7 +81,7 @@ class TorchExact:
             return scores.cpu().numpy(), torch.gather(best, 1, order).cpu().numpy()
 
     def _blocks(self, positions: Ints | None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield positions and vectors on the device; only some, ascending, where they are given."""
+        """Yield positions and vectors on the device; only of `positions`, ascending, if given."""
         import torch
 
         for start, block, held in self._held:
@@ -142,7 +102,7 @@ class TorchExact:
 
 
 def _room(device: torch.device) -> float:
-    """Return how many bytes of vectors the device may hold; the CPU has them in their file, and holds none."""
+    """Return how many bytes of vectors the device may hold; 0 for the CPU, which reads them from their file."""
     if device.type != "cuda":
         return 0
     import torch
@@ -152,7 +112,7 @@ def _room(device: torch.device) -> float:
 
 @contextmanager
 def _whole_float32() -> Iterator[None]:
-    """Have products taken in float32 as it is: with TF32 or bfloat16 they are off by more than `MARGIN`."""
+    """Compute products in full float32: with TF32 or bfloat16 they are off by more than `MARGIN`."""
     import torch
 
     before = torch.get_float32_matmul_precision()

@@ -1,4 +1,4 @@
-"""How thorough a search must be for the recall asked for, measured against exact search."""
+"""How thorough a search must be for the requested recall, measured against exact search."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scvec.core.types import Floats, Ints, Neighbors
+from scvec.core.types import Doubles, Floats, Ints, Neighbors
 from scvec.index.base import EFFORT, LISTS, OVERFETCH, Index, nearest, recall
 from scvec.index.load import exact
 from scvec.index.make import EXACT
@@ -19,24 +18,24 @@ from scvec.index.spec import IndexSpec
 
 N_QUERIES = 500
 OVERFETCHES = (32, 64, 128, 256, 512)
-"""Candidates beyond k that are tried."""
+"""Numbers of candidates beyond k to try."""
 
 LEAST_EFFORT, MOST_EFFORT = 64, 4096
-"""Of a graph: how many candidates are kept while it is walked."""
+"""Bounds of the candidates kept during the search of a graph."""
 
 FINENESS = 8
-"""The effort chosen is at most such a part of it above the least that does."""
+"""The chosen effort exceeds the least sufficient one by at most this fraction of it."""
 
 NEIGHBORS_SEEN = 8
-"""Of each candidate that a graph is walked from, about so many are new."""
+"""Each candidate of a graph leads to about this many new ones."""
 
 RANDOM_ACCESS = 4
-"""A byte of a vector that is fetched by itself costs as much as so many of codes that are read in a row."""
+"""A byte of a randomly fetched vector costs as much as this many bytes of codes read in sequence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What an index is to be searched with, and what it then finds.
+    """Search parameters of an index, and the recall with them.
 
     Attributes
     ----------
@@ -45,9 +44,9 @@ class Tuned:
     recall
         The share of the true neighbours found.
     k
-        At how many neighbours.
+        The number of neighbours that it was measured at.
     queries
-        Of how many cells they are the mean.
+        The number of cells that it is the mean of.
     """
 
     parameters: MappingProxyType[str, int]
@@ -62,25 +61,25 @@ class Tuned:
 
 
 def sample(rows: Ints, random_state: int, n: int = N_QUERIES) -> Ints:
-    """Return a seeded sample of row ids, ascending: cells to ask an index for."""
+    """Return a seeded sample of row ids, ascending: the queries of `tune`."""
     return np.sort(np.random.default_rng(random_state).permutation(rows)[:n])
 
 
 def tune(index: Index, queries: Floats, own_rows: Ints, spec: IndexSpec, device: str = "cpu") -> Tuned:
-    """Choose the cheapest way to search that finds the recall asked for; if none does, the most thorough one.
+    """Choose the cheapest search parameters that reach the requested recall; if none do, the most thorough ones.
 
-    The cost is counted in bytes read, and not timed, so that the same cells lead to the same choice.
+    The cost is counted in bytes read, not timed, so that the same cells lead to the same choice.
 
     Parameters
     ----------
     index
-        All cells.
+        The index of all cells.
     queries, own_rows
-        (n, d) vectors of cells of the index and (n,) their row ids, see `sample`: each leaves itself out of its answer.
+        (n, d) vectors of cells of the index and (n,) their row ids, see `sample`; each is left out of its own answer.
     spec
-        The recall asked for, and at how many neighbours.
+        The requested recall, and the number of neighbours.
     device
-        Where the exact search is made that it is held against.
+        Where the exact search for comparison runs.
     """
     if index.factory == EXACT:
         return Tuned(MappingProxyType({}), 1.0, spec.k, len(queries))
@@ -92,7 +91,7 @@ def tune(index: Index, queries: Floats, own_rows: Ints, spec: IndexSpec, device:
         return dict(_recalls(index, effort, queries, own_rows, truth))
 
     best: tuple[float, int, int] | None = None
-    for over in reversed(OVERFETCHES):  # with the most candidates the least effort does, which bounds the others
+    for over in reversed(OVERFETCHES):  # the most candidates need the least effort, which bounds the others
         effort = _least_effort(index, over, spec, recalls, best[0] if best else np.inf)
         if effort is not None:
             best = _cost(index, spec.k, effort, over), effort, over
@@ -104,7 +103,7 @@ def tune(index: Index, queries: Floats, own_rows: Ints, spec: IndexSpec, device:
 def _least_effort(
     index: Index, over: int, spec: IndexSpec, recalls: Callable[[int], Mapping[int, float]], bound: float
 ) -> int | None:
-    """Return the least effort that finds enough at a lower cost than `bound`: by doubling, then between the two."""
+    """Return the least effort that finds enough at a lower cost than `bound`: by doubling, then by bisection."""
 
     def is_enough(effort: int) -> bool:
         return recalls(effort).get(over, 0.0) >= spec.recall
@@ -125,7 +124,7 @@ def _least_effort(
 
 
 def _efforts(index: Index) -> list[int]:
-    """Return how thoroughly it can be searched, doubling; 0 where it has nothing to set."""
+    """Return the efforts to try, doubling; [0] if there is nothing to set."""
     least, most = 0, 0
     if LISTS in index.parameters:
         least, most = 1, index.lists or 1
@@ -141,7 +140,7 @@ def _parameters(index: Index, effort: int) -> dict[str, int]:
 
 
 def _cost(index: Index, k: int, effort: int, over: int) -> float:
-    """Return about how many bytes a query reads: codes in a row, and vectors each by itself."""
+    """Return about how many bytes a query reads: codes in sequence, and vectors one by one."""
     vector = index.stored.dimension * index.stored.itemsize
     read = RANDOM_ACCESS * vector * (k + over)
     if LISTS in index.parameters:
@@ -152,15 +151,15 @@ def _cost(index: Index, k: int, effort: int, over: int) -> float:
 
 
 def _recalls(index: Index, effort: int, queries: Floats, own: Ints, truth: Neighbors) -> Iterator[tuple[int, float]]:
-    """Yield overfetches, and the recall with each.
+    """Yield each overfetch with its recall.
 
-    Candidates of lists and of graphs come nearest first, by the index's own distances, so that one search answers for
-    all; other kinds are searched for each, as they may look farther where they are asked for more.
+    Candidates of lists and graphs come nearest first, by the index's own distances, so that one search serves all
+    overfetches. Other kinds are searched for each, as they may look farther when asked for more.
     """
     k = truth.ids.shape[1]
     widths = {over: min(len(index), k + 1 + over) for over in OVERFETCHES}
     used = index.using(_parameters(index, effort))
-    # More candidates than its effort would make a graph's search more thorough than it will be.
+    # More candidates than the effort would make the search of a graph more thorough than it will be.
     most = min(max(widths.values()), effort) if EFFORT in index.parameters else max(widths.values())
     once = used.candidates(queries, most) if _parameters(index, effort) else None
     for over, width in widths.items():
@@ -170,6 +169,6 @@ def _recalls(index: Index, effort: int, queries: Floats, own: Ints, truth: Neigh
         yield over, recall(_without(ids, index.distances(queries, ids), own, k), truth)
 
 
-def _without(ids: Ints, distances: NDArray[np.float64], own: Ints, k: int) -> Neighbors:
+def _without(ids: Ints, distances: Doubles, own: Ints, k: int) -> Neighbors:
     others = np.where(ids == own[:, None], -1, ids)
     return nearest(others, np.where(others < 0, np.inf, distances), k)

@@ -1,4 +1,4 @@
-"""Files come in: NCBI's gene files become gene texts, files of cells become checked batches of cells."""
+"""Reading files: NCBI's gene files become gene texts, files of cells become checked batches of cells."""
 
 from scvec.ingest.cells import expand, open_cells
 from scvec.ingest.check import coverage

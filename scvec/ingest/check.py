@@ -1,4 +1,4 @@
-"""How much of a file's expression is on known genes, without building or querying anything."""
+"""Checking how much of a file's expression is on known genes, before building or querying."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def coverage(
 ) -> Coverage:
     """Report which genes of a file of cells are known, by which route, and what their texts are made of.
 
-    Nothing is refused for having too few known genes. Parameters are those of `scvec.atlas.build`.
+    A file with few known genes is not refused. The parameters are those of `scvec.atlas.build`.
 
     Raises
     ------
     InputError
-        If the file, the matrix or a column is of no use.
+        If the file, the matrix or a column is invalid.
     NotInStoreError
-        If there are no gene texts.
+        If the store has no gene texts.
     """
     offered = offered_texts(store, taxon, release)
     with open_cells(cells) as file, file.matrix(layer, scale) as matrix:

@@ -1,4 +1,4 @@
-"""A report on gene matching: how much of a matrix lies on known genes, and how they were found."""
+"""The report on gene matching: how much of a matrix is on known genes, and how these were found."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 WORTH_NAMING = 0.01
-"""Share of the expression above which notes name the genes that are left out."""
+"""Notes name the genes that are left out if these have more than this share of the expression."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some genes of a matrix: how many, and their share of its expression, 0 to 1."""
+    """Some genes of a matrix: their number, and their share of its expression, 0 to 1."""
 
     n_genes: int
     share: float
@@ -24,26 +24,26 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How much of a matrix lies on genes that are known, and how they were found.
+    """How much of a matrix is on known genes, and how these were found.
 
     Attributes
     ----------
     names
-        What the genes were read from and taken as: ``"var_names taken as human symbols"``.
+        Where the genes' names were read, and as what: ``"var_names taken as human symbols"``.
     n_genes, n_matched
-        Genes of the matrix, and how many of them matched.
+        The number of genes in the matrix, and of those that matched.
     share
         Share of the expression (of counts, or of expm1 of log1p values) on matched genes, 0 to 1.
     routes
         The matched genes by `scvec.ingest.genes.identifiers.Route`.
     texts
-        The matched genes by what their texts are made of.
+        The matched genes by the source of their texts.
     n_merged
-        Columns that are added to another of the same gene.
+        Columns that are added to another column of the same gene.
     ambiguous
-        The names that could be several genes, most expressed first, each with its share; they are left out.
+        Names of several genes, which are left out: most expressed first, each with its share.
     unmatched
-        Of the other names left out, those with most expression, each with its share.
+        The most expressed of the other names that are left out, each with its share.
     """
 
     names: str
@@ -58,25 +58,26 @@ class Coverage:
 
     @property
     def n_unmatched(self) -> int:
-        """How many names lead to no gene, the ambiguous ones not counted."""
+        """The number of names that match no gene, without the ambiguous ones."""
         return self.n_genes - self.n_matched - len(self.ambiguous)
 
     def __str__(self) -> str:
         return f"{self.n_matched:,} of {self.n_genes:,} genes matched, {self.share:.1%} of the expression"
 
     def notes(self) -> list[str]:
-        """Return what a reader should know, a line each."""
+        """Return notes for the user, one per line."""
         routes = ", ".join(f"{part.n_genes:,} by {name} ({part.share:.1%})" for name, part in self.routes.items())
         lines = [self.names, f"{self}: {routes or 'none'}"]
         if self.ambiguous:
             shown = ", ".join(name for name, _ in self.ambiguous[:5]) + (", ..." if len(self.ambiguous) > 5 else "")
-            several = f"{len(self.ambiguous):,} names could be several genes and are left out"
+            several = f"{len(self.ambiguous):,} ambiguous {_names(len(self.ambiguous))} left out"
             lines.append(f"{several} ({sum(share for _, share in self.ambiguous):.1%}): {shown}")
         if self.share < 1 - WORTH_NAMING and self.unmatched:
             shown = ", ".join(f"{name} {share:.1%}" for name, share in self.unmatched[:5])
-            lines.append(f"{self.n_unmatched:,} names are not among them; most expressed: {shown}")
+            lines.append(f"{self.n_unmatched:,} {_names(self.n_unmatched)} not matched; most expressed: {shown}")
         if self.n_merged:
-            lines.append(f"{self.n_merged:,} columns are of a gene that another column is of too; these are added up")
+            columns = "column was" if self.n_merged == 1 else "columns were"
+            lines.append(f"{self.n_merged:,} {columns} added to another column of the same gene")
         return lines
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,3 +94,7 @@ class Coverage:
             "ambiguous": [[name, round(share, 6)] for name, share in self.ambiguous],
             "unmatched": [[name, round(share, 6)] for name, share in self.unmatched],
         }
+
+
+def _names(n: int) -> str:
+    return "name is" if n == 1 else "names are"

@@ -1,4 +1,4 @@
-"""Refusing a matrix whose genes are not known, or are of another species than was thought."""
+"""Refusing a matrix whose genes are unknown, or are those of another species than expected."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from scvec.ingest.genes.identifiers import EXACT, are_row_numbers
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch
 
 OTHER_SPECIES_MARGIN = 0.05
-"""Genes are of another species where its symbols and ids cover so much more of the expression, letter for letter."""
+"""Genes are of another species if its symbols and ids cover this much more of the expression by exact match."""
 
 
 SPECIES_OF: Mapping[str, tuple[str, ...]] = {"mouse or rat symbols": ("mouse", "rat"), "human symbols": ("human",)}
-"""What names of a shape are a sign of."""
+"""The species that names of a shape suggest."""
 
 
 def guard(match: GeneMatch, matrix: Matrix) -> None:
-    """Refuse a matrix of which too little is known.
+    """Refuse a matrix with too little expression on known genes.
 
     Raises
     ------
@@ -34,19 +34,19 @@ def guard(match: GeneMatch, matrix: Matrix) -> None:
     raise GeneMatchError(
         f"{matrix.where}: {match.coverage(totals)} with the {match.texts}; {_looks(match)}",
         f"{species} with at least {MIN_COVERAGE:.0%} of the expression",
-        "name the column of var that has them with --gene-key, or the right species with --taxon",
+        "give the column of var that has them as `gene_key`, or the right species as `taxon`",
     )
 
 
 def guard_species(match: GeneMatch, others: Sequence[GeneTexts], matrix: Matrix, *, is_query: bool) -> None:
-    """Refuse a matrix whose genes look like those of another species, unless its species was said.
+    """Refuse a matrix whose genes look like those of another species.
 
     Parameters
     ----------
     match, others, matrix
         As in `other_species`.
     is_query
-        Whether it may meet the expected genes through orthologs: a reference may not.
+        Whether it may be matched to the expected genes through orthologs, as a reference may not.
 
     Raises
     ------
@@ -58,41 +58,41 @@ def guard_species(match: GeneMatch, others: Sequence[GeneTexts], matrix: Matrix,
         return
     own = taxon_name(match.texts.taxon_id)
     species, looks = found
-    cure = f"scvec genes pull --taxon {species}"
+    fix = f"scvec genes pull --taxon {species}"
     if is_query:
-        cure = f"give --taxon {species} to meet {own} genes through orthologs"
+        fix = f"set `taxon` to {species} to match {own} genes through orthologs"
     raise GeneMatchError(
         f"{matrix.where}: its genes ({_examples(match)}) look like {looks}",
         f"{own} genes",
-        f"{cure}, or give --taxon {own} if that is what they are",
+        f"{fix}, or set `taxon` to {own} if they are {own} genes",
     )
 
 
 def other_species(match: GeneMatch, others: Sequence[GeneTexts], matrix: Matrix) -> tuple[str, str] | None:
-    """Return another species that the genes of a matrix look like, and why; None if they do not.
+    """Return another species that the genes of a matrix look like, with the reason; None if there is none.
 
-    They do if its symbols or ids fit letter for letter where those they were matched to do not, or if these fit but
-    for case, and the names are spelt as those of another species.
+    They do if its symbols or ids match exactly where the expected ones do not, or if the expected ones match but for
+    case and the names are spelt as in another species.
 
     Parameters
     ----------
     match
-        Of the matrix's columns to the genes that were expected.
+        The match of the matrix's columns to the expected genes.
     others
-        Texts of other taxa.
+        Gene texts of other taxa.
     matrix
         The matrix.
     """
     totals, own = matrix.sampled_totals, match.named_by or match.texts
     expected = match.share(totals, EXACT)
     for texts in others:
-        if texts.taxon_id == own.taxon_id or expected + OTHER_SPECIES_MARGIN >= 1:  # none can fit so much better
+        if texts.taxon_id == own.taxon_id or expected + OTHER_SPECIES_MARGIN >= 1:  # no other can match so much better
             continue
         found = texts.identifiers.resolve(match.names, exact=True).columns
         share = float(totals[found].sum()) / (float(totals.sum()) or 1.0)
         if share > expected + OTHER_SPECIES_MARGIN:
             species = taxon_name(texts.taxon_id)
-            fit = f"{share:.0%} of the expression by the letter, {expected:.0%} with {taxon_name(own.taxon_id)} genes"
+            fit = f"{share:.0%} of the expression by exact match, {expected:.0%} with {taxon_name(own.taxon_id)} genes"
             return species, f"{species} genes ({fit})"
     if match.share(totals, ["spelling"]) <= match.share(totals) / 2:
         return None
@@ -110,7 +110,7 @@ def _examples(match: GeneMatch) -> str:
 
 
 def suspect(names: Sequence[str]) -> str:
-    """Say what kind of identifier most of `names` are, and of what species they look."""
+    """Return the kind of identifier that most of `names` are, and the species that they suggest."""
     if are_row_numbers(names):
         return "row numbers"
     shapes = (

@@ -1,4 +1,4 @@
-"""Which genes the columns of a matrix are: of what species, by which route, with a report and a guard."""
+"""Matching the columns of a matrix to genes: of which species, by which route, with a report."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MIN_COVERAGE = 0.5
 """A matrix with less than this share of its expression on known genes is refused."""
 
 NAMED = tuple(route for route in ROUTES if route != "entrez")
-"""Routes of names that can be nothing but genes; a number may be one by chance."""
+"""Routes of names that can only be genes; a number may match by chance."""
 
 NUMBERS_LESS = 0.1
-"""By how much less numbers count, where names elsewhere cover about as much."""
+"""The handicap of numbers where names in another column cover about as much."""
 
 N_UNMATCHED_SHOWN = 10
 
@@ -33,21 +33,21 @@ class GeneMatch:
     Attributes
     ----------
     names
-        (n_vars,) what the columns are called.
+        (n_vars,) names of the columns.
     key
-        Where they are called so: ``"var_names"``, or a column of ``var``.
+        Where the names were read: ``"var_names"``, or a column of ``var``.
     texts
-        The gene texts whose genes they are.
+        The gene texts whose genes were matched.
     columns
         (m,) positions of the matched columns, ascending.
     gene_ids
         (m,) the gene of each; one gene may have several columns.
     routes
-        (m,) how each was found.
+        (m,) the route by which each was found.
     ambiguous
-        Positions of the columns that could be several genes.
+        Positions of the columns whose name fits several genes.
     named_by
-        The gene texts that the columns are named by, where these are of another taxon.
+        The gene texts that the names belong to, if these are of another taxon.
     """
 
     names: Strings
@@ -65,15 +65,15 @@ class GeneMatch:
 
     @property
     def genes(self) -> Ints:
-        """(g,) the genes matched, each once, in the order of their first columns."""
+        """(g,) the matched genes, each once, in the order of their first columns."""
         return self.gene_ids[np.sort(np.unique(self.gene_ids, return_index=True)[1])]
 
     def only(self, gene_ids: Ints) -> GeneMatch:
-        """Return the match without genes that are not in `gene_ids`."""
+        """Return the match restricted to `gene_ids`."""
         return self._kept(np.isin(self.gene_ids, gene_ids))
 
     def through(self, pairs: Mapping[int, int], texts: GeneTexts) -> GeneMatch:
-        """Return the match to the genes of another taxon, given its gene by the one here."""
+        """Return the match to the genes of another taxon, given that taxon's gene for each gene here."""
         kept = self._kept(np.array([gene in pairs for gene in self.gene_ids.tolist()], bool))
         there = np.array([pairs[gene] for gene in kept.gene_ids.tolist()], np.int64)
         return replace(kept, gene_ids=there, texts=texts, named_by=self.texts)
@@ -82,7 +82,7 @@ class GeneMatch:
         return replace(self, columns=self.columns[keep], gene_ids=self.gene_ids[keep], routes=self.routes[keep])
 
     def share(self, totals: Totals, routes: Iterable[str] = ROUTES) -> float:
-        """Return the share of the expression, given each column's total, that is on genes found by these routes."""
+        """Return the share of the expression on genes found by these routes, given each column's total."""
         found = self.columns[np.isin(self.routes.astype(str), list(routes))]
         return float(totals[found].sum()) / (float(totals.sum()) or 1.0)
 
@@ -119,20 +119,20 @@ class GeneMatch:
 
 
 def match_genes(matrix: Matrix, offered: Sequence[GeneTexts], *, gene_key: str | None = None) -> GeneMatch:
-    """Match the columns of a matrix to the genes of those texts that fit best.
+    """Match the columns of a matrix to the genes of the gene texts that fit best.
 
-    Of several texts, those fit best that cover most of the expression, letter for letter counting twice. Names are
-    read from ``var_names``; where these cover too little, or are numbers, from what covers most of them and the usual
-    columns of ``var``.
+    Of several gene texts, those fit best that cover most of the expression, exact matches counting twice. Names are
+    read from ``var_names``; if these cover too little, or are numbers, from the one of ``var_names`` and the usual
+    columns of ``var`` that covers most.
 
     Parameters
     ----------
     matrix
         The matrix.
     offered
-        Gene texts, one a taxon.
+        Gene texts, one per taxon.
     gene_key
-        The only column to read names from.
+        The only column to read names from; None: choose.
     """
     totals = matrix.sampled_totals
     best: list[GeneMatch] = []
@@ -147,7 +147,7 @@ def match_genes(matrix: Matrix, offered: Sequence[GeneTexts], *, gene_key: str |
 
 def match_names(names: Strings, key: str, texts: GeneTexts) -> GeneMatch:
     """Match (n_vars,) names to the genes of a release."""
-    # Row numbers would pass for Entrez ids: most of the first thousands are.
+    # Row numbers would match as Entrez ids: most of the first thousands are ids.
     unnamed = are_row_numbers(names.tolist())
     found = texts.identifiers.resolve(np.full(len(names), "", object) if unnamed else names)
     return GeneMatch(names, key, texts, found.columns, found.gene_ids, found.routes, found.ambiguous)

@@ -1,4 +1,4 @@
-"""What is held out of a reference: whole donors where there are several, and what retrieval makes of them."""
+"""Cross-validation folds of a reference, whole donors where there are several, and the votes of a held-out part."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from scvec.knn.options import Voting
 from scvec.knn.voting import Votes, vote
 
 MIN_WITH_OTHERS = 0.5
-"""Share of the cells that others of their label must stand against, for batches to be held out whole."""
+"""Batches are held out whole if at least this share of the cells has others of their label in another fold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Cells to learn from, and cells that are held out of it.
+    """Cells to learn from, and cells that are held out.
 
     Attributes
     ----------
     seen, held
-        Positions, ascending; every cell is in one of them.
+        Positions, ascending; every cell is in one of the two.
     """
 
     seen: Ints
@@ -31,9 +31,9 @@ class Fold:
 
 
 def folds(codes: Ints, batches: Strings, n: int, random_state: int) -> tuple[Fold, ...]:
-    """Part cells into at most `n` folds, each held out once.
+    """Split cells into at most `n` folds, each held out once.
 
-    Whole batches are held out, the largest first into the fold that has fewest cells. Where there is one batch, or
+    Whole batches are held out; the largest goes first, each to the fold with fewest cells. With a single batch, or
     where batches are labels (sorted cells), so that most cells would be held out with all of their label, cells are
     drawn at random within each label.
 
@@ -42,7 +42,7 @@ def folds(codes: Ints, batches: Strings, n: int, random_state: int) -> tuple[Fol
     codes, batches
         (m,) label and batch of each cell.
     n
-        Folds, at most as many as there are batches.
+        Number of folds; at most as many as there are batches.
     random_state
         Seed of the draw.
     """
@@ -75,23 +75,23 @@ def _within_labels(codes: Ints, n: int, rng: np.random.Generator) -> Ints:
     start = 0
     for code in np.unique(codes):
         cells = rng.permutation(np.flatnonzero(codes == code))
-        # Labels go on where the last one ended, so that rare ones do not all fall into the first fold.
+        # Each label starts at the fold where the last one ended, so that rare ones do not all fall into the first.
         fold_of[cells] = (start + np.arange(len(cells))) % n
         start += len(cells)
     return fold_of
 
 
 def retrieve(reference: Floats, codes: Ints, n_labels: int, queries: Floats, voting: Voting) -> tuple[Neighbors, Votes]:
-    """Return the neighbours of (m, d) queries among (n, d) reference vectors of length one, and their votes.
+    """Return the neighbours of (m, d) queries among (n, d) unit vectors of a reference, and their votes.
 
     Parameters
     ----------
     reference, codes
-        Vectors and labels of the reference cells; row ids are their positions.
+        Unit vectors and labels of the reference cells; their positions are the row ids.
     n_labels
-        L, how many codes there are.
+        L, the number of codes.
     queries
-        Vectors of length one.
+        Unit vectors.
     voting
         How neighbours vote.
     """

@@ -1,4 +1,4 @@
-"""How neighbours vote: a frozen value."""
+"""How neighbours vote, as a frozen value."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from scvec.errors import InputError, unknown
+from scvec.errors import must_be, unknown
 
 Weights: TypeAlias = Literal["inverse", "softmax"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voting:
-    """How many neighbours vote, and what the vote of each weighs.
+    """How many neighbours vote, and the weight of each vote.
 
     Attributes
     ----------
     k
-        Neighbours that vote.
+        Number of neighbours that vote.
     weights
         ``"inverse"``: 1 / (distance + 0.001) (Dudani 1976, "The distance-weighted k-nearest-neighbor rule");
         ``"softmax"``: exp(-distance / `temperature`).
     temperature
-        Of softmax weights, in units of the cosine distance: the lower, the more the nearest decide.
+        Softmax temperature, in units of the cosine distance; lower values favour the nearest neighbours.
     frequency
-        Exponent, 0 to 1. A vote is divided by the number of searched cells of its label to this power: at 0 common
-        labels have the advantage of their number, at 1 they have none.
+        Correction for label frequency, 0 (none) to 1 (full): a vote is divided by the number of searched cells of its
+        label to this power.
 
     Raises
     ------
@@ -41,13 +41,13 @@ class Voting:
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.k != int(self.k):
-            raise InputError(f"k = {self.k!r}", "a whole number above 0", "give another --k")
+            raise must_be("k", "a whole number above 0", self.k)
         if self.weights not in get_args(Weights):
             raise unknown("weights", self.weights, get_args(Weights))
         if not 0 < self.temperature < math.inf:
-            raise InputError(f"temperature = {self.temperature!r}", "a number above 0", "give another --temperature")
+            raise must_be("temperature", "a number above 0", self.temperature)
         if not 0 <= self.frequency <= 1:
-            raise InputError(f"frequency = {self.frequency!r}", "a number from 0 to 1", "give another --frequency")
+            raise must_be("frequency", "a number from 0 to 1", self.frequency)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""

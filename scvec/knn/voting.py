@@ -1,4 +1,4 @@
-"""From neighbours to labels: a weighted vote."""
+"""From neighbours to labels, by a weighted vote."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scvec.core.types import Doubles, Floats, Ints, Neighbors
 from scvec.knn.options import DEFAULT, Voting
 
 EPSILON = 1e-3
-"""Added to distances, so that a neighbour at distance zero counts much and not infinitely."""
+"""Added to distances, so that a neighbour at distance zero has a large but finite weight."""
 
 TIE = 1e-9
 """Vote shares closer than this are equal."""
@@ -19,15 +19,15 @@ TIE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Votes:
-    """The outcome for n cells.
+    """The outcome of the vote for n cells.
 
     Attributes
     ----------
     winner
-        (n,) code of the label with most votes; of equal ones, the one whose nearest neighbour is nearest; -1 for a
-        cell without neighbours.
+        (n,) code of the label with most votes; of tied labels, the one with the nearest neighbour; -1 for a cell
+        without neighbours.
     shares
-        (n, L) each label's share, rows summing to 1; zeros for a cell without neighbours.
+        (n, L) each label's share of the votes, rows summing to 1; zeros for a cell without neighbours.
     """
 
     winner: Ints
@@ -35,25 +35,25 @@ class Votes:
 
 
 def vote(neighbors: Neighbors, codes: Ints, counts: Ints, voting: Voting = DEFAULT) -> Votes:
-    """Weigh each neighbour as `voting` says, and share the votes among the labels.
+    """Weight each neighbour as `voting` says, and add up the votes of each label.
 
     Parameters
     ----------
     neighbors
-        Of n cells.
+        The k nearest reference cells of n cells.
     codes
         (n, k) code of each neighbour's label; ignored where the neighbour's id is -1.
     counts
-        (L,) how many searched cells there are of each label.
+        (L,) the number of searched cells of each label.
     voting
-        What a vote weighs.
+        The weight of a vote.
     """
     n_cells, k = codes.shape
     weights = np.where(neighbors.ids >= 0, _weights(neighbors, voting) / _handicap(codes, counts, voting), 0.0)
     totals = np.zeros((n_cells, len(counts)))
     first_rank = np.full((n_cells, len(counts)), k)
     cells = np.arange(n_cells)
-    for rank in range(k - 1, -1, -1):  # nearest last, so that its rank stays
+    for rank in range(k - 1, -1, -1):  # the nearest last, so that its rank is kept
         here = neighbors.ids[:, rank] >= 0
         np.add.at(totals, (cells[here], codes[here, rank]), weights[here, rank])
         first_rank[cells[here], codes[here, rank]] = rank
@@ -66,15 +66,15 @@ def vote(neighbors: Neighbors, codes: Ints, counts: Ints, voting: Voting = DEFAU
 
 
 def _weights(neighbors: Neighbors, voting: Voting) -> Doubles:
-    """Return (n, k) weights by distance; of no meaning where there is no neighbour."""
+    """Return (n, k) weights by distance; undefined where there is no neighbour."""
     distances = neighbors.distances.astype(np.float64)
     if voting.weights == "inverse":
         return 1.0 / (distances + EPSILON)
-    # Of each cell's weights only the ratios matter: counted from its nearest neighbour, not all of them can vanish.
+    # Only the ratios of a cell's weights matter. Relative to its nearest neighbour, not all of them can underflow.
     nearest = np.where(neighbors.ids[:, :1] >= 0, distances[:, :1], 0.0)
     return np.exp((nearest - distances) / voting.temperature)
 
 
 def _handicap(codes: Ints, counts: Ints, voting: Voting) -> Doubles:
-    """Return (n, k) what the votes are divided by, for the frequency of their labels."""
+    """Return (n, k) the divisors that correct votes for the frequency of their labels."""
     return np.asarray(np.maximum(counts, 1) ** voting.frequency, np.float64)[codes]

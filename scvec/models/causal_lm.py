@@ -1,4 +1,4 @@
-"""Causal language models that run here: a folder of Hugging Face's form, one in its cache, or a GGUF file."""
+"""Local causal language models: a folder in Hugging Face's format, a model in its cache, or a GGUF file."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class CausalLM:
     Attributes
     ----------
     name
-        What it was asked for by, of a path its last part only.
+        The name it was loaded by; of a path, the last part only.
     model
-        Of transformers, in evaluation mode; none of its weights has a gradient.
+        A transformers model in evaluation mode; no weight has a gradient.
     tokenizer
-        Its own.
+        The model's own.
     """
 
     name: str
@@ -38,7 +38,7 @@ class CausalLM:
 
     @cached_property
     def revision(self) -> str:
-        """A hash of its weights and their precision."""
+        """A hash of the weights and their precision."""
         return digest_of(self.model, str(self.model.dtype).removeprefix("torch."))
 
     @property
@@ -48,13 +48,13 @@ class CausalLM:
 
     @property
     def context(self) -> int | None:
-        """How many tokens it can read at once; None where its shape does not say."""
+        """Tokens that it can read at once; None where its configuration does not say."""
         most = getattr(self.model.config, "max_position_embeddings", None)
         return most if isinstance(most, int) else None
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device that it is on."""
         device: torch.device = self.model.device
         return device
 
@@ -71,20 +71,20 @@ def load_llm(source: str, *, precision: Precision = "float32", device: str = "cp
     Parameters
     ----------
     source
-        A folder, the path of a ``.gguf`` file, which is turned into plain weights, or a name on the Hugging Face hub.
+        A folder; the path of a ``.gguf`` file, which is converted to plain weights; or a name on the Hugging Face hub.
     precision
-        Of its weights and of what they compute.
+        Of the weights and of the computation.
     device
-        ``"cpu"``, ``"cuda"``, or one of several as ``"cuda:1"``.
+        ``"cpu"``, ``"cuda"``, or one of several GPUs, such as ``"cuda:1"``.
     download
-        Whether a model of the hub may be fetched.
+        Whether a model may be downloaded from the hub.
 
     Raises
     ------
     MissingDependencyError
-        If transformers, or for a GGUF file gguf, is not installed.
+        If transformers, or gguf for a GGUF file, is not installed.
     FileError
-        If the weights are not here, or are of no causal language model.
+        If the weights are not on this machine, or are not those of a causal language model.
     """
     path = place_of(source, download=download)
     is_gguf = path.is_file()
@@ -93,10 +93,10 @@ def load_llm(source: str, *, precision: Precision = "float32", device: str = "cp
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         folder = path.parent if is_gguf else path
-        # Weights that are only there as pickles are not read.
+        # Weights that exist only as pickles are not read.
         more: dict[str, Any] = {"gguf_file": path.name} if is_gguf else {}
         plain = {} if is_gguf else {"use_safetensors": True}
-        # The bars of GGUF files cannot be told to be silent.
+        # The progress bars of GGUF files cannot be switched off.
         with redirect_stderr(io.StringIO()):
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **more)
             model = AutoModelForCausalLM.from_pretrained(
@@ -106,7 +106,7 @@ def load_llm(source: str, *, precision: Precision = "float32", device: str = "cp
 
 
 def place_of(source: str, *, download: bool = False) -> Path:
-    """Return where a model's files are, a folder or a GGUF file; raises as `load_llm`, which takes the same."""
+    """Return where a model's files are, a folder or a GGUF file; the arguments and errors are those of `load_llm`."""
     with _reading(source, download):
         path = Path(source) if source.endswith(".gguf") else Path(folder_of(source, download))
         if not path.exists():
@@ -120,7 +120,7 @@ def _reading(source: str, download: bool) -> AbstractContextManager[None]:
 
 
 def randomised(llm: CausalLM, random_state: int) -> CausalLM:
-    """Return a model of the same shape whose weights were drawn at random: the control for what a model has learnt."""
+    """Return a model of the same shape with random weights: the baseline for what a model has learnt."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -132,7 +132,7 @@ def randomised(llm: CausalLM, random_state: int) -> CausalLM:
 
 
 def plain_config(llm: CausalLM) -> Any:
-    """Return a model's shape as that of plain weights, whatever file they came from."""
+    """Return a model's configuration as that of plain weights, whatever file they came from."""
     config = llm.model.config
     values = {key: value for key, value in config.to_dict().items() if key != "quantization_config"}
     return type(config).from_dict(values)

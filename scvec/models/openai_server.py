@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's interface: where it is, by which key, and what is said when it refuses."""
+"""Client of an OpenAI-compatible server: its address, its key, and the errors for its refusals."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from scvec.errors import InputError, ServiceError
 if TYPE_CHECKING:
     import openai
 
-NO_KEY = "none"  # A local server asks for no key, but the client does.
+NO_KEY = "none"  # A local server needs no key, but the client does.
 OPENAI_URL = "https://api.openai.com/v1"
 MAX_RETRIES = 8
-"""Of a request that was limited, failed or not answered: the client waits as the server says, else up to 8 s."""
+"""Retries of a request that was limited, failed or timed out; the client waits as the server says, or up to 8 s."""
 TIMEOUT_SECONDS, CONNECT_SECONDS = 300.0, 10.0
 MAX_SAID_CHARACTERS = 200
 
-# Of a refusal, by its status: what is wanted, and the cure.
+# What is expected, and the fix, by the status of a refusal.
 REFUSALS: Mapping[int, tuple[str, str]] = {
     401: ("a key that it knows", "check OPENAI_API_KEY"),
     403: ("a key that may use the model", "check OPENAI_API_KEY and what its account may do"),
@@ -33,7 +33,7 @@ REFUSALS: Mapping[int, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where requests go; `host` is what errors name, `secrets` are what a login in the url is known by, or ()."""
+    """Where requests go. Errors name the `host`; `secrets` are the forms of a login in the URL, () without one."""
 
     url: str
     host: str
@@ -41,7 +41,7 @@ class Server:
 
     @classmethod
     def from_environment(cls) -> Server:
-        """Read ``OPENAI_BASE_URL``; raise `InputError`, which does not show it, if no request can go there."""
+        """Read ``OPENAI_BASE_URL``; raise `InputError`, which hides the value, if it is not a server's address."""
         try:
             parts = urlsplit(os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL)
             named = re.fullmatch(r"[a-z0-9._:%-]+", parts.hostname or "") and parts.port != 0
@@ -49,27 +49,27 @@ class Server:
         except ValueError:
             usable = False
         if not usable:
-            cure = "export OPENAI_BASE_URL=http://HOST:PORT/v1, or unset it"
-            raise InputError("OPENAI_BASE_URL is no address of a server", "one like http://127.0.0.1:8000/v1", cure)
+            fix = "export OPENAI_BASE_URL=http://HOST:PORT/v1, or unset it"
+            raise InputError("OPENAI_BASE_URL", "the address of a server, such as http://127.0.0.1:8000/v1", fix)
         login, _, host = parts.netloc.rpartition("@")
         user, _, password = unquote(login).partition(":")
         basic = base64.b64encode(f"{user}:{password}".encode()).decode()
-        # The login goes in a header: the client's transport logs the url.
+        # The login goes into a header: the client's transport logs the URL.
         secrets = (basic, login, unquote(login), password, user) if login else ()
         return cls(parts._replace(netloc=host).geturl(), host.lower(), tuple(filter(None, secrets)))
 
     @property
     def is_openai(self) -> bool:
-        """Whether it is OpenAI's own, whose list prices are known."""
+        """Whether it is OpenAI's own server, whose list prices are known."""
         return self.host == "openai.com" or self.host.endswith(".openai.com")
 
     def client(self) -> openai.OpenAI:
-        """Return a client, to be closed; raise `InputError`, which does not show the key, if it is of no use."""
+        """Return a client, to be closed; raise `InputError`, which hides the key, if it is missing or invalid."""
         import openai
 
         key = os.environ.get("OPENAI_API_KEY", "").strip()
         if re.search(r"[^!-~]", key) or (not key and "openai.com" in self.host):
-            seen = "OPENAI_API_KEY holds a space or a letter that no key has" if key else "OPENAI_API_KEY is not set"
+            seen = "OPENAI_API_KEY contains a character that no key has" if key else "OPENAI_API_KEY is not set"
             raise InputError(seen, f"a key for {self.host}", "export OPENAI_API_KEY=...")
         return openai.OpenAI(
             base_url=self.url,
@@ -80,9 +80,9 @@ class Server:
         )
 
     def hide(self, text: str, key: str, least: int = 1) -> str:
-        """Return what a server said without the key and the login, which it may have echoed.
+        """Return a server's words without the key and the login, which it may have echoed.
 
-        Secrets of fewer than `least` characters stay: in an answer of many words they would be found by chance.
+        Secrets of fewer than `least` characters stay: a long answer may contain them by chance.
         """
         # The login as a whole before its parts.
         for secret in (key, *self.secrets):
@@ -90,47 +90,47 @@ class Server:
         return text
 
     def scrub(self, text: str, key: str) -> str:
-        """Return the beginning of what a server said in one printable line, without the key and the login."""
-        # Before the text is cut, or half a key could be left. Controls would reach a terminal, and HDF5 takes no NUL.
+        """Return the beginning of a server's words as one printable line, without the key and the login."""
+        # Hidden before the cut, which could leave half a key. Terminals obey control characters, and HDF5 takes no NUL.
         text = "".join(one if one.isprintable() else " " for one in self.hide(text, key))
         text = " ".join(text.split())
         return text if len(text) <= MAX_SAID_CHARACTERS else f"{text[:MAX_SAID_CHARACTERS]}..."
 
     def refusal(
-        self, error: openai.OpenAIError, key: str, *, by: str, wanted: str, left: str, cure: str
+        self, error: openai.OpenAIError, key: str, *, by: str, expected: str, left: str, fix: str
     ) -> ServiceError:
-        """Return what to raise for an error of the client.
+        """Return the error to raise for an error of the client.
 
         Parameters
         ----------
         error
-            The client's; it is not to be in the new one's wake, as it may hold the key.
+            The client's error. Do not chain it to the new one, as it may hold the key.
         key
-            The client's.
+            The client's key.
         by
-            The model asked.
-        wanted
-            What it was to give: ``"vectors"``.
+            The model that was asked.
+        expected
+            What it should have returned: ``"vectors"``.
         left
-            What became of what was asked: ``"nothing of this batch was stored"``.
-        cure
-            Where the status tells no other.
+            The state that the error leaves: ``"nothing of this batch was stored"``.
+        fix
+            What to do, where the status does not say.
         """
         import openai
 
-        tries, said, what = 1, str(error), wanted
+        tries, said, what = 1, str(error), expected
         if isinstance(error, openai.APIError):
             tries += int(error.request.headers.get("x-stainless-retry-count", 0))
         if isinstance(error, openai.APIConnectionError):
-            said = f"{type(error.__cause__).__name__}: {error.__cause__}"  # It says only that there was no connection.
-            cure = "check that it runs, and OPENAI_BASE_URL, then run again"
+            said = f"{type(error.__cause__).__name__}: {error.__cause__}"  # Its text says only: no connection.
+            fix = "check that the server runs, and OPENAI_BASE_URL, then run again"
         elif isinstance(error, openai.APIStatusError):
             said = said_by(error)
-            what, cure = REFUSALS.get(error.status_code, (what, cure))
-        seen = f"{self.host} gave no {wanted} by model {by!r} at try {tries}"
-        return ServiceError(f"{seen} ({self.scrub(said, key)}); {left}", what, cure)
+            what, fix = REFUSALS.get(error.status_code, (what, fix))
+        seen = f"{self.host} returned no {expected} from model {by!r} on try {tries}"
+        return ServiceError(f"{seen} ({self.scrub(said, key)}); {left}", what, fix)
 
 
 def said_by(error: openai.APIStatusError) -> str:
-    """Return what a server said; the error's own text has it only where that stands in the usual place."""
+    """Return a server's words; the error's own text has them only if they stood in the usual place."""
     return str(error) if " - " in str(error) else f"{error} - {error.body}"

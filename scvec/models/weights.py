@@ -1,4 +1,4 @@
-"""Weights of models here: where they are, what they are known by, and what is said where they are missing."""
+"""Local model weights: where they are, their hashes, and the errors where they are missing."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import numpy as np
 from scvec.errors import FileError, MissingDependencyError, missing
 
 OTHER_FORMATS = ("*.h5", "*.msgpack", "*.onnx", "*.ot", "*.tflite", "onnx/*", "openvino/*", "*.gguf")
-"""Weights for other frameworks, which are not fetched."""
+"""Weights for other frameworks, which are not downloaded."""
 
 
 def folder_of(source: str, download: bool) -> str:
-    """Return the folder of a model: itself, or what the Hugging Face cache has of that name.
+    """Return the folder of a model: itself, or the Hugging Face cache's folder of that name.
 
-    Not left to the libraries, which offline take some models in the cache for others.
+    The libraries, left to find it offline, confuse some models in the cache.
     """
     if Path(source).is_dir():
         return source
@@ -33,29 +33,29 @@ def folder_of(source: str, download: bool) -> str:
 
 @contextmanager
 def loading(
-    source: str, name: str, *, package: str, extra: str, download: bool, cure: str | None = None
+    source: str, name: str, *, package: str, extra: str, download: bool, fix: str | None = None
 ) -> Iterator[None]:
-    """Say in one line that a package is missing, or the weights.
+    """Turn a missing package, or missing weights, into an error of one line.
 
     Parameters
     ----------
     source
         Where the weights are: a path, or a name on the hub.
     name
-        What they are for: ``"the encoder minilm"``.
+        What is loaded: ``"the encoder minilm"``.
     package, extra
-        What loads them, as it is installed, and the extra of scvec that has it.
+        The package that loads them, as it is installed, and the extra of scvec that brings it.
     download
-        Whether they may be fetched.
-    cure
-        What to do where they are missing; None: fetch them, or name a folder.
+        Whether they may be downloaded.
+    fix
+        What to do where they are missing; None: download them, or name a folder.
 
     Raises
     ------
     MissingDependencyError
-        If the package is missing, or the weights are and `cure` says how to get them.
+        If the package is missing, or the weights are missing and `fix` says how to get them.
     FileError
-        If the weights are missing, or are none.
+        If the weights are missing or invalid.
     """
     if find_spec(package.replace("-", "_")) is None:
         raise missing(package, extra, name)
@@ -69,19 +69,19 @@ def loading(
         yield
     except (OSError, ValueError, RuntimeError, TypeError, SafetensorError, StrictDataclassError) as error:
         reason = shorten(" ".join(str(error).split()), 120)
-        if cure is not None:
-            raise MissingDependencyError(f"the weights of {source} are not here ({reason})", "them", cure) from error
-        why, otherwise = "are not here", "give --download, or "
+        if fix is not None:
+            raise MissingDependencyError(f"the weights of {source} are missing ({reason})", fix=fix) from error
+        why, otherwise = "are not on this machine", "use `download`, or "
         if Path(source).exists() or source.startswith(("/", ".")):
-            why, otherwise = "cannot be loaded" if Path(source).exists() else "are not there", ""
+            why, otherwise = "cannot be loaded" if Path(source).exists() else "do not exist", ""
         elif download:
-            why, otherwise = "cannot be fetched", "check the network, or "
-        wanted, path = f"a model for {name}", "give the path of a folder that has one"
-        raise FileError(f"the weights of {source} {why} ({reason})", wanted, otherwise + path) from error
+            why, otherwise = "cannot be downloaded", "check the network, or "
+        path = "give the path of a folder that has one"
+        raise FileError(f"the weights of {source} {why} ({reason})", f"a model for {name}", otherwise + path) from error
 
 
 def digest_of(model: Any, use: str) -> str:
-    """Return what a torch model is known by: its weights, and in words how they are used."""
+    """Return a hash of a torch model: of its weights, and of words that say how they are used."""
     digest = hashlib.sha256(use.encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -90,12 +90,12 @@ def digest_of(model: Any, use: str) -> str:
 
 
 def digest_of_files(path: Path) -> str:
-    """Return what a model is known by before it is loaded: its file, or all files of its folder but other formats'.
+    """Return a hash of a model that is not loaded: of its file, or of its folder's files but those of other formats.
 
     Raises
     ------
     OSError
-        If there is none.
+        If the file or folder does not exist.
     """
     files = [path]
     if path.is_dir():
@@ -112,7 +112,7 @@ def digest_of_files(path: Path) -> str:
 
 @contextmanager
 def all_threads() -> Iterator[None]:
-    """Let torch use the cores this process may run on: by itself it counts those of the machine."""
+    """Let torch use the cores that this process may run on; by itself it counts all of the machine's."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""The Cell Ontology: its terms in the store, labels to terms, calls rolled up to terms, and judged by them."""
+"""The Cell Ontology: its terms in the store, labels matched to terms, calls rolled up to terms and judged by them."""
 
 from scvec.ontology.download import PulledOntology, pull
 from scvec.ontology.judging import credited, is_right

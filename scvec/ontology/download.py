@@ -1,4 +1,4 @@
-"""The Cell Ontology from where it is published, or a mirror, into the store."""
+"""Downloading the Cell Ontology, from its publisher or a mirror, into the store."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from scvec.ontology.terms import Ontology
 from scvec.store import Store
 
 URL = "http://purl.obolibrary.org/obo/cl/cl-basic.obo"
-"""Where the Cell Ontology's authors publish it: the edition of its own terms, without those of other ontologies."""
+"""Where the Cell Ontology is published: the edition with its own terms only, without those of other ontologies."""
 
 
 @dataclass(frozen=True, slots=True)
 class PulledOntology:
-    """An ontology that is in the store now, and what the server said of its file."""
+    """An imported ontology, and what the server reported about its file."""
 
     ontology: Ontology
     fetched: Fetched
 
 
 def default_folder() -> Path:
-    """Return where the file is kept: ``ontology`` in $SCVEC_CACHE, or in the user's cache folder of scvec."""
+    """Return where downloads are kept: ``ontology`` in $SCVEC_CACHE, or in the user's cache folder for scvec."""
     from platformdirs import user_cache_path
 
     own = os.environ.get("SCVEC_CACHE")
@@ -43,33 +43,34 @@ def pull(
     politeness: Politeness = POLITE,
     progress: Progress = silent,
 ) -> PulledOntology:
-    """Fetch the Cell Ontology and import it; a file that is here and has not changed is not fetched again.
+    """Download the Cell Ontology and import it; an unchanged file is not downloaded again.
 
     Parameters
     ----------
     store
-        Where to.
+        The store to import into.
     url
-        The file, in any form that `scvec.ontology.read.read_ontology` knows.
+        The file, in any format that `scvec.ontology.read.read_ontology` reads.
     release
-        The release's tag; None: as that function tells it, or else the day the server says the file was changed.
+        The release's tag; None: the one that `read_ontology` finds, else the day on which the server says the file was
+        last modified.
     folder
-        Where to keep the file, at ``HOST/path``; None: `default_folder`.
+        Where to keep the file, under ``HOST/path``; None: `default_folder`.
     politeness, progress
         As in `scvec.ingest.genes.download.fetch`.
 
     Raises
     ------
     InputError
-        If `url` is not one of http or https.
+        If `url` is not an http or https URL.
     ServiceError
-        If the file cannot be had or is no Cell Ontology. One that was here stays as it was.
+        If the file cannot be downloaded or is not the Cell Ontology. An earlier download stays as it was.
     FileError
-        If nothing tells the release.
+        If the release cannot be determined.
     ExistsError
         If the release is in the store with other terms.
     DiskFullError
-        If no space was left.
+        If the disk is full.
     """
     host = host_of(url)
     target = (folder or default_folder()) / host / urlsplit(url).path.lstrip("/")

@@ -1,6 +1,7 @@
-"""The forms the Cell Ontology is published in, each from its text to terms: OBO, OBO-graphs, cellxgene-ontology-guide.
+"""The formats in which the Cell Ontology is published, each parsed to terms: OBO, OBO-graphs, cellxgene-ontology-guide.
 
-A parser raises `ValueError` for what is not of its form, and leaves what fits together to `scvec.ontology.read`.
+A parser raises `ValueError` for text that is not in its format; whether the terms are consistent is checked in
+`scvec.ontology.read`.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ ESCAPED = {"n": "\n", "t": "\t", "W": " "}
 
 @dataclass
 class Parsed:
-    """What a file says: the version it gives itself ("" if none), and the terms of the Cell Ontology in it."""
+    """What a file holds: the version it states ("" if none), and its terms of the Cell Ontology."""
 
     version: str = ""
     terms: dict[str, Term] = field(default_factory=dict)
     obsolete: dict[str, Obsolete] = field(default_factory=dict)
 
     def add(self, term_id: str, name: str, description: str, synonyms: Iterable[str], parents: Iterable[str]) -> None:
-        """Add a term in use; only what is of the Cell Ontology counts among `parents`."""
+        """Add a term in use; of `parents`, only terms of the Cell Ontology are kept."""
         if term_id in self.terms:
             raise ValueError(f"has the term {term_id} twice")
         if not name:
@@ -36,14 +37,14 @@ class Parsed:
         self.terms[term_id] = Term(term_id, name, description, tuple(sorted(set(synonyms))), tuple(sorted(above)))
 
     def retire(self, term_id: str, name: str, replaced_by: str) -> None:
-        """Add an id that is not in use."""
+        """Add an obsolete id."""
         self.obsolete[term_id] = Obsolete(term_id, name, as_id(replaced_by) or replaced_by)
 
 
 def parse_guide(entries: Mapping[str, Any]) -> Parsed:
     """Parse the JSON of cellxgene-ontology-guide: terms by id, each with the steps to its ancestors.
 
-    Ancestors at one step are the parents; the others follow from them. Its authors count parts as kinds.
+    Ancestors one step away are the parents; the others follow from them. The guide counts part_of as is_a.
     """
     found = Parsed()
     for one, entry in entries.items():
@@ -59,7 +60,7 @@ def parse_guide(entries: Mapping[str, Any]) -> Parsed:
 
 
 def parse_graphs(values: Mapping[str, Any]) -> Parsed:
-    """Parse OBO-graphs JSON: nodes, and edges from the one to the other."""
+    """Parse OBO-graphs JSON: nodes, and edges between them."""
     found = Parsed()
     for graph in values["graphs"]:
         found.version = found.version or graph.get("meta", {}).get("version", "")
@@ -82,7 +83,7 @@ def parse_graphs(values: Mapping[str, Any]) -> Parsed:
 def parse_obo(text: str) -> Parsed:
     """Parse OBO text: a header, then stanzas of ``tag: value`` lines."""
     if not text.endswith("\n"):
-        raise ValueError("ends within a line, as a file does that was cut")
+        raise ValueError("ends in the middle of a line, as a truncated file does")
     head, *stanzas = re.split(r"^\[(\w+)\][ \t\r]*$", text, flags=re.MULTILINE)
     found = Parsed("".join(_tags(head)["data-version"][:1]))
     for kind, body in zip(stanzas[::2], stanzas[1::2], strict=True):
@@ -104,35 +105,35 @@ def parse_obo(text: str) -> Parsed:
 
 
 def _own_id(text: str) -> str:
-    """Return an id of the Cell Ontology; "" for one of another; raise `ValueError` for half of one."""
+    """Return an id of the Cell Ontology; "" for another ontology's; raise `ValueError` for a malformed one."""
     found = as_id(text)
     if not found and text.rsplit("/", 1)[-1].startswith(("CL:", "CL_")):
-        raise ValueError(f"has a term of the kind {text!r}, which is no id")
+        raise ValueError(f"has the parent {text!r}, which is not a valid id")
     return found
 
 
 def _tags(lines: str) -> defaultdict[str, list[str]]:
     tags = defaultdict(list)
-    for line in lines.split("\n"):  # splitlines knows other ends of lines, which stand in texts
+    for line in lines.split("\n"):  # splitlines also breaks at other characters, which occur in texts
         tag, colon, value = line.partition(":")
         if colon:
             tags[tag.strip()].append(value.strip())
         elif line.strip() and not line.startswith("!"):
-            raise ValueError(f"has a line that is no 'tag: value': {line[:40]!r}")
+            raise ValueError(f"has a line that is not 'tag: value': {line[:40]!r}")
     return tags
 
 
 def _first(values: list[str]) -> str:
-    """Return the first word of the first value, without the comment or the modifiers that may follow; "" if none."""
+    """Return the first word of the first value, without a comment or modifiers after it; "" if there is none."""
     words = values[0].split() if values else []
     return words[0] if words else ""
 
 
 def _quoted(value: str) -> tuple[str, str]:
-    """Return what a value has in quotes, and the word behind them."""
+    """Return the quoted part of a value, and the word after it."""
     found = re.match(r'"((?:[^"\\]|\\.)*)"\s*(\w*)', value)
     if found is None:
-        raise ValueError(f"has a text without its quotes: {value[:40]!r}")
+        raise ValueError(f"has a text without quotes: {value[:40]!r}")
     return _unescaped(found[1]), found[2]
 
 

@@ -1,4 +1,4 @@
-"""When a call is right though it is not, letter for letter, what the author said.
+"""When a call counts as correct although it is not exactly the author's label.
 
 Source: Fischer et al. 2024, "scTab: Scaling cross-tissue single-cell annotation models".
 """
@@ -13,16 +13,17 @@ from scvec.ontology.terms import Ontology
 
 
 def is_right(called_ids: Strings, truth_ids: Strings, ontology: Ontology) -> NDArray[np.bool_]:
-    """Say which calls are the author's term or a kind of it.
+    """Return which calls are the author's term or a descendant of it.
 
-    A call that says more than the author is right, one that says less is wrong, and so is one without an id.
+    A call that is more specific than the author's term is right; one that is less specific is wrong, and so is one
+    without an id.
 
     Parameters
     ----------
     called_ids, truth_ids
-        (n,) ids, in any spelling, obsolete ones too; "" where there is none.
+        (n,) ids, in any spelling and possibly obsolete; "" where there is none.
     ontology
-        What is a kind of what.
+        The ontology to judge by.
 
     Returns
     -------
@@ -31,7 +32,7 @@ def is_right(called_ids: Strings, truth_ids: Strings, ontology: Ontology) -> NDA
     Raises
     ------
     KeyNotFoundError
-        If an id is not one of `ontology`'s.
+        If `ontology` does not have an id.
     """
     pairs = list(zip(called_ids.tolist(), truth_ids.tolist(), strict=True))
     distinct = set(pairs)
@@ -46,9 +47,10 @@ def is_right(called_ids: Strings, truth_ids: Strings, ontology: Ontology) -> NDA
 def credited(
     called_labels: Strings, truth_labels: Strings, called_ids: Strings, truth_ids: Strings, ontology: Ontology
 ) -> Strings:
-    """Return (n,) the labels to count as called: the author's where the call `is_right`, else the label called.
+    """Return (n,) the labels to score: the author's where the call `is_right`, else the label called.
 
-    Macro-F1, accuracy and confusions of these against `truth_labels` are those of the calls, judged by the ontology.
+    Macro-F1, accuracy and the confusion matrix of these against `truth_labels` are those of the calls as judged by the
+    ontology.
     """
     credit = np.where(is_right(called_ids, truth_ids, ontology), truth_labels, called_labels)
     return np.asarray(credit, dtype=object)

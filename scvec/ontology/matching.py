@@ -1,4 +1,4 @@
-"""From the labels that authors give cells to terms of the Cell Ontology, each by one route, none by a guess."""
+"""Matching authors' labels to terms of the Cell Ontology: each label by one route, none by guessing."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from scvec.ontology.spelling import LETTERS, spelling
 from scvec.ontology.terms import Ontology, as_id
 
 Route: TypeAlias = Literal["map", "id", "name", "synonym", "spelling", "ambiguous", "unmatched"]
-"""How a label came to its term: by the user's own map, or by being the term's id, name, exact synonym, or one of the
-last two in another spelling. Or how it did not: it could be several terms, or it is none."""
+"""How a label was matched: by the user's own map, or because it is the term's id, name or exact synonym, or one of the
+last two in another spelling. Or why it was not: it fits several terms, or none."""
 
 ROUTES: tuple[Route, ...] = get_args(Route)
 NO_MAP: Mapping[str, str] = MappingProxyType({})
@@ -29,17 +29,17 @@ N_NEAREST = 3
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What became of one label.
+    """How one label was matched.
 
     Attributes
     ----------
     label, route
-        The label, and how it came to its term.
+        The label, and how it was matched.
     id, name
         The term; "" where there is none.
     candidates
-        (id, name) of the terms that an ambiguous label could be, or of those nearest to an unmatched one: for a reader
-        to choose from.
+        (id, name) of the terms that an ambiguous label could mean, or of those closest to an unmatched one, for the
+        user to choose from.
     """
 
     label: str
@@ -60,7 +60,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class LabelMatch:
-    """What became of the labels, each once, in the order they were given; `release` is the ontology's."""
+    """How labels were matched, each label once, in the order given; `release` is the ontology's."""
 
     release: str
     matches: tuple[Match, ...]
@@ -71,11 +71,11 @@ class LabelMatch:
         return {one.label: one.id for one in self.matches if one.id}
 
     def by(self, *routes: Route) -> tuple[Match, ...]:
-        """Return the labels that took one of these routes."""
+        """Return the matches by one of these routes."""
         return tuple(one for one in self.matches if one.route in routes)
 
     def ids_of(self, labels: Strings) -> Strings:
-        """Return (n,) the ids of (n,) labels; "" for one that has none."""
+        """Return (n,) the ids of (n,) labels; "" where a label has none."""
         ids = self.ids
         return np.array([ids.get(one, "") for one in labels.tolist()], dtype=object)
 
@@ -83,11 +83,12 @@ class LabelMatch:
         return f"{len(self.ids):,} of {len(self.matches):,} labels have a term of Cell Ontology {self.release}"
 
     def notes(self) -> list[str]:
-        """Return what a reader should know, a line each."""
+        """Return notes for the user, one line each."""
         counts = Counter(one.route for one in self.matches if one.id)
         lines = [f"{self}: {', '.join(f'{counts[one]:,} by {one}' for one in ROUTES if counts[one]) or 'none'}"]
-        for route in ("ambiguous", "unmatched"):
-            left = [one for one in self.matches if one.route == route]
+        unmatched: tuple[Route, ...] = ("ambiguous", "unmatched")
+        for route in unmatched:
+            left = self.by(route)
             if left:
                 shown = "; ".join(map(str, left[:5])) + ("; ..." if len(left) > 5 else "")
                 lines.append(f"{len(left):,} left out as {route}: {shown}")
@@ -106,33 +107,33 @@ class LabelMatch:
 
 
 def match_labels(ontology: Ontology, labels: Iterable[str], own: Mapping[str, str] = NO_MAP) -> LabelMatch:
-    """Find the term of each label, by the first route that leads anywhere.
+    """Find the term of each label, by the first route that leads to one.
 
-    The routes are `own`, then the label as an id, a name, an exact synonym (case aside), and as one of these two in
-    another spelling (`scvec.ontology.spelling`). Where a route leads to several terms the label is ambiguous and gets
-    none. So is one of which a letter is left, as *alpha* or *C cell*, unless a term is named just that, as *B cell* is:
-    the ontology's one *alpha cell* is in the retina.
+    The routes are, in order: `own`; the label as an id; as a name; as an exact synonym (both ignoring case); as one of
+    these two in another spelling (`scvec.ontology.spelling`). A label that fits several terms is ambiguous and gets
+    none. So is a label that consists of a single letter, such as *alpha* or *C cell*, unless a term has exactly that
+    name, as *B cell* does: the ontology's only *alpha cell* is in the retina.
 
     Parameters
     ----------
     ontology
-        Where to look.
+        The ontology to search.
     labels
         As the authors wrote them; repeated ones count once.
     own
-        The id of a label, as you say; "" for none. Labels that do not occur are passed over.
+        Your own ids, by label; "" for none. Labels that do not occur are ignored.
 
     Raises
     ------
     KeyNotFoundError
-        If `own` leads to an id that is not one of `ontology`'s.
+        If `own` has an id that `ontology` does not have.
     """
     names = _Names(ontology)
     return LabelMatch(ontology.release, tuple(names.match(one, own) for one in dict.fromkeys(labels)))
 
 
 class _Names:
-    """The names of an ontology's terms, by what they are looked up by."""
+    """Look-up tables of an ontology's names, synonyms and spellings."""
 
     def __init__(self, ontology: Ontology) -> None:
         self.ontology = ontology
@@ -188,9 +189,9 @@ class _Names:
         return tuple((one, self.ontology.name(one)) for one in ids)
 
     def _nearest(self, spelled: str) -> list[str]:
-        """Return terms that have all the words, or else are spelt nearly so.
+        """Return terms whose names contain all the words, or else are spelt similarly.
 
-        First come those that end in the label, as that is where the names of kinds put what they are kinds of.
+        Names that end in the label come first: a subtype's name usually ends in the name of its supertype.
         """
         words = set(spelled.split())
         within = [one for one in self.spellings if words and words <= set(one.split())]
@@ -201,11 +202,11 @@ class _Names:
 
 
 def read_map(path: str | Path) -> dict[str, str]:
-    """Read a map from labels to ids: a JSON object, or CSV or TSV with the columns ``label`` and ``id``.
+    """Read a map from labels to ids: a JSON object, or a CSV or TSV file with the columns ``label`` and ``id``.
 
     Raises
     ------
     FileError
-        If it is missing or neither.
+        If the file is missing or in neither format.
     """
     return {label: term_id or "" for label, term_id in read_pairs(path, "label", "id", "the label map").items()}

@@ -1,4 +1,4 @@
-"""A file of the Cell Ontology, in any form it is published in, to an `Ontology`."""
+"""Reading a Cell Ontology file, in any format in which it is published."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from scvec.ontology.formats import Parsed, parse_graphs, parse_guide, parse_obo
 from scvec.ontology.terms import ROOT, Ontology, as_id
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-WANTED = "the Cell Ontology as OBO, as OBO-graphs JSON, or as JSON of cellxgene-ontology-guide; plain, .gz or .zst"
-CURE = "fetch the file again, or scvec ontology pull"
+EXPECTED = "the Cell Ontology as OBO, OBO-graphs JSON or cellxgene-ontology-guide JSON; plain, .gz or .zst"
+FIX = "download the file again, or run scvec ontology pull"
 
 
 def read_ontology(path: str | Path, release: str | None = None, *, date: str | None = None) -> Ontology:
-    """Read the Cell Ontology from a file; its form is told by its content.
+    """Read the Cell Ontology from a file; the format is detected from the content.
 
     Parameters
     ----------
     path
         ``cl.obo``, ``cl.json``, a file of cellxgene-ontology-guide, or a smaller or larger edition of these; plain,
-        gzipped or compressed with zstd. Terms of other ontologies in it are left out.
+        gzipped or compressed with zstd. Terms of other ontologies are left out.
     release
-        What to call it; None: the date of the version it gives itself, that version, or the date in the file's name.
+        The release's tag; None: the date in the version that the file states, else that version, else the date in the
+        file's name.
     date
-        What to call it if none of these tells.
+        The tag if the file has none of these.
 
     Raises
     ------
     FileError
-        If it is missing, truncated, of another form, does not hold together, or nothing tells its release.
+        If it is missing, truncated, in another format or inconsistent, or its release cannot be determined.
     """
     path = Path(path)
     try:
         parsed = _parsed(_content(path))
         _check(parsed)
     except (KeyError, TypeError, AttributeError) as error:
-        raise FileError(f"{path} has an entry of another form ({error!r:.80})", WANTED, CURE) from error
+        raise FileError(f"{path} has a malformed entry ({error!r:.80})", EXPECTED, FIX) from error
     except (OSError, ValueError) as error:
-        raise FileError(f"{path} {str(error)[:160]}", WANTED, CURE) from error
+        raise FileError(f"{path} {str(error)[:160]}", EXPECTED, FIX) from error
     tag = release or _release(parsed.version, path.name) or date
     if not tag:
-        seen = f"{path} says neither its version nor, in its name, its date"
-        raise FileError(seen, "a release to call it by", "name it with --release TAG")
+        raise FileError(f"{path} states no version, and its name has no date", fix="give `release`")
     return Ontology(tag, parsed.terms, parsed.obsolete)
 
 
 def _content(path: Path) -> str:
     if not path.is_file():
-        raise FileNotFoundError("is a folder" if path.is_dir() else "is not there")
+        raise FileNotFoundError("is a folder" if path.is_dir() else "does not exist")
     raw = path.read_bytes()
     try:
         for magic, kind in COMPRESSED.items():
@@ -63,9 +63,9 @@ def _content(path: Path) -> str:
                     raw = stream.read()
         return raw.decode("utf-8-sig")
     except OSError as error:
-        raise ValueError(f"is cut short or damaged ({error})") from error
+        raise ValueError(f"is truncated or damaged ({error})") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"is no text ({error})") from error
+        raise ValueError(f"is not a text file ({error})") from error
 
 
 def _parsed(text: str) -> Parsed:
@@ -75,7 +75,7 @@ def _parsed(text: str) -> Parsed:
     if start.startswith("format-version:") or "[Term]" in text:
         return parse_obo(text)
     if start.startswith("<"):
-        raise ValueError("begins with '<', as a page of HTML or OWL does")
+        raise ValueError("begins with '<', as an HTML page or an OWL file does")
     raise ValueError(f"begins with {start[:20]!r}" if start else "is empty")
 
 
@@ -83,7 +83,7 @@ def _parsed_json(text: str) -> Parsed:
     try:
         values: Any = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"holds JSON that is cut short or damaged ({error})") from error
+        raise ValueError(f"holds JSON that is truncated or damaged ({error})") from error
     if "graphs" in values:
         return parse_graphs(values)
     if not any(map(as_id, values)):
@@ -92,20 +92,20 @@ def _parsed_json(text: str) -> Parsed:
 
 
 def _check(parsed: Parsed) -> None:
-    """Raise `ValueError` if the terms do not hold together, as those of a file that was cut."""
+    """Raise `ValueError` if the terms are inconsistent, as those of a truncated file are."""
     if ROOT not in parsed.terms:
-        raise ValueError(f"has no term {ROOT}, cell")
+        raise ValueError(f"lacks the term {ROOT}, cell")
     for term in parsed.terms.values():
         absent = [one for one in term.parents if one not in parsed.terms]
         if absent:
-            raise ValueError(f"says that {term.id} is a kind of {absent[0]}, and has no such term")
-    # An id cannot be in use and retired; an edition that merges one without taking it out keeps it in use.
+            raise ValueError(f"lacks the term {absent[0]}, the parent of {term.id}")
+    # An id cannot be both in use and obsolete; one that was merged but not removed counts as in use.
     for one in parsed.terms.keys() & parsed.obsolete.keys():
         del parsed.obsolete[one]
     try:
         TopologicalSorter({one.id: one.parents for one in parsed.terms.values()}).prepare()
     except CycleError as error:
-        raise ValueError(f"says that {' is a kind of '.join(error.args[1][::-1])}") from error
+        raise ValueError(f"has a cycle: {' is a '.join(error.args[1][::-1])}") from error
 
 
 def _release(version: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""One spelling for the ways in which people write the name of a cell."""
+"""One spelling for the many ways in which people write the name of a cell."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ GREEK = {
     letter: unicodedata.name(letter).removeprefix("GREEK SMALL LETTER ").lower()
     for letter in "αβγδεζηθικλμνξοπρστυφχψω"
 } | {"λ": "lambda"}
-"""The letters as they are written out; Unicode has its own spelling of one."""
+"""The letters written out; Unicode spells lambda its own way."""
 
 LETTERS = frozenset({*GREEK.values(), *"abcdefghijklmnopqrstuvwxyz"})
-"""What is left of ``alpha cell`` or ``C cells`` is too little to tell one cell from another: tissues have their own."""
+"""What remains of ``alpha cell`` or ``C cells`` does not identify a cell: many tissues have one of that name."""
 
 
 def spelling(name: str) -> str:
-    """Return the spelling in which two names of one cell are alike.
+    """Return a normalised spelling, which is equal for two spellings of one cell's name.
 
-    Alike are: case, accents, the width of letters; ``_``, ``-``, ``.``, commas and spaces; a plural's *s*; a *cell* at
-    either end; Greek letters and their names; *+* and *positive* behind a marker; *-* and *negative* behind one with a
-    digit, where a word ends. In ``CD4-CD8-`` the first may be a hyphen, so that it is taken as one. A slash stays: what
-    it divides may be two cells.
+    It ignores case, accents and the width of letters; the difference between ``_``, ``-``, ``.``, commas and spaces; a
+    plural *s*; *cell* at either end; the difference between Greek letters and their names, between *+* and *positive*
+    after a marker, and between *-* and *negative* at the end of a word after a marker with a digit. In ``CD4-CD8-`` the
+    first ``-`` may be a hyphen, and is taken for one. A slash is kept: it may separate two cells.
     """
     text = "".join(one for one in unicodedata.normalize("NFKD", name).casefold() if not unicodedata.combining(one))
     text = re.sub("|".join(GREEK), lambda found: f" {GREEK[found[0]]} ", text)

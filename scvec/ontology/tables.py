@@ -1,4 +1,4 @@
-"""The Cell Ontology in the store: one table, one commit and one tag a release."""
+"""The Cell Ontology in the store: one table, with one commit and one tag for each release."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ SCHEMA = pa.schema(
 
 
 def import_ontology(store: Store, path: str | Path, release: str | None = None, *, date: str | None = None) -> Ontology:
-    """Import a file of the Cell Ontology as one release.
+    """Import a Cell Ontology file as one release.
 
-    Importing the same terms under the same release again changes nothing.
+    Importing the same terms again under the same release changes nothing.
 
     Parameters
     ----------
     store
-        Where to.
+        The store to import into.
     path, release, date
         As in `scvec.ontology.read.read_ontology`.
 
     Raises
     ------
     FileError
-        If the file is missing, truncated, of another form, or nothing tells its release.
+        If the file is missing, truncated or in another format, or its release cannot be determined.
     ExistsError
-        If the release is there with other terms.
+        If the store has this release with other terms.
     """
     ontology, file = read_ontology(path, release, date=date), Path(path)
     made_from = {"file": file.name, "bytes": file.stat().st_size, "sha256": sha256(file)}
@@ -73,16 +73,12 @@ def write_ontology(store: Store, ontology: Ontology, origin: Mapping[str, Any]) 
         written = table.write(pa.Table.from_pylist(rows, schema=SCHEMA).to_batches(), SCHEMA, manifest)
         table.tag(ontology.release, written)
     elif table.at(ontology.release).manifest["digest"] != manifest["digest"]:
-        raise ExistsError(
-            f"{ontology} is in the store with other terms",
-            "a tag for each release",
-            "name this one with --release TAG",
-        )
+        raise ExistsError(f"the store already has {ontology}, with other terms", fix="give this one another `release`")
     return open_ontology(store, ontology.release)
 
 
 def open_ontology(store: Store, release: str | None = None) -> Ontology:
-    """Return a release of the Cell Ontology; None: the one imported last.
+    """Return a release of the Cell Ontology; None: the latest import.
 
     Raises
     ------
@@ -90,11 +86,15 @@ def open_ontology(store: Store, release: str | None = None) -> Ontology:
         If the store has no such release.
     """
     tags = store.table(TABLE).tags()
-    if not tags or (release is not None and release not in tags):
+    if not tags:
         raise NotInStoreError(
-            f"{store.uri} has no Cell Ontology" + (f" tagged {release}" if tags else ""),
-            f"one of the releases {', '.join(tags)}" if tags else "an imported release",
-            "name one of these" if tags else "scvec ontology pull, or scvec ontology import with a file of your own",
+            f"no Cell Ontology in {store.uri}", fix="run scvec ontology pull or scvec ontology import"
+        )
+    if release is not None and release not in tags:
+        raise NotInStoreError(
+            f"no release {release!r} of the Cell Ontology in {store.uri}",
+            f"one of: {', '.join(tags)}",
+            "choose one of these, or import it",
         )
     tag = release or list(tags)[-1]
     return _ontology(tag, store.table(TABLE).at(tag))

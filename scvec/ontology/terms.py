@@ -1,10 +1,10 @@
-"""The Cell Ontology as a value: its terms, which is a kind of which, and what became of ids that are no longer used."""
+"""The Cell Ontology as a value: its terms, their is-a relations, and the ids that are obsolete."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -13,12 +13,12 @@ from types import MappingProxyType
 from scvec.errors import KeyNotFoundError
 
 ROOT = "CL:0000000"
-"""The term *cell*, which says nothing of a cell."""
+"""The term *cell*, which says nothing about a cell."""
 
 NO_ANSWER = frozenset({ROOT, "CL:0000003", "CL:0000255", "CL:0000548"})
-"""*Cell*, *native cell*, *eukaryotic cell* and *animal cell*: true of every cell whose label one would ask for."""
+"""*Cell*, *native cell*, *eukaryotic cell* and *animal cell*: true of every cell that one would label."""
 
-MEANT = "look for the term that is meant"
+LOOK_UP = "look up the term that is meant"
 
 
 def as_id(text: str) -> str:
@@ -29,16 +29,16 @@ def as_id(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A kind of cell.
+    """A cell type.
 
     Attributes
     ----------
     id, name, description
-        ``"CL:0000236"``, ``"B cell"``, and what that is; "" where the ontology does not say.
+        ``"CL:0000236"``, ``"B cell"``, and its definition; "" where the ontology has none.
     synonyms
-        Its exact synonyms, sorted. Broad, narrow and related ones are of other things and are not kept.
+        Its exact synonyms, sorted. Broad, narrow and related synonyms mean other things and are not kept.
     parents
-        The ids of the terms that it is directly a kind of, sorted.
+        The ids of its direct parents (is_a), sorted.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Obsolete:
-    """An id that is no longer used, what it was called ("" if it was merged), and the id in its place, if any."""
+    """An obsolete id, its former name ("" if it was merged), and the id that replaces it, if any."""
 
     id: str
     name: str = ""
@@ -64,11 +64,11 @@ class Ontology:
     Attributes
     ----------
     release
-        Its tag, as a rule the date the ontology gives itself.
+        Its tag, usually the date that the ontology states.
     terms
-        The terms in use, by id. Their parents are among them, and nobody is its own ancestor.
+        The terms in use, by id. Their parents are among them, and there are no cycles.
     obsolete
-        The ids that are not, by id.
+        The obsolete ids, by id.
     """
 
     release: str
@@ -96,50 +96,41 @@ class Ontology:
         return self.terms[term_id]
 
     def name(self, term_id: str) -> str:
-        """Return what a term is called; raises as all methods do: `KeyNotFoundError` for an id that is not in use."""
+        """Return a term's name; like all methods, raises `KeyNotFoundError` for an id that is not in use."""
         return self[term_id].name
 
     def ancestors(self, term_id: str) -> Mapping[str, int]:
-        """Return the terms that a term is a kind of, each with the least number of steps to it, nearest first.
+        """Return the ancestors of a term, each with the smallest number of steps to it, nearest first.
 
         The term itself is the first, at 0 steps.
         """
         return self._ancestors[self[term_id].id]
 
     def depth(self, term_id: str) -> int:
-        """Return how many steps above a term the top is, on the longest way up.
+        """Return the number of steps from a term to the top, on the longest path.
 
-        Not the shortest: on that, four in ten terms have an ancestor that is no less deep than they are. On the longest
-        a term is always deeper than what it is a kind of, so that the deepest of several ancestors says most.
+        By the shortest path, four in ten terms would have an ancestor that is at least as deep as they are. By the
+        longest, a term is always deeper than its ancestors, so the deepest of several ancestors is the most specific.
         """
         return self._depths[self[term_id].id]
 
     def is_a(self, term_id: str, ancestor: str) -> bool:
-        """Whether a term is `ancestor`, or a kind of it."""
+        """Whether a term is `ancestor` or a descendant of it."""
         return self[ancestor].id in self.ancestors(term_id)
 
-    def lowest_common_ancestor(self, term_ids: Iterable[str]) -> str:
-        """Return the deepest term that all of these are or are a kind of; "" if there is none.
-
-        Of equally deep ones it is the one that is fewest steps from them all, then the one of lowest id.
-        """
-        above = [self.ancestors(one) for one in term_ids]
-        shared = set(above[0]).intersection(*above[1:]) if above else set()
-        return min(shared, key=lambda one: (-self._depths[one], sum(steps[one] for steps in above), one), default="")
-
     def resolve(self, text: str) -> str:
-        """Return the id in use for an id in any spelling: of an obsolete one, that of the term in its place.
+        """Return the id in use for an id in any spelling; for an obsolete id, that of the term that replaces it.
 
         Raises
         ------
         KeyNotFoundError
-            If it is no id, nor one of this release, or obsolete with no term of the Cell Ontology in its place.
+            If it is not an id of this release, or is obsolete and not replaced by a term of the Cell Ontology.
         """
         found, passed = as_id(text) or text, set[str]()
         while found in self.obsolete and found not in passed:
             passed.add(found)
             found = self.obsolete[found].replaced_by
-        return found if found in self.terms else self[as_id(text) or text].id  # raises, and says why
+        return found if found in self.terms else self[as_id(text) or text].id  # raises, with the reason
 
     @cached_property
     def _upwards(self) -> tuple[str, ...]:
@@ -170,10 +161,10 @@ class Ontology:
             called = f" ({gone.name})" if gone.name else ""
             instead = gone.replaced_by
             named = f" ({self.terms[instead].name})" if instead in self else ""
-            cure = f"use {instead}{named}" if instead and instead not in self.obsolete else MEANT
-            return KeyNotFoundError(f"{text}{called} is obsolete in {self}", "an id that is in use", cure)
+            fix = f"use {instead}{named}" if instead and instead not in self.obsolete else LOOK_UP
+            return KeyNotFoundError(f"{text}{called} is obsolete in {self}", "an id in use", fix)
         known = {one.id if as_id(text) else one.name: one for one in self.terms.values()}
         near = [known[one] for one in difflib.get_close_matches(text, known, n=3)]
         nearest = " or ".join(f"{one.id} ({one.name})" for one in near)
-        cure = f"use {nearest}, if that is meant" if near else MEANT
-        return KeyNotFoundError(f"no term {text!r} in {self}", "an id such as CL:0000236", cure)
+        fix = f"use {nearest}, if that is meant" if near else LOOK_UP
+        return KeyNotFoundError(f"no term {text!r} in {self}", "an id such as CL:0000236", fix)

@@ -1,1 +1,1 @@
-"""Results become files and pictures; nothing is computed here."""
+"""A query's report: findings as values, figures of these, and one HTML page."""

@@ -1,6 +1,6 @@
-"""Interactive figures of an overview, by plotly: for a notebook, and for the page that is made of them.
+"""Interactive figures of an overview, by plotly, for notebooks and for the HTML report.
 
-Backgrounds are clear and lines grey, so that they stand on light and on dark.
+Backgrounds are transparent and lines grey, so that figures suit light and dark pages.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ if TYPE_CHECKING:
 
 GREY, FAINT = "#8a929c", "rgba(138,146,156,0.35)"
 SCALE = ((0.0, "rgba(138,146,156,0.12)"), (1.0, "#1f8fd6"))
-"""From hardly anything to much, on light and on dark."""
+"""Colours from low to high, for light and dark pages."""
 
 TRUSTED = {
-    "": ("not doubted", COLOURS[0]),
+    "": ("trusted", COLOURS[0]),
     LOW_CONFIDENCE: ("low confidence", COLOURS[4]),
     NOVEL: ("novel", COLOURS[1]),
 }
 BANDS = (0.5, 0.8, 0.9, 0.95, 0.99)
-"""Of confidence, for the table of bars: most calls are in the last one."""
+"""Edges of ranges of confidence, for bars: most calls are in the last range."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 ROW = 24
-"""Height of a row of a table of bars, in pixels."""
+"""Height of one bar with its margin, in pixels."""
 
 
 def require() -> None:
-    """Raise `MissingDependencyError` if figures cannot be made; asked before any work is done."""
+    """Raise `MissingDependencyError` if plotly or jinja2 is not installed; called before any work is done."""
     for module in ("plotly", "jinja2"):
         if find_spec(module) is None:
             raise missing(module, "report", "a report")
 
 
 def composition(overview: Overview) -> go.Figure:
-    """Return how many cells are nearest to each label, and how many of these calls are trusted."""
+    """Return the number of cells of each label, before rejection, and how many of these calls are trusted."""
     import plotly.graph_objects as go
 
     calls, names = overview.calls, by_size(overview)[::-1]
@@ -74,7 +74,7 @@ def composition(overview: Overview) -> go.Figure:
 
 
 def spread(overview: Overview, values: Floats, title: str) -> go.Figure:
-    """Return how (n,) `values` are spread in each label: 5, 25, 50, 75 and 95 % of its cells."""
+    """Return the distribution of (n,) `values` in each label: its quantiles at 5, 25, 50, 75 and 95 %."""
     import plotly.graph_objects as go
 
     names = by_size(overview)[::-1]
@@ -100,7 +100,7 @@ def spread(overview: Overview, values: Floats, title: str) -> go.Figure:
 
 
 def confidences(overview: Overview) -> go.Figure:
-    """Return how many cells have a confidence in which range, the doubtful ones told apart."""
+    """Return the number of cells by range of confidence, trusted and doubtful ones apart."""
     import plotly.graph_objects as go
 
     ranges = [f"under {BANDS[0]}", *(f"{a} to {b}" for a, b in pairwise(BANDS)), f"{BANDS[-1]} and more"]
@@ -125,9 +125,9 @@ def confidences(overview: Overview) -> go.Figure:
 
 
 def genes(found: Attribution, group: str, n_genes: int = 12) -> go.Figure:
-    """Return the genes that speak most for a group's label, and those that speak most for the one it is compared with.
+    """Return the genes that speak most for a group's label, and those that speak most for the label compared with it.
 
-    Of either, genes that the cells express more than is usual come first; behind them, hatched, those expressed less.
+    In each part, genes that the cells express more than usual come first, and then, hatched, those expressed less.
 
     Raises
     ------
@@ -162,14 +162,14 @@ def genes(found: Attribution, group: str, n_genes: int = 12) -> go.Figure:
     figure.update_layout(
         showlegend=False,
         height=90 + ROW * len(chosen),
-        xaxis={"title": "adds to the difference of the similarities"},
+        xaxis={"title": "contribution to the difference in similarity"},
         yaxis={"autorange": "reversed", "type": "category"},
     )
     return styled(figure)
 
 
 def dots(markers: Markers) -> go.Figure:
-    """Return a dot for each label and gene: the larger the more cells express it, the darker the more they do."""
+    """Return a dot for each label and gene: larger if more cells express the gene, darker if they express it more."""
     import plotly.graph_objects as go
 
     n_groups, n_genes = markers.mean.shape
@@ -202,12 +202,12 @@ def dots(markers: Markers) -> go.Figure:
 
 
 def confusion(evaluation: Evaluation) -> go.Figure:
-    """Return where the cells of each of an author's labels went, as shares of these, with counts."""
+    """Return what the cells of each author's label were called, as shares of the label's cells, with counts."""
     return _crossed(evaluation.confusion, evaluation.classes, evaluation.called, "author's label (cells)")
 
 
 def held_out(calls: HeldOutCalls) -> go.Figure:
-    """Return what reference cells that were held out were called, as shares of their labels, with counts."""
+    """Return what held-out reference cells were called, as shares of their label's cells, with counts."""
     return _crossed(calls.counts, calls.labels.tolist(), calls.labels.tolist(), "their label (cells)")
 
 
@@ -237,7 +237,7 @@ def _crossed(counts: NDArray[np.int64], rows: Sequence[str], columns: Sequence[s
 
 
 def coverage(overview: Overview) -> go.Figure:
-    """Return the share of the query's expression that lies on genes found by each route, and on none."""
+    """Return the share of the query's expression on genes found by each route, and on names without a gene."""
     import plotly.graph_objects as go
 
     found = overview.calls.provenance["query"]["coverage"]
@@ -258,7 +258,7 @@ def coverage(overview: Overview) -> go.Figure:
 
 
 def by_size(overview: Overview) -> list[str]:
-    """Return the labels that are nearest to some cell, those of most cells first."""
+    """Return the labels of the cells, before rejection, those with most cells first."""
     called = overview.calls.label_before_rejection[overview.calls.reason != NO_EXPRESSION].astype(str)
     names, counts = np.unique(called, return_counts=True)
     return [str(one) for one in names[np.argsort(-counts, kind="stable")]]
@@ -270,17 +270,17 @@ def _quantiles(values: Floats) -> Any:
 
 
 def plain(text: str) -> str:
-    """Return text that plotly does not read as HTML."""
+    """Return text escaped so that plotly does not read it as HTML."""
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def shown(names: Iterable[object]) -> list[str]:
-    """Return names as figures show them: as they are."""
+    """Return names for a figure, with nothing in them read as HTML."""
     return [plain(str(one)) for one in names]
 
 
 def styled(figure: go.Figure) -> go.Figure:
-    """Return the figure with what all of them share."""
+    """Apply the style that all figures share, and return the figure."""
     clear = "rgba(0,0,0,0)"
     figure.update_layout(
         template="none",

@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 SHAPES = ("circle", "diamond", "square", "cross", "triangle-up", "x", "star", "pentagon")
-"""After all colours are used, the next shape: no palette has twenty colours that colour-blind eyes tell apart."""
+"""When all colours are used, the next shape: no palette has twenty colours that colour-blind readers distinguish."""
 
 PALE = "rgba(138,146,156,0.22)"
 HEIGHT = 620
 FEW, NAMED = 30, 5
-"""Labels of so few cells have larger points; those of fewer than the second are named by the pointer alone."""
+"""Labels with at most the first number of cells have larger points; below the second, they have no name on the map."""
 
 NAME: dict[str, Any] = {"showarrow": False, "yanchor": "bottom", "yshift": 4, "font": {"shadow": "auto"}}
 MAX_POINT, MIN_POINT = 7.0, 2.5
-"""Sizes of points, in pixels, of few cells and of very many."""
+"""Sizes of points, in pixels, for few cells and for very many."""
 
 
 def cell_map(overview: Overview) -> go.Figure:
-    """Return the map: reference cells in grey, the query's in the colour and shape of their label, the doubted ringed.
+    """Return the map: reference cells in grey, the query's in their label's colour and shape, doubtful ones ringed.
 
-    Of each point of the query, ``customdata`` has confidence, share of the votes, distance, novelty and its place in
+    For each point of the query, ``customdata`` has confidence, share of the votes, distance, novelty and its place in
     the query. A trace's ``meta`` says what it is: ``"reference"``, ``"label"`` or ``"rings"``.
     """
     import plotly.graph_objects as go
@@ -60,8 +60,7 @@ def cell_map(overview: Overview) -> go.Figure:
             marker={"size": size * (1 if len(cells) > FEW else 1.5), **_look(i)},
             name=plain(label),
             meta="label",
-            hovertemplate="%{text}<br>nearest to <b>%{fullData.name}</b>, "
-            "confidence %{customdata[0]:.2f}<extra></extra>",
+            hovertemplate="%{text}<br><b>%{fullData.name}</b>, confidence %{customdata[0]:.2f}<extra></extra>",
         )
         if len(cells) >= NAMED:
             x, y = np.median(places.query[cells, 0]), np.quantile(places.query[cells, 1], 0.98)
@@ -72,7 +71,7 @@ def cell_map(overview: Overview) -> go.Figure:
         y=places.query[doubted, 1],
         mode="markers",
         marker={"size": size + 4, "symbol": "circle-open", "color": GREY, "line": {"width": 1.5}},
-        name="doubted",
+        name="doubtful",
         meta="rings",
         hoverinfo="skip",
     )

@@ -1,4 +1,4 @@
-"""Search in words, and from a cell to cells: which genes, labels and cells of an atlas are meant."""
+"""Search an atlas by description, for genes, labels and cells; or by a cell, for similar cells."""
 
 from scvec.search.labels import words
 from scvec.search.reader import Reader, genes, reader_of

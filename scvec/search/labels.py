@@ -1,4 +1,4 @@
-"""From words to the labels of an atlas, with the genes that tie them to the words, and exemplar cells."""
+"""From a description to the labels of an atlas, with the genes behind each match, and exemplar cells."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 SHARPNESS = 5
-"""A gene's weight is its score to this power. From 4 to 8 ranks of the Cell Ontology's definitions are the same within
-their spread; lower, genes that have nothing to do with the words drown those that have, higher, one gene decides."""
+"""A gene's weight is its score to this power. From 4 to 8, ranks of the Cell Ontology's definitions agree within their
+spread; with a lower power unrelated genes drown the related ones, with a higher power one gene decides."""
 
 N_LABELS, N_EXEMPLARS = 5, 3
 CLEAR = 3.0
-"""A best score below this is said to be none: of a few labels, one comes near it by chance."""
+"""If the best score is below this, a note says that no label stands out: one of a few labels can reach it by chance."""
 
 
 def words(
@@ -36,16 +36,15 @@ def words(
     n_labels: int = N_LABELS,
     n_exemplars: int = N_EXEMPLARS,
 ) -> Found:
-    """Rank the labels of an atlas by how well words describe what their cells express.
+    """Rank the labels of an atlas by how well a description fits what their cells express.
 
-    Each gene is scored by how near its text is to the words, in standard deviations above the mean gene, and weighs the
-    fifth power of that; one below the mean weighs nothing. A label's score is the weighted mean of how far it expresses
-    the genes above the mean of the labels. That difference is taken in units of a gene's spread between labels, to
-    which the median gene's is added, so that a gene that hardly anything expresses does not count for much, and is
-    standardised over the genes of the label. Variants were compared on definitions of the Cell Ontology
-    (``benchmarks/results/words.md``).
+    Each gene is scored by how near its text is to the words, in standard deviations above the mean gene; its weight is
+    the fifth power of the score, and 0 below the mean. A label's score is the weighted mean of how far it expresses the
+    genes above the mean of the labels. That difference is in units of the gene's spread between labels plus the median
+    gene's, so that genes with hardly any expression count little, and is standardised over the genes of the label.
+    Variants were compared on definitions of the Cell Ontology (``benchmarks/results/words.md``).
 
-    Exemplars are found in the atlas itself, by the vector of a cell that would express the genes by these weights.
+    Exemplars are cells of the atlas nearest to the vector of a cell that would express the genes by their weights.
 
     Parameters
     ----------
@@ -54,19 +53,19 @@ def words(
     words
         Any text: ``"cytotoxic lymphocytes that release granzyme"``.
     encoder
-        Who reads the words, if not the encoder of the atlas's recipe: one whose vectors of the atlas's release are in
-        the store. An atlas of a recipe without encoder needs it. Or what `reader_of` returns: to ask more than once.
+        Encoder for the words, or what `reader_of` returns, for several searches; None: that of the atlas's recipe. Its
+        vectors of the atlas's release must be in the store. An atlas of a recipe without an encoder needs one.
     where
-        Which cells may be found, a condition in SQL on the columns of the atlas's `obs`; None: all. A label that has
-        none of them is not ranked; what a label expresses is that of all of its cells.
+        A condition in SQL on the columns of the atlas's `obs`, for the cells that may be found; None: all. A label
+        without such cells is not ranked; what a label expresses is taken from all of its cells.
     n_labels, n_exemplars
-        How many labels have exemplars, and how many exemplars each.
+        Number of labels with exemplars, and number of exemplars for each.
 
     Raises
     ------
     InputError
-        If there are no words, none that the encoder knows, no encoder that reads words, or if the condition is none or
-        leaves no cell.
+        If there are no words, the encoder knows none of them, there is no encoder that reads words, or the condition is
+        invalid or leaves no cell.
     NotInStoreError
         If the store lacks the encoder's vectors of the atlas's release.
     MismatchError
@@ -75,7 +74,7 @@ def words(
     reader = encoder if isinstance(encoder, Reader) else reader_of(atlas, encoder)
     gene_ids = atlas.profiles.gene_ids
     if not np.array_equal(reader.gene_ids, gene_ids):
-        raise MismatchError("a reader of other genes", f"one of the genes of atlas {atlas.name!r}", "use reader_of")
+        raise MismatchError("the reader has other genes", f"those of atlas {atlas.name!r}", "make it with reader_of")
     gene_scores = reader.scores(words)
     weights = _weights(gene_scores)
     among = candidates_of(atlas, where)
@@ -86,8 +85,8 @@ def words(
     codes, names = codes[order], atlas.label_names
     ids = atlas.label_ids
     best = float(totals.max())
-    unclear = () if best >= CLEAR else (f"no label stands out: the best is {best:.1f} above what chance gives",)
-    unseen = (f"not ranked, as they came after the atlas was fitted: {', '.join(late)}",) if late else ()
+    unclear = () if best >= CLEAR else (f"no label stands out: the best score is {best:.1f} above chance",)
+    unseen = (f"not ranked, because they were added after the atlas was fitted: {', '.join(late)}",) if late else ()
     return Found(
         words=words,
         encoder=reader.vectors.encoder,
@@ -106,38 +105,38 @@ def words(
 
 
 def _weights(gene_scores: Floats) -> Floats:
-    """Return (g,) weights, which add up to one."""
+    """Return (g,) weights that add up to one."""
     weights = np.maximum(gene_scores.astype(np.float64), 0) ** SHARPNESS
     return np.asarray(weights / weights.sum(), np.float32)
 
 
 def _known(profiles: Floats) -> Floats:
-    """Return the profiles of the labels that have one."""
+    """Return the profiles of labels that have one."""
     return profiles[profiles.any(axis=1)]
 
 
 def _ranked(atlas: Atlas, among: Candidates) -> tuple[Ints, list[str]]:
-    """Return the labels to rank: of the cells that may be found, those with a profile; and the names of the others."""
+    """Return the codes of labels to rank, those with candidates and a profile; and the names of labels without one."""
     there, fitted = among.counts > 0, np.zeros(len(atlas.label_names), bool)
     fitted[: len(atlas.profiles.labels)] = atlas.profiles.labels.any(axis=1)
     if not (there & fitted).any():
         raise MismatchError(
-            f"no label of atlas {atlas.name!r} that is left was there when it was fitted",
-            "one that was",
+            f"all labels left of atlas {atlas.name!r} were added after it was fitted",
+            "one that was there before",
             f"build it again: scvec atlas build {atlas.name} REF.h5ad --overwrite",
         )
     return np.flatnonzero(there & fitted), atlas.label_names[there & ~fitted].tolist()
 
 
 def _ties(labels: Floats, weights: Floats, known: Floats) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return (L, g) what each gene adds to the score of each of some labels; `known` are the profiles of all."""
+    """Return (L, g) what each gene adds to the score of each label; `known` are the profiles of all labels."""
     spread = known.std(axis=0, dtype=np.float64)
     spread += np.median(spread[spread > 0]) if spread.any() else 1
     excess = (labels - known.mean(axis=0, dtype=np.float64)) / spread
     excess -= excess.mean(axis=1, keepdims=True)
     deviation = excess.std(axis=1, keepdims=True)
     excess = np.divide(excess, deviation, out=np.zeros_like(excess), where=deviation > 0)
-    # The variance of the weighted sum over all orders of the genes.
+    # The standard deviation of the weighted sum over all permutations of the genes.
     n_genes = len(weights)
     at_random = np.sqrt(((weights.astype(np.float64) - 1 / n_genes) ** 2).sum() * n_genes / max(1, n_genes - 1))
     ties: np.ndarray[Any, np.dtype[np.float64]] = excess * weights / (at_random or 1)
@@ -145,7 +144,7 @@ def _ties(labels: Floats, weights: Floats, known: Floats) -> np.ndarray[Any, np.
 
 
 def _exemplars(atlas: Atlas, among: Candidates, codes: Ints, weights: Floats, n: int) -> pl.DataFrame:
-    """Return the cells of each label that are nearest to one that expresses the genes by their weights."""
+    """Return the cells of each label that are nearest to a cell that expresses the genes by their weights."""
     measured = np.ones(len(weights), bool)
     vectors, _ = atlas.embedding.vectors(sp.csr_matrix(weights[None]), measured, atlas.device)
     own = among.codes[atlas.positions(among.rows)]

@@ -1,4 +1,4 @@
-"""From words to genes: how near the text of each gene is to them."""
+"""From words to genes: how near each gene's text is to the words."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ FOLDER = "gene_vectors"
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads words by the encoder that read the genes' texts; its weights are loaded once, at the first words.
+    """Reads words with the encoder that read the genes' texts; its weights are loaded once, when first used.
 
     Attributes
     ----------
     vectors
-        Of a release's texts: see `scvec.embed.open_genes`.
+        Vectors of a release's gene texts: see `scvec.embed.open_genes`.
     gene_ids
-        (g,) the genes that may be meant: an atlas's, or all of `vectors`.
+        (g,) the genes to score: an atlas's, or all of `vectors`.
     """
 
     vectors: GeneVectors
@@ -42,22 +42,22 @@ class Reader:
     def scores(self, words: str) -> Floats:
         """Return (g,) how near the text of each gene is to the words, in standard deviations above the mean gene.
 
-        It is the cosine of both vectors, from each of which the genes' mean vector was subtracted (what all texts about
-        genes have in common), standardised over the genes.
+        A score is the cosine of both vectors after the genes' mean vector (what all gene texts have in common) was
+        subtracted from each, standardised over the genes.
 
         Raises
         ------
         InputError
-            If there are no words, none that the encoder knows, or if it reads no words at all.
+            If there are no words, the encoder knows none of them, or it cannot read words.
         MismatchError
             If the encoder here is not the one that made the vectors.
         """
         if not words.strip():
-            raise InputError("no words", "some, as 'lymphocytes that release granzyme'", "say what is looked for")
+            raise InputError("`words` is empty", "a description, as 'lymphocytes that release granzyme'", "give one")
         asked = np.asarray(self._model.encode([words]), np.float64)[0]
         if not asked.any():
             name = self.vectors.encoder
-            raise InputError(f"encoder {name!r} knows none of the words {words!r:.60}", "words it knows", "use others")
+            raise InputError(f"encoder {name!r} knows none of the words {words!r:.60}", fix="use other words")
         mean, texts = self._texts
         asked -= mean
         lengths = np.linalg.norm(texts, axis=1) * np.linalg.norm(asked)
@@ -66,23 +66,23 @@ class Reader:
         if spread == 0:
             n = f"{len(texts):,}"
             raise InputError(
-                f"{words!r:.60} is equally near to all {n} genes", "words that tell them apart", "use others"
+                f"{words!r:.60} is equally near to all {n} genes", "words that distinguish genes", "use other words"
             )
         return np.asarray((cosines - cosines.mean()) / spread, np.float32)
 
     @cached_property
     def _model(self) -> Encoder:
-        """The encoder, as it made the vectors."""
+        """The encoder that made the vectors."""
         name = self.vectors.encoder
         if find(Address.parse(name).kind).partial:
-            seen = f"encoder {name!r} has vectors of genes and reads no words"
-            raise InputError(seen, "one that reads texts", "--encoder minilm, after scvec embed")
+            seen = f"encoder {name!r} has vectors of genes and cannot read words"
+            raise InputError(seen, "an encoder of texts", "`encoder` minilm, after scvec embed")
         model = make(name, self.vectors.texts.frame)
         if model.revision != self.vectors.revision:
             raise MismatchError(
                 f"encoder {name!r} is at revision {model.revision} here",
-                f"{self.vectors.revision}, by which the vectors in the store were made",
-                "bring back those weights, or embed the texts and build the atlas again",
+                f"{self.vectors.revision}, which made the vectors in the store",
+                "restore those weights, or embed the texts and build the atlas again",
             )
         return model
 
@@ -90,27 +90,27 @@ class Reader:
     def _texts(
         self,
     ) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
-        """The genes' mean vector, and (g, d) what they have beyond it."""
+        """The genes' mean vector, and (g, d) their vectors minus it."""
         texts = self.vectors.of(self.gene_ids).astype(np.float64)
         mean = texts.mean(axis=0)
         return mean, texts - mean
 
 
 def reader_of(atlas: Atlas, encoder: str | None = None) -> Reader:
-    """Return what reads words for the genes of an atlas.
+    """Return a reader of words for the genes of an atlas.
 
     Parameters
     ----------
     atlas
         The reference.
     encoder
-        One whose vectors of the atlas's release are in the store, or that takes seconds; None: that of the atlas's
-        recipe.
+        An encoder whose vectors of the atlas's release are in the store, or take only seconds to make; None: the
+        encoder of the atlas's recipe.
 
     Raises
     ------
     InputError
-        If none is given and the recipe has none.
+        If `encoder` is None and the recipe has none.
     NotInStoreError
         If the store lacks the vectors.
     """
@@ -120,8 +120,8 @@ def reader_of(atlas: Atlas, encoder: str | None = None) -> Reader:
         release = f"--taxon {taxon_name(atlas.texts.taxon_id)} --release {atlas.texts.release}"
         raise InputError(
             f"atlas {atlas.name!r} of recipe {atlas.recipe.name!r} has no encoder that reads words",
-            f"one of those whose vectors are in the store: {', '.join(there) or 'none is there'}",
-            f"--encoder {there[0]}" if there else f"scvec embed --encoder minilm {release}, then --encoder minilm",
+            f"one whose vectors are in the store ({', '.join(there) or 'there is none'})",
+            f"`encoder` {there[0]}" if there else f"scvec embed --encoder minilm {release}, then `encoder` minilm",
         )
     name = encoder or own or ""
     is_own = own is not None and Address.parse(name).canonical() == Address.parse(own).canonical()
@@ -131,22 +131,21 @@ def reader_of(atlas: Atlas, encoder: str | None = None) -> Reader:
 
 
 def genes(reader: Reader, words: str, n: int = N_GENES) -> pl.DataFrame:
-    """Return the genes whose texts are nearest to some words.
+    """Return the genes whose texts are nearest to words.
 
     Parameters
     ----------
     reader
-        Who reads the words, for which genes.
+        Reads the words, and has the genes to score.
     words
         Any text: a function, a phenotype, a description.
     n
-        How many.
+        Number of genes.
 
     Returns
     -------
     pl.DataFrame
-        Columns `gene_id`, `symbol`, `name` and `score`, that of `Reader.scores`; the best first, of equally good ones
-        that with the lowest id.
+        Columns `gene_id`, `symbol`, `name` and `score` (from `Reader.scores`); the best first, ties by id.
 
     Raises
     ------
@@ -157,7 +156,7 @@ def genes(reader: Reader, words: str, n: int = N_GENES) -> pl.DataFrame:
 
 
 def named(reader: Reader, scores: Floats) -> pl.DataFrame:
-    """Return all genes with their scores, as `genes` does."""
+    """Return all genes with their scores, in the format of `genes`."""
     import polars as pl
 
     about = reader.vectors.texts.frame.select("gene_id", "symbol", name="full_name")
@@ -167,7 +166,7 @@ def named(reader: Reader, scores: Floats) -> pl.DataFrame:
 
 
 def encoders_there(store: Store, texts: GeneTexts) -> list[str]:
-    """Return the encoders that read words and whose vectors of these texts are in the store, those of models first."""
+    """Return the encoders that read words and have vectors of these texts in the store, those of models first."""
     names = set()
     for folder in store.children(FOLDER):
         for revision in store.children(f"{FOLDER}/{folder}"):
@@ -178,7 +177,7 @@ def encoders_there(store: Store, texts: GeneTexts) -> list[str]:
 
 
 def _is_there(store: Store, texts: GeneTexts, name: str) -> bool:
-    """Whether it reads words, and has a vector for every text."""
+    """Whether the encoder reads words, and the store has its vector of every text."""
     if find(Address.parse(name).kind).partial:
         return False
     try:

@@ -1,4 +1,4 @@
-"""What search in words finds: ranked labels, what ties them to the words, exemplar cells."""
+"""The result of a search by description: ranked labels, the genes behind each match, exemplar cells."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ if TYPE_CHECKING:
     import polars as pl
 
 N_TIES = 8
-"""Genes that a table names of each label."""
+"""Genes that a table names for each label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Labels of an atlas by how well some words describe what their cells express, the best first.
+    """Labels of an atlas, ranked by how well a description fits what their cells express.
 
     Attributes
     ----------
     words, encoder
-        What was asked, and who read it.
+        The description, and the encoder that read it.
     labels, label_ids
-        (L,) those that were ranked; "" for a label without id.
+        (L,) the ranked labels, the best first, and their ids; "" for a label without one.
     n_cells
-        (L,) their cells that may be found.
+        (L,) number of their cells that may be found.
     scores
-        (L,) how far the genes that the words mean are above other genes in the label, in standard deviations of what as
-        many genes drawn at random would be.
+        (L,) how far the label expresses the matching genes above other genes, in standard deviations of the score of
+        randomly permuted genes.
     gene_ids, symbols
         (g,) the atlas's genes.
     gene_scores
         (g,) how near each gene's text is to the words: see `scvec.search.Reader.scores`.
     ties
-        (L, g) what each gene adds to a label's score; they add up to it.
+        (L, g) what each gene adds to a label's score; these add up to the score.
     genes
-        The genes nearest to the words, whether or not a label expresses them: as `scvec.search.genes` returns them.
+        The genes nearest to the words, whether or not a label expresses them, as `scvec.search.genes` returns them.
     cells
-        Exemplars of the best labels, as `scvec.search.like` returns cells: those of each label that are nearest to a
-        cell that would express just the genes meant.
+        Exemplars of the best labels, as `scvec.search.like` returns cells: the cells of each label nearest to a cell
+        that would express the matching genes alone.
     notes
-        What a reader should know, a line each.
+        What a reader should know, one line each.
     """
 
     words: str
@@ -68,7 +68,7 @@ class Found:
         return len(self.labels)
 
     def to_frame(self, n_genes: int = N_TIES) -> pl.DataFrame:
-        """Return one row a label: label, id, cells, score, the genes that add most to it, and its exemplars' ids."""
+        """Return one row for each label: label, id, cells, score, the genes that add most to it, its exemplars' ids."""
         import polars as pl
 
         tied = [self.symbols[self._strongest(i, n_genes)].tolist() for i in range(len(self))]
@@ -85,7 +85,7 @@ class Found:
         )
 
     def ties_frame(self, n_genes: int = N_TIES) -> pl.DataFrame:
-        """Return the genes that add most to each label's score, a row each: with their own score and what they add."""
+        """Return the genes that add most to each label's score, one row each, with their score and what they add."""
         import polars as pl
 
         chosen = [self._strongest(i, n_genes) for i in range(len(self))]
@@ -102,7 +102,7 @@ class Found:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON types, the strongest ties of each label only."""
+        """Return the result as JSON types, with the strongest ties of each label only."""
         return {
             "words": self.words,
             "encoder": self.encoder,
@@ -114,7 +114,7 @@ class Found:
         }
 
     def _strongest(self, label: int, n: int) -> Ints:
-        """Return positions of the n genes that add most to a label's score; of those only that add to it."""
+        """Return positions of the n genes that add most to a label's score, only of genes that add to it."""
         order = np.argsort(-self.ties[label], kind="stable")[:n]
         strongest: Ints = order[self.ties[label, order] > 0]
         return strongest

@@ -1,4 +1,4 @@
-"""From a vector to cells of an atlas: those that are like a cell of it."""
+"""From one cell of an atlas to its most similar cells."""
 
 from __future__ import annotations
 
@@ -9,50 +9,50 @@ import numpy as np
 from scvec.annotation.candidates import candidates_of
 from scvec.atlas import Atlas
 from scvec.core.types import Floats, Ints
-from scvec.errors import InputError, KeyNotFoundError
+from scvec.errors import InputError, KeyNotFoundError, must_be
 
 if TYPE_CHECKING:
     import polars as pl
 
 N_CELLS = 15
 SHOWN = 3
-"""Cell ids that an error names."""
+"""Cell ids that an error lists."""
 
 
 def like(
     atlas: Atlas, cell_id: str, *, k: int = N_CELLS, where: str | None = None, dataset: str | None = None
 ) -> pl.DataFrame:
-    """Return the cells of an atlas that are nearest to one of them, itself left out.
+    """Return the cells of an atlas that are nearest to one of its cells, without that cell.
 
     Parameters
     ----------
     atlas
         The reference.
     cell_id
-        A cell of it.
+        The id of a cell of the atlas.
     k
-        How many cells.
+        Number of cells to return.
     where
-        Which cells may be found, a condition in SQL on the columns of the atlas's `obs`; None: all.
+        A condition in SQL on the columns of the atlas's `obs`, for the cells that may be found; None: all.
     dataset
-        That of the cell, where cells of several datasets have its name.
+        The cell's dataset, if cells of several datasets have the same id.
 
     Returns
     -------
     pl.DataFrame
         Columns `cell_id`, `label`, `similarity` (the cosine of the cells' vectors), and the others of the atlas's
-        `obs`; the most similar first, of equally similar ones the first of the atlas.
+        `obs`; the most similar first, ties in the order of the atlas.
 
     Raises
     ------
     InputError
-        If there is no such cell, several have its name, it has no expression, or if the condition is none or leaves
-        no cell.
+        If there is no such cell, several have that id, it has no expression, or the condition is invalid or leaves no
+        cell.
     """
     if k < 1:
-        raise InputError(f"k = {k}", "a whole number above 0", "ask for at least one cell")
+        raise must_be("k", "at least 1", k)
     row = _row_of(atlas, cell_id, dataset)
-    # One more than asked for, as the nearest is the cell itself where it may be found.
+    # One more than asked for, because the nearest cell is the cell itself if it may be found.
     found = candidates_of(atlas, where).nearest(atlas.vectors(np.array([row])), k + 1)
     others = found.ids[0] != row
     ids, similarity = found.ids[0][others][:k], 1 - found.distances[0][others][:k]
@@ -60,7 +60,7 @@ def like(
 
 
 def cells_frame(atlas: Atlas, rows: Ints, similarity: Floats) -> pl.DataFrame:
-    """Return cells given by row id, as `like` does, in the order given."""
+    """Return cells, given by row id, in the format of `like` and in the given order."""
     import polars as pl
 
     obs = pl.DataFrame(atlas.obs.drop_columns(["row", "empty"]).take(atlas.positions(rows)))
@@ -80,20 +80,18 @@ def _row_of(atlas: Atlas, cell_id: str, dataset: str | None) -> int:
         raise KeyNotFoundError(
             f"atlas {atlas.name!r} has no cell {cell_id!r}",
             f"one of its {len(atlas.rows):,}, such as {some}",
-            "name another",
+            "give the id of another cell",
         )
     datasets = found["dataset"].to_list()
     if dataset is not None:
         found = found.filter(pl.col("dataset") == dataset)
     if len(found) != 1:
         raise InputError(
-            f"{len(found)} cells of atlas {atlas.name!r} are called {cell_id!r}"
+            f"{len(found)} cells of atlas {atlas.name!r} have the id {cell_id!r}"
             + (f" in dataset {dataset!r}" if dataset is not None else ""),
-            f"one; there are such in the datasets {', '.join(map(repr, datasets))}",
-            f"--dataset {datasets[0]}",
+            f"one (datasets with such a cell: {', '.join(map(repr, datasets))})",
+            f"`dataset` {datasets[0]}",
         )
     if found["empty"][0]:
-        raise InputError(
-            f"cell {cell_id!r} has no expression on the genes of atlas {atlas.name!r}", "one that has", "name another"
-        )
+        raise InputError(f"cell {cell_id!r} expresses no gene of atlas {atlas.name!r}", fix="give another cell's id")
     return int(found["row"][0])

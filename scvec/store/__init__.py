@@ -1,7 +1,7 @@
 """The store: Lance tables under one folder or object-store URI. The only package that knows Lance.
 
-A table is read at a version or a tag, whole or not at all; a write is one commit. Beside the tables stand small
-files that belong to one version of a table (an index, fitted statistics); a tag is moved only after they are there.
+A table is read at a version or a tag, whole or not at all; a write is one commit. Small files that belong to one
+version of a table (an index, fitted statistics) lie beside it; a tag is moved only after they are written.
 """
 
 from scvec.store.snapshot import Snapshot

@@ -21,7 +21,7 @@ Made = TypeVar("Made")
 
 
 class Folder:
-    """A local folder, or what an object-store URI points at; it need not exist yet.
+    """A local folder, or the one that an object-store URI points at; it need not exist yet.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Folder:
     Raises
     ------
     StoreError
-        If it is no such URI, or a file.
+        If the URI is invalid, or is that of a file.
     """
 
     def __init__(self, uri: str | Path) -> None:
@@ -42,35 +42,35 @@ class Folder:
         try:
             self._fs, self._root = fs.FileSystem.from_uri(self.uri)
         except (OSError, ValueError) as error:
-            raise StoreError(f"{uri}: {error}", "a folder or an object-store URI", "name another store") from error
+            raise StoreError(f"{uri}: {error}", "a folder or an object-store URI", "give another `store`") from error
         if self.has_file(""):
-            raise StoreError(f"{self.uri} is a file", "a folder for the store", "name a folder with --store")
+            raise StoreError(f"{self.uri} is a file", "a folder for the store", "give a folder as `store`")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.uri!r})"
 
     def children(self, path: str) -> list[str]:
-        """Return the names under `path`, sorted, tables without their ending."""
+        """Return the names under `path`, sorted; those of tables without their suffix."""
         selector = fs.FileSelector(self._at(path), allow_not_found=True)
         return sorted(info.base_name.removesuffix(".lance") for info in self._fs.get_file_info(selector))
 
     def has_file(self, path: str) -> bool:
-        """Whether the file is there."""
+        """Whether the file exists."""
         return bool(self._fs.get_file_info(self._at(path)).type == fs.FileType.File)
 
     def size(self, path: str) -> int:
-        """Return the bytes of a file; 0 if it is not there."""
+        """Return the size of a file in bytes; 0 if it does not exist."""
         return int(self._fs.get_file_info(self._at(path)).size or 0)
 
     def read_json(self, path: str) -> dict[str, Any]:
-        """Return the JSON object in a file; raise `StoreError` if it is missing or no JSON object."""
+        """Return the JSON object in a file; raise `StoreError` if it is missing or not a JSON object."""
         try:
             with self._fs.open_input_stream(self._at(path)) as stream:
                 values = json.loads(stream.read())
         except (OSError, ValueError) as error:
-            raise StoreError(f"{self.uri}/{path}: {error}", "a manifest", "build again what it belongs to") from error
+            raise StoreError(f"{self.uri}/{path}: {error}", "a manifest", "rebuild what it belongs to") from error
         if not isinstance(values, dict):
-            raise StoreError(f"{self.uri}/{path} holds no JSON object", "a manifest", "build again what it belongs to")
+            raise StoreError(f"{self.uri}/{path} is not a JSON object", "a manifest", "rebuild what it belongs to")
         return values
 
     def write_json(self, path: str, values: Mapping[str, Any]) -> None:
@@ -79,7 +79,7 @@ class Folder:
         self.put_file(path, lambda local: local.write_text(text, encoding="utf-8"))
 
     def put_file(self, path: str, write: Callable[[Path], object]) -> None:
-        """Have `write` fill a file, then place it at `path`, whole or not at all."""
+        """Call `write` to fill a file, then place it at `path`, whole or not at all."""
         target = self._at(path)
         if self.is_local:
             with placing(Path(target)) as part:
@@ -91,10 +91,10 @@ class Folder:
             self._upload(local, target)
 
     def put_folder(self, path: str, write: Callable[[Path], Made], last: str | None = None) -> Made:
-        """Have `write` fill a folder with files, then place it at `path`; return what it returns.
+        """Call `write` to fill a folder with files, place it at `path`, and return what `write` returned.
 
-        What was there is replaced. A local folder is there whole or not at all. An object store takes one file after
-        the other: the one called `last` comes when all others are there, so that it tells of a whole folder.
+        An older folder is replaced. A local folder is placed whole or not at all. An object store takes one file after
+        the other; the file called `last` is uploaded last, so that it marks a whole folder.
         """
         target = self._at(path)
         with self.writing():
@@ -105,7 +105,7 @@ class Folder:
                     for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == last):
                         self._upload(file, f"{target}/{file.name}")
                 return made
-            # A name of its own: where a worker is lost and its work done again, it may still be writing.
+            # A unique name: a worker that was given up, and whose work is done again, may still be writing.
             part = Path(target).with_name(f".{Path(target).name}.{uuid4().hex[:8]}.part")
             try:
                 part.mkdir(parents=True)
@@ -117,12 +117,12 @@ class Folder:
             return made
 
     def local_folder(self, path: str) -> Path:
-        """Return a folder of files as a local path: itself, or a copy that stays as long as this object.
+        """Return a folder of files as a local path: itself, or a copy that lives as long as this object.
 
-        A copy is made again only after this object has changed the folder: what others change is not seen.
+        The copy is renewed only after this object has changed the folder; changes by others are not seen.
         """
         if not self._fs.get_file_info(self._at(path)).type == fs.FileType.Directory:
-            raise StoreError(f"{self.uri}/{path} is missing", "it beside its table", "build again what it belongs to")
+            raise StoreError(f"{self.uri}/{path} is missing", "it beside its table", "rebuild what it belongs to")
         if self.is_local:
             return Path(self._at(path))
         if self._copies is None:
@@ -140,9 +140,9 @@ class Folder:
 
     @contextmanager
     def local_file(self, path: str) -> Iterator[Path]:
-        """Give the file as a local path: itself, or a copy that goes when the context ends."""
+        """Yield the file as a local path: itself, or a copy that is removed when the context ends."""
         if not self.has_file(path):
-            raise StoreError(f"{self.uri}/{path} is missing", "it beside its table", "build again what it belongs to")
+            raise StoreError(f"{self.uri}/{path} is missing", "it beside its table", "rebuild what it belongs to")
         if self.is_local:
             yield Path(self._at(path))
             return
@@ -157,14 +157,14 @@ class Folder:
             yield local
 
     def remove(self, path: str) -> None:
-        """Remove a folder and what is in it, if it is there."""
+        """Remove a folder and its contents, if it exists."""
         if self._copies is not None:
             shutil.rmtree(self._copies / path, ignore_errors=True)
         if self._fs.get_file_info(self._at(path)).type == fs.FileType.Directory:
             self._fs.delete_dir(self._at(path))
 
     def remove_file(self, path: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it exists."""
         if self._copies is not None:
             (self._copies / path).unlink(missing_ok=True)
         if self.has_file(path):
@@ -178,7 +178,7 @@ class Folder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Turn a full disk into its own error."""
+        """Raise `DiskFullError` where the disk is full."""
         try:
             yield
         except OSError as error:

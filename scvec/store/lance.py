@@ -8,7 +8,7 @@ from typing import Any
 
 def lance() -> Any:
     """Return the package."""
-    # Its log calls the making of a table a warning. Must be set before the import.
+    # Its log warns of every new table. Must be set before the import.
     os.environ.setdefault("LANCE_LOG", "error")
     import lance as package
 

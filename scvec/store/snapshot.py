@@ -1,4 +1,4 @@
-"""One version of a table, read."""
+"""Reading one version of a table."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 MANIFEST = b"scvec"
 ROW, VECTOR = "row", "vector"
-"""Columns that are searched: a row's id, and what it is found by."""
+"""Columns of a search: a row's id, and the vector that it is found by."""
 
 QUERIES = 1024
-"""Queries that are searched for at once."""
+"""Queries in one search."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Snapshot:
         """What the table was made from."""
         raw = (self._dataset.schema.metadata or {}).get(MANIFEST)
         if raw is None:
-            raise StoreError(f"{self.path} carries no manifest", "a table that scvec wrote", "build it again")
+            raise StoreError(f"{self.path} has no manifest", "a table that scvec wrote", "rebuild it")
         values: dict[str, Any] = json.loads(raw)
         return values
 
@@ -62,14 +62,14 @@ class Snapshot:
         Raises
         ------
         InputError
-            If it is no condition on the table's columns.
+            If it is not a condition on the table's columns.
         """
         names = [field.name for field in self._dataset.schema if not pa.types.is_nested(field.type)]
         fault = _fault(expression, names)
-        # In brackets, as Lance does not read what follows a whole expression.
+        # In brackets, as Lance ignores what follows a complete expression.
         condition = f"({expression}\n)"
         try:
-            # Nothing is true and false: rows here mean that a bracket of the expression's own closed ours.
+            # "AND false" leaves no rows: rows here mean that a bracket in the expression closed ours.
             if not fault and self._dataset.count_rows(f"{condition} AND false"):
                 fault = "its brackets do not match"
             if not fault:
@@ -79,7 +79,7 @@ class Snapshot:
         raise InputError(
             f"condition {expression!r}: {fault}",
             f"SQL on the columns {', '.join(names)}",
-            "write text in single quotes, and in backticks a name that is not one plain word",
+            "put text in single quotes, and names that are not one plain word in backticks",
         )
 
     @property
@@ -88,7 +88,7 @@ class Snapshot:
         return self._dataset.schema
 
     def batches(self, columns: Sequence[str], condition: str | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield all rows, or those of a condition of our own, in the order written, some thousands at a time."""
+        """Yield all rows, or those of a `condition` by scvec, in the order written, some thousands at a time."""
         with self._reading():
             yield from self._dataset.scanner(
                 columns=list(columns), filter=condition, scan_in_order=True, late_materialization=False
@@ -101,7 +101,7 @@ class Snapshot:
 
     @property
     def has_index(self) -> bool:
-        """Whether it has an index of its vectors."""
+        """Whether it has a vector index."""
         with self._reading():
             return any(one.name == VECTOR for one in self._dataset.describe_indices())
 
@@ -116,24 +116,24 @@ class Snapshot:
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Return (n, k) row ids that the index finds for (n, d) vectors, by cosine; -1 where it finds fewer.
 
-        Rows that the index does not have are searched one by one; vectors of zeros have no cosine and are not found.
+        Rows that are not in the index are searched one by one. Zero vectors have no cosine and are not found.
 
         Parameters
         ----------
         queries, k
-            Vectors, and how many rows are wanted.
+            Vectors, and the number of rows to find for each.
         nprobes
-            Partitions that are visited.
+            Partitions to visit.
         ef
-            Candidates kept while a graph is walked; None for other kinds.
+            Candidates kept during the search of a graph; None for other kinds.
         condition
-            Of our own, on the rows to search among; None: all.
+            The rows to search, as a condition that scvec wrote; None: all.
         """
         found = np.full((len(queries), k), -1, np.int64)
         asked = {"column": VECTOR, "k": k, "metric": "cosine", "nprobes": nprobes, **({} if ef is None else {"ef": ef})}
         for start in range(0, len(queries), QUERIES):
             some = queries[start : start + QUERIES]
-            # Always two, as Lance does not number the rows of a single query.
+            # Always two queries, as Lance does not number the results of a single one.
             both = np.vstack([some, some]) if len(some) == 1 else some
             with self._reading():
                 table = self._dataset.scanner(
@@ -148,19 +148,19 @@ class Snapshot:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Name the table that cannot be read: Lance names one of its files, or none, and calls it invalid data."""
+        """Name the table that cannot be read: Lance names one of its files, or none."""
         try:
             yield
         except (OSError, pa.ArrowInvalid) as error:
             raise StoreError(
                 f"the table {self.path} cannot be read ({str(error)[:150]})",
-                "whole files",
-                "restore it from a copy, or build it again",
+                "complete files",
+                "restore it from a copy, or rebuild it",
             ) from error
 
 
 def _fault(expression: str, names: Iterable[str]) -> str:
-    """Return what is wrong with a condition and Lance would not say: it misreads the one, breaks off at the other."""
+    """Return a fault in a condition that Lance would misread, or would break off at; "" for none."""
     for name in names:
         if f'"{name}"' in expression:
             return f'"{name}" in double quotes is read as text'
@@ -169,7 +169,7 @@ def _fault(expression: str, names: Iterable[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return what Lance has to say of a condition, less the place in its code and the statement it made of it."""
+    """Return Lance's complaint about a condition, without source positions and its own form of the statement."""
     said = re.sub(r",? *\S*\.rs:\d+.*$| Valid fields are.*$", "", str(error), flags=re.DOTALL).replace("\n", " ")
     said = re.sub(r"^.*(AND false \(|AND false: |user input: )", "", said)
     return said[:150].removesuffix(")")

@@ -1,4 +1,4 @@
-"""A folder or object-store URI of tables, with a marker that says in which format."""
+"""A folder or object-store URI of tables, with a marker that gives the format."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from scvec.store.folder import Folder
 from scvec.store.table import Table
 
 FORMAT = 3
-"""The version of the layout that is written."""
+"""The version of the layout that this scvec writes."""
 
 READABLE = (2, 3)
-"""Of 2, gene texts and vectors are as they are now; its atlases have another layout, and are refused one by one."""
+"""Gene texts and vectors of format 2 are as in 3; its atlases have another layout and are refused one by one."""
 
 MARKER = "scvec-store.json"
 
@@ -23,7 +23,7 @@ MARKER = "scvec-store.json"
 class Store(Folder):
     """A folder or object-store URI of tables, and of the files that belong to them.
 
-    Nothing is made before the first write.
+    Nothing is created before the first write.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ class Store(Folder):
     Raises
     ------
     StoreFormatError
-        If a scvec of another format wrote it.
+        If the store has another format.
     StoreError
-        If it is no such URI, or a file.
+        If the URI is invalid, or is that of a file.
     """
 
     def __init__(self, uri: str | Path) -> None:
@@ -50,13 +50,13 @@ class Store(Folder):
             raise StoreFormatError(
                 f"{self.uri} has store format {found}, of an earlier scvec",
                 f"{FORMAT}",
-                "import gene texts and build atlases again in a new --store",
+                "import gene texts and build atlases again in a new `store`",
             )
         self._format = found
 
     @property
     def exists(self) -> bool:
-        """Whether something was ever written here."""
+        """Whether anything was ever written here."""
         return self.has_file(MARKER)
 
     def table(self, path: str) -> Table:
@@ -64,17 +64,17 @@ class Store(Folder):
         return Table(self, path, self.mark)
 
     def mark(self) -> None:
-        """Write the marker before the first table; a store of an older format is from now on of this one."""
+        """Write the marker before the first table; a store of an older readable format becomes one of this format."""
         if not self.exists or self._format != FORMAT:
             self.write_json(MARKER, {"format": FORMAT, "written_by": f"scvec {__version__}"})
             self._format = FORMAT
 
     @contextmanager
     def only_writer(self, path: str) -> Iterator[None]:
-        """Let no other process of this machine write what is at `path` meanwhile.
+        """Keep other processes of this machine from writing at `path` while the context lasts.
 
-        The system lets go of the lock when the process ends, however it ends. In an object store, where there is
-        no such lock, the later of two writers finds at its commit that another was there.
+        The system releases the lock when the process ends, however it ends. An object store has no such lock: there,
+        the later of two writers fails at its commit.
 
         Raises
         ------
@@ -84,15 +84,15 @@ class Store(Folder):
         if not self.is_local:
             yield
             return
-        import fcntl
+        from filelock import FileLock, Timeout
 
-        lock = Path(self.uri, f"{path}.lock")
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ConflictError(
-                    f"another process is writing {path}", "one writer at a time", "wait for it, and run this again"
-                ) from error
+        file = Path(self.uri, f"{path}.lock")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held = FileLock(file, timeout=0).acquire()
+        except Timeout as error:
+            raise ConflictError(
+                f"another process is writing {path}", "one writer at a time", "wait for it, then run this again"
+            ) from error
+        with held:
             yield

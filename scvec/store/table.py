@@ -1,4 +1,4 @@
-"""One table at all of its versions: rows are staged or streamed, and become visible in one commit."""
+"""One table with all of its versions: rows are staged or streamed, and become visible in one commit."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ ROWS_PER_FRAGMENT = 32_768
 
 
 class Table:
-    """One Lance table, at all of its versions.
+    """One Lance table with all of its versions.
 
     Parameters
     ----------
     folder
-        What the table lies in.
+        The folder of the table.
     path
-        Of the table in it, without its ending.
+        The table's path in it, without suffix.
     before_writing
-        Called before anything is committed: marks the folder as a store.
+        Called before each commit: marks the folder as a store.
     """
 
     def __init__(self, folder: Folder, path: str, before_writing: Callable[[], None]) -> None:
@@ -41,14 +41,14 @@ class Table:
 
     @property
     def exists(self) -> bool:
-        """Whether any version was committed."""
+        """Whether a version was committed."""
         return bool(self._folder.children(f"{self.path}.lance/_versions"))
 
     def write(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, manifest: Mapping[str, Any]) -> int:
         """Commit `batches` as the whole content of a new version, and return its number.
 
-        Rows are written as they come, some tens of thousands at a time. If `batches` raises, nothing is committed and
-        a table that did not exist still does not.
+        Rows are written as they come, some tens of thousands at a time. If `batches` raises, nothing is committed, and
+        a new table is removed.
         """
         try:
             staged = [one for shard in _shards(batches, schema) for one in self.stage(shard)]
@@ -59,62 +59,64 @@ class Table:
             raise
 
     def append(self, rows: pa.Table, manifest: Mapping[str, Any]) -> int:
-        """Commit `rows` after those that are there; the first append makes the table with `manifest`."""
+        """Commit `rows` after the existing ones; the first call creates the table with `manifest`."""
         if not self.exists:
             return self.write(rows.to_batches(), rows.schema, manifest)
         latest = self.latest()
         if latest.manifest != json.loads(json.dumps(manifest)):
-            raise MismatchError(f"{self.path} has another manifest", "rows made the same way", "write to another table")
+            raise MismatchError(
+                f"{self.path} has another manifest", "rows made in the same way", "write to another table"
+            )
         fragments = self._write_fragments(rows, "append")
         return self._commit(lance().LanceOperation.Append(fragments), read_version=latest.version)
 
     def stage(self, rows: pa.Table, *, whole: bool = True) -> list[str]:
-        """Write rows that no version has as yet, and return what `commit` or `commit_after` is to be told of them.
+        """Write rows that are in no version yet, and return what `commit` or `commit_after` takes.
 
-        May be called by several processes at once.
+        Several processes may do so at once.
 
         Parameters
         ----------
         rows
             With the table's columns.
         whole
-            Whether they are to be the table's whole content; False: to come after the rows of its newest version.
+            Whether they will be the table's whole content; False: they will follow the rows of its newest version.
         """
         return [json.dumps(one.to_json()) for one in self._write_fragments(rows, "overwrite" if whole else "append")]
 
     def commit(self, staged: Sequence[str], schema: pa.Schema, manifest: Mapping[str, Any]) -> int:
-        """Make staged rows, in this order, the whole content of a new version, and return its number."""
+        """Commit staged rows, in this order, as the whole content of a new version, and return its number."""
         operation = lance().LanceOperation.Overwrite(_with_manifest(schema, manifest), _fragments(staged))
         return self._commit(operation)
 
     def commit_after(self, base: int, staged: Sequence[str]) -> int:
-        """Make a version of the rows of `base`, the newest one, and staged rows after them; return its number.
+        """Commit a version with the rows of `base`, the newest one, followed by staged rows; return its number.
 
         Raises
         ------
         ConflictError
-            If `base` is not the newest version any more.
+            If `base` is no longer the newest version.
         """
         self._expect(base)
         return self._commit(lance().LanceOperation.Append(_fragments(staged)), read_version=base)
 
     def discard(self, staged: Iterable[str]) -> None:
-        """Remove the files of staged rows that no version has."""
+        """Remove the files of staged rows that are in no version."""
         for one in staged:
             for file in json.loads(one)["files"]:
                 self._folder.remove_file(f"{self.path}.lance/data/{PurePosixPath(file['path']).name}")
 
     def restore(self, version: int) -> int:
-        """Make a new version that is equal to an old one, and return its number."""
+        """Commit a new version equal to an old one, and return its number."""
         with self._folder.writing():
             dataset = self._open(version)
             dataset.restore()
         return self.latest().version
 
     def delete(self, base: int, condition: str) -> int:
-        """Make a version of `base`, the newest one, without the rows for which a condition holds; return its number.
+        """Commit a version of `base`, the newest one, without the rows that meet a condition; return its number.
 
-        `condition` is one that `Snapshot.where` took.
+        `condition` is one that `Snapshot.where` accepted.
         """
         self._expect(base)
         with self._folder.writing():
@@ -122,20 +124,20 @@ class Table:
         return self.latest().version
 
     def build_index(self, base: int, kind: str, n_lists: int, n_codes: int | None = None) -> int:
-        """Make a version of `base`, the newest one, with an index of its vectors by cosine; return its number.
+        """Commit a version of `base`, the newest one, with an index of its vectors by cosine; return its number.
 
-        It takes the place of one that is there.
+        It replaces an existing index.
 
         Parameters
         ----------
         base
             A version.
         kind
-            As Lance calls it: ``"IVF_FLAT"``, ``"IVF_PQ"``, ``"IVF_HNSW_SQ"``.
+            Lance's name of it: ``"IVF_FLAT"``, ``"IVF_PQ"``, ``"IVF_HNSW_SQ"``.
         n_lists
             Partitions.
         n_codes
-            Bytes of a product quantizer's code; None for other kinds.
+            Bytes in a product quantizer's code; None for other kinds.
         """
         self._expect(base)
         codes = {} if n_codes is None else {"num_sub_vectors": n_codes}
@@ -146,9 +148,9 @@ class Table:
         return self.latest().version
 
     def compact(self, base: int) -> int:
-        """Make a version of `base`, the newest one, of few large files without deleted rows; return its number.
+        """Commit a version of `base`, the newest one, in few large files without deleted rows; return its number.
 
-        It has no index: of rows that one has and rows that came later Lance makes no common files, and puts the later
+        It has no index: Lance does not merge the files of indexed rows with those of later rows, and puts the later
         ones first.
         """
         self._expect(base)
@@ -161,9 +163,9 @@ class Table:
         return self.latest().version
 
     def forget(self) -> int:
-        """Remove all versions but the newest and the tagged ones, and what was never committed; return the bytes.
+        """Remove all but the newest and the tagged versions, and what was never committed; return the bytes freed.
 
-        Nobody else may be writing.
+        No other process may write meanwhile.
         """
         with self._folder.writing():
             freed = self._open().cleanup_old_versions(
@@ -172,14 +174,14 @@ class Table:
         return int(freed.bytes_removed)
 
     def tag(self, name: str, version: int) -> None:
-        """Have `name` mean `version` from now on."""
+        """Make `name` the tag of `version`."""
         check_tag(name)
         tags = self._open().tags
         with self._folder.writing():
             (tags.update if name in tags.list() else tags.create)(name, version)
 
     def tags(self) -> dict[str, int]:
-        """Return version by tag, the newest version last."""
+        """Return the version of each tag, the newest version last."""
         if not self.exists:
             return {}
         found = {name: int(tag["version"]) for name, tag in self._open().tags.list().items()}
@@ -199,7 +201,7 @@ class Table:
         Raises
         ------
         NotInStoreError
-            If there is no such table, version or tag.
+            If the table, version or tag does not exist.
         """
         return Snapshot(self._open(version), self.path)
 
@@ -207,7 +209,7 @@ class Table:
         newest = self.latest().version
         if newest != base:
             raise ConflictError(
-                f"{self.path} is at version {newest}, as another process wrote it meanwhile",
+                f"{self.path} is at version {newest}, as another process has written to it",
                 f"version {base}",
                 "run the command again",
             )
@@ -217,7 +219,7 @@ class Table:
             raise NotInStoreError(
                 f"no table {self.path} in {self._folder.uri}",
                 "one that was built",
-                "check --store, or build it",
+                "check `store`, or build it",
             )
         try:
             return lance().dataset(self._uri, version=version)
@@ -231,7 +233,7 @@ class Table:
             raise StoreError(
                 f"{self._uri}: {str(error)[:200]}",
                 "a readable table",
-                "restore it from a copy, or build it again",
+                "restore it from a copy, or rebuild it",
             ) from error
 
     def _write_fragments(self, rows: pa.Table, mode: str) -> list[Any]:
@@ -249,7 +251,7 @@ class Table:
 def check_tag(name: str) -> None:
     """Raise `StoreError` if `name` cannot be a tag."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise StoreError(f"tag {name!r}", "letters, digits, '.', '-' and '_'", "choose another name")
+        raise StoreError(f"tag {name!r}", "letters, digits, '.', '-' and '_' only", "choose another name")
 
 
 def _fragments(staged: Sequence[str]) -> list[Any]:

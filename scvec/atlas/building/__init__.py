@@ -1,1 +1,1 @@
-"""Making and extending an atlas: sources, shards, job, fitting, steps."""
+"""Building and extending an atlas: sources, shards, job, fitting, steps."""

@@ -1,4 +1,4 @@
-"""What an atlas is made with: the genes of its reference, a release of their texts, their vectors."""
+"""What an atlas is built with: the genes of its reference, a release of their texts, their vectors."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from scvec.store import Store
 
 
 def recipe_for(recipe: Recipe | None, genes: GeneVectors | None) -> Recipe:
-    """Return the recipe to use, or the default one; raise `InputError` if `genes` are of another encoder."""
+    """Return the recipe, or the default one for None; raise `InputError` if `genes` are of another encoder."""
     if recipe is None:
         return RECIPES["refined"].with_encoder(genes.encoder if genes else None)
     if genes is not None and recipe.encoder and Address.parse(recipe.encoder).canonical() != genes.encoder:
         raise InputError(
-            f"gene vectors of encoder {genes.encoder!r} for a recipe of encoder {recipe.encoder!r}",
-            "the same encoder",
+            f"`genes` are vectors of encoder {genes.encoder!r}",
+            f"{recipe.encoder!r}, the encoder of the recipe",
             "use recipe.with_encoder(...)",
         )
     return recipe
@@ -42,7 +42,7 @@ def match_reference(
     taxon: str | int | None,
     release: str | None,
 ) -> GeneMatch:
-    """Match the reference's genes to the texts that fit best, judged on a sample of its cells."""
+    """Match the reference's genes to the texts that fit best, judged by a sample of its cells."""
     offered = [genes.texts] if genes is not None else offered_texts(store, taxon, release)
     match = match_genes(matrix, offered, gene_key=gene_key)
     guard(match, matrix)
@@ -52,12 +52,12 @@ def match_reference(
 
 
 def on_panel(store: Store, match: GeneMatch, matrix: Matrix, panel: str | Path, taxon: str | int | None) -> GeneMatch:
-    """Return the match to those genes that another h5ad has too, of another species `taxon` by their orthologs.
+    """Return the match restricted to genes that another file has too, through orthologs if `taxon` is another species.
 
     Raises
     ------
     GeneMatchError
-        If it has none of them.
+        If the file has none of the genes.
     """
     texts = match.texts
     own = texts if taxon is None or taxon_id(taxon) == texts.taxon_id else open_texts(store, taxon)
@@ -67,14 +67,12 @@ def on_panel(store: Store, match: GeneMatch, matrix: Matrix, panel: str | Path, 
         found = found.through(orthologs(own, texts), texts)
     match = match.only(found.gene_ids)
     if not len(match.genes):
-        raise GeneMatchError(
-            f"{panel} has no gene of {matrix.path}", "some that it has too", "check --panel, or leave it out"
-        )
+        raise GeneMatchError(f"{panel} and {matrix.path} have no gene in common", fix="check `panel`, or leave it out")
     return match
 
 
 def _readable(file: CellFile) -> str | None:
-    """Return the first matrix of a file that can be read: whichever it is, its genes are named alike."""
+    """Return the first readable matrix of a file: all of them have the same gene names."""
     for layer in file.layers:
         try:
             with file.matrix(layer):
@@ -87,7 +85,7 @@ def _readable(file: CellFile) -> str | None:
 def bind(
     store: Store, recipe: Recipe, genes: GeneVectors | None, match: GeneMatch, sampled: Totals, progress: Progress
 ) -> tuple[Recipe, Floats | None, GeneMatch]:
-    """Tie the recipe to release and encoder; return the vectors of the genes, if it wants any, and those with one.
+    """Bind the recipe to release and encoder; return it, the genes' vectors if it uses any, and the match to them.
 
     `sampled` is (n_vars,) the expression of the matched columns in a sample of cells.
     """
@@ -101,9 +99,9 @@ def bind(
     )
     if recipe.encoder_revision not in (None, vectors.revision):
         raise MismatchError(
-            f"vectors of {vectors.encoder!r} by revision {vectors.revision}",
-            f"revision {recipe.encoder_revision}, as the recipe says",
-            "give those, or mend the recipe",
+            f"`genes` are vectors of {vectors.encoder!r} at revision {vectors.revision}",
+            f"revision {recipe.encoder_revision}, that of the recipe",
+            "use vectors of that revision, or change the recipe",
         )
     match = with_vectors(match, vectors, sampled)
     bound = recipe.with_encoder(vectors.encoder).bind(release, vectors.revision)
@@ -114,12 +112,12 @@ def bind(
 
 
 def with_vectors(match: GeneMatch, vectors: GeneVectors, sampled: Totals) -> GeneMatch:
-    """Return the match to those genes that have a vector.
+    """Return the match restricted to genes that have a vector.
 
     Raises
     ------
     GeneMatchError
-        If these make too little of what the matched genes express in a sample of cells.
+        If these have too small a share of the matched genes' expression in a sample of cells.
     """
     whole = match.share(sampled)
     match = match.only(vectors.gene_ids)
@@ -127,14 +125,14 @@ def with_vectors(match: GeneMatch, vectors: GeneVectors, sampled: Totals) -> Gen
     if share < MIN_COVERAGE:
         raise GeneMatchError(
             f"encoder {vectors.encoder!r} has vectors of {len(match.genes):,} of the reference's genes, "
-            f"{share:.1%} of their expression",
+            f"with {share:.1%} of their expression",
             f"at least {MIN_COVERAGE:.0%}",
-            "use an encoder that has more",
+            "use an encoder with more genes",
         )
     return match
 
 
 def drawn(n: int, dimension: int, random_state: int) -> Floats:
-    """Return (n, dimension) Gaussian vectors of expected length one: the control without text."""
+    """Return (n, dimension) Gaussian vectors whose expected length is one: the baseline without text."""
     values = np.random.default_rng(random_state).standard_normal((n, dimension))
     return np.asarray(values / np.sqrt(dimension), np.float32)

@@ -1,13 +1,14 @@
-"""Building an atlas: fit on the reference, embed it shard by shard, index it; visible only when all of it is there.
+"""Building an atlas: fit on the reference, embed it shard by shard, index it; visible only once it is complete.
 
 A build writes what it fits, then the shards of its cells, commits these as one version of the table
-``atlases/<name>/cells``, makes the index of that version, and last writes its manifest and moves the table's tag
-``current``. Readers follow the tag, so that a build which did not come to its end was not there.
+``atlases/<name>/cells``, makes the index of that version, and finally writes its manifest and moves the table's tag
+``current``. Readers follow the tag, so that they never see an unfinished build.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from scvec._version import __version__
 from scvec.atlas.building.binding import bind, match_reference, on_panel, recipe_for
 from scvec.atlas.building.fitting import fit_reference
 from scvec.atlas.building.job import Job, open_job
-from scvec.atlas.building.sources import Source, on_common_genes
-from scvec.atlas.building.steps import Files, described, embed_and_commit, label_ids, planned
-from scvec.atlas.engine import Engine, Local
+from scvec.atlas.building.sources import Files, Source, on_common_genes
+from scvec.atlas.building.steps import NewCells, described, embed_and_commit, label_ids, planned
+from scvec.atlas.engine import Compute, Engine, Local
 from scvec.atlas.fitted import Fitted, load_fitted, save_fitted
 from scvec.atlas.indexing import filled_rows, index_folder, new_index, no_expression, with_table_index
 from scvec.atlas.paths import CURRENT, LAYOUT, atlas_folder, cells_path, check_name
@@ -70,69 +71,68 @@ def build(
 ) -> Atlas:
     """Build an atlas from files of labelled cells. Readers see the store as before until the last step.
 
-    A build that was interrupted or killed goes on where it was, when it is started again with the same files and the
-    same parameters; no shard is embedded twice.
+    A build that was interrupted or killed resumes when it is started again with the same files and parameters; no shard
+    is embedded twice.
 
     Parameters
     ----------
     store, name
-        Where to, and what it will be called.
+        The store, and the name of the atlas.
     reference
-        A file that `scvec.ingest.cells.open_cells` reads, or several, globs among them. Genes that one of several lacks
+        A file that `scvec.ingest.cells.open_cells` reads, or several, or globs. Genes that one of several files lacks
         are left out.
     label_key, batch_key, label_id_key
         Columns of ``obs``: the label of each cell; its donor or batch; its label's id, such as a Cell Ontology id.
     ontology, label_map
-        Where no column has the labels' ids: the Cell Ontology in which they are found by the labels' names, and ids of
-        your own by label that go before these. None: no ids.
+        If no column has the labels' ids: the Cell Ontology in which they are found by the labels' names, and your own
+        ids by label, which take precedence. None: no ids.
     obs_keys
-        Further columns of ``obs`` to keep, as strings: what a query may be restricted by.
+        Further columns of ``obs`` to keep, as strings; queries can be restricted by them.
     genes
-        Gene vectors to use; None: those of the recipe's encoder that are in the store.
+        Gene vectors to use; None: those of the recipe's encoder in the store.
     recipe
         How a cell becomes a vector; None: ``refined`` with the encoder of `genes`, or its own.
     layer, scale
         Which matrix, and whether it holds counts or log1p values.
     index
-        How it is searched; None: what suits the number of cells.
+        The index for searching; None: chosen by the number of cells.
     obs
-        A table of the cells' annotations, for files that carry none.
+        A separate table of the cells' annotations, for files without any.
     dataset
-        What the cells of a single file are said to be of; None: its name.
+        The dataset of a single file; None: the file's name.
     gene_key
-        Column of ``var`` that names the genes; None: ``var_names``, or the usual column that covers more where these
-        cover too little.
+        Column of ``var`` with the names of the genes; None: ``var_names``, or the usual column that covers more if
+        these cover too little.
     taxon, release
-        The gene texts; None: of the taxa in the store the one whose genes fit best, at its last release.
+        The gene texts; None: those of the taxon in the store whose genes fit best, at its last release.
     panel, panel_taxon
-        An h5ad, such as a query of few genes: only genes that it has too are used, and nothing of its values. Its
-        species, where that is another than the reference's.
+        A file of cells, such as a query with few genes: only genes that it has too are used; its values are not. And
+        its species, if that is not the reference's.
     overwrite
-        Replace an atlas of that name; its old version stays, see `checkout`.
+        Replace an atlas of that name; its old version is kept, see `checkout`.
     shard_cells
-        How many cells are read, embedded and staged at once, None: 32,768. Fewer take less memory, and are spread over
-        more workers.
+        Number of cells that are read, embedded and staged at once; None: 32,768. Smaller shards take less memory, and
+        are spread over more workers.
     device
         Where vectors are computed and the index is trained.
     engine
-        Where shards are embedded and the parts of the index made, see `scvec.atlas.on_ray.ray_engine`; None: in this
-        process.
+        Embeds shards and makes the parts of the index, see `scvec.atlas.on_ray.ray_engine`; None: this process.
     progress
-        Shows the cells done.
+        Shows progress in cells.
 
     Raises
     ------
     InputError
-        If the file, a column, the matrix, the genes or the index factory are of no use.
+        If the file, a column, the matrix, the genes or the index factory are invalid.
     ExistsError
-        If there is such an atlas and `overwrite` is not set.
+        If there is an atlas of that name and `overwrite` is not set.
     NotInStoreError
         If gene texts or vectors are missing.
     ConflictError
         If another process writes the atlas, or a file is changed while it is read.
     """
     check_name(name)
-    recipe, engine = recipe_for(recipe, genes), engine or Local()
+    recipe, compute = recipe_for(recipe, genes), Compute(device, engine or Local(), progress)
     keys = Keys(label_key, batch_key, label_id_key, tuple(obs_keys))
     paths = [reference] if isinstance(reference, (str, Path)) else reference
     files = Files(paths=paths, keys=keys, obs=obs, dataset=dataset, layer=layer, scale=scale)
@@ -144,7 +144,7 @@ def build(
 
     base = table.tags().get(CURRENT)
     if base is not None and not overwrite:
-        raise ExistsError(f"there is an atlas {name!r}", "a new name", "choose another, or give --overwrite")
+        raise ExistsError(f"there is already an atlas {name!r}", fix="choose another name, or give `overwrite`")
     sources = on_common_genes(files.read(matched))
     ids, notes = label_ids(sources, ontology, label_map, {})
     bound, vectors, match = bind(store, recipe, genes, sources[0].match, sources[0].sampled, progress)
@@ -152,25 +152,14 @@ def build(
     plan = {"base": base, "recipe": bound.to_dict(), "keys": keys.to_dict(), "ids": ids, **planned(sources)}
     with store.only_writer(f"{folder}/writer"):
         job = open_job(store, table, f"{folder}/job", plan)
-        try:
+        with _removed_if_invalid(store, folder, base), job.carried_out():
             fitted, made = _fitted(job, bound, match.genes, vectors, sources, progress)
             about = _about(name, match, fitted)
             columns = [(aligner(source.match, fitted.embedding.gene_ids), None) for source in sources]
             schema = table_schema(keys, fitted.embedding.dimension, bound.dtype)
+            new = NewCells(sources=sources, columns=columns, keys=keys, ids=ids, shard_cells=shard_cells)
             version, done = embed_and_commit(
-                job,
-                fitted.embedding,
-                sources,
-                columns,
-                keys,
-                ids,
-                0,
-                lambda staged: table.commit(staged, schema, about),
-                True,
-                shard_cells,
-                device,
-                engine,
-                progress,
+                job, fitted.embedding, new, lambda staged: table.commit(staged, schema, about), compute
             )
             cells = table.at(version)
             rows = filled_rows(cells, name)
@@ -185,31 +174,36 @@ def build(
                 "sources": described(sources, done),
                 "next_row": len(cells),
                 "fitted": made,
-                "index": new_index(store, place, cells, rows, spec, device, engine, progress),
+                "index": new_index(store, place, cells, rows, spec, compute),
             }
             atlas = publish(store, table, cells.version, base, manifest, "build")
-        except FileError:  # it may be there again, or be whole
-            raise
-        except InputError:  # the same would come of it again; what else ends a build leaves it to be gone on with
-            job.discard()
-            if base is None:
-                store.remove(folder)
-            raise
-        job.end()
     return atlas
+
+
+@contextmanager
+def _removed_if_invalid(store: Store, folder: str, base: int | None) -> Iterator[None]:
+    """Remove the folder of a new atlas if its input turns out invalid."""
+    try:
+        yield
+    except FileError:  # the file may be restored, and the build resumed
+        raise
+    except InputError:
+        if base is None:
+            store.remove(folder)
+        raise
 
 
 def _fitted(
     job: Job, recipe: Recipe, gene_ids: Ints, vectors: Floats | None, sources: Sequence[Source], progress: Progress
 ) -> tuple[Fitted, dict[str, Any]]:
-    """Return what is fitted on the reference, and what the manifest says of its files: as it is, or as it was."""
+    """Return what is fitted on the reference, now or by a run that this one resumes, and its entry in the manifest."""
     noted = job.noted("fitted")
     if noted is not None:
         fitted = load_fitted(job.store, noted, recipe, noted["training"], noted["labels"])
         return fitted, {key: noted[key] for key in ("folder", "hashes")}
-    sample = draw(recipe, gene_ids, [source.part() for source in sources], progress)
+    sample = draw(recipe, gene_ids, [source.sampled_file() for source in sources], progress)
     if not len(sample):
-        raise no_expression(f"of {sources[0].path}")
+        raise no_expression(f"in {sources[0].file.path}")
     fitted = fit_reference(recipe, gene_ids, vectors, sample, progress)
     made = save_fitted(job.store, f"{Path(job.folder).parent.as_posix()}/fitted/{job.token}", fitted)
     job.note("fitted", made | {"training": fitted.training, "labels": list(fitted.labels)})

@@ -1,4 +1,4 @@
-"""Adding cells to an atlas: embedded by its own recipe as it was fitted; the cells that it has stay as they are."""
+"""Extending an atlas: new cells are embedded by its fitted recipe; existing cells stay as they are."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from scvec.atlas.building.job import open_job
-from scvec.atlas.building.sources import Source
-from scvec.atlas.building.steps import Files, described, embed_and_commit, label_ids, planned
-from scvec.atlas.engine import Engine, Local
+from scvec.atlas.building.sources import Files, Source
+from scvec.atlas.building.steps import NewCells, described, embed_and_commit, label_ids, planned
+from scvec.atlas.engine import Compute, Engine, Local
 from scvec.atlas.indexing import add_parts, filled_rows, tuned
 from scvec.atlas.paths import atlas_folder
 from scvec.atlas.publishing import publish
@@ -16,7 +16,7 @@ from scvec.atlas.query_cells import match_to_atlas, placed
 from scvec.atlas.reference import Atlas
 from scvec.atlas.rows import Keys
 from scvec.core.types import Progress, silent
-from scvec.errors import FileError, InputError
+from scvec.errors import InputError
 from scvec.index import IndexSpec
 from scvec.ingest.cells import AskedScale, Matrix
 from scvec.ingest.matching import GeneMatch
@@ -42,44 +42,44 @@ def extend(
     engine: Engine | None = None,
     progress: Progress = silent,
 ) -> Atlas:
-    """Add the labelled cells of files to an atlas, in one commit, and return the atlas with them.
+    """Add labelled cells from files to an atlas, in one commit, and return the extended atlas.
 
-    Nothing is fitted anew: the head, the profiles and the calibration are those of the cells that it was built from. A
-    label that is new to it can be called, and has no profile and no threshold of its own until a build.
+    Nothing is fitted again: the head, the profiles and the calibration are those of the cells from which it was built.
+    A new label can be called, but has neither a profile nor a threshold of its own until the atlas is built again.
 
     Parameters
     ----------
     atlas
         At its current version.
     files
-        A file that `scvec.ingest.cells.open_cells` reads, or several, globs among them.
+        A file that `scvec.ingest.cells.open_cells` reads, or several, or globs.
     keys
-        Columns of ``obs``; None: those that the atlas was built with. Further ones must be the same.
+        Columns of ``obs``; None: those with which the atlas was built. `Keys.obs` must be the same.
     ontology, label_map
-        As in `build`, for labels that are new to the atlas.
+        As in `build`, for new labels.
     layer, scale, obs, dataset, gene_key
         As in `build`.
     taxon
-        Species of the cells: another than the atlas's meets it through one-to-one orthologs.
+        Species of the cells; if it is not the atlas's, genes are matched through one-to-one orthologs.
     shard_cells, device, engine, progress
         As in `build`.
 
     Raises
     ------
     InputError
-        If a file, a column, a matrix or its genes are of no use, or a dataset is in the atlas already.
+        If a file, a column, a matrix or its genes are invalid, or the atlas already has the dataset.
     LabelError
         If a label has another id than in the atlas.
     ConflictError
         If another process writes the atlas, or a file is changed while it is read.
     """
-    store, name, table, engine = atlas.store, atlas.name, atlas.table, engine or Local()
+    store, name, table = atlas.store, atlas.name, atlas.table
+    compute = Compute(device, engine or Local(), progress)
     keys = atlas.keys if keys is None else keys
     if keys.obs != atlas.keys.obs:
         raise InputError(
-            f"further columns {', '.join(keys.obs) or 'none'}",
-            f"{', '.join(atlas.keys.obs) or 'none'}, as atlas {name!r} has",
-            "give the same --obs-key",
+            f"`keys` has the further columns {', '.join(keys.obs) or 'none'}",
+            f"those of atlas {name!r}: {', '.join(atlas.keys.obs) or 'none'}",
         )
     notes: list[str] = []
 
@@ -98,57 +98,48 @@ def extend(
         job = open_job(store, table, f"{folder}/job", plan)
         base = atlas.cells.version if job.is_committed() else atlas.at_head()
         first_row = atlas.manifest["next_row"]
-        try:
+        with job.carried_out():
             columns = [(place[0], place[2]) for place in (placed(source.match, atlas) for source in sources)]
+            new = NewCells(
+                sources=sources,
+                columns=columns,
+                keys=keys,
+                ids=ids,
+                first_row=first_row,
+                whole=False,
+                shard_cells=shard_cells,
+            )
             version, done = embed_and_commit(
-                job,
-                atlas.embedding,
-                sources,
-                columns,
-                keys,
-                ids,
-                first_row,
-                lambda staged: table.commit_after(base, staged),
-                False,
-                shard_cells,
-                device,
-                engine,
-                progress,
+                job, atlas.embedding, new, lambda staged: table.commit_after(base, staged), compute
             )
             cells = table.at(version)
             rows = filled_rows(cells, name)
             spec = IndexSpec(**made["spec"])
-            added = add_parts(store, made, cells, rows[rows >= first_row], spec, f"v{version}", engine, progress)
+            added = add_parts(store, made, cells, rows[rows >= first_row], spec, f"v{version}", compute)
             index = {**made, "parts": [*made["parts"], *added]}
             manifest = {
                 **atlas.manifest,
                 "label_notes": [*atlas.manifest["label_notes"], *notes, *found],
                 "sources": [*atlas.manifest["sources"], *described(sources, done)],
                 "next_row": first_row + sum(map(len, sources)),
-                "index": index | tuned(store, index, cells, rows, spec, device, progress),
+                "index": index | tuned(store, index, cells, rows, spec, compute),
             }
             extended = publish(store, table, version, atlas.cells.version, manifest, f"extend by {_named(sources)}")
-        except FileError:
-            raise
-        except InputError:
-            job.discard()
-            raise
-        job.end()
     return extended
 
 
 def _refuse_known(atlas: Atlas, sources: Sequence[Source]) -> None:
-    """Raise `InputError` if the atlas has a dataset of the same name: most likely, these very cells."""
+    """Raise `InputError` if the atlas has a dataset of the same name, most likely with the same cells."""
     there = set(atlas.obs["dataset"].unique().to_pylist())
     for source in sources:
-        if source.dataset in there:
+        dataset = source.file.dataset
+        if dataset in there:
             raise InputError(
-                f"atlas {atlas.name!r} has cells of a dataset {source.dataset!r} already",
-                "cells that it does not have",
-                f"leave {source.path} out, or name these another way with --dataset",
+                f"atlas {atlas.name!r} already has cells of dataset {dataset!r}",
+                fix=f"leave out {source.file.path}, or give it another `dataset`",
             )
 
 
 def _named(sources: Sequence[Source]) -> str:
-    names = [source.dataset for source in sources]
+    names = [source.file.dataset for source in sources]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,4 +1,4 @@
-"""What is fitted on a reference: how cells become vectors, what labels express, how far calls can be trusted."""
+"""Fitting on a reference: the recipe, the labels' profiles, and the calibration of calls."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from scvec.knn.folds import Fold, folds, retrieve
 from scvec.knn.options import DEFAULT
 
 FOLDS = 5
-"""Folds of a recipe that nothing is trained for."""
+"""Number of folds for a recipe without training."""
 
 
 def fit_reference(
     recipe: Recipe, gene_ids: Ints, gene_vectors: Floats | None, sample: Sample, progress: Progress
 ) -> Fitted:
-    """Fit a recipe, with its head if it has one, on a sample of a reference, and calibrate it.
+    """Fit a recipe, and its head if it has one, on a sample of a reference, and calibrate it.
 
     Parameters
     ----------
@@ -35,12 +35,12 @@ def fit_reference(
     sample
         Cells of the reference.
     progress
-        Shows the steps done.
+        Shows progress in steps.
 
     Raises
     ------
     InputError
-        If the reference is too small, or has a single label for a head to tell apart.
+        If the reference is too small, or has a single label but the recipe has a head.
     """
     profiles = Profiles.of(gene_ids, sample, recipe.target_sum)
     if recipe.refine is not None and gene_vectors is not None:
@@ -52,7 +52,7 @@ def fit_reference(
 
 
 def _calibrated(sample: Sample, held: Iterable[tuple[Fold, Embedding]]) -> Calibration | None:
-    """Have the cells of each fold called by the others, with what was fitted on these."""
+    """Call the cells of each fold from the other cells, with what was fitted on those."""
     parts = [_called(sample, fold, embedding) for fold, embedding in held]
     return calibrate(HeldOut.joined(parts)) if parts else None
 

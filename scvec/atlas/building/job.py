@@ -1,7 +1,7 @@
-"""A build or an extension under way, as it stands in the store: what is done stays done when the process ends.
+"""A build or an extension in progress, as recorded in the store: finished steps survive the end of the process.
 
-The folder ``atlases/<name>/job`` has the plan and a file for every shard that was staged. It is there from the first
-shard to the last step; whoever makes the same plan again goes on from it, and whoever makes another throws it away.
+The folder ``atlases/<name>/job`` holds the plan and a file for every staged shard. It exists from the first shard to
+the last step. A process with the same plan resumes it; a process with another plan discards it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from scvec.atlas.building.shards import Done, Shard
+from scvec.errors import FileError, InputError
 from scvec.store import Store, Table
 
 
@@ -30,14 +32,14 @@ class Job:
 
     @property
     def token(self) -> str:
-        """What files are called that belong to the plan."""
+        """The name of files that belong to the plan."""
         return hashlib.sha256(_text(self.plan).encode()).hexdigest()[:12]
 
     def done(self) -> dict[int, Done]:
-        """Return the shards that were staged, by their number."""
+        """Return the staged shards, by number."""
         found = {}
         for name in self.store.children(f"{self.folder}/shards"):
-            if name.startswith("."):  # half a file, of a process that was killed
+            if name.startswith("."):  # a partial file, of a process that was killed
                 continue
             values = self.store.read_json(f"{self.folder}/shards/{name}")
             totals = np.frombuffer(base64.b64decode(values["totals"]), np.float64)
@@ -46,7 +48,7 @@ class Job:
         return found
 
     def record(self, done: Done) -> None:
-        """Remember a staged shard."""
+        """Record a staged shard."""
         values = {
             "shard": asdict(done.shard),
             "staged": list(done.staged),
@@ -56,25 +58,40 @@ class Job:
         self.store.write_json(f"{self.folder}/shards/{done.shard.number:06d}.json", values)
 
     def note(self, name: str, values: Mapping[str, Any]) -> None:
-        """Remember a step that is done."""
+        """Record a finished step."""
         self.store.write_json(f"{self.folder}/{name}.json", values)
 
     def noted(self, name: str) -> dict[str, Any] | None:
-        """Return what was remembered of a step; None if it is not done."""
+        """Return what was recorded of a step; None if it is not finished."""
         path = f"{self.folder}/{name}.json"
         return self.store.read_json(path) if self.store.has_file(path) else None
 
     def is_committed(self) -> bool:
-        """Whether its rows are the newest version of the table, which nobody may see as yet."""
+        """Whether its rows are the newest version of the table, even if that is not published yet."""
         noted = self.noted("committed")
         return noted is not None and self.table.latest().version == noted["version"]
 
+    @contextmanager
+    def carried_out(self) -> Iterator[None]:
+        """Remove the job when the context ends well, and discard it if its input turns out invalid.
+
+        Any other error keeps the job to be resumed; so does a `FileError`, as the file may be restored.
+        """
+        try:
+            yield
+        except FileError:
+            raise
+        except InputError:  # the same plan would fail again
+            self.discard()
+            raise
+        self.end()
+
     def end(self) -> None:
-        """Forget the plan: it was carried out."""
+        """Remove the job, which is finished."""
         self.store.remove(self.folder)
 
     def discard(self) -> None:
-        """Forget the plan, and remove the rows that were staged for it and never committed."""
+        """Remove the job, with what was staged or fitted for it but never committed."""
         if self.noted("committed") is None:
             for done in self.done().values():
                 self.table.discard(done.staged)
@@ -85,7 +102,7 @@ class Job:
 
 
 def open_job(store: Store, table: Table, folder: str, plan: Mapping[str, Any]) -> Job:
-    """Return the job of this plan: the one that is there, if it is of the same plan, else a new one."""
+    """Return the job of this plan: the existing one, if it has the same plan, else a new one."""
     job = Job(store, table, folder, plan)
     path = f"{folder}/plan.json"
     if store.has_file(path):

@@ -1,4 +1,4 @@
-"""Embedding a reference shard by shard: each is read, embedded and staged by itself, here or in another process."""
+"""Embedding a reference shard by shard: each is read, embedded and staged separately, here or in another process."""
 
 from __future__ import annotations
 
@@ -11,36 +11,33 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from scvec.atlas.building.sources import expect
+from scvec.atlas.building.sources import SourceFile
 from scvec.atlas.rows import Keys, obs_columns, record_batch
 from scvec.core.types import Strings
 from scvec.embed.projection import Embedding, embed
-from scvec.errors import InputError
-from scvec.ingest.cells import CellFile, Matrix, open_cells
-from scvec.ingest.cells.scale import Totals, Values, expression
+from scvec.errors import must_be
+from scvec.ingest.cells import CellFile, Matrix
+from scvec.ingest.cells.scale import Totals, expression
 from scvec.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class ShardSource:
-    """What embedding a file's cells needs: see `scvec.atlas.building.sources.Source`.
+    """What a worker needs to embed a file's cells.
 
     Attributes
     ----------
+    file
+        Where it is, and which matrix is read.
     columns
-        (n_vars, g) the file's columns to the embedding's genes.
+        (n_vars, g) maps the file's columns to the embedding's genes.
     share
         As in `scvec.embed.projection.normalise`.
     label_ids
         The id of each label.
     """
 
-    path: str
-    obs: str | None
-    fingerprint: str
-    dataset: str
-    layer: str
-    values: Values
+    file: SourceFile
     columns: sp.csr_matrix[np.float32]
     share: float | None
     label_ids: Mapping[str, str]
@@ -53,13 +50,13 @@ class Work:
     Attributes
     ----------
     store, table
-        Where the rows go: the store's URI and the table in it.
+        The table to which the rows are written, and the URI of its store.
     whole
-        Whether they are to be all of the table, or to come after what it has.
+        Whether they replace all rows of the table, or are added to them.
     keys, schema
         What is kept of each cell.
     embedding
-        How its vector is made.
+        Makes the vectors.
     sources
         The files.
     device
@@ -78,16 +75,16 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Some cells of one file; ``str`` of it says which, to a reader.
+    """Some cells of one file; its ``str`` describes it to users.
 
     Attributes
     ----------
     number
-        Which of all shards it is, from 0.
+        Its number among all shards, from 0.
     source
-        Which of the work's files.
+        The position of its file in `Work.sources`.
     start, stop
-        The cells in it.
+        Its cells in the file.
     first_row
         The row id of its first cell.
     """
@@ -109,9 +106,9 @@ class Done:
     Attributes
     ----------
     shard
-        Which.
+        The shard.
     staged
-        What the table's commit is to be told.
+        Its fragments, for the commit of the table.
     n_empty
         Cells without expression on the atlas's genes.
     totals
@@ -125,7 +122,7 @@ class Done:
 
     @property
     def n_rows(self) -> int:
-        """How many cells it has."""
+        """Number of its cells."""
         return self.shard.stop - self.shard.start
 
 
@@ -133,15 +130,15 @@ EmbedShard: TypeAlias = Callable[[Shard], Done]
 
 
 def cut(lengths: Sequence[int], first_row: int, shard_cells: int) -> list[Shard]:
-    """Cut files of these many cells into shards, their rows counted from `first_row`.
+    """Cut files with these numbers of cells into shards, with row ids from `first_row`.
 
     Raises
     ------
     InputError
-        If a shard is to have no cell.
+        If `shard_cells` is less than 1.
     """
     if shard_cells < 1:
-        raise InputError(f"shards of {shard_cells} cells", "at least 1", "give another --shard-cells")
+        raise must_be("shard_cells", "at least 1", shard_cells)
     shards: list[Shard] = []
     for source, length in enumerate(lengths):
         for start in range(0, length, shard_cells):
@@ -153,7 +150,7 @@ def cut(lengths: Sequence[int], first_row: int, shard_cells: int) -> list[Shard]
 
 @contextmanager
 def worker(work: Work) -> Iterator[EmbedShard]:
-    """Give what embeds a shard; the file of the last shard stays open for the next."""
+    """Give the function that embeds a shard; the file of the last shard stays open for the next."""
     with ExitStack() as stack:
         last: list[tuple[int, _Opened]] = []
 
@@ -168,7 +165,7 @@ def worker(work: Work) -> Iterator[EmbedShard]:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A file whose matrix is laid out to be read."""
+    """A file whose matrix is ready to be read."""
 
     file: CellFile
     matrix: Matrix
@@ -177,9 +174,7 @@ class _Opened:
 
 def _open(work: Work, number: int, stack: ExitStack) -> _Opened:
     source = work.sources[number]
-    file = stack.enter_context(open_cells(source.path, source.obs))
-    expect(file.fingerprint(), source.fingerprint, source.path)
-    matrix = stack.enter_context(file.matrix(source.layer, source.values))
+    file, matrix = stack.enter_context(source.file.opened())
     return _Opened(file, matrix, obs_columns(file, work.keys))
 
 
@@ -189,14 +184,13 @@ def _embed(work: Work, shard: Shard, opened: _Opened) -> Done:
     totals: Totals = np.zeros(source.columns.shape[0])
     n_empty = 0
     for start, batch in opened.matrix.batches("embedding cells", start=shard.start, stop=shard.stop):
-        vectors, empty = embed(
-            work.embedding, batch, source.values, source.columns, share=source.share, device=work.device
-        )
-        totals += expression(batch, source.values)
+        values = source.file.values
+        vectors, empty = embed(work.embedding, batch, values, source.columns, share=source.share, device=work.device)
+        totals += expression(batch, values)
         n_empty += int(empty.sum())
         rows = _rows(shard, source, file, opened.columns, start, empty)
         batches.append(record_batch(work.schema, rows, vectors))
-    expect(file.fingerprint(), source.fingerprint, source.path)
+    source.file.expect_unchanged(file)
     table = Store(work.store).table(work.table)
     staged = table.stage(pa.Table.from_batches(batches, work.schema), whole=work.whole)
     return Done(shard, tuple(staged), n_empty, totals)
@@ -210,7 +204,7 @@ def _rows(
     start: int,
     empty: np.ndarray[Any, np.dtype[np.bool_]],
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Return what is kept of the cells of a batch that begins at cell `start`."""
+    """Return what is kept of the cells in a batch that begins at cell `start`."""
     n = len(empty)
     here = slice(start, start + n)
     labels = columns["label"][here]
@@ -219,7 +213,7 @@ def _rows(
         **{key: values[here] for key, values in columns.items()},
         "row": np.arange(first, first + n),
         "cell_id": file.obs_names[here],
-        "dataset": np.full(n, source.dataset, object),
+        "dataset": np.full(n, source.file.dataset, object),
         "label_id": np.array([source.label_ids[label] for label in labels], object),
         "empty": empty,
     }

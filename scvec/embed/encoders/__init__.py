@@ -1,4 +1,4 @@
-"""Encoders of gene texts, in one registry that other packages can add to."""
+"""Encoders of gene texts, in a registry that other packages can extend."""
 
 from scvec.embed.encoders.base import Address, Encoder, Model, Partial, Priced, Request
 from scvec.embed.encoders.registry import find, make, models

@@ -1,4 +1,4 @@
-"""Encoders behind OpenAI's embeddings interface: OpenAI's models, and any server that speaks as it does."""
+"""Encoders behind OpenAI's embeddings API: OpenAI's models, and any OpenAI-compatible server."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
 
 DIMENSIONS: Final = {"text-embedding-ada-002": 1536, "text-embedding-3-small": 1536, "text-embedding-3-large": 3072}
 PRICES: Final = {"text-embedding-ada-002": 0.10, "text-embedding-3-small": 0.02, "text-embedding-3-large": 0.13}
-"""USD for a million tokens: list prices, January 2024; a bill is an estimate."""
+"""USD per million tokens: list prices of January 2024; a bill is an estimate."""
 
 MAX_TEXT_TOKENS = 8191
-"""What OpenAI's models take as one text."""
+"""The longest text that OpenAI's models accept."""
 MAX_REQUEST_TEXTS, MAX_REQUEST_TOKENS = 2048, 300_000
-"""What OpenAI takes in one request."""
+"""The largest request that OpenAI accepts."""
 CHARACTERS_A_TOKEN = 3
-"""Texts hardly have fewer: tokens reckoned with it keep under those limits."""
+"""A low estimate, so that requests sized by it stay within those limits."""
 CONCURRENCY, WORTHWHILE_TEXTS = 4, 32
-"""Requests under way at once, and how many texts are not split for its sake."""
+"""Concurrent requests, and the number of texts up to which a request is not split for their sake."""
 
 
 def estimate_tokens(text: str) -> int:
-    """Return about how many tokens a text has, to reckon its cost: English has about four characters a token."""
+    """Estimate the number of tokens in a text, for its cost: English has about four characters per token."""
     return -(-len(text) // 4)
 
 
 class OpenAICompatible:
-    """A model behind OpenAI's embeddings interface: OpenAI's own, or any server's at ``OPENAI_BASE_URL``.
+    """A model behind OpenAI's embeddings API: OpenAI's own, or that of any server at ``OPENAI_BASE_URL``.
 
-    The key is read from ``OPENAI_API_KEY`` when texts are encoded, is not kept, and is cut out of what a server says.
-    The revision is the server's name and the dimensions asked for, as no server tells its weights: vectors of two
-    servers never mix, but a server that changes its model is not noticed. `tokens_used` is what the server counted.
+    The key is read from ``OPENAI_API_KEY`` when texts are encoded, is not kept, and is removed from server messages.
+    The revision is the server's name and the dimensions requested, as no server reports its weights: vectors of two
+    servers never mix, but a server that changes its model goes unnoticed. `tokens_used` is the server's own count.
     """
 
     def __init__(self, name: str, model: str, server: Server, dimensions: int | None = None) -> None:
@@ -58,21 +58,26 @@ class OpenAICompatible:
 
     @property
     def dimension(self) -> int:
-        """Length of a vector. Where nothing tells it but the first answer, a short text is sent to learn it."""
+        """Length of a vector. If only an answer can tell it, a short text is sent."""
         return self._dimension or int(self.encode(["gene"]).shape[1])
 
     @property
     def usd_per_million_tokens(self) -> float | None:
-        """OpenAI's list price of the model; None where another serves it, or it is another's."""
+        """OpenAI's list price of the model; None for another server or another model."""
         return PRICES.get(self.model) if self._server.is_openai else None
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """Return (n, dimension) vectors as the server gives them.
+        """Return (n, dimension) vectors as the server returns them.
 
-        Texts go in as many requests as its limits and `CONCURRENCY` ask for. OpenAI refuses a whole request for one
-        text that is too long: such a text is cut where it reaches the limit at three characters a token. Raise
-        `InputError` if the server needs a key and there is none, `ServiceError` if a request fails for good or an
-        answer cannot be used; requests that have not started are then given up.
+        Texts are split into as many requests as the server's limits and `CONCURRENCY` require. OpenAI rejects a whole
+        request if one text is too long, so such a text is truncated at the limit, at three characters per token.
+
+        Raises
+        ------
+        InputError
+            If the server needs a key and there is none.
+        ServiceError
+            If a request fails for good or an answer is invalid; requests that have not started are then cancelled.
         """
         if not texts:
             return np.zeros((0, self.dimension), np.float32)
@@ -86,7 +91,7 @@ class OpenAICompatible:
             finally:
                 for answer in answers:
                     answer.cancel()
-        # They start in order, so the one that failed comes before those that were cancelled.
+        # They start in order, so a failed request comes before those that were cancelled.
         return np.concatenate([answer.result() for answer in answers])
 
     def _ask(self, client: openai.OpenAI, texts: list[str]) -> Floats:
@@ -96,7 +101,7 @@ class OpenAICompatible:
             answer = client.embeddings.with_raw_response.create(
                 model=self.model,
                 input=texts,
-                encoding_format="float",  # Not every server knows base64, the client's default.
+                encoding_format="float",  # Not every server supports base64, the client's default.
                 dimensions=self._asked_dimensions or openai.omit,
             )
             vectors, tokens = _read(answer.text, len(texts))
@@ -110,22 +115,22 @@ class OpenAICompatible:
                 error,
                 client.api_key,
                 by=self.model,
-                wanted="vectors",
+                expected="vectors",
                 left="nothing of this batch was stored",
-                cure="run again: what is stored is not asked for again",
+                fix="run again: what is stored is not asked for again",
             )
         except ValueError as error:
             said = self._server.scrub(str(error), client.api_key)
-            seen = f"{self._server.host} gave for model {self.model!r} {said}; nothing of this batch was stored"
-            problem = ServiceError(seen, "one finite vector a text, in order", "run again, or ask another server")
+            seen = f"{self._server.host} returned for model {self.model!r} {said}; nothing of this batch was stored"
+            problem = ServiceError(seen, "one finite vector per text, in order", "run again, or use another server")
         else:
             return vectors
-        # Raised out here to have no context: the client's errors hold what the server said, and that may be the key.
+        # Raised out here to have no context: the client's errors hold the server's message, which may contain the key.
         raise problem
 
 
 def _parts(texts: list[str]) -> list[list[str]]:
-    """Split texts, in order, into what is sent in one request each."""
+    """Split texts, in order, into requests."""
     most = min(MAX_REQUEST_TEXTS, max(WORTHWHILE_TEXTS, -(-len(texts) // CONCURRENCY)))
     parts: list[list[str]] = []
     room = 0
@@ -140,14 +145,14 @@ def _parts(texts: list[str]) -> list[list[str]]:
 
 
 def _read(body: str, n_texts: int) -> tuple[Floats, int]:
-    """Return an answer's vectors and the tokens it says were used; raise `ValueError` if it is not as it should be.
+    """Return an answer's vectors and the tokens it reports; raise `ValueError` if it is invalid.
 
-    It is read here and not by the client, whose models take values of any type.
+    It is parsed here and not by the client, whose models accept values of any type.
     """
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
-        raise ValueError(f"what is not JSON: {body}") from None
+        raise ValueError(f"invalid JSON: {body}") from None
     items = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ValueError(f"no list of vectors: {body}")
@@ -155,25 +160,25 @@ def _read(body: str, n_texts: int) -> tuple[Floats, int]:
         raise ValueError(f"{len(items)} vectors for {n_texts} texts")
     places = [item.get("index") for item in items]
     if places != list(range(n_texts)):
-        raise ValueError(f"vectors that are not in the order of the texts, but {places[:10]}")
+        raise ValueError(f"vectors in another order than the texts: {places[:10]}")
     usage = answer.get("usage")
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else 0
     return _matrix([item.get("embedding") for item in items]), tokens if type(tokens) is int else 0
 
 
 def _matrix(rows: list[Any]) -> Floats:
-    """Return vectors as an array; raise `ValueError` for what is not a vector, and for one that is nothing."""
+    """Return vectors as an array; raise `ValueError` for a row that is not a vector, and for a zero vector."""
     for i, row in enumerate(rows):
-        # By type, for numpy would read "0.5" and true as numbers.
+        # By type, as NumPy would read "0.5" and true as numbers.
         if not (isinstance(row, list) and row and set(map(type, row)) <= {int, float}):
-            raise ValueError(f"what is not a list of numbers as vector {i}")
+            raise ValueError(f"something other than a list of numbers as vector {i}")
         if len(row) != len(rows[0]):
             raise ValueError(f"vectors of {len(rows[0])} and of {len(row)} numbers")
     try:
         with np.errstate(over="ignore"):
             vectors = np.asarray(rows, np.float64).astype(np.float32)
     except OverflowError:
-        raise ValueError("an integer that no vector has") from None
+        raise ValueError("an integer that is too large") from None
     if not np.isfinite(vectors).all():
         raise ValueError("numbers that are not finite")
     if not vectors.any(axis=1).all():
@@ -186,9 +191,10 @@ def make_openai(request: Request) -> OpenAICompatible:
     address = request.address
     address.only("dimensions")
     is_preset = address.kind in DIMENSIONS
-    if bool(address.argument) == is_preset:
-        wanted = f"{address.kind!r} alone" if is_preset else "openai:MODEL"
-        raise InputError(f"encoder {address.canonical()!r}", wanted, "mend the name")
+    if is_preset:
+        address.alone()
+    elif not address.argument:
+        raise InputError("encoder 'openai' needs a model", "openai:MODEL")
     if find_spec("openai") is None:
         raise missing("openai", "openai", f"the encoder {address.canonical()}")
     model = address.kind if is_preset else address.argument
@@ -199,11 +205,11 @@ def _dimensions(address: Address, model: str) -> int | None:
     text, most = address.options.get("dimensions"), DIMENSIONS.get(model, 10**6)
     if text is None:
         return None
-    seen = f"dimensions={text} in encoder {address.canonical()!r}"
+    named = f"encoder {address.canonical()!r}"
     if model == "text-embedding-ada-002":
-        raise InputError(seen, "none: its vectors cannot be shortened", "leave it out")
+        raise InputError(f"{named}: its vectors cannot be shortened", fix="leave out dimensions")
     if not re.fullmatch("[1-9][0-9]{0,6}", text) or int(text) > most:
-        raise InputError(seen, f"a whole number from 1 to {most}", "mend the name")
+        raise InputError(f"{named}: dimensions must be an integer from 1 to {most} (got {text})")
     return int(text)
 
 

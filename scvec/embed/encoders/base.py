@@ -1,4 +1,4 @@
-"""What an encoder of gene texts is, and how one is asked for."""
+"""What an encoder of gene texts is, and how one is requested."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Encoder(Protocol):
 
     @property
     def name(self) -> str:
-        """Its canonical name, see `Address.canonical`."""
+        """The canonical name, see `Address.canonical`."""
         ...
 
     @property
     def revision(self) -> str:
-        """Identity of its weights: equal revisions give equal vectors. Letters, digits, '.', '-' and '_'."""
+        """Identity of the weights: equal revisions give equal vectors. Letters, digits, '.', '-' and '_'."""
         ...
 
     @property
@@ -37,16 +37,16 @@ class Encoder(Protocol):
         ...
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """Return (n, dimension) vectors; row i depends on text i alone."""
+        """Return (n, dimension) vectors; row i depends only on text i."""
         ...
 
 
 @runtime_checkable
 class Partial(Protocol):
-    """An encoder that has vectors of some texts only: those of a file, say."""
+    """An encoder that has vectors for some texts only, such as those of a file."""
 
     def knows(self, text: str) -> bool:
-        """Whether `encode` takes this text."""
+        """Whether `encode` has a vector for this text."""
         ...
 
 
@@ -56,24 +56,24 @@ class Priced(Protocol):
 
     @property
     def usd_per_million_tokens(self) -> float | None:
-        """The list price; None where it is not known."""
+        """The list price; None if it is unknown."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An encoder as it is asked for: ``kind``, ``kind:argument`` or ``kind:argument?option=value&option=value``.
+    """The address of an encoder: ``kind``, ``kind:argument`` or ``kind:argument?option=value&option=value``.
 
     Attributes
     ----------
     kind
         Name in the registry.
     argument
-        What the kind is to load: a model's name, a path; "" for a kind that needs none.
+        What to load: a model's name or a path; "" for a kind that needs none.
     options
-        By name.
+        Values by name.
     of
-        What it is an address of, as errors name it.
+        What it is the address of, as errors name it.
     """
 
     kind: str
@@ -83,54 +83,58 @@ class Address:
 
     @classmethod
     def parse(cls, text: str, of: str = "encoder") -> Address:
-        """Read an address; raise `InputError` if an option has no value."""
+        """Parse an address; raise `InputError` if an option has no value."""
         whole, _, query = text.partition("?")
         kind, _, argument = whole.partition(":")
         options: dict[str, str] = {}
         for part in filter(None, query.split("&")):
             key, equals, value = part.partition("=")
             if not (key and equals and value):
-                raise InputError(f"{of} {text!r} has the option {part!r}", "option=value", "mend the name")
+                raise InputError(f"{of} {text!r} has the malformed option {part!r}", "option=value")
             options[key] = value
         return cls(kind, argument, MappingProxyType(options), of)
 
     def canonical(self) -> str:
-        """Return the name under which vectors are kept: options in order, of a path its last part only."""
+        """Return the name under which vectors are stored: options sorted, and only the last part of a path."""
         is_path = re.match(r"[~./\\]|[A-Za-z]:\\", self.argument) is not None or self.kind == "file"
         argument = PurePath(self.argument).name if is_path else self.argument
         options = "&".join(f"{key}={value}" for key, value in sorted(self.options.items()))
         return self.kind + (f":{argument}" if argument else "") + (f"?{options}" if options else "")
 
     def choice(self, option: str, known: Sequence[str]) -> str:
-        """Return the value of an option, by default the first of the `known`; raise `InputError` for another."""
+        """Return the value of an option, by default the first of the `known`; raise `InputError` for any other."""
         value = self.options.get(option, known[0])
         if value not in known:
-            raise InputError(
-                f"{option}={value!r} in {self.of} {self.canonical()!r}", " or ".join(known), "mend the name"
-            )
+            allowed = " or ".join(known)
+            raise InputError(f"{self.of} {self.canonical()!r}: {option} must be {allowed} (got {value!r})")
         return value
 
     def only(self, *options: str) -> None:
-        """Raise `InputError` if there is an option beside these."""
+        """Raise `InputError` if there is an option other than these."""
         for key in self.options:
             if key not in options:
-                wanted = f"one of: {', '.join(options)}" if options else "no options"
-                raise InputError(f"option {key!r} in {self.of} {self.canonical()!r}", wanted, "leave it out")
+                known = f"one of: {', '.join(options)}" if options else ""
+                raise InputError(f"{self.of} {self.kind!r} has no option {key!r}", known, "leave it out")
+
+    def alone(self) -> None:
+        """Raise `InputError` if there is an argument."""
+        if self.argument:
+            raise InputError(f"{self.of} {self.kind!r} takes no argument (got {self.argument!r})", fix="leave it out")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an encoder is made with.
+    """What an encoder is made from.
 
     Attributes
     ----------
     address
-        As it was asked for.
+        The address requested.
     genes
         The genes of the release, columns `TEXT_COLUMNS` of `scvec.ingest.genes.template`: for an encoder that is
-        fitted on texts, or whose vectors are of genes.
+        fitted on the texts, or whose vectors belong to genes.
     download
-        Whether weights may be fetched.
+        Whether weights may be downloaded.
     """
 
     address: Address
@@ -140,28 +144,28 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An entry of the registry; what an entry point of the group ``scvec.encoders`` is to give.
+    """An entry of the registry; entry points of the group ``scvec.encoders`` must be of this type.
 
     Attributes
     ----------
     name
-        The kind it is asked for by.
+        The kind by which it is requested.
     make
         Makes the encoder.
     weights
-        Where its weights come from, in words.
+        Where the weights come from, as shown to users.
     is_here
-        Whether it could be used now, without a download. Must not import what is heavy.
+        Whether it can be used now, without a download. Must not import heavy packages.
     argument
-        What follows the colon, as it is shown: ``"MODEL"``, ``"PATH"``; "" where nothing does.
+        What follows the colon, as shown to users: ``"MODEL"``, ``"PATH"``; "" if nothing does.
     dimension, max_tokens
-        Length of a vector, and how much of a text is read; None where it depends on the argument, or has no limit.
+        Length of a vector, and how much of a text is read; None if it depends on the argument, or has no limit.
     revision_of
-        Returns the revision of what an address means, where that takes no loading; else None.
+        Returns the revision of an address, if that is possible without loading it; else None.
     partial
         Whether its encoders are `Partial`.
     instant
-        Whether it takes seconds for a whole genome: an atlas build then runs it itself where vectors are missing.
+        Whether it encodes a whole genome in seconds: a build then computes missing vectors itself.
     """
 
     name: str

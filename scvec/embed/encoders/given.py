@@ -17,10 +17,10 @@ from scvec.ingest.genes.identifiers import ROUTES, Identifiers
 
 
 class Given:
-    """``file:PATH``: vectors that someone else made, of the genes that their names lead to.
+    """``file:PATH``: ready-made vectors, for the genes to which their names resolve.
 
-    They are kept as they are, and know only the texts of their genes. Of several names of one gene, that of the
-    earliest route counts, then the first. The revision is the file's hash.
+    They are kept unchanged, and cover only the texts of their genes. If several names resolve to one gene, the one by
+    the earliest route counts, then the first. The revision is the file's hash.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ class Given:
         self._row_of_text = _rows_by_text(given, genes)
         if not self._row_of_text:
             raise GeneMatchError(
-                f"{path}: none of its {len(given.names):,} names ({', '.join(given.names[:3])}, ...) is a gene here",
-                "symbols, Ensembl or Entrez ids of the taxon",
-                "check --taxon, and the file",
+                f"{path}: none of its {len(given.names):,} names ({', '.join(given.names[:3])}, ...) is a known gene",
+                "symbols, Ensembl ids or Entrez ids of the taxon",
+                "check `taxon` and the file",
             )
 
     @property
@@ -51,11 +51,11 @@ class Given:
         return int(self._vectors.shape[1])
 
     def knows(self, text: str) -> bool:
-        """Whether the text is that of a gene in the file."""
+        """Whether the text belongs to a gene in the file."""
         return text in self._row_of_text
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """Return (n, dimension) vectors, as the file has them."""
+        """Return (n, dimension) vectors, as in the file."""
         return self._vectors[[self._row_of_text[text] for text in texts]]
 
 
@@ -73,12 +73,12 @@ def make_given(request: Request) -> Given:
     """Make ``file:PATH``."""
     request.address.only()
     if not request.address.argument:
-        raise InputError("encoder 'file' without a path", "one, as in file:GenePT_embeddings.pickle", "name it")
+        raise InputError("encoder 'file' needs a path", "an address such as file:GenePT_embeddings.pickle")
     return Given(request.address.canonical(), Path(request.address.argument).expanduser(), request.genes)
 
 
 def revision_of(address: Address) -> str | None:
-    """Return the hash of the file, where it is there."""
+    """Return the hash of the file, if it exists."""
     path = Path(address.argument).expanduser()
     return sha256(path)[:16] if path.is_file() else None
 

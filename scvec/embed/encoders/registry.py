@@ -1,4 +1,4 @@
-"""The registry of encoders: the built-in ones, and those of other packages by entry points."""
+"""The registry of encoders: the built-in ones, and those that other packages add by entry points."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scvec.embed.encoders.text_models import TEXT_MODELS
 from scvec.errors import InputError, unknown
 
 GROUP = "scvec.encoders"
-"""The entry point group: the name of each is an encoder's kind, its object a `Model` of that name."""
+"""The entry point group: each entry's name is an encoder's kind, its object a `Model` of that name."""
 
 BUILT_IN: Mapping[str, Model] = MappingProxyType(
     {model.name: model for model in (*SIMPLE_MODELS, *TEXT_MODELS, *OPENAI_MODELS, *GIVEN_MODELS)}
@@ -24,12 +24,12 @@ BUILT_IN: Mapping[str, Model] = MappingProxyType(
 
 
 def models() -> dict[str, Model]:
-    """Return all encoders that can be asked for, by kind.
+    """Return all available encoders, by kind.
 
     Raises
     ------
     InputError
-        If another package's cannot be loaded, or takes a name that is taken.
+        If another package's encoder cannot be loaded, or has the name of a built-in one.
     """
     return {**BUILT_IN, **{point.name: _loaded(point) for point in entry_points(group=GROUP)}}
 
@@ -52,9 +52,9 @@ def make(name: str, genes: pl.DataFrame, *, download: bool = False) -> Encoder:
     KeyNotFoundError
         If there is no such kind.
     InputError
-        If its argument or an option is of no use.
+        If its argument or an option is invalid.
     MissingDependencyError
-        If it needs a package that is not here.
+        If it needs a package that is not installed.
     """
     address = Address.parse(name)
     return find(address.kind).make(Request(address, genes, download))
@@ -62,13 +62,13 @@ def make(name: str, genes: pl.DataFrame, *, download: bool = False) -> Encoder:
 
 def _loaded(point: EntryPoint) -> Model:
     package = point.dist.name if point.dist else point.value
-    cure = f"mend the package {package}, or uninstall it"
+    fix = f"update or uninstall the package {package}"
     if point.name in BUILT_IN:
-        raise InputError(f"package {package} has an encoder {point.name!r}", "a name that is not built in", cure)
+        raise InputError(f"package {package} has an encoder {point.name!r}, the name of a built-in one", fix=fix)
     try:
         model = point.load()
     except (ImportError, AttributeError) as error:
-        raise InputError(f"encoder {point.name!r} of package {package}: {error}", "one that loads", cure) from error
+        raise InputError(f"encoder {point.name!r} of package {package} cannot be loaded ({error})", fix=fix) from error
     if not isinstance(model, Model) or model.name != point.name:
-        raise InputError(f"encoder {point.name!r} of package {package} is {model!r:.80}", "a Model of that name", cure)
+        raise InputError(f"encoder {point.name!r} of package {package} is {model!r:.80}", "a Model of that name", fix)
     return model

@@ -1,4 +1,4 @@
-"""Encoders without weights: TF-IDF of the texts themselves, feature hashing, and the random control."""
+"""Encoders without weights: TF-IDF of the texts themselves, feature hashing, and the random baseline."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from scvec.core.types import Floats
+from scvec.core.vectors import unit_vectors
 from scvec.embed.encoders.base import Encoder, Model, Request
 from scvec.errors import InputError
 
 WORDS = r"(?u)\b\w+\b"
 DIMENSION = 384
-"""That of minilm too, so that these differ from it in what they know and not in size."""
+"""The same as minilm's, so that these differ from it in what they know and not in size."""
 
 
 class Hash:
-    """Signed feature hashing of a text's words: no weights, no fit, the same everywhere. For tests.
+    """Signed feature hashing of a text's words: no weights, nothing fitted, the same everywhere. For tests.
 
     Texts that share words are near each other. Source: Weinberger et al. 2009, "Feature hashing for large scale
     multitask learning", as in scikit-learn's HashingVectorizer.
@@ -28,7 +29,7 @@ class Hash:
     name, revision, dimension = "hash", "1", DIMENSION
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """Return (n, dimension) vectors of length one."""
+        """Return (n, dimension) unit vectors."""
         from sklearn.feature_extraction.text import HashingVectorizer
 
         vectorizer = HashingVectorizer(n_features=self.dimension, token_pattern=WORDS)
@@ -36,12 +37,12 @@ class Hash:
 
 
 class Random:
-    """A Gaussian vector for each text, seeded by the text's hash: it knows nothing. A control."""
+    """A Gaussian vector for each text, seeded by the text's hash: a baseline that knows nothing."""
 
     name, revision, dimension = "random", "1", DIMENSION
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """Return (n, dimension) vectors of expected length one."""
+        """Return (n, dimension) vectors whose expected length is one."""
         rows = []
         for text in texts:
             seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
@@ -57,7 +58,7 @@ class Tfidf:
     Parameters
     ----------
     corpus
-        The texts to fit on, the same set of texts giving the same encoder.
+        The texts to fit on; the same set of texts gives the same encoder.
     """
 
     name, min_documents = "tfidf", 2
@@ -68,7 +69,7 @@ class Tfidf:
 
     @cached_property
     def _fitted(self) -> tuple[Any, Any]:
-        """The vectorizer and the SVD; fitted when first needed, which is not when all vectors are there."""
+        """The vectorizer and the SVD, fitted when first needed: never, if all vectors are stored already."""
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -79,32 +80,29 @@ class Tfidf:
             weights = vectorizer.fit_transform(self._corpus)
         except ValueError as error:
             raise InputError(
-                f"{len(self._corpus)} texts share no words",
-                "gene texts that do, for tfidf",
-                "import more texts, or use --encoder hash",
+                f"encoder 'tfidf' cannot be fitted: the {len(self._corpus)} gene texts share no words",
+                fix="import more texts, or use the encoder hash",
             ) from error
         return vectorizer, TruncatedSVD(min(DIMENSION, min(weights.shape) - 1), random_state=0).fit(weights)
 
     @property
     def dimension(self) -> int:
-        """Length of a vector: less than `DIMENSION` where there are fewer texts or words."""
+        """Length of a vector: less than `DIMENSION` if there are fewer texts or words."""
         return int(self._fitted[1].components_.shape[0])
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """Return (n, dimension) vectors of length one; zeros for a text without a known word."""
+        """Return (n, dimension) unit vectors; zeros for a text without a known word."""
         vectorizer, svd = self._fitted
         reduced = svd.transform(vectorizer.transform(texts))
-        lengths = np.linalg.norm(reduced, axis=1, keepdims=True)
-        return np.asarray(reduced / np.where(lengths > 0, lengths, 1), np.float32)
+        return unit_vectors(reduced, np.linalg.norm(reduced, axis=1))[0]
 
 
 def _plain(make: Callable[[Request], Encoder]) -> Callable[[Request], Encoder]:
-    """Return the maker of a kind that has neither argument nor options."""
+    """Return the maker of a kind without argument and options."""
 
     def maker(request: Request) -> Encoder:
         request.address.only()
-        if request.address.argument:
-            raise InputError(f"encoder {request.address.canonical()!r}", request.address.kind, "leave out the rest")
+        request.address.alone()
         return make(request)
 
     return maker
@@ -117,5 +115,5 @@ def _model(name: str, make: Callable[[Request], Encoder], weights: str) -> Model
 SIMPLE_MODELS = (
     _model("tfidf", lambda request: Tfidf(request.genes["text"].to_list()), "fitted on the release's texts"),
     _model("hash", lambda _request: Hash(), "none: for tests"),
-    _model("random", lambda _request: Random(), "none: a control"),
+    _model("random", lambda _request: Random(), "none: a baseline"),
 )

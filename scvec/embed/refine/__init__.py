@@ -1,4 +1,4 @@
-"""Contrastive refinement: a head trained on a reference's labels, over the text projection of its genes."""
+"""Contrastive refinement: a head trained on a reference's labels, on top of the text projection of its genes."""
 
 from scvec.embed.refine.fit import Trained, fit_head
 from scvec.embed.refine.head import Head

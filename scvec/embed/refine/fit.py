@@ -1,4 +1,4 @@
-"""Training a head: how long is chosen on donors held out, then it is trained on all of them."""
+"""Training a head: held-out donors choose the number of steps, then it is trained on all donors."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from scvec.knn.options import DEFAULT
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A head, and what it was chosen by.
+    """A head, and how it was chosen.
 
     Attributes
     ----------
     head
         Trained on all cells of the sample.
     folds
-        What was held out, with a head that was trained on the rest: it knows nothing of these cells.
+        The held-out cells of each fold, with a head that was trained on the other cells only.
     steps
-        Steps after which training stopped.
+        Number of steps after which training stopped.
     curve
-        Macro-F1 of the cells held out, mean over the folds, by the number of steps.
+        Macro-F1 of the held-out cells, as the mean over the folds, by the number of steps.
     """
 
     head: Head
@@ -55,11 +55,11 @@ def fit_head(recipe: Recipe, gene_ids: Ints, gene_vectors: Floats, sample: Sampl
     recipe
         With its refinement.
     gene_ids, gene_vectors
-        (g,) the reference's genes, and (g, d) their texts' vectors.
+        (g,) the reference's genes, and (g, d) the vectors of their texts.
     sample
-        Its cells.
+        The cells.
     progress
-        Shows the steps done.
+        Shows progress in steps.
 
     Raises
     ------
@@ -70,9 +70,9 @@ def fit_head(recipe: Recipe, gene_ids: Ints, gene_vectors: Floats, sample: Sampl
     assert refine is not None  # noqa: S101 - for mypy: only such recipes come here
     if len(np.unique(sample.codes)) < 2:
         raise LabelError(
-            f"all cells of the reference are {sample.names[sample.codes[0]]!r}",
-            f"two labels or more, for recipe {recipe.name!r} to tell apart",
-            "use --recipe genept-w",
+            f"all cells of the reference are labelled {sample.names[sample.codes[0]]!r}",
+            f"at least two labels for recipe {recipe.name!r}",
+            "use the recipe genept-w",
         )
     texts = text_parts(gene_vectors, refine.text_weight)
     parted = [
@@ -94,7 +94,7 @@ def fit_head(recipe: Recipe, gene_ids: Ints, gene_vectors: Floats, sample: Sampl
 
 
 def _head(recipe: Recipe, gene_ids: Ints, sample: Sample, weights: Floats) -> Head:
-    """Join the contrastive part and the probe's."""
+    """Join the contrastive part and that of the probe."""
     contrastive = _contrastive(recipe, gene_ids, Moments.of(sample), weights)
     weight = recipe.refine.probe if recipe.refine else 0.0
     if not weight:
@@ -117,7 +117,7 @@ def _contrastive(recipe: Recipe, gene_ids: Ints, moments: Moments, weights: Floa
 def _curve(
     recipe: Recipe, gene_ids: Ints, sample: Sample, parted: Sequence[Fold], tried: Sequence[Mapping[int, Floats]]
 ) -> dict[int, float]:
-    """Return the mean macro-F1 of the cells held out, by the number of steps, of the contrastive part alone."""
+    """Return the mean macro-F1 of the held-out cells for the contrastive part alone, by the number of steps."""
     codes, measured = sample.codes, np.ones(len(gene_ids), bool)
     scores: dict[int, list[float]] = {}
     for fold, by_step in zip(parted, tried, strict=True):
@@ -130,7 +130,7 @@ def _curve(
 
 
 def _macro_f1(truth: Ints, called: Ints, seen: Ints) -> float:
-    """Return macro-F1 over the labels that were held out and seen too: no others can be called right."""
+    """Return macro-F1 over the labels that are both held out and seen: no others can be called correctly."""
     from sklearn.metrics import f1_score
 
     both = np.intersect1d(truth, seen)

@@ -1,4 +1,4 @@
-"""A trained head: a linear map of expression, in parts of length one, centred on what the query's genes can tell."""
+"""A trained head: a linear map of expression to parts of unit length, centred on the genes that the query measures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import scipy.sparse as sp
 
 from scvec.core.files import save_arrays
 from scvec.core.types import Floats, Ints, freeze
+from scvec.core.vectors import unit_vectors
 from scvec.embed.contributions import Contributions, along_path, fixed
 from scvec.embed.kernel import project, scaled
-from scvec.embed.projection import Mask, to_unit
+from scvec.embed.projection import Mask
 from scvec.embed.recipe import Recipe
 from scvec.errors import MismatchError
 
@@ -22,27 +23,27 @@ ARRAYS = ("gene_ids", "weights", "mean", "power", "bias")
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """From log-normalised expression to cell vectors, as trained on a reference's labels.
+    """Maps log-normalised expression to cell vectors, as trained on a reference's labels.
 
-    A cell's expression is scaled to length one, the mean of the labels is subtracted, and the rest is mapped linearly.
-    Genes that a query does not measure count as if they stood at that mean, and not as if they were not expressed.
+    A cell's expression is scaled to unit length, the mean of the labels is subtracted, and the rest is mapped linearly.
+    Genes that a query does not measure count as if they were at that mean, and not as if they were not expressed.
 
     Attributes
     ----------
     recipe
-        What it was trained by.
+        The recipe that was trained.
     gene_ids
-        (g,) the genes that count.
+        (g,) the genes that are used.
     weights
-        (g, d) each gene's weights: its text's part and its free part, added up.
+        (g, d) each gene's weights: the sum of its text part and its free part.
     mean
-        (g,) of the labels' mean cells, scaled to length one.
+        (g,) mean of the labels' mean cells, over cells scaled to unit length.
     power
-        (g,) mean square of the reference's cells so scaled; adds up to one.
+        (g,) mean square of the reference's cells scaled to unit length; sums to one.
     bias
-        (d,) what a cell at the mean becomes.
+        (d,) the vector of a cell at the mean.
     parts
-        Start, stop and weight of the parts of a vector; each part is scaled to length one before it is weighed.
+        Start, stop and weight of the parts of a vector; each part is scaled to unit length before it is weighted.
     """
 
     recipe: Recipe
@@ -63,7 +64,7 @@ class Head:
         return int(self.weights.shape[1])
 
     def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask, device: str = "cpu") -> tuple[Floats, Mask]:
-        """Return vectors of length one; see `scvec.embed.projection.Embedding`."""
+        """Return unit vectors; see `scvec.embed.projection.Embedding`."""
         mapped = self._mapped(known, measured, device)
         mapped[np.diff(known.indptr) == 0] = 0
         return self._united(mapped)
@@ -71,8 +72,8 @@ class Head:
     def contributions(self, known: sp.csr_matrix[np.float32], measured: Mask, towards: Floats) -> Contributions:
         """Return integrated gradients from the labels' mean cell to each cell; see `scvec.embed.projection.Embedding`.
 
-        A part's vector is linear in the genes and then scaled to length one, so that only the way of the vector is
-        integrated over. A gene that the cells lack contributes too, where the mean cell has it.
+        A part's vector is linear in the genes and then scaled to unit length, so only the path of the vector has to be
+        integrated over. A gene that a cell lacks contributes too, if the mean cell has it.
         """
         mapped, empty = self._mapped(known, measured), np.diff(known.indptr) == 0
         ends = mapped.astype(np.float64)
@@ -91,7 +92,7 @@ class Head:
         return Contributions(amounts, offset, self.weights, gradient.astype(np.float32), ones, baseline, total)
 
     def _seen(self, measured: Mask) -> float:
-        """Return how long a cell is on the measured genes: on average, they have this share of its length."""
+        """Return the mean length of a cell on the measured genes, as a share of its whole length."""
         return float(np.sqrt(self.power[measured].sum(dtype=np.float64)))
 
     def _mapped(self, known: sp.csr_matrix[np.float32], measured: Mask, device: str = "cpu") -> Floats:
@@ -101,10 +102,10 @@ class Head:
         return mapped
 
     def _united(self, mapped: Floats) -> tuple[Floats, Mask]:
-        """Return vectors of length one, in weighted parts of length one, and which are empty; `mapped` is used up."""
+        """Return unit vectors made of weighted unit parts, and which are empty; `mapped` is overwritten."""
         for start, stop, weight in self.parts:
-            mapped[:, start:stop] = to_unit(mapped[:, start:stop])[0] * np.float32(weight)
-        return to_unit(mapped)
+            mapped[:, start:stop] = unit_vectors(mapped[:, start:stop])[0] * np.float32(weight)
+        return unit_vectors(mapped)
 
     def save(self, path: Path) -> None:
         """Write the arrays as safetensors; the recipe goes into the atlas's manifest."""
@@ -113,14 +114,14 @@ class Head:
 
     @classmethod
     def load(cls, path: Path, recipe: Recipe) -> Head:
-        """Read what `save` wrote; raise `MismatchError` if another recipe was trained."""
+        """Read what `save` wrote; raise `MismatchError` if it was trained with another recipe."""
         from safetensors import safe_open
 
         with safe_open(path, framework="numpy") as file:
             about = json.loads(file.metadata().get("head", "{}"))
             if about.get("recipe_sha256") != recipe.sha256():
                 raise MismatchError(
-                    f"{path} was trained by another recipe", f"recipe {recipe.name}", "build the atlas again"
+                    f"{path} was trained with another recipe", f"recipe {recipe.name!r}", "build the atlas again"
                 )
             parts = tuple((start, stop, weight) for start, stop, weight in about["parts"])
             return cls(recipe=recipe, parts=parts, **{name: file.get_tensor(name) for name in ARRAYS})

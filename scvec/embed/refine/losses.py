@@ -1,7 +1,7 @@
-"""What a head is trained towards: losses with their gradients, written out in NumPy.
+"""The losses of a head and their gradients, written out in NumPy.
 
-The head is linear, so that these few lines are all of its calculus, and the default recipe needs no torch. The tests
-hold them against torch's automatic gradients.
+The head is linear, so these few lines are all of its calculus, and the default recipe does not need torch. The tests
+compare them with torch's automatic gradients.
 """
 
 from __future__ import annotations
@@ -11,28 +11,30 @@ from typing import TypeAlias
 import numpy as np
 
 from scvec.core.types import Ints
+from scvec.core.vectors import unit_vectors
 
 Array: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 Loss: TypeAlias = tuple[float, Array]
-"""A loss, and its gradient by the vectors it was taken of."""
+"""A loss, and its gradient by the vectors."""
 
 
 def unit(vectors: Array) -> tuple[Array, Array]:
-    """Return (n, d) vectors scaled to length one, and (n, 1) their lengths, never zero."""
-    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12).astype(np.float32)
-    return vectors / lengths, lengths
+    """Return (n, d) vectors scaled to unit length, and (n, 1) their lengths, never zero."""
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-12).astype(np.float32)
+    return unit_vectors(vectors, lengths)[0], lengths[:, None]
 
 
 def through_unit(gradient: Array, units: Array, lengths: Array) -> Array:
-    """Return the gradient by vectors, given that by their units."""
+    """Return the gradient by vectors, given the gradient by their unit vectors."""
     return np.asarray((gradient - (gradient * units).sum(axis=1, keepdims=True) * units) / lengths)
 
 
 def supcon(units: Array, codes: Ints, temperature: float) -> Loss:
-    """Return the supervised-contrastive loss of (n, d) vectors of length one.
+    """Return the supervised-contrastive loss of (n, d) unit vectors.
 
-    For each vector, the mean over the others of its label of -log softmax(cosine / `temperature`) among all others; the
-    mean of that over the vectors that have such others. Source: Khosla et al. 2020 (arXiv 2004.11362), L_out.
+    For each vector it is the mean of -log softmax(cosine / `temperature`) over the other vectors with its label, where
+    the softmax is over all other vectors; then the mean over the vectors that have others with their label.
+    Source: Khosla et al. 2020 (arXiv 2004.11362), L_out.
     """
     n = len(units)
     similar = (units @ units.T) / np.float32(temperature)
@@ -54,10 +56,11 @@ def supcon(units: Array, codes: Ints, temperature: float) -> Loss:
 
 
 def triplet(units: Array, codes: Ints, margin: float) -> Loss:
-    """Return the batch-hard triplet loss of (n, d) vectors of length one.
+    """Return the batch-hard triplet loss of (n, d) unit vectors.
 
-    For each vector that has others of its label and of another: how much less than `margin` the cosine to the farthest
-    of its own is above that to the nearest of another. Source: Hermans et al. 2017 (arXiv 1703.07737).
+    For each vector it is the amount by which the cosine to the farthest vector with the same label fails to exceed that
+    to the nearest with another label by `margin`. Vectors without both kinds are left out. Source: Hermans et al. 2017
+    (arXiv 1703.07737).
     """
     n = len(units)
     similar = units @ units.T
@@ -77,7 +80,7 @@ def triplet(units: Array, codes: Ints, margin: float) -> Loss:
 
 
 def proxy(vectors: Array, codes: Ints, axes: Array) -> Loss:
-    """Return the cross-entropy of (n, d) vectors towards the (L, d) axis of their label, as a linear classifier's.
+    """Return the cross-entropy of (n, d) vectors towards the axis of their label, one of (L, d) `axes`.
 
     Source: proxies for labels, Movshovitz-Attias et al. 2017 (arXiv 1703.07464).
     """

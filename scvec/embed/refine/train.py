@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from scvec.core.types import Floats, Ints
+from scvec.core.vectors import unit_vectors
 from scvec.embed.moments import Moments
 from scvec.embed.recipe import Recipe, Refinement
 from scvec.embed.refine.losses import Array, proxy, supcon, through_unit, triplet, unit
@@ -15,23 +16,23 @@ from scvec.embed.refine.views import Views, chances, views
 from scvec.embed.sample import Sample
 
 SCALE = 10.0
-"""Of the logits of a cell of length one, so that cross-entropy can be sure of a label."""
+"""Scale of the logits of a cell of unit length, so that cross-entropy can become certain of a label."""
 
 START = 10.0
-"""Of the weights to begin with, which are the labels' mean cells: the head starts as a nearest-centroid classifier."""
+"""Scale of the initial weights, the labels' mean cells: the head starts as a nearest-centroid classifier."""
 
 MOMENTUM = 0.9
 TEXT_DIMENSION = 64
 SNAPSHOTS = 8
-"""How many times in a training the weights are looked at, to choose when to stop."""
+"""How many times during training the weights are evaluated, to choose the number of steps."""
 
 Advance: TypeAlias = Callable[[int], None]
 
 
 def text_parts(gene_vectors: Floats, weight: float) -> Floats:
-    """Return (g, t) gene vectors centred, in at most `TEXT_DIMENSION` principal directions, of mean square `weight`^2.
+    """Return (g, t) centred gene vectors: at most `TEXT_DIMENSION` principal components, of mean square `weight`^2.
 
-    The directions that all texts share are of no use to tell genes apart.
+    They are centred because what all texts share does not distinguish genes.
     """
     centred = gene_vectors - gene_vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
     _, directions = np.linalg.eigh((centred.T @ centred).astype(np.float64))
@@ -47,20 +48,20 @@ def train(
     stop: int | None,
     advance: Advance,
 ) -> dict[int, Floats]:
-    """Train, and return (g, d) weights by the number of steps taken.
+    """Train, and return (g, d) weights by the number of steps.
 
     Parameters
     ----------
     recipe
-        With its refinement; `random_state` seeds all that is drawn.
+        With its refinement; `random_state` is the random seed.
     texts
         (g, t) from `text_parts`.
     sample
-        The cells to learn from.
+        The cells to train on.
     stop
-        Steps after which to stop and return; None: all of them, returning some in between too.
+        Number of steps; None: all steps of the recipe, and snapshots in between are returned too.
     advance
-        Called with each step done.
+        Called after each step.
     """
     refine = _refinement(recipe)
     rng = np.random.default_rng(recipe.random_state)
@@ -71,7 +72,7 @@ def train(
     every = max(1, refine.steps // SNAPSHOTS)
     found: dict[int, Floats] = {}
     for step in range(1, (stop or refine.steps) + 1):
-        # The rate falls to nothing along a cosine (Loshchilov and Hutter 2016, arXiv 1608.03983), whenever one stops.
+        # The rate falls to zero along a cosine (Loshchilov and Hutter 2016, arXiv 1608.03983), wherever training stops.
         rate = refine.learning_rate * 0.5 * (1 + np.cos(np.pi * (step - 1) / refine.steps))
         descent.step(views(sample, chance, recipe, rng), float(rate))
         advance(1)
@@ -86,15 +87,15 @@ def _refinement(recipe: Recipe) -> Refinement:
 
 
 def _axes(n_labels: int, dimension: int, rng: np.random.Generator) -> Array:
-    """Return (L, d) an axis for each label: at right angles where there is room, else at random."""
+    """Return (L, d) an axis for each label: orthogonal if the dimension allows, else random."""
     if n_labels <= dimension:
         return np.asarray(np.linalg.qr(rng.standard_normal((dimension, n_labels)))[0].T, np.float32)
     drawn = rng.standard_normal((n_labels, dimension))
-    return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), np.float32)
+    return unit_vectors(drawn, np.linalg.norm(drawn, axis=1))[0]
 
 
 class _Descent:
-    """The weights on their way: a text part, shared by genes of like texts, and a free part for each gene."""
+    """The weights in training: a text part, shared by genes with similar texts, and a free part for each gene."""
 
     def __init__(self, refine: Refinement, texts: Floats, moments: Moments, axes: Array) -> None:
         self._refine, self._texts, self._axes, self._mean = refine, texts, axes, moments.mean
@@ -104,13 +105,13 @@ class _Descent:
         self._mean_texts = moments.mean @ texts
 
     def weights(self) -> Floats:
-        """Return (g, d) both parts, added up."""
+        """Return (g, d) the sum of both parts."""
         return np.asarray(self._free.value + self._texts @ self._shared.value, np.float32)
 
     def step(self, batch: Views, rate: float) -> None:
         """Take one step against the gradient of the losses on a batch."""
         cells, codes = batch.cells, batch.codes
-        # Of a cell with a share of its genes, scaled to length one, the mean is that share's root.
+        # For a cell with a share of its genes, scaled to unit length, the mean is scaled by the root of that share.
         lost = np.sqrt(batch.kept)
         in_texts = cells @ self._texts
         mapped = cells @ self._free.value - lost * (self._mean @ self._free.value)
@@ -134,14 +135,14 @@ class _Descent:
 
 
 class _Momentum:
-    """One array of weights under descent with Nesterov's momentum and decay."""
+    """One array of weights, updated with Nesterov momentum and weight decay."""
 
     def __init__(self, value: Floats, decay: float) -> None:
         self.value: Floats = value
         self._decay, self._speed = np.float32(decay), np.zeros_like(value)
 
     def step(self, gradient: np.ndarray[Any, np.dtype[np.float32]], rate: float) -> None:
-        """Go against the gradient."""
+        """Take one step against the gradient."""
         gradient = gradient + self._decay * self.value
         self._speed = np.float32(MOMENTUM) * self._speed + gradient
         self.value = np.asarray(

@@ -1,4 +1,4 @@
-"""Batches to train on: cells drawn evenly over labels and donors, each seen twice with genes and counts left out."""
+"""Training batches: cells sampled evenly over labels and donors, each seen twice with genes and counts dropped."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scvec.embed.recipe import Recipe
 from scvec.embed.sample import Sample
 
 DROPPED_VIEWS = 0.5
-"""Share of the views that genes are left out of; the others are whole."""
+"""Share of the views from which genes are dropped; the others are whole."""
 
 
 def chances(codes: Ints, batches: Ints) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return (n,) the chance of each cell to be drawn: the same for all labels, and for all batches of a label."""
+    """Return (n,) the probability of each cell to be drawn: equal for all labels, and for all batches of a label."""
     pairs, pair_of, sizes = np.unique(np.stack([codes, batches]), axis=1, return_inverse=True, return_counts=True)
     pair_of = pair_of.ravel()
     n_batches = np.bincount(pairs[0], minlength=int(codes.max()) + 1)
@@ -28,14 +28,14 @@ def chances(codes: Ints, batches: Ints) -> np.ndarray[tuple[int], np.dtype[np.fl
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """One batch.
+    """One training batch.
 
     Attributes
     ----------
     cells
-        (2 b, g) scaled to length one: b cells, then the same once more, each with other genes left out.
+        (2 b, g) scaled to unit length: b cells, then the same again, each view with other genes dropped.
     kept
-        (2 b, 1) the share of each one's genes that was kept.
+        (2 b, 1) the share of genes that each view keeps.
     codes
         (2 b,) their labels.
     """
@@ -51,7 +51,7 @@ def views(
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> Views:
-    """Draw a batch of two views of each of `Refinement.batch_cells` cells."""
+    """Draw a batch with two views of each of `Refinement.batch_cells` cells."""
     refine = recipe.refine
     assert refine is not None  # noqa: S101 - for mypy: whoever trains has one
     drawn = rng.choice(len(sample), refine.batch_cells, p=chance)
@@ -70,7 +70,7 @@ def views(
 def _thinned(
     totals: np.ndarray[Any, np.dtype[np.float64]], counts: Any, most: float, target_sum: float, rng: np.random.Generator
 ) -> sp.csr_matrix[np.float32]:
-    """Return log-normalised cells of which each has lost a share of its counts, up to `most`."""
+    """Return log-normalised cells, each without a share of its counts, up to `most`."""
     kept = 1.0 - rng.uniform(0, most, counts.shape[0])
     values = np.diff(counts.indptr)
     thinned = rng.binomial(counts.data.astype(np.int64), np.repeat(kept, values))

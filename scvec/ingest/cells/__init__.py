@@ -1,4 +1,4 @@
-"""Files of cells, of any format and anywhere: checked batches of one matrix, and the names beside it."""
+"""Files of cells, in any format and place: checked batches of one matrix, with its names and annotations."""
 
 from scvec.ingest.cells.checked import VAR_NAMES, AskedScale, Matrix
 from scvec.ingest.cells.file import CellFile

@@ -1,4 +1,4 @@
-"""One matrix of a file of cells: its scale decided, every value that is handed out checked."""
+"""One matrix of a file of cells, with a known scale; every value that it returns is checked."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ AskedScale: TypeAlias = Scale | Literal["auto"]
 
 VAR_NAMES = "var_names"
 GENE_KEYS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "gene_ids", "gene_id", "ensembl_id")
-"""Columns of ``var`` in which CELLxGENE, 10x readers and others keep the genes' other names."""
+"""Columns of ``var`` in which CELLxGENE, 10x readers and others keep alternative gene names."""
 
 SAMPLE_BLOCKS, SAMPLE_BLOCK_CELLS = 8, 128
-"""What a matrix holds is decided on this many evenly spaced blocks, then checked on every cell."""
+"""The scale of a matrix is decided on this many evenly spaced blocks, then checked on every cell."""
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """One matrix of a file, of decided scale.
+    """One matrix of a file, with a known scale.
 
     Attributes
     ----------
@@ -38,13 +38,13 @@ class Matrix:
     key
         ``"X"``, ``"raw"`` or the layer's name.
     values
-        What it holds.
+        The scale of its values.
     var
         The annotations of its genes.
     rows
         Its cells.
     sample
-        Some cells from all over it, where these were read to decide what it holds.
+        Cells from all over it, if some were read to decide the scale.
     """
 
     path: Place
@@ -61,54 +61,54 @@ class Matrix:
 
     @property
     def n_genes(self) -> int:
-        """Its columns."""
+        """The number of columns."""
         return self.rows.shape[1]
 
     @cached_property
     def sampled_totals(self) -> Totals:
-        """(n_genes,) expression of each gene in some thousand cells: what their names are judged by."""
+        """(n_genes,) expression of each gene in about a thousand cells, for matching the names."""
         sample = read_sample(self.rows, self.where) if self.sample is None else self.sample
         return expression(sample, self.values)
 
     @property
     def gene_keys(self) -> list[str]:
-        """Where its genes may be named: ``var_names``, and those columns of ``var`` that are called as is usual."""
+        """Where gene names may be: ``var_names``, and the columns of ``var`` with a usual name for them."""
         return [VAR_NAMES, *(key for key in GENE_KEYS if key in self.var.keys)]
 
     def gene_names(self, key: str = VAR_NAMES) -> Strings:
-        """Return (n_genes,) what its genes are called in ``var_names`` or a column of ``var``; "" where it is missing.
+        """Return (n_genes,) gene names from ``var_names`` or a column of ``var``; "" where one is missing.
 
         Raises
         ------
         KeyNotFoundError
             If there is no such column.
         DuplicateNameError
-            If ``var_names`` has a name twice. In a column a gene may have several rows.
+            If ``var_names`` has a name twice. In a column, a gene may have several rows.
         """
         if key == VAR_NAMES:
             names = self.var.names()
-            cure = "name a column of var with --gene-key, or adata.var_names_make_unique()"
-            refuse_duplicates(names, f"{self.where}: gene", cure)
+            fix = "give a column of var as `gene_key`, or use adata.var_names_make_unique()"
+            refuse_duplicates(names, f"{self.where}: gene", fix)
             return names
         if key not in self.var.keys:
-            raise unknown("var column for --gene-key", key, [VAR_NAMES, *self.var.keys], self.path)
+            raise unknown("var column for `gene_key`", key, [VAR_NAMES, *self.var.keys], self.path)
         return self.var.column(key).gene_names()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return which matrix it is and what it holds, as JSON types."""
+        """Return the matrix's key and scale as JSON types."""
         return {"key": self.key, "scale": self.values.scale, "log1p_total": self.values.log1p_total}
 
     def batches(
         self, title: str, progress: Progress = silent, start: int = 0, stop: int | None = None
     ) -> Iterator[tuple[int, sp.csr_matrix[np.float32]]]:
-        """Yield (first cell, values) for the cells from `start` to `stop`, all by default, in order and checked.
+        """Yield (first cell, values) in order, checked, for the cells from `start` to `stop`; all by default.
 
         Raises
         ------
         MatrixError
-            If a value is not what the matrix holds.
+            If a value does not fit the scale.
         FileError
-            If the file breaks off.
+            If the file is truncated.
         """
         end, step = self.rows.shape[0] if stop is None else min(stop, self.rows.shape[0]), self.rows.batch_cells()
         with progress(title, max(0, end - start)) as advance:
@@ -121,7 +121,7 @@ class Matrix:
                 advance(last - first)
 
     def take(self, cells: Ints) -> sp.csr_matrix[np.float32]:
-        """Return (m, n_genes) some cells, checked; what lies between them is not read, but for what a chunk brings.
+        """Return (m, n_genes) values of some cells, checked; others are read only where they share a chunk with these.
 
         Parameters
         ----------
@@ -131,13 +131,13 @@ class Matrix:
         Raises
         ------
         ValueError
-            If they do not ascend, or are not there.
+            If they do not ascend, or are out of range.
         MatrixError, FileError
-            As `batches` does.
+            As for `batches`.
         """
         cells = np.asarray(cells, np.int64)
         if len(cells) and (cells[0] < 0 or cells[-1] >= self.rows.shape[0] or (np.diff(cells) < 0).any()):
-            raise ValueError(f"positions from 0 to {self.rows.shape[0] - 1:,} that ascend are wanted")
+            raise ValueError(f"positions must ascend within 0 to {self.rows.shape[0] - 1:,}")
         parts = [sp.csr_matrix(np.zeros((0, self.n_genes), np.float32))]
         for first, last in self.rows.together(cells):
             wanted = cells[first:last]
@@ -150,7 +150,7 @@ class Matrix:
 
 
 def read_sample(rows: Rows, where: str) -> sp.csr_matrix[np.float32]:
-    """Return some cells from all over a matrix: what it holds is decided on them."""
+    """Return cells from all over a matrix, to decide its scale on."""
     n_cells = rows.shape[0]
     starts = np.unique(np.linspace(0, max(0, n_cells - SAMPLE_BLOCK_CELLS), SAMPLE_BLOCKS, dtype=int))
     with reading(where):

@@ -1,4 +1,4 @@
-"""Parts of an AnnData file, HDF5 or zarr alike, read with errors that name the part."""
+"""Parts of an AnnData file, HDF5 or zarr, read with errors that name the part."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TreeFrame:
         """Return (n,) the names of the rows."""
         with reading(self.where):
             element = self.group[self.group.attrs["_index"]]
-            # Not always a plain array of strings: newer writers keep names as a nullable one.
+            # Newer writers may store names as a nullable array instead of a plain one.
             if hasattr(element, "shape") and element.attrs.get("encoding-type") == "string-array":
                 return _strings(element)
             return _as_strings(_read(element))
@@ -57,13 +57,13 @@ def _read(element: Any) -> Any:
 
 
 def _strings(array: Any) -> Strings:
-    """Read an array of strings block by block: HDF5 hands them out as bytes first."""
+    """Read an array of strings block by block: HDF5 first returns them as bytes."""
     decoded = array.asstr() if hasattr(array, "asstr") else array
     names = np.empty(array.shape[0], object)
     for start in range(0, len(names), NAMES_A_BLOCK):
         stop = min(start + NAMES_A_BLOCK, len(names))
         names[start:stop] = decoded[start:stop]
-    if decoded is array and (names == "").any():  # zarr takes chunks that are not there for empty strings
+    if decoded is array and (names == "").any():  # zarr reads missing chunks as empty strings
         raise ValueError(f"{int((names == '').sum()):,} names are empty")
     return names
 

@@ -1,4 +1,4 @@
-"""An open file of cells, whatever its format: names, annotations, matrices."""
+"""An open file of cells, in any format: names, annotations, matrices."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from scvec.core.types import Ints, Strings
 from scvec.errors import FileError, InputError, LabelError, MatrixError, unknown
 from scvec.ingest.cells.checked import AskedScale, Matrix, read_sample
 from scvec.ingest.cells.frames import Column, Frame, Table, refuse_duplicates
-from scvec.ingest.cells.locations import Place, fingerprint, n_bytes
+from scvec.ingest.cells.locations import Place, fingerprint
 from scvec.ingest.cells.matrix import Rows
 from scvec.ingest.cells.scale import Values, decide
 
 
 class Source(Protocol):
-    """What a format gives of a file of cells."""
+    """What the reader of a format provides."""
 
     @property
     def obs(self) -> Frame:
@@ -33,7 +33,7 @@ class Source(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader should know of the file, a line each."""
+        """Notes for the user on the file."""
         ...
 
     def var(self, layer: str) -> Frame:
@@ -41,7 +41,7 @@ class Source(Protocol):
         ...
 
     def rows(self, layer: str) -> AbstractContextManager[Rows]:
-        """Give the cells of a matrix."""
+        """Yield the cells of a matrix."""
         ...
 
 
@@ -51,9 +51,9 @@ class CellFile:
     Attributes
     ----------
     path
-        Where it is: a path, or the URI of a remote file.
+        Its path, or the URI of a remote file.
     notes
-        What a reader should know of the file, a line each.
+        Notes for the user on the file.
     """
 
     def __init__(self, path: Place, members: list[Place], source: Source, table: Table | None) -> None:
@@ -63,43 +63,38 @@ class CellFile:
 
     @cached_property
     def obs_names(self) -> Strings:
-        """(n_obs,) the cells' names, each one once."""
+        """(n_obs,) the cells' names, each once."""
         names = self._source.obs.names()
         refuse_duplicates(names, f"{self.path}: cell", "adata.obs_names_make_unique()")
         if not len(names):
-            raise InputError(f"{self.path} has no cells", "at least one", "check what wrote it")
+            raise InputError(f"{self.path} has no cells", "at least one cell", "check the program that wrote it")
         return names
 
     @property
     def obs_keys(self) -> list[str]:
-        """The names of the cells' annotations, those of the table of annotations behind the file's own."""
+        """The names of the cells' annotations: the file's own, then those of the table of annotations."""
         own, added = self._source.obs.keys, [] if self._table is None else self._table.keys
         return [*own, *(key for key in added if key not in own)]
 
     @property
     def layers(self) -> list[str]:
-        """The names of the matrices there are."""
+        """The names of the matrices."""
         return self._source.layers
 
     def fingerprint(self) -> str:
-        """Return a hash that is another one when the file, or its table of annotations, is changed.
+        """Return a hash that changes when the file, or its table of annotations, changes.
 
-        Of sizes and times of change, or of a remote file's ETag; the contents are not read.
+        It is made from sizes and modification times, or the ETag of a remote file; the contents are not read.
 
         Raises
         ------
         FileError
-            If the file is no longer there.
+            If the file no longer exists.
         """
         return fingerprint(self._members if self._table is None else [*self._members, self._table.where])
 
-    @property
-    def n_bytes(self) -> int:
-        """The size of the file, or of all in the folder."""
-        return n_bytes(self._members)
-
     def labels(self, key: str, option: str) -> Strings:
-        """Return (n_obs,) an annotation as strings; `option` is how it was asked for.
+        """Return (n_obs,) an annotation as strings; errors name the parameter `option`.
 
         Raises
         ------
@@ -116,7 +111,7 @@ class CellFile:
             raise LabelError(
                 f"{self.path}: obs[{key!r}] lacks {int(absent.sum()):,} of {len(labels):,} values ({first}, ...)",
                 "a value for every cell",
-                "drop those cells or fill them in",
+                "drop those cells, or fill in the values",
             )
         return labels
 
@@ -132,21 +127,21 @@ class CellFile:
 
     @contextmanager
     def matrix(self, layer: str | None = None, scale: AskedScale | Values = "auto") -> Iterator[Matrix]:
-        """Give one of the matrices: `layer`, ``"raw"``, or ``"X"`` (the default).
+        """Yield one of the matrices: `layer`, ``"raw"``, or ``"X"`` (the default).
 
-        `scale` is what it is to hold, or `Values` that were decided before: these are taken as they are, and nothing
-        is read of the matrix until it is asked for.
+        `scale` is the expected scale, or `Values` that were decided before. These are trusted, and nothing of the
+        matrix is read in advance.
 
         Raises
         ------
         KeyNotFoundError
             If there is no such matrix.
         MatrixError
-            If it holds neither counts nor log1p values, or not `scale`; the message names those that would do.
+            If it holds neither counts nor log1p values, or not those of `scale`; the message names matrices that do.
         """
         key = layer or "X"
         if key not in self.layers:
-            raise unknown("matrix for --layer", key, self.layers, self.path)
+            raise unknown("matrix for `layer`", key, self.layers, self.path)
         try:
             with self._source.rows(key) as rows:
                 yield self._decided(key, rows, scale)
@@ -154,8 +149,8 @@ class CellFile:
             fits = [other for other in self.layers if other != key and self._would_do(other)]
             if not fits:
                 raise
-            cure = f"this file has such values elsewhere: use --layer {' or --layer '.join(fits)}"
-            raise MatrixError(error.seen, error.expected, cure) from error
+            fix = f"set `layer` to {' or '.join(fits)}, which has such values"
+            raise MatrixError(error.seen, error.expected, fix) from error
 
     def _decided(self, key: str, rows: Rows, scale: AskedScale | Values) -> Matrix:
         where, var = f"{self.path}: {key}", self._source.var(key)

@@ -1,4 +1,4 @@
-"""Annotations of cells or genes: names, and columns whose strings are shared."""
+"""Annotations of cells or genes: names, and columns coded by their distinct values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from scvec.core.types import Ints, Strings
-from scvec.errors import DuplicateNameError, FileError, InputError
+from scvec.errors import DuplicateNameError, FileError, must_be
 from scvec.ingest.cells.locations import Place, place, reading
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ N_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """An annotation: which of a few values each row has.
+    """An annotation, coded by its distinct values.
 
     Attributes
     ----------
     codes
         (n,) positions in `values`; -1 where a value is missing.
     values
-        The values there are.
+        The distinct values.
     """
 
     codes: np.ndarray[Any, np.dtype[Any]]
@@ -37,7 +37,7 @@ class Column:
 
     @classmethod
     def of(cls, values: Any) -> Column:
-        """Return (n,) values, a pandas categorical or an array, by codes."""
+        """Return (n,) values, of a pandas categorical or an array, as a column."""
         import pandas as pd
 
         if isinstance(values, pd.Categorical):
@@ -48,15 +48,15 @@ class Column:
         return cls(codes, found.tolist())
 
     def labels(self) -> tuple[Strings, np.ndarray[Any, np.dtype[np.bool_]]]:
-        """Return (n,) the values as strings, each string made once, and (n,) where one is missing or blank."""
+        """Return (n,) the values as strings, and (n,) where one is missing or blank."""
         return self._strings([str(value) for value in self.values])
 
     def gene_names(self) -> Strings:
-        """Return (n,) the values as strings: "" for what is missing, and no .0 where that made whole numbers floats."""
+        """Return (n,) the values as strings: "" for missing ones, no ".0" where whole numbers were read as floats."""
         return self._strings([_name(value) for value in self.values])[0]
 
     def _strings(self, values: list[str]) -> tuple[Strings, np.ndarray[Any, np.dtype[np.bool_]]]:
-        # The last place is that of -1.
+        # The last element is for code -1.
         strings = np.array([*values, ""], dtype=object)
         blank = np.array([not one.strip() for one in values] + [True])
         return strings[self.codes], blank[self.codes]
@@ -69,7 +69,7 @@ def _name(value: object) -> str:
 
 
 class Frame(Protocol):
-    """The annotations of cells or genes, read when they are asked for."""
+    """The annotations of cells or genes, read on demand."""
 
     @property
     def keys(self) -> list[str]:
@@ -81,7 +81,7 @@ class Frame(Protocol):
         ...
 
     def column(self, key: str) -> Column:
-        """Return a column that is there."""
+        """Return an existing column."""
         ...
 
 
@@ -107,14 +107,14 @@ class Named:
 
 
 class Table:
-    """Annotations of cells from a file of their own. Get one from `read_table`."""
+    """Annotations of cells from a separate file. Get one from `read_table`."""
 
     def __init__(self, where: Place, frame: pl.DataFrame) -> None:
         self.where, self._frame = where, frame
 
     @property
     def keys(self) -> list[str]:
-        """The names of its columns, that of the cells' names left out."""
+        """The names of its columns, without the column of the cells' names."""
         return self._frame.columns[1:]
 
     @cached_property
@@ -141,7 +141,7 @@ class Table:
                 f"{self.where} lacks {len(absent):,} of the {len(names):,} cells of {path} ({shown}, ...); its first "
                 f"column is {self._frame.columns[0]!r}",
                 "a row for every cell, with its name in the first column",
-                "add them, or move the names into the first column",
+                "add the missing rows, or move the names to the first column",
             )
         return rows
 
@@ -157,13 +157,13 @@ class Table:
 
     def refuse_duplicates(self) -> None:
         """Raise `DuplicateNameError` if a cell has two rows."""
-        refuse_duplicates(self._names, f"{self.where}: cell", "keep one row a cell")
+        refuse_duplicates(self._names, f"{self.where}: cell", "keep one row per cell")
 
 
 def read_table(path: str | Place) -> Table:
     """Read annotations of cells: CSV, TSV (also gzipped) or Parquet, the cells' names in the first column.
 
-    Values of CSV and TSV stay strings; empty ones are missing.
+    Values of CSV and TSV stay strings; empty values are missing.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def read_table(path: str | Place) -> Table:
     where = place(path)
     kind = where.name.removesuffix(".gz").rpartition(".")[2]
     if kind not in ("csv", "tsv", "parquet"):
-        raise InputError(f"--obs {where}", "a name that ends in .csv, .tsv or .parquet", "name such a file")
+        raise must_be("obs", "a .csv, .tsv or .parquet file", str(where))
     with reading(str(where)), where.open("rb") as stream:
         try:
             if kind == "parquet":
@@ -187,24 +187,24 @@ def read_table(path: str | Place) -> Table:
         except pl.exceptions.PolarsError as error:
             raise ValueError(str(error)) from error
     if not frame.width:
-        raise FileError(f"{where} has no columns", "the names of the cells in the first", "write it again")
+        raise FileError(f"{where} has no columns", "the names of the cells in the first column", "write it again")
     table = Table(where, frame)
     table.refuse_duplicates()
     return table
 
 
 def strings_of(column: Any, block: int = 2**16) -> Strings:
-    """Return (n,) strings of an Arrow column, made block by block; "" where one is missing."""
+    """Return (n,) strings of an Arrow column, converted block by block; "" where one is missing."""
     names = np.empty(len(column), object)
     for start in range(0, len(column), block):
         names[start : start + block] = column.slice(start, block).fill_null("").to_pylist()
     return names
 
 
-def refuse_duplicates(names: Strings, what: str, cure: str) -> None:
-    """Raise `DuplicateNameError` if a name is there twice; `what` names them: ``"file.h5ad: cell"``.
+def refuse_duplicates(names: Strings, what: str, fix: str) -> None:
+    """Raise `DuplicateNameError` if a name occurs twice; `what` describes the names: ``"file.h5ad: cell"``.
 
-    Equal names have equal hashes: sorting these takes eight bytes a name, and no other copy of them is made.
+    Equal names have equal hashes. Sorting the hashes takes eight bytes per name, and no copy of the names.
     """
     hashes = np.fromiter(map(hash, names), np.int64, len(names))
     hashes.sort()
@@ -213,7 +213,7 @@ def refuse_duplicates(names: Strings, what: str, cure: str) -> None:
     twins = {name: n for name, n in Counter(names.tolist()).items() if n > 1}
     if twins:
         times = max(twins.values())
-        raise DuplicateNameError(f"{what} name {min(twins)!r} occurs {times} times", "each name once", cure)
+        raise DuplicateNameError(f"{what} name {min(twins)!r} occurs {times} times", "each name once", fix)
 
 
 def _arrow(names: Strings) -> Any:

@@ -1,4 +1,4 @@
-"""AnnData files, h5ad or zarr alike: annotations and matrices by the names that anndata gives them."""
+"""AnnData files, h5ad or zarr: annotations and matrices, by anndata's names."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class AnnDataSource:
     Parameters
     ----------
     path
-        Where it is.
+        The path of the file.
     root
-        Its root, of HDF5 or zarr.
+        Its root group, of HDF5 or zarr.
 
     Raises
     ------
@@ -46,7 +46,7 @@ class AnnDataSource:
             raise FileError(
                 f"{path} has the layout of anndata before 0.7",
                 "that of 0.7 or later",
-                "read it with anndata.read_h5ad and write it again",
+                "read it with anndata.read_h5ad, and write it again",
             )
 
     @property
@@ -76,12 +76,12 @@ class AnnDataSource:
 
     @contextmanager
     def rows(self, layer: str) -> Iterator[Rows]:
-        """Give the cells of a matrix. A CSC matrix is laid out by cells in temporary files first.
+        """Yield the cells of a matrix. A CSC matrix is first rearranged by cells in temporary files.
 
         Raises
         ------
         FileError
-            If it is no matrix, or broken.
+            If it is not a matrix, or broken.
         """
         where = f"{self._path}: {layer}"
         with tempfile.TemporaryDirectory(prefix="scvec-") as folder:
@@ -94,7 +94,7 @@ class AnnDataSource:
 
 
 def open_rows(element: Any, where: str, folder: Path) -> Rows:
-    """Return the rows of a matrix of HDF5 or zarr, with temporary files in `folder`.
+    """Return the rows of a matrix in HDF5 or zarr, with temporary files in `folder`.
 
     Raises
     ------
@@ -107,22 +107,22 @@ def open_rows(element: Any, where: str, folder: Path) -> Rows:
         return DenseRows(element)
     form = ENCODINGS.get(str(element.attrs.get("encoding-type")))
     if form is None or not {"data", "indices", "indptr"} <= set(element):
-        raise FileError(f"{where} is no matrix", "CSR, CSC or dense values", "write the file again with anndata")
+        raise FileError(f"{where} is not a matrix", "CSR, CSC or dense values", "write the file again with anndata")
     shape = (int(element.attrs["shape"][0]), int(element.attrs["shape"][1]))
     indptr = np.asarray(element["indptr"][:], np.int64)
     if form == "csr":
         return CsrRows(element["data"], element["indices"], indptr, shape)
-    CsrRows(element["data"], element["indices"], indptr, shape[::-1])  # raises, where they do not fit
+    CsrRows(element["data"], element["indices"], indptr, shape[::-1])  # raises if they do not fit
     return by_cells(element, indptr, shape, folder)
 
 
 def _refuse_gaps(element: Any) -> None:
-    """Raise `ValueError` if a sparse matrix of zarr lacks chunks: zarr takes what is missing for zeros.
+    """Raise `ValueError` if a sparse matrix of zarr lacks chunks, which zarr would read as zeros.
 
-    Chunks of nothing but zeros are not written: no value kept is zero, and of a cell only one has the column zero.
+    Chunks of zeros only are not written, but the values are not zero, and only one value of a cell is in column zero.
     """
     for name in ("data", "indices"):
         array = element[name]
         lacking = array.nchunks - array.nchunks_initialized if hasattr(array, "nchunks_initialized") else 0
         if lacking and (name == "data" or array.chunks[0] >= element["indptr"].shape[0]):
-            raise ValueError(f"{lacking:,} of the {array.nchunks:,} chunks of its {name} are not there")
+            raise ValueError(f"{lacking:,} of the {array.nchunks:,} chunks of its {name} are missing")

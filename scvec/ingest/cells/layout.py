@@ -1,4 +1,4 @@
-"""Values in any order, laid out by cells in temporary files: eight bytes a value on disk, little in memory."""
+"""Rearranging values by cells, in temporary files: eight bytes per value on disk, little in memory."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ Entries: TypeAlias = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarra
 
 
 def entries_at_once() -> int:
-    """Return how many entries make a piece: a quarter of a batch's bytes, as sorting takes four times as many."""
+    """Return the number of entries in a piece: a quarter of a batch's bytes, as sorting takes four times as many."""
     return max(1, matrix.BATCH_BYTES // 16)
 
 
 def lay_out(pieces: Callable[[], Iterator[Entries]], counts: Ints, n_columns: int, folder: Path) -> CsrRows:
-    """Put every value in its cell's next place.
+    """Write every value to its cell's next place.
 
     Parameters
     ----------
     pieces
-        Goes through the entries once.
+        Yields all entries once.
     counts
-        (n_cells,) how many there are of each cell.
+        (n_cells,) the number of entries of each cell.
     n_columns
-        Columns of the matrix.
+        The number of columns of the matrix.
     folder
-        Where to; the rows can be read while it is there.
+        The folder of the files; it must outlive the rows.
     """
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     shape, n_values = (len(counts), n_columns), int(starts[-1])
@@ -45,25 +45,25 @@ def lay_out(pieces: Callable[[], Iterator[Entries]], counts: Ints, n_columns: in
         places = filled[cells] + np.arange(len(cells)) - np.searchsorted(cells, cells, side="left")
         data[places], indices[places] = values[order], columns[order]
         filled += np.bincount(cells, minlength=len(counts))
-    del data, indices  # written out
+    del data, indices  # flushes the files
     return CsrRows(OnDisk(folder / "data", np.float32), OnDisk(folder / "indices", np.int32), starts, shape)
 
 
 class OnDisk:
-    """An array in a plain file, of which slices are read as copies: what is mapped would count as memory."""
+    """An array in a plain file; slices are read as copies, as a memory map would count as memory in use."""
 
     def __init__(self, path: Path, kind: Any) -> None:
         self._path, self._kind = path, np.dtype(kind)
         self.shape = (path.stat().st_size // self._kind.itemsize,)
 
     def __getitem__(self, part: slice) -> np.ndarray[Any, Any]:
-        """Return a slice without step."""
+        """Return a slice; its step is ignored."""
         first, last, _ = part.indices(self.shape[0])
         return np.fromfile(self._path, self._kind, max(0, last - first), offset=first * self._kind.itemsize)
 
 
 def _mapped(path: Path, kind: Any, n: int) -> np.ndarray[Any, Any]:
-    """Return (n,) zeros in a new file; of none, which cannot be mapped, an array beside the file."""
+    """Return (n,) zeros mapped to a new file; for n = 0, which cannot be mapped, a plain array."""
     path.touch()
     return np.memmap(path, kind, "w+", shape=(n,)) if n else np.zeros(0, kind)
 
@@ -74,7 +74,7 @@ def by_cells(element: Any, indptr: np.ndarray[Any, Any], shape: tuple[int, int],
     Raises
     ------
     ValueError
-        If a value is in no cell.
+        If a value is outside the cells.
     """
     step, n_values = entries_at_once(), int(indptr[-1])
     counts = np.zeros(shape[0], np.int64)

@@ -1,4 +1,4 @@
-"""Where files of cells are: a local path, or a URI that fsspec knows."""
+"""Locations of files: a local path, or a URI that fsspec knows."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from typing import IO, Any, TypeAlias
 from scvec.errors import FileError, InputError, MissingDependencyError, missing
 
 BLOCK_BYTES, N_BLOCKS = 4 * 2**20, 16
-"""A remote file that is read here and there is read in blocks of this size, of which the last so many are kept."""
+"""Random access to a remote file reads blocks of this size, and keeps the last so many."""
 
 OF_THE_EXTRA = ("s3fs", "aiohttp")
-"""What ``scvec[remote]`` brings; packages of other protocols are installed by their own names."""
+"""Packages of ``scvec[remote]``; those of other protocols are installed by their own names."""
 
 OF_PROTOCOLS = (
     ("botocore.exceptions", "BotoCoreError"),
@@ -32,21 +32,21 @@ OF_PROTOCOLS = (
     ("gcsfs.retry", "HttpError"),
     ("azure.core.exceptions", "AzureError"),
 )
-"""What the packages of protocols raise that is no `OSError`."""
+"""Errors of protocol packages that are not `OSError`."""
 
 
 BROKEN = (OSError, EOFError, KeyError, IndexError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile)
-"""What readers raise of a file that is not whole."""
+"""Errors that readers raise for an incomplete file."""
 
 
 @dataclass(frozen=True)
 class Uri:
-    """A file or folder that fsspec reaches, with those methods of a `Path` that reading needs.
+    """A file or folder that fsspec reaches, with the methods of `Path` that reading needs.
 
     Attributes
     ----------
     uri
-        As fsspec writes it: ``"s3://bucket/cells.h5ad"``.
+        In fsspec's form: ``"s3://bucket/cells.h5ad"``.
     """
 
     uri: str
@@ -59,17 +59,17 @@ class Uri:
 
     @property
     def name(self) -> str:
-        """The last part, without the query of an address."""
+        """The last part, without the query of a URL."""
         return PurePosixPath(self.uri.split("?")[0] if self.is_http else self.uri).name
 
     @property
     def stem(self) -> str:
-        """The name without its ending."""
+        """The name without its suffix."""
         return PurePosixPath(self.name).stem
 
     @property
     def suffix(self) -> str:
-        """The ending of the name."""
+        """The suffix of the name."""
         return PurePosixPath(self.name).suffix
 
     @property
@@ -79,7 +79,7 @@ class Uri:
 
     @property
     def is_http(self) -> bool:
-        """Whether a web server has it: folders cannot be listed there."""
+        """Whether it is on a web server, where folders cannot be listed."""
         return self.uri.startswith(("http://", "https://"))
 
     @cached_property
@@ -105,24 +105,24 @@ class Uri:
             if package in OF_THE_EXTRA:
                 raise missing(package, "remote", f"reading {protocol}:// addresses") from error
             raise MissingDependencyError(
-                f"{package} is not installed", f"it for {protocol}:// addresses", f"pip install {package}"
+                f"reading {protocol}:// addresses needs {package}", fix=f"pip install {package}"
             ) from error
         except ValueError as error:
             raise InputError(
-                f"{self.uri}: no protocol {protocol!r}", "a path, s3://, https:// ...", "check the address"
+                f"{self.uri}: unknown protocol {protocol!r}", "a path, s3://, https:// ...", "check the address"
             ) from error
 
     def exists(self) -> bool:
-        """Whether it is there."""
+        """Whether it exists."""
         with reading(str(self)):
             return bool(self.fs.exists(self.uri))
 
     def open(self, mode: str = "rb") -> IO[bytes]:
-        """Open a file whose bytes are read in order."""
+        """Open a file for sequential reading."""
         return io.BufferedReader(self.fs.open(self.uri, mode))
 
     def open_blocks(self) -> IO[bytes]:
-        """Open a file that is read here and there; its blocks are kept, `N_BLOCKS` of them."""
+        """Open a file for random access; its last `N_BLOCKS` blocks are kept."""
         kept = {"cache_type": "blockcache", "block_size": BLOCK_BYTES, "cache_options": {"maxblocks": N_BLOCKS}}
         stream: IO[bytes] = self.fs.open(self.uri, "rb", **kept)
         return stream
@@ -132,10 +132,10 @@ Place: TypeAlias = Path | Uri
 
 
 def place(path: str | Path | Uri) -> Place:
-    """Return where a path or URI leads; ``file://`` is a local path."""
+    """Return the location of a path or URI; ``file://`` is a local path."""
     if isinstance(path, Uri):
         return path
-    # A pathlib.Path has made one slash of a URI's two.
+    # pathlib.Path turns the two slashes of a URI into one.
     said = re.sub(r"^([a-z][a-z0-9+.-]+):/(?=[^/])", r"\1://", str(path)) if isinstance(path, Path) else path
     if "://" not in said:
         return Path(path)
@@ -143,41 +143,41 @@ def place(path: str | Path | Uri) -> Place:
 
 
 def absolute(path: str | Path) -> str:
-    """Return a path or URI that means the same in another process, wherever that one runs."""
+    """Return a path or URI that means the same in any process, whatever its working folder."""
     where = place(path)
     return str(where.absolute() if isinstance(where, Path) else where)
 
 
 @contextmanager
 def reading(where: str) -> Iterator[None]:
-    """Say which part of which file could not be read: libraries' own words name neither.
+    """Raise errors that name the part of the file that could not be read, as those of libraries do not.
 
     Raises
     ------
     FileError
-        In place of what HDF5, zarr, decompression and protocols raise.
+        In place of the errors of HDF5, zarr, decompression and protocols.
     """
     try:
         yield
     except FileNotFoundError as error:
         if _unreachable(error.__cause__):
             raise _no_access(where, error.__cause__) from error
-        raise FileError(f"{where} is not there", "a file of cells", "check the path") from error
+        raise FileError(f"{where} does not exist", "a file of cells", "check the path") from error
     except _denials() as error:
         raise _no_access(where, error) from error
     except BROKEN as error:
         seen = f"{where} cannot be read ({_said(error)})"
-        raise FileError(seen, "a whole file", "fetch or write it again") from error
+        raise FileError(seen, "a complete file", "download or write it again") from error
 
 
 def _unreachable(error: BaseException | None) -> bool:
-    """Whether a file was not found for another reason than that it is not there: a web server answers 404 to that."""
+    """Whether a file was not found for another reason than its absence, to which a web server answers 404."""
     return isinstance(error, OSError) or getattr(error, "status", 404) != 404
 
 
 def _no_access(where: str, error: BaseException | None) -> FileError:
     seen = f"{where} cannot be accessed ({_said(error)})"
-    return FileError(seen, "a file that may be read", "check address, rights and credentials")
+    return FileError(seen, "a readable file", "check the address, the permissions and the credentials")
 
 
 def _said(error: BaseException | None) -> str:
@@ -190,16 +190,11 @@ def _denials() -> tuple[type[BaseException], ...]:
 
 
 def fingerprint(places: Sequence[Place]) -> str:
-    """Return a hash of sizes and times of files, and of all in folders; remote ones by their ETag where they have one.
+    """Return a hash of the sizes and times of files, also of those in folders; of remote files, of the ETag if any.
 
     It changes when a file does; the contents are not read.
     """
     return hashlib.sha256(json.dumps([_states(one) for one in places]).encode()).hexdigest()
-
-
-def n_bytes(places: Sequence[Place]) -> int:
-    """Return the size of files, and of all in folders."""
-    return sum(size for one in places for _, size, _ in _states(one))
 
 
 def _states(where: Place) -> list[tuple[str, int, str]]:
@@ -222,7 +217,7 @@ def _remote_states(uri: Uri) -> list[tuple[str, int, str]]:
 
 
 def _version(info: dict[str, Any]) -> str:
-    """Return what tells one state of a remote file from another."""
+    """Return a mark of the state of a remote file."""
     keys = ("ETag", "etag", "md5Hash", "LastModified", "Last-Modified", "last_modified", "modified", "mtime", "created")
     return next((str(info[key]) for key in keys if info.get(key)), "")
 
@@ -238,13 +233,13 @@ def copy_local(path: str | Path, target: Path) -> None:
 
 
 def expand(paths: Sequence[str | Path]) -> list[str | Path]:
-    """Return the files that paths and patterns name: those of a pattern sorted, each file once.
+    """Return the files that match paths and patterns, each once; those of a pattern are sorted.
 
     Parameters
     ----------
     paths
-        Paths, URIs, and patterns with ``*``, ``?`` or ``[]``: ``"shards/*.h5ad"``, ``"s3://bucket/x*.h5ad"``. What is
-        there by the very name is no pattern.
+        Paths, URIs, and patterns with ``*``, ``?`` or ``[]``: ``"shards/*.h5ad"``, ``"s3://bucket/x*.h5ad"``. The name
+        of an existing file is not a pattern.
 
     Raises
     ------
@@ -260,7 +255,7 @@ def expand(paths: Sequence[str | Path]) -> list[str | Path]:
 
 def _matches(path: str | Path) -> list[str | Path]:
     where = place(path)
-    # A "?" begins the query of an address.
+    # A "?" begins the query of a URL.
     magic = "*[" if isinstance(where, Uri) else "*?["
     if not set(magic) & set(str(path)) or (isinstance(where, Path) and where.exists()):
         return [path]

@@ -1,4 +1,4 @@
-"""The cells of a matrix, read by range and never whole in memory."""
+"""The cells of a matrix, read by range; the whole matrix is never in memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ BATCH_BYTES = 64 * 2**20
 MAX_BATCH_CELLS = 4096
 
 NEAR_VALUES = 2**14
-"""Values between two wanted ones that are cheaper read than skipped, where a matrix has no chunks."""
+"""In a matrix without chunks, a gap of up to this many values is cheaper to read than to skip."""
 
 
 class Rows(Protocol):
-    """Something whose cells can be read by range."""
+    """Cells that can be read by range."""
 
     shape: tuple[int, int]
 
@@ -27,11 +27,11 @@ class Rows(Protocol):
         ...
 
     def batch_cells(self) -> int:
-        """Return how many cells make a batch of at most `BATCH_BYTES`, about."""
+        """Return the number of cells in a batch of about `BATCH_BYTES` at most."""
         ...
 
     def together(self, cells: Ints) -> Iterator[tuple[int, int]]:
-        """Yield ranges of `cells`, (m,) ascending positions, that are best read at once."""
+        """Yield ranges of `cells`, (m,) ascending positions, that are best read together."""
         ...
 
 
@@ -43,14 +43,14 @@ class CsrRows:
     data, indices
         (n_values,) values and their columns.
     indptr
-        (n_cells + 1,) where each row begins.
+        (n_cells + 1,) start of each row.
     shape
-        Cells and columns.
+        Numbers of cells and columns.
 
     Raises
     ------
     ValueError
-        If they do not fit each other.
+        If the arrays and the shape do not fit.
     """
 
     def __init__(self, data: Any, indices: Any, indptr: np.ndarray[Any, Any], shape: tuple[int, int]) -> None:
@@ -61,7 +61,7 @@ class CsrRows:
             raise ValueError("its index does not fit its shape")
 
     def read(self, start: int, stop: int) -> sp.csr_matrix[np.float32]:
-        """Return cells `start` to `stop`; raise `ValueError` if a value is in no column."""
+        """Return cells `start` to `stop`; raise `ValueError` if a value is outside the columns."""
         first, last = int(self._indptr[start]), int(self._indptr[stop])
         data, indices = np.asarray(self._data[first:last], np.float32), np.asarray(self._indices[first:last])
         if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < self.shape[1]:
@@ -72,12 +72,12 @@ class CsrRows:
         return rows
 
     def batch_cells(self) -> int:
-        """Return how many cells make a batch."""
+        """Return the number of cells in a batch."""
         bytes_per_cell = 8 * max(1, int(self._indptr[-1])) / max(1, self.shape[0])
         return int(min(MAX_BATCH_CELLS, max(1, BATCH_BYTES // bytes_per_cell)))
 
     def together(self, cells: Ints) -> Iterator[tuple[int, int]]:
-        """Yield ranges of `cells` whose values lie in one chunk or follow on each other."""
+        """Yield ranges of `cells` whose values share a chunk or follow each other."""
         page = (getattr(self._data, "chunks", None) or (NEAR_VALUES,))[0]
         return spans(self._indptr[cells], self._indptr[cells + 1], page, BATCH_BYTES // 8)
 
@@ -93,11 +93,11 @@ class DenseRows:
         return sp.csr_matrix(np.asarray(self._array[start:stop], np.float32))
 
     def batch_cells(self) -> int:
-        """Return how many cells make a batch."""
+        """Return the number of cells in a batch."""
         return int(min(MAX_BATCH_CELLS, max(1, BATCH_BYTES // (4 * max(1, self.shape[1])))))
 
     def together(self, cells: Ints) -> Iterator[tuple[int, int]]:
-        """Yield ranges of `cells` that lie in one chunk or follow on each other."""
+        """Yield ranges of `cells` that share a chunk or follow each other."""
         page = (getattr(self._array, "chunks", None) or (max(1, NEAR_VALUES // max(1, self.shape[1])),))[0]
         return spans(cells, cells + 1, page, max(page, self.batch_cells()))
 
@@ -116,18 +116,18 @@ class ColumnsOf:
 
 
 def spans(first: Ints, last: Ints, page: int, most: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of m pieces of a long array that are read together.
+    """Yield ranges of m pieces of a long array to read together.
 
-    Two are if the second begins in the page where the first ends: that page is read for the first anyway.
+    Two pieces are read together if the second begins in the page where the first ends, which is read anyway.
 
     Parameters
     ----------
     first, last
-        (m,) where each piece begins and ends, ascending.
+        (m,) start and end of each piece, ascending.
     page
-        How much is read at once whatever is asked for.
+        The unit of reading.
     most
-        The longest range, if there is more than one piece in it.
+        The longest range of more than one piece.
     """
     begins, ends, start = first.tolist(), last.tolist(), 0
     for i in range(1, len(begins)):

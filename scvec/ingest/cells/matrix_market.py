@@ -1,4 +1,4 @@
-"""Matrix Market text, features by cells, streamed once into temporary CSR arrays."""
+"""Matrix Market text, features by cells, streamed into temporary CSR arrays."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from scvec.ingest.cells.matrix import CsrRows, Rows
 TEXT_BLOCK = 2**20
 FIELDS = {"integer", "real", "double", "unsigned-integer"}
 KEPT = (("cells", np.int32), ("columns", np.int32), ("values", np.float32))
-"""What is kept of an entry while the text goes by: twelve bytes."""
+"""What is kept of an entry while the text is streamed: twelve bytes."""
 
 
 def read_market(stream: IO[bytes], shape: tuple[int, int], folder: Path) -> Rows:
     """Read a coordinate matrix of features by cells.
 
-    Entries may be in any order; those in the order of the cells, as Cell Ranger writes them, are in their places
-    at once. Source of the format: Boisvert et al. 1996, NISTIR 5935.
+    Entries may be in any order; those ordered by cell, as Cell Ranger writes them, need no sorting. Source of the
+    format: Boisvert et al. 1996, NISTIR 5935.
 
     Parameters
     ----------
     stream
         The text.
     shape
-        Cells and features, as the files beside it have them.
+        Numbers of cells and features in the files beside it.
     folder
-        Where the arrays go, which are read while it is there.
+        The folder of the arrays; it must outlive the rows.
 
     Raises
     ------
     ValueError
-        If the text is no such matrix, of another shape, or truncated.
+        If the text is not such a matrix, has another shape, or is truncated.
     """
     n_entries = _head(stream, shape)
     counts, in_order, n_read, last = np.zeros(shape[0], np.int64), True, 0, 0
@@ -53,7 +53,7 @@ def read_market(stream: IO[bytes], shape: tuple[int, int], folder: Path) -> Rows
         for file in files:
             file.close()
     if n_read != n_entries:
-        raise ValueError(f"it has {n_read:,} entries and says that it has {n_entries:,}")
+        raise ValueError(f"it has {n_read:,} entries, its header says {n_entries:,}")
     arrays = [OnDisk(folder / name, kind) for name, kind in KEPT]
     if in_order:
         return CsrRows(arrays[2], arrays[1], np.concatenate([[0], np.cumsum(counts)]), shape)
@@ -69,7 +69,7 @@ def read_market(stream: IO[bytes], shape: tuple[int, int], folder: Path) -> Rows
 
 
 def _head(stream: IO[bytes], shape: tuple[int, int]) -> int:
-    """Read the lines before the entries; return how many of these there are."""
+    """Read the lines before the entries; return the number of entries."""
     banner = stream.readline(1024).decode("ascii", "replace").lower().split()
     if banner[:2] != ["%%matrixmarket", "matrix"]:
         raise ValueError("it does not begin with %%MatrixMarket matrix")
@@ -80,7 +80,7 @@ def _head(stream: IO[bytes], shape: tuple[int, int]) -> int:
         line = stream.readline(2**16)
     sizes = [int(one) for one in line.split()]
     if len(sizes) != 3:
-        raise ValueError("it has no line of its size")
+        raise ValueError("it has no line with its size")
     if (sizes[1], sizes[0]) != shape:
         said = f"{sizes[0]:,} rows and {sizes[1]:,} columns for {shape[1]:,} features and {shape[0]:,} barcodes"
         raise ValueError(f"it has {said}{': transposed' if (sizes[0], sizes[1]) == shape else ''}")

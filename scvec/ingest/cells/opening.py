@@ -1,4 +1,4 @@
-"""Which format a file of cells has, and opening it."""
+"""Opening a file of cells, after detecting its format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 
 @contextmanager
 def open_cells(path: str | Path, obs: str | Path | None = None) -> Iterator[CellFile]:
-    """Open a file of cells for reading, whatever its format: what is in it decides, not its name.
+    """Open a file of cells for reading. The format is detected from the content, not the file name.
 
     Parameters
     ----------
@@ -33,18 +33,17 @@ def open_cells(path: str | Path, obs: str | Path | None = None) -> Iterator[Cell
         of its ``matrix.mtx``, or that file itself, with barcodes and features beside it. Or the URI of one of these,
         as fsspec knows it: ``s3://``, ``https://`` ...
     obs
-        A table of annotations, CSV, TSV or Parquet, with the cells' names in the first column: every cell of the file
-        must be in it, other rows are ignored, and its columns stand in place of those that the file has by the same
-        names.
+        A table of annotations, CSV, TSV or Parquet, with the cells' names in the first column. It must have every cell
+        of the file; other rows are ignored. Its columns replace the file's columns of the same name.
 
     Raises
     ------
     FileError
-        If it is missing, truncated, not to be read, or of another format.
+        If it is missing, truncated, unreadable, or of another format.
     InputError
-        If the protocol of a URI, or the ending of `obs`, is not known.
+        If the protocol of a URI, or the suffix of `obs`, is unknown.
     MissingDependencyError
-        If the package of the protocol is not installed.
+        If the protocol's package is not installed.
     """
     where = place(path)
     with ExitStack() as stack:
@@ -55,7 +54,7 @@ def open_cells(path: str | Path, obs: str | Path | None = None) -> Iterator[Cell
             source: Source = open_market(where, members, stack)
         elif is_zarr(where):
             source = AnnDataSource(where, _zarr_root(where, stack))
-            if isinstance(where, Uri) and where.is_http:  # which lists no folders
+            if isinstance(where, Uri) and where.is_http:  # which cannot list folders
                 members = [one for mark in ZARR_MARKS if (one := where / mark).exists()]
         else:
             source = _hdf5_source(where, stack)
@@ -63,7 +62,7 @@ def open_cells(path: str | Path, obs: str | Path | None = None) -> Iterator[Cell
 
 
 def is_h5ad(path: str | Path) -> bool:
-    """Whether a file that can be opened is an h5ad: what a copy can be added to."""
+    """Whether a file is an h5ad, to a copy of which calls can be added."""
     where = place(path)
     if _market(where) or is_zarr(where):
         return False
@@ -72,7 +71,7 @@ def is_h5ad(path: str | Path) -> bool:
 
 
 def is_zarr(where: Place) -> bool:
-    """Whether a place is a zarr store, by the files that mark one."""
+    """Whether a location is a zarr store, by the files that mark one."""
     if where.suffix in HDF5_ENDINGS and not _is_folder(where):
         return False
     if where.suffix == ".zip":
@@ -81,7 +80,7 @@ def is_zarr(where: Place) -> bool:
 
 
 def _is_folder(where: Place) -> bool:
-    # What a web server has can be looked for, and not listed.
+    # Files on a web server can be requested, but not listed.
     return where.suffix not in HDF5_ENDINGS if isinstance(where, Uri) else where.is_dir()
 
 
@@ -97,10 +96,10 @@ def _zarr_root(where: Place, stack: ExitStack) -> Any:
     from zarr.storage import FsspecStore, LocalStore, ZipStore
 
     if isinstance(where, Uri) and where.suffix == ".zip":
-        raise FileError(f"{where} is an archive", "a zarr store as a folder, or a local archive", "unpack or fetch it")
+        raise FileError(f"{where} is an archive", "a zarr folder, or a local archive", "unpack or download it")
     with reading(str(where)):
         if isinstance(where, Uri):
-            # The file system that all else is read through: one of zarr's own would leave its connections open.
+            # The file system of all other reads: one of zarr's own would leave its connections open.
             shared = AsyncFileSystemWrapper(where.fs, asynchronous=True)
             store: Any = FsspecStore(shared, read_only=True, path=where.fs._strip_protocol(where.uri))
         else:
@@ -119,21 +118,23 @@ def _hdf5_source(where: Place, stack: ExitStack) -> Source:
             return AnnDataSource(where, file)
         if is_tenx(file):
             return open_tenx(where, file)
-    raise FileError(f"{where} is HDF5 without obs and var, and without 10x's matrix", WANTED, "write it with anndata")
+    raise FileError(f"{where} is HDF5 without obs and var, and without a 10x matrix", WANTED, "write it with anndata")
 
 
 def _hdf5(where: Place, stack: ExitStack) -> Any:
     if isinstance(where, Path) and not where.is_file():
-        said = "is a folder without matrix.mtx, and no zarr store" if where.is_dir() else "is not there"
+        said = "is a folder without matrix.mtx, not a zarr store" if where.is_dir() else "does not exist"
         raise FileError(f"{where} {said}", WANTED, "check the path")
     if isinstance(where, Uri):
         with reading(str(where)):
             where.fs.info(where.uri)
             stream = stack.enter_context(where.open_blocks())
         if not stream.seekable():
-            raise FileError(f"{where}: the server sends files whole only", "one that heeds Range", "fetch the file")
+            raise FileError(
+                f"{where}: the server sends only whole files", "one that supports Range", "download the file"
+            )
     try:
         return h5py.File(where if isinstance(where, Path) else stream, "r")
     except OSError as error:
         why = "is truncated" if "truncated" in str(error) else "cannot be opened as HDF5"
-        raise FileError(f"{where} {why}", WANTED, "fetch or write it again") from error
+        raise FileError(f"{where} {why}", WANTED, "download or write it again") from error

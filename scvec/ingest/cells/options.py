@@ -1,4 +1,4 @@
-"""How a file of cells is read: what is asked of a query beside the file itself."""
+"""How a file of cells is read, as a frozen value."""
 
 from __future__ import annotations
 

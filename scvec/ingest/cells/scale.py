@@ -1,4 +1,4 @@
-"""What the values of a matrix are, counts or log1p, and whether every one of them is."""
+"""The scale of a matrix, counts or log1p, and the check of every value."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ SAME_TOTAL = 0.01
 
 
 PIECE = 2**15
-"""Values looked at together: 128 kB."""
+"""Values checked together: 128 kB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What the values of a matrix are.
+    """The scale of a matrix.
 
     Attributes
     ----------
     scale
         ``"counts"`` or ``"log1p"``.
     log1p_total
-        What all cells' expm1 values sum to, if the values are log1p and the sum is one for all; else None: genes were
-        cut after the scaling, say, and the values are taken as they are.
+        The sum of each cell's expm1 values, if the values are log1p and all cells have the same sum. Otherwise None, as
+        when genes were removed after scaling; the values are then used as they are.
     """
 
     scale: Scale
@@ -44,19 +44,19 @@ class Values:
         if self.scale == "counts":
             return "counts"
         if self.log1p_total is None:
-            return "log1p values of unequal totals, taken as they are"
-        return f"log1p values scaled to {self.log1p_total:,.0f} a cell"
+            return "log1p values with unequal totals, used as they are"
+        return f"log1p values scaled to {self.log1p_total:,.0f} per cell"
 
 
 def decide(sample: sp.csr_matrix[np.float32], asked: Scale | Literal["auto"], where: str) -> Values:
-    """Decide from a sample of cells what a matrix holds.
+    """Decide the scale of a matrix from a sample of cells.
 
-    Whole numbers are counts; numbers of zero to `MAX_LOG1P` that are not all whole are log1p values.
+    Whole numbers are counts; numbers from zero to `MAX_LOG1P` that are not all whole are log1p values.
 
     Raises
     ------
     MatrixError
-        If the sample is neither, or not what was asked for.
+        If the sample is neither, or not of the scale asked for.
     """
     _check_finite(sample, where)
     found: Scale = "counts" if _all_whole(sample) else "log1p"
@@ -67,7 +67,7 @@ def decide(sample: sp.csr_matrix[np.float32], asked: Scale | Literal["auto"], wh
         raise MatrixError(
             f"{where} was declared {asked} and holds {seen}",
             asked,
-            "use --scale auto, or name another --layer",
+            "set `scale` to auto, or choose another `layer`",
         )
     values = Values(found)
     check(sample, values, where)
@@ -80,24 +80,24 @@ def decide(sample: sp.csr_matrix[np.float32], asked: Scale | Literal["auto"], wh
 
 
 def check(batch: sp.csr_matrix[np.float32], values: Values, where: str) -> None:
-    """Raise `MatrixError` if any value of a batch is not what the matrix was decided to hold."""
+    """Raise `MatrixError` if a value of a batch does not fit the matrix's scale."""
     _check_finite(batch, where)
     if values.scale == "counts" and not _all_whole(batch):
         raise MatrixError(
             f"{where} holds counts and numbers with fractions",
-            "counts throughout",
-            "name another matrix with --layer",
+            "counts only",
+            "choose another matrix with `layer`",
         )
     if values.scale == "log1p" and len(batch.data) and batch.data.max() > MAX_LOG1P:
         raise MatrixError(
             f"{where} holds fractions up to {batch.data.max():,.6g}: neither counts nor log1p values",
             f"counts, or log1p values of at most {MAX_LOG1P:g}",
-            "name a matrix of counts with --layer, or take np.log1p of normalised values",
+            "choose a matrix of counts with `layer`, or take np.log1p of normalised values",
         )
 
 
 def expression(batch: sp.csr_matrix[np.float32], values: Values) -> Totals:
-    """Return (n_vars,) the total of counts, or of expm1 of log1p values: what coverage is a share of."""
+    """Return (n_vars,) totals of counts, or of expm1 of log1p values, of which coverage is a share."""
     linear = batch if values.scale == "counts" else batch.expm1()
     return np.asarray(linear.sum(axis=0, dtype=np.float64)).ravel()
 
@@ -105,24 +105,24 @@ def expression(batch: sp.csr_matrix[np.float32], values: Values) -> Totals:
 def _check_finite(batch: sp.csr_matrix[np.float32], where: str) -> None:
     if not len(batch.data):
         return
-    # NaN and infinity show in the extremes, so that these need no arrays of their own.
+    # NaN and infinity show in the extremes, so that no temporary arrays are needed.
     least = batch.data.min()
     if not (np.isfinite(least) and np.isfinite(batch.data.max())):
         raise MatrixError(
             f"{where} holds NaN or infinite values",
             "finite values",
-            "find out how they came in, and remove them",
+            "find their cause, and remove them",
         )
     if least < 0:
         raise MatrixError(
             f"{where} holds negative values (down to {least:.4g}): it looks scaled",
             "counts or log1p values",
-            "name a matrix of counts or log1p values with --layer",
+            "choose a matrix of counts or log1p values with `layer`",
         )
 
 
 def _all_whole(batch: sp.csr_matrix[np.float32]) -> bool:
-    """Whether all values are whole, looked at in pieces that stay in the processor's cache."""
+    """Whether all values are whole, checked in pieces that fit the processor's cache."""
     whole = np.empty(min(PIECE, len(batch.data)), batch.data.dtype)
     for start in range(0, len(batch.data), PIECE):
         piece = batch.data[start : start + PIECE]

@@ -1,4 +1,4 @@
-"""Matrices as 10x Genomics' Cell Ranger writes them, as HDF5 or as a folder of text."""
+"""Matrices of 10x Genomics' Cell Ranger, as HDF5 or as a folder of text files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scvec.ingest.cells.matrix import ColumnsOf, CsrRows, Rows
 from scvec.ingest.cells.matrix_market import read_market
 
 GENES = "Gene Expression"
-"""The type of features that are a cell's genes."""
+"""The feature type of genes."""
 
 SYMBOLS = "gene_symbols"
 
@@ -28,26 +28,26 @@ ARRAYS = {"barcodes", "data", "indices", "indptr", "shape"}
 
 
 class _Whole(Protocol):
-    """Gives all features of all cells, whatever their type."""
+    """Returns all features of all cells, of any type."""
 
     def __call__(self) -> Rows: ...
 
 
 class TenxSource:
-    """Cells by their barcodes; genes by their Ensembl ids, with ``gene_symbols``.
+    """Cells named by their barcodes; genes by their Ensembl ids, with ``gene_symbols``.
 
-    Symbols are not the names, as several genes share one. Features that are no genes, such as antibodies, are left out.
+    Symbols are not used as names, as genes may share one. Features other than genes, such as antibodies, are left out.
 
     Parameters
     ----------
     path
-        Where it is.
+        The path of the file or folder.
     cells
         (n_obs,) the barcodes.
     features
         Ids, symbols and types of all features.
     whole
-        Gives the matrix of all features.
+        Returns the matrix of all features.
 
     Raises
     ------
@@ -62,22 +62,22 @@ class TenxSource:
         self._genes: Ints = np.flatnonzero(types == GENES)
         others = Counter(types[types != GENES].tolist())
         if not len(self._genes):
-            seen = ", ".join(others) or "none at all"
-            raise FileError(f"{path} has no features of the type {GENES} ({seen})", "some", "name another file")
+            seen = ", ".join(others) or "no features at all"
+            raise FileError(f"{path} has no genes ({seen})", f"features of the type {GENES}", "choose another file")
         self._cells = Named(cells, {})
         symbols = {SYMBOLS: features["symbols"][self._genes]} if "symbols" in features else {}
         self._var = Named(features["ids"][self._genes], symbols)
         parts = ", ".join(f"{n:,} {kind}" for kind, n in others.most_common())
-        self.notes = (f"{sum(others.values()):,} features are no genes and are left out: {parts}",) if others else ()
+        self.notes = (f"features other than genes are left out: {parts}",) if others else ()
 
     @property
     def obs(self) -> Frame:
-        """The barcodes; there are no annotations."""
+        """The barcodes, without annotations."""
         return self._cells
 
     @property
     def layers(self) -> list[str]:
-        """There is one matrix."""
+        """The only matrix."""
         return ["X"]
 
     def var(self, layer: str) -> Frame:
@@ -87,7 +87,7 @@ class TenxSource:
 
     @contextmanager
     def rows(self, layer: str) -> Iterator[Rows]:
-        """Give the cells with their genes."""
+        """Yield the cells with their genes."""
         del layer
         rows = self._whole()
         fits = rows.shape == (len(self._cells.names()), self._n_features)
@@ -95,7 +95,7 @@ class TenxSource:
 
 
 def is_tenx(file: Any) -> bool:
-    """Whether an open HDF5 file is a matrix of 10x: of version 3, or of version 2 with a group for each genome."""
+    """Whether an open HDF5 file is a 10x matrix, of version 3, or of version 2 with a group for each genome."""
     return bool(_groups(file))
 
 
@@ -134,12 +134,12 @@ def open_tenx(path: Place, file: Any) -> TenxSource:
     if len(genomes) > 1:
         raise FileError(
             f"{path} has genes of several genomes: {', '.join(genomes)}",
-            "those of one",
+            "genes of one genome",
             f"scanpy.read_10x_h5({str(path)!r}, genome={genomes[0]!r}).write_h5ad(...) and give that file",
         )
 
     def whole() -> Rows:
-        # Its columns are the cells: a CSC matrix of features by cells is a CSR matrix of cells.
+        # Its columns are the cells: a CSC matrix of features by cells is a CSR matrix of cells by features.
         with reading(str(path)):
             return CsrRows(group["data"], group["indices"], group["indptr"][:], (n_cells, n_features))
 
@@ -147,7 +147,7 @@ def open_tenx(path: Place, file: Any) -> TenxSource:
 
 
 def _decoded(dataset: Any) -> Strings:
-    """Return (n,) strings that are kept as bytes of one width, or of any."""
+    """Return (n,) strings that are stored as bytes of fixed or variable width."""
     values = dataset[:]
     if values.dtype.kind == "S":
         return np.strings.decode(values, "utf-8").astype(object)
@@ -155,13 +155,13 @@ def _decoded(dataset: Any) -> Strings:
 
 
 def market_file(folder: Place) -> Place | None:
-    """Return the matrix of a folder of Cell Ranger; None if there is none."""
+    """Return the matrix file in a folder of Cell Ranger; None if there is none."""
     found = (folder / name for name in ("matrix.mtx.gz", "matrix.mtx"))
     return next((one for one in found if one.exists()), None)
 
 
 def market_members(matrix: Place) -> list[Place]:
-    """Return the matrix with the files of barcodes and features beside it, which share what stands before ``matrix``.
+    """Return the matrix and the files of barcodes and features beside it, whose names share the prefix of ``matrix``.
 
     Raises
     ------
@@ -169,14 +169,14 @@ def market_members(matrix: Place) -> list[Place]:
         If one is missing.
     """
     if not matrix.exists():
-        raise FileError(f"{matrix} is not there", "a matrix of Cell Ranger", "check the path")
+        raise FileError(f"{matrix} does not exist", "a matrix of Cell Ranger", "check the path")
     folder, prefix = matrix.parent, matrix.name.removesuffix(".gz").removesuffix("matrix.mtx")
     members = [matrix]
     for names in (("barcodes.tsv",), ("features.tsv", "genes.tsv")):
         asked = [f"{prefix}{name}{gz}" for name in names for gz in (".gz", "")]
         found = next((folder / name for name in asked if (folder / name).exists()), None)
         if found is None:
-            raise FileError(f"{folder} has {matrix.name} without {' or '.join(asked)}", "both", "fetch it too")
+            raise FileError(f"{folder} has {matrix.name} without {' or '.join(asked)}", "both", "download it too")
         members.append(found)
     return members
 
@@ -184,12 +184,12 @@ def market_members(matrix: Place) -> list[Place]:
 def open_market(path: Place, members: list[Place], stack: ExitStack) -> TenxSource:
     """Return the cells of a folder of Cell Ranger: matrix, barcodes, features.
 
-    The text of the matrix is read once, when it is first asked for, into temporary files that `stack` removes.
+    The text of the matrix is read once, when it is first needed, into temporary files that `stack` removes.
 
     Raises
     ------
     FileError
-        If a file is missing, truncated or no such table.
+        If a file is missing, truncated or not such a table.
     """
     matrix, barcodes, features = members
     cells = _lines(barcodes)
@@ -197,7 +197,7 @@ def open_market(path: Place, members: list[Place], stack: ExitStack) -> TenxSour
     widths = {len(row) for row in table}
     if len(widths) > 1:
         raise FileError(
-            f"{features} has rows of {min(widths)} and of {max(widths)} columns", "a table", "fetch it again"
+            f"{features} has rows of {min(widths)} and of {max(widths)} columns", "a table", "download it again"
         )
     columns = [np.array(column, dtype=object) for column in zip(*table, strict=True)] or [np.empty(0, object)]
     found = dict(zip(("ids", "symbols", "types"), columns, strict=False))
@@ -216,7 +216,7 @@ def open_market(path: Place, members: list[Place], stack: ExitStack) -> TenxSour
 
 @contextmanager
 def opened(file: Place) -> Iterator[IO[bytes]]:
-    """Give the bytes of a file, decompressed if its name ends in ``.gz``."""
+    """Yield the bytes of a file, decompressed if its name ends in ``.gz``."""
     with file.open("rb") as stream:
         if file.name.endswith(".gz"):
             with gzip.open(stream, "rb") as plain:

@@ -1,4 +1,4 @@
-"""What is taken out of NCBI's prose before it becomes a gene text: attributions, HTML, characters beyond ASCII."""
+"""Cleaning NCBI's prose for gene texts: attributions, HTML and non-ASCII characters are removed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import unicodedata
 from collections.abc import Iterable
 
 ATTRIBUTION = re.compile(r"\s*\[(?:provided|supplied) by [^\]]*\]\.?")
-"""``[provided by RefSeq, Jul 2008].``: who wrote a summary is not about the gene."""
+"""``[provided by RefSeq, Jul 2008].``: the author of a summary says nothing about the gene."""
 
 TAG = re.compile(r"</?(?:a|b|br|div|em|i|li|ol|p|span|strong|sub|sup|u|ul)(?:\s[^<>]*)?/?>", re.IGNORECASE)
-"""HTML by name: other angle brackets are alleles and aliases, ``Del(17)1t<w18>-d`` and ``p34<CDC2>``."""
+"""HTML tags by name; other angle brackets belong to alleles and aliases: ``Del(17)1t<w18>-d``, ``p34<CDC2>``."""
 
 PLAIN = str.maketrans(
     {
@@ -42,7 +42,7 @@ def clean(text: str) -> str:
 
 
 def without_repeats(names: Iterable[str], said: str) -> list[str]:
-    """Return `names` without those that say the same as an earlier one or as `said`, but for case and punctuation."""
+    """Return `names` without those that equal an earlier one, or `said`, but for case and punctuation."""
     seen = {_bare(said)}
     kept = []
     for name in names:

@@ -1,4 +1,4 @@
-"""What changed between two releases of gene texts."""
+"""Changes between two releases of gene texts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CHANGES: tuple[Change, ...] = get_args(Change)
 
 
 def diff(before: GeneTexts, after: GeneTexts) -> pl.DataFrame:
-    """Return what became of each gene that is not as it was.
+    """Return the genes that changed between two releases.
 
     Returns
     -------
     polars.DataFrame
-        Columns `change` (one of `CHANGES`), `gene_id`, `symbol` (the later one, where there is one), `before` and
-        `after`: the symbols of a gene that was renamed, else the texts; null where there is none. A gene that was
-        renamed has a changed text too, as its symbol stands in it, and so two rows. Sorted by change and gene id.
+        Columns `change` (one of `CHANGES`), `gene_id`, `symbol` (the later one, if there is one), `before` and `after`:
+        the symbols of a renamed gene, otherwise the texts; null for none. A renamed gene has two rows, as its text,
+        which contains the symbol, changed too. Sorted by change and gene id.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def diff(before: GeneTexts, after: GeneTexts) -> pl.DataFrame:
     """
     if before.taxon_id != after.taxon_id:
         taxa = f"{taxon_name(before.taxon_id)} and {taxon_name(after.taxon_id)}"
-        raise InputError(f"releases of {taxa}", "two of one taxon", "name others")
+        raise InputError(f"releases of {taxa}", "two releases of one taxon", "choose others")
     left, right = (one.frame.select("gene_id", "symbol", "text") for one in (before, after))
     both = left.join(right, on="gene_id", how="full", suffix="_after", coalesce=True)
     symbol = pl.coalesce("symbol_after", "symbol")

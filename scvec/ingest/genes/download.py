@@ -1,4 +1,4 @@
-"""One file from a server: asked for only if it changed, gone on with where it broke off, checked, placed whole."""
+"""Downloading a file: only if it changed, resumed where it broke off, checked, and placed whole."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from requests import Response, Session
 
 PASSING = (429, 500, 502, 503, 504)
-"""Statuses that may be gone when one asks again."""
+"""Statuses that are worth a retry."""
 
 LONGEST_WAIT_S = 120
-"""How long one wait between two tries may be, whatever the server's Retry-After says."""
+"""The longest wait between two tries, whatever the server's Retry-After says."""
 
 CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class Politeness:
-    """How a server is asked.
+    """Time-outs and retries of requests.
 
     Attributes
     ----------
     retries
-        How often in a row a request may fail, or a body break off that gained nothing by going on.
+        How often in a row a request may fail, or a body break off without progress.
     backoff_s
-        Seconds to wait before the second try; doubled at each further one.
+        Seconds to wait before the second try; doubled for each further one.
     timeout_s
-        Seconds a server may take to take a connection, or to send its next bytes.
+        Seconds that a server may take to accept a connection, or to send its next bytes.
     """
 
     retries: int = 5
@@ -55,20 +55,20 @@ POLITE = Politeness()
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A file as a server gave it.
+    """A downloaded file.
 
     Attributes
     ----------
     path, url
         Where it is, and where it came from.
     last_modified
-        When the server says it was last modified, in UTC; None if it does not say.
+        When it was last modified, in UTC, by the server; None if the server does not say.
     etag
-        The server's name for this state of the file, if it has one.
+        The server's tag for this state of the file, if there is one.
     bytes, sha256
         Size and hash.
     changed
-        False if the server said that the file is still as it was here.
+        False if the server said that the file here is up to date.
     """
 
     path: Path
@@ -88,33 +88,33 @@ def fetch(
     politeness: Politeness = POLITE,
     progress: Progress = silent,
 ) -> Fetched:
-    """Bring the file at `url` to `target`, unless it is there already and the server says it has not changed.
+    """Download `url` to `target`, unless `target` exists and the server says that it is up to date.
 
-    Bytes go to a hidden part file. A body that breaks off is gone on with, in this run or a later one, as long as the
-    server's file is the same. The part becomes `target` once it is whole and `check` has passed it; until then an older
-    `target` stays. Beside it, ``NAME.json`` says what it is. Proxies and certificates are found as `requests` does.
+    Bytes go to a hidden part file. A download that breaks off is resumed, in this run or a later one, as long as the
+    server's file is the same. The part becomes `target` once it is complete and `check` has passed; until then an older
+    `target` stays. ``NAME.json`` beside it describes it. Proxies and certificates are found as `requests` finds them.
 
     Parameters
     ----------
     url
-        http or https.
+        An http or https URL.
     target
-        The file to write; its folder is made.
+        The file to write; its folder is created.
     check
-        Called with a complete file before it is placed; raises `FileError` if it is not what was wanted.
+        Called with a complete file before it is placed; raises `FileError` if it is not the expected file.
     politeness
-        Time limit, retries and the waits between them.
+        Time-out, retries and the waits between them.
     progress
-        Shown once an answer, in bytes of the whole file.
+        Shown for each answer, in bytes of the whole file.
 
     Raises
     ------
     InputError
-        If `url` is not one of http or https.
+        If `url` is not an http or https URL.
     ServiceError
-        If the server does not answer, refuses, breaks off for good, or sends what `check` refuses.
+        If the server does not answer, refuses, breaks off for good, or sends a file that `check` rejects.
     DiskFullError
-        If no space was left. The bytes that came are kept.
+        If no space was left. The bytes received are kept.
     """
     host_of(url)
     part = Part(url, target)
@@ -129,39 +129,39 @@ def fetch(
 
 
 def host_of(url: str) -> str:
-    """Return the host of an http(s) URL, with ``_port`` where one is named; raise `InputError` for another URL."""
+    """Return the host of an http(s) URL, with ``_port`` if it has one; raise `InputError` for another URL."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
         host = None
     if host is None or parts.scheme not in ("http", "https"):
-        raise InputError(f"{url!r} is not the address of a server", "http://... or https://...", "check --base-url")
+        raise InputError(f"{url!r} is not the address of a server", "http://... or https://...", "check `base_url`")
     return host if port is None else f"{host}_{port}"
 
 
 def check_gzip(path: Path, first_column: str = "#tax_id") -> None:
-    """Read a gzipped table to its end; raise `FileError` if it is not one, damaged, or not headed by `first_column`."""
-    wanted, cure = f"a whole gzip file of a table that starts with {first_column}", "fetch it again"
+    """Read a gzipped table to its end; raise `FileError` if it is damaged, or does not start with `first_column`."""
+    expected, fix = f"a complete gzip file of a table that starts with {first_column}", "download it again"
     with path.open("rb") as stream:
         start = stream.read(80)
     if not start.startswith(b"\x1f\x8b"):
         page = start.lstrip().startswith(b"<")
-        seen = "begins with '<', as a page of HTML does" if page else f"is not gzip, it begins with {start[:20]!r}"
-        raise FileError(f"{path} {seen}", wanted, cure)
+        seen = "begins with '<', like an HTML page" if page else f"is not gzip: it begins with {start[:20]!r}"
+        raise FileError(f"{path} {seen}", expected, fix)
     try:
         with gzip.open(path) as table:
             first = table.readline(CHUNK).split(b"\t")[0].strip()
             while table.read(CHUNK):
                 pass
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise FileError(f"{path} is cut short or damaged ({error})", wanted, cure) from error
+        raise FileError(f"{path} is cut short or damaged ({error})", expected, fix) from error
     if first != first_column.encode():
-        raise FileError(f"{path} holds a table that starts with {first[:40]!r}", wanted, cure)
+        raise FileError(f"{path} holds a table that starts with {first[:40]!r}", expected, fix)
 
 
 def _complete(session: Session, part: Part, held: Fetched | None, politeness: Politeness, progress: Progress) -> bool:
-    """Ask until the part is whole; return False if the server says instead that `held` has not changed."""
+    """Request until the part is complete; return False if the server says that `held` is up to date."""
     in_vain = 0
     while True:
         before = part.size
@@ -176,7 +176,7 @@ def _complete(session: Session, part: Part, held: Fetched | None, politeness: Po
             trouble = _append(response, part, answer, progress)
         if trouble is None:
             return True
-        # Starting over is never a gain, or a server that cannot resume would be asked for ever.
+        # Starting over never counts as progress, or a server that cannot resume would be asked forever.
         in_vain = 0 if answer.start > 0 and part.size > before else in_vain + 1
         if in_vain > politeness.retries:
             raise _broken_off(part, answer, trouble)
@@ -184,14 +184,14 @@ def _complete(session: Session, part: Part, held: Fetched | None, politeness: Po
 
 
 def _append(response: Response, part: Part, answer: Answer, progress: Progress) -> str | None:
-    """Add a body to the part; return what went wrong if the part is not whole then."""
+    """Append a body to the part; return what went wrong if the part is still incomplete."""
     from urllib3.exceptions import HTTPError
 
     trouble = "it closed the connection"
     with part.path.open("ab") as stream, progress(f"fetching {part.target.name}", answer.total or 0) as advance:
         advance(answer.start)
         try:
-            # read1 loses no byte that came before a cut; not decoded, so that a .gz stays what it is on the server.
+            # read1 loses no byte received before a cut; not decoded, so that a .gz stays as it is on the server.
             while data := response.raw.read1(CHUNK, decode_content=False):
                 stream.write(data)
                 advance(len(data))
@@ -208,8 +208,8 @@ def _placed(part: Part, check: Callable[[Path], None]) -> Fetched:
         check(part.path)
     except FileError as error:
         part.remove()
-        seen = error.seen.replace(str(part.path), "what came")
-        raise ServiceError(f"{part.url}: {seen}", error.expected, "check --base-url, or run again later") from error
+        seen = error.seen.replace(str(part.path), "the file")
+        raise ServiceError(f"{part.url}: {seen}", error.expected, "check `base_url`, or run again later") from error
     note = read_note(part.path) | {"bytes": part.size, "sha256": sha256(part.path)}
     part.path.replace(part.target)
     write_note(part.target, note)
@@ -218,7 +218,7 @@ def _placed(part: Part, check: Callable[[Path], None]) -> Fetched:
 
 
 def _held(url: str, target: Path) -> Fetched | None:
-    """Return the target if it is still what was fetched from `url`."""
+    """Return the target if it is still the file downloaded from `url`."""
     note = read_note(target)
     if note.get("url") != url or not target.is_file() or target.stat().st_size != note.get("bytes"):
         return None
@@ -231,7 +231,7 @@ def _fetched(target: Path, note: dict[str, Any], *, changed: bool) -> Fetched:
 
 
 def _utc(date: str | None) -> datetime | None:
-    """Return an HTTP date; None if there is none, or if it is not one."""
+    """Return an HTTP date; None if it is missing or invalid."""
     try:
         when = parsedate_to_datetime(date or "")
     except ValueError:
@@ -240,7 +240,7 @@ def _utc(date: str | None) -> datetime | None:
 
 
 def _unless(held: Fetched | None) -> dict[str, str]:
-    """Return the headers that ask for the file only if it is no longer the one that is held."""
+    """Return the headers that request the file only if it is no longer the held one."""
     if held is None:
         return {}
     since = held.last_modified and format_datetime(held.last_modified, usegmt=True)
@@ -270,29 +270,29 @@ def _session(politeness: Politeness) -> Session:
 def _ask(session: Session, url: str, conditions: dict[str, str], politeness: Politeness) -> Response:
     try:
         response = session.get(url, headers=conditions, stream=True, timeout=politeness.timeout_s)
-    except OSError as error:  # as all errors of requests are, and that of a CA bundle that is not there
+    except OSError as error:  # the base of all errors of requests, and of the error of a missing CA bundle
         seen = f"no answer from {url} ({_reason(error)})"
         raise ServiceError(
-            seen, "a server that can be reached", "check the network, the proxy and --base-url"
+            seen, "a server that can be reached", "check the network, the proxy and `base_url`"
         ) from error
     allowed = {200, *((206, 416) if "Range" in conditions else (304,) if conditions else ())}
     if response.status_code not in allowed:
         response.close()
         seen = f"{url} answered with status {response.status_code} {response.reason}"
-        raise ServiceError(seen, "the file", "check --base-url, or run again later")
+        raise ServiceError(seen, "the file", "check `base_url`, or run again later")
     return response
 
 
 def _broken_off(part: Part, answer: Answer, trouble: str) -> ServiceError:
     total = "an unknown number of" if answer.total is None else f"{answer.total:,}"
-    goes_on = "; it goes on where it was" if part.wish() else ""
+    goes_on = "; the download resumes" if part.wish() else ""
     return ServiceError(
-        f"{part.url} broke off after {part.size:,} of {total} bytes ({trouble})", "all", f"run again{goes_on}"
+        f"{part.url} broke off after {part.size:,} of {total} bytes ({trouble})", "all bytes", f"run again{goes_on}"
     )
 
 
 def _reason(error: BaseException) -> str:
-    """Return what the operating system said, from within what urllib3 and requests made of it."""
+    """Return the operating system's message inside an error of urllib3 or requests."""
     inner: BaseException | None = error
     while inner is not None and type(inner).__module__.partition(".")[0] in ("requests", "urllib3"):
         error, inner = inner, inner.__cause__ or inner.__context__

@@ -1,4 +1,4 @@
-"""Gene texts in the store: one table a taxon, one commit and one tag a release."""
+"""Gene texts in the store: one table per taxon, one commit and one tag per release."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from scvec.ingest.genes.template import TEXT_COLUMNS, with_texts
 from scvec.store import Snapshot, Store, check_tag
 
 TAXA: MappingProxyType[str, int] = MappingProxyType({"human": 9606, "mouse": 10090, "rat": 10116})
-"""NCBI taxon id by the name that is used on the command line. Of a gene without a summary, an ortholog in one of
-these species lends its own, the first that has one."""
+"""NCBI taxon id by name. A gene without a summary borrows that of its ortholog in the first of these species that has
+one."""
 
 HUMAN = TAXA["human"]
 GENE_COLUMNS = ("gene_id", "symbol", "aliases", "ensembl_ids", "gene_type", "human_ortholog", "source")
 
 
 def taxon_id(taxon: str | int) -> int:
-    """Return the NCBI id of a taxon given by name or number; raise `KeyNotFoundError` for another name."""
+    """Return the NCBI id of a taxon given by name or number; raise `KeyNotFoundError` for an unknown name."""
     if taxon in TAXA:
         return TAXA[cast(str, taxon)]
     if re.fullmatch("[0-9]{1,9}", str(taxon)):
@@ -40,7 +40,7 @@ def taxon_id(taxon: str | int) -> int:
 
 
 def taxon_name(number: int) -> str:
-    """Return the taxon's name where it has one here, else its number."""
+    """Return the taxon's name in `TAXA`, or else its number."""
     return next((name for name, one in TAXA.items() if one == number), str(number))
 
 
@@ -64,22 +64,22 @@ class GeneTexts:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What the texts were made from."""
+        """The sources of the texts."""
         return self.snapshot.manifest
 
     @cached_property
     def frame(self) -> pl.DataFrame:
-        """One row a gene, columns `TEXT_COLUMNS`, sorted by gene id."""
+        """One row per gene, columns `TEXT_COLUMNS`, sorted by gene id."""
         return cast(pl.DataFrame, pl.from_arrow(self.snapshot.read(list(TEXT_COLUMNS))))
 
     @cached_property
     def genes(self) -> pl.DataFrame:
-        """One row a gene, sorted by gene id: what they are called and related to, without the prose."""
+        """One row per gene, sorted by gene id: names and orthologs, without the prose."""
         return cast(pl.DataFrame, pl.from_arrow(self.snapshot.read(GENE_COLUMNS)))
 
     @cached_property
     def identifiers(self) -> Identifiers:
-        """What its genes are called."""
+        """The names of its genes."""
         return Identifiers(self.genes)
 
     def __str__(self) -> str:
@@ -101,20 +101,20 @@ def texts(
 ) -> GeneTexts:
     """Import NCBI's gene texts of one taxon as one release.
 
-    Importing the same texts under the same release again changes nothing. How a text is made is said in
-    `scvec.ingest.genes.template`.
+    Importing the same texts under the same release again changes nothing. `scvec.ingest.genes.template` describes the
+    texts.
 
     Parameters
     ----------
     store
-        Where to.
+        The store to import into.
     taxon
         ``"human"``, ``"mouse"``, ``"rat"`` or an NCBI taxon id.
     gene_info, gene_summary, gene_orthologs
-        NCBI's files, plain or gzipped, of this taxon or of many. Without orthologs, no gene borrows another's
-        summary, and no query of this taxon meets an atlas of another.
+        NCBI's files, plain or gzipped, of this taxon or of many. Without orthologs, no gene borrows a summary, and no
+        query of this taxon can be matched to an atlas of another.
     release
-        The release's tag; None: `date`, with .2, .3 and so on behind it where there are other texts of that date.
+        The release's tag; None: `date`, followed by .2, .3 and so on if there are other texts of that date.
     date
         ``YYYY-MM-DD``; None: the newest modification date in `gene_info`.
 
@@ -123,13 +123,13 @@ def texts(
     FileError
         If a file is missing, truncated, of another format, or has no gene of the taxon.
     ExistsError
-        If the release is there with other texts.
+        If the release exists with other texts.
     """
     number = taxon_id(taxon)
     files = [Path(one) for one in (gene_info, gene_summary, gene_orthologs) if one is not None]
     genes, newest = read_info(files[0], number)
     lenders = list(TAXA.values())
-    # A taxon that NCBI has written no summary of is no error: its genes have names.
+    # A taxon without summaries at NCBI is not an error: its genes have names.
     summaries = read_summaries(files[1], [number, *lenders], [number] if number in lenders else [number, *lenders])
     own = summaries.filter(pl.col("taxon_id") == number).select("gene_id", "summary")
     genes = genes.join(own, on="gene_id", how="left", maintain_order="left")
@@ -143,7 +143,7 @@ def texts(
 
 
 def _write_dated(store: Store, number: int, genes: pl.DataFrame, date: str, origin: Mapping[str, Any]) -> GeneTexts:
-    """Commit `genes` under the first tag of that date that is free, or has them already."""
+    """Commit `genes` under the first tag of that date that is free or already has them."""
     for tag in chain([date], (f"{date}.{i}" for i in count(2))):
         try:
             return write_texts(store, number, genes, tag, origin)
@@ -153,7 +153,7 @@ def _write_dated(store: Store, number: int, genes: pl.DataFrame, date: str, orig
 
 
 def _with_orthologs(genes: pl.DataFrame, number: int, summaries: pl.DataFrame, path: Path) -> pl.DataFrame:
-    """Add `human_ortholog`, and the summary of the first species of `TAXA` that has one of a gene's ortholog."""
+    """Add `human_ortholog`, and a gene's borrowed summary: of its ortholog in the first species of `TAXA` with one."""
     lent = []
     for species, other in TAXA.items():
         if other == number:
@@ -191,8 +191,8 @@ def write_texts(store: Store, number: int, genes: pl.DataFrame, release: str, or
             return GeneTexts(number, release, there)
         raise ExistsError(
             f"release {release} of {taxon_name(number)} is in the store with other texts",
-            "a tag for each release",
-            "name this one with --release TAG",
+            "another tag for these texts",
+            "give one as `release`",
         )
     rows = genes.to_arrow(compat_level=pl.CompatLevel.oldest())
     table.tag(release, table.write(rows.to_batches(), rows.schema, manifest))
@@ -200,7 +200,7 @@ def write_texts(store: Store, number: int, genes: pl.DataFrame, release: str, or
 
 
 def open_texts(store: Store, taxon: str | int, release: str | None = None) -> GeneTexts:
-    """Return a release of a taxon's texts; None: the one imported last.
+    """Return a release of a taxon's texts; None: the last one imported.
 
     Raises
     ------
@@ -214,23 +214,23 @@ def open_texts(store: Store, taxon: str | int, release: str | None = None) -> Ge
         raise NotInStoreError(
             f"{store.uri} has no gene texts of {taxon_name(number)}" + (f" tagged {release}" if tags else ""),
             f"one of the releases {', '.join(tags)}" if tags else "an imported release",
-            "name one of these"
+            "choose one of these"
             if tags
-            else f"scvec genes pull --taxon {taxon_name(number)}, or scvec genes import with files of your own",
+            else f"scvec genes pull --taxon {taxon_name(number)}, or scvec genes import with your own files",
         )
     tag = release or list(tags)[-1]
     return GeneTexts(number, tag, table.at(tag))
 
 
 def offered_texts(store: Store, taxon: str | int | None, release: str | None = None) -> list[GeneTexts]:
-    """Return the texts of `taxon`; None: those of every taxon in the store, of which there must be one."""
+    """Return the texts of `taxon`; None: those of every taxon in the store, which must have one."""
     if taxon is not None:
         return [open_texts(store, taxon, release)]
-    return newest_texts(store, release) or [open_texts(store, "human", release)]  # raises, with the cure
+    return newest_texts(store, release) or [open_texts(store, "human", release)]  # raises the error
 
 
 def newest_texts(store: Store, release: str | None = None) -> list[GeneTexts]:
-    """Return the texts of every taxon at its last release; with `release`, of those taxa that have it."""
+    """Return the last release of every taxon's texts; with `release`, that release of the taxa that have it."""
     return [
         open_texts(store, number, release)
         for number, tags in _releases(store).items()

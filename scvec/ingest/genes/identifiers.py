@@ -1,15 +1,15 @@
-"""From what a gene is called to the gene: every name has one route, tried in order, or none.
+"""From names to genes: each name is resolved by the first route that knows it, or by none.
 
 | route | a name | example |
 | --- | --- | --- |
-| ensembl | is an Ensembl gene id, its version cut off | ENSG00000254647.7 |
+| ensembl | is an Ensembl gene id, without its version | ENSG00000254647.7 |
 | entrez | is a number: an Entrez id | 3630 |
-| symbol | is a symbol, letter for letter | INS |
-| spelling | is a symbol but for case, and for what R and Seurat make of ``-`` and ``_`` | ins, HLA.A |
-| alias | is an alias or a previous symbol of one gene only, spelt so or else as in "spelling" | H3F3A |
+| symbol | is exactly a symbol | INS |
+| spelling | is a symbol but for case, or for ``-`` and ``_`` as R and Seurat rewrite them | ins, HLA.A |
+| alias | is an alias or a previous symbol of one gene only, exactly or as in "spelling" | H3F3A |
 
-A name that its route finds in several genes is ambiguous: it goes to the only protein-coding gene among them where
-they share a symbol or an id, and to none where they share an alias or a spelling.
+A name of several genes is ambiguous. If they share a symbol or an id, it resolves to the only protein-coding gene among
+them; if they share an alias or a spelling, to none.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from scvec.core.types import Ints, Strings, freeze
 Route: TypeAlias = Literal["ensembl", "entrez", "symbol", "spelling", "alias"]
 ROUTES: tuple[Route, ...] = get_args(Route)
 EXACT: frozenset[Route] = frozenset({"ensembl", "entrez", "symbol"})
-"""Routes that say of which species a gene is."""
+"""Routes that tell the species of a gene."""
 
 Names: TypeAlias = Mapping[str, int | None]
-"""Gene by name; None for a name that could be several genes."""
+"""Gene by name; None for an ambiguous name."""
 
 MAX_DIGITS = 18
 ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{11})(?:\.\d+)?(?:_PAR_Y)?")
@@ -40,18 +40,18 @@ ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{11})(?:\.\d+)?(?:_PAR_Y)?")
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Where names lead.
+    """Names resolved to genes.
 
     Attributes
     ----------
     columns
-        (m,) positions of the names that lead to a gene, ascending.
+        (m,) positions of the resolved names, ascending.
     gene_ids
         (m,) the gene of each.
     routes
         (m,) the `Route` of each.
     ambiguous
-        Positions of the names that could be several genes, ascending.
+        Positions of the ambiguous names, ascending.
     """
 
     columns: Ints
@@ -65,19 +65,19 @@ class Resolved:
 
 
 class Identifiers:
-    """What the genes of a release are called.
+    """The names of the genes of a release.
 
     Parameters
     ----------
     genes
-        Frame with `gene_id`, `symbol`, `aliases`, `ensembl_ids` and `gene_type`.
+        Table with `gene_id`, `symbol`, `aliases`, `ensembl_ids` and `gene_type`.
     """
 
     def __init__(self, genes: pl.DataFrame) -> None:
         self._genes = genes
 
     def resolve(self, names: Strings, *, exact: bool = False) -> Resolved:
-        """Resolve (n,) names; see the table at the top of this file. `exact` asks the routes of `EXACT` only."""
+        """Resolve (n,) names by the table at the top of this file; with `exact`, by the routes in `EXACT` only."""
         found: list[tuple[int, int, Route]] = []
         ambiguous = []
         for column, name in enumerate(names.tolist()):
@@ -142,7 +142,7 @@ class Identifiers:
         return self._index("aliases", as_spelt=True)
 
     def _index(self, column: str, *, as_spelt: bool = False, prefer_coding: bool = False) -> Names:
-        """Return gene by name; None for a name of several genes, of which not exactly one is the preferred."""
+        """Return gene by name; None for a name of several genes, unless exactly one of them is preferred."""
         coding = pl.col("gene_type") == "protein-coding"
         pairs = self._genes.select(pl.col(column).alias("name"), "gene_id", coding=coding)
         if pairs.schema["name"] == pl.List:
@@ -157,9 +157,9 @@ class Identifiers:
 
 
 def are_row_numbers(names: Sequence[str]) -> bool:
-    """Whether the names only count rows, as pandas does where there are none; some may have been taken out.
+    """Whether the names are row numbers, which pandas uses where there are no names; some may have been removed.
 
-    Rows are counted upwards from little to at most some ten thousands; ids of genes, even if sorted, go further.
+    Row numbers ascend from a small one to some ten thousands at most; gene ids, even if sorted, go further.
     """
     if not names or not all(name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS for name in names):
         return False
@@ -168,7 +168,7 @@ def are_row_numbers(names: Sequence[str]) -> bool:
 
 
 def spelt(name: str) -> str:
-    """Return the name as symbols are compared when they are not the same letter for letter."""
+    """Return the form of a name in which symbols are compared if they are not exactly equal."""
     return name.lower().replace(".", "-").replace("_", "-")
 
 

@@ -1,4 +1,4 @@
-"""NCBI's own files, ``gene_info``, ``gene_summary`` and ``gene_orthologs``, as frames."""
+"""Reading NCBI's files ``gene_info``, ``gene_summary`` and ``gene_orthologs`` as tables."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ ORTHOLOG_COLUMNS = ("#tax_id", "GeneID", "relationship", "Other_tax_id", "Other_
 def read_info(path: Path, taxon: int) -> tuple[pl.DataFrame, str]:
     """Read the genes of one taxon from ``gene_info``.
 
-    The symbol is the nomenclature authority's where there is one (MT-ND3, where NCBI's own is ND3, which then is an
-    alias). Rows of NCBI's type ``biological-region`` are no genes and are left out.
+    The symbol is that of the nomenclature authority if there is one (MT-ND3; NCBI's own, ND3, is then an alias). Rows
+    of NCBI's type ``biological-region`` are not genes and are left out.
 
     Returns
     -------
     genes
         `taxon_id`, `gene_id`, `symbol`, `aliases` (with previous symbols), `ensembl_ids`, `full_name`, `designations`
-        and `gene_type`, a row a gene.
+        and `gene_type`, one row per gene.
     newest
         The newest modification date among the genes, as ``YYYY-MM-DD``.
 
@@ -70,12 +70,12 @@ def read_info(path: Path, taxon: int) -> tuple[pl.DataFrame, str]:
 
 
 def read_summaries(path: Path, taxa: Sequence[int], needed: Sequence[int]) -> pl.DataFrame:
-    """Read `taxon_id`, `gene_id` and `summary` of genes of some taxa; of a gene with several, RefSeq's.
+    """Read `taxon_id`, `gene_id` and `summary` of the genes of some taxa; of several summaries, RefSeq's.
 
     Raises
     ------
     FileError
-        If the file is missing, truncated, of another format, or has no gene of any taxon `needed`.
+        If the file is missing, truncated, of another format, or has no gene of any taxon in `needed`.
     """
     table = _read(path, SUMMARY_COLUMNS, "gene_summary", _starts_with(*taxa), needed)
     return (
@@ -89,12 +89,12 @@ def read_summaries(path: Path, taxa: Sequence[int], needed: Sequence[int]) -> pl
 def read_orthologs(path: Path, taxon: int, other: int) -> pl.DataFrame:
     """Read the one-to-one orthologs of two taxa, as `gene_id` of the one and `other_id` of the other.
 
-    Pairs stand in NCBI's file one way round, the human gene first. A gene with several orthologs is left out.
+    NCBI's file has each pair once, the human gene first. A gene with several orthologs is left out.
 
     Raises
     ------
     FileError
-        If the file is missing, truncated or of another format. No pair at all is no error.
+        If the file is missing, truncated or of another format. A file without pairs is not an error.
     """
     ends = {taxon: f"\t{other}\t".encode(), other: f"\t{taxon}\t".encode()}
     starts = {f"{one}\t".encode(): end for one, end in ends.items()}
@@ -120,10 +120,10 @@ def _starts_with(*taxa: int) -> Callable[[bytes], bool]:
 def _read(
     path: Path, columns: Sequence[str], kind: str, keep: Callable[[bytes], bool], needed: Sequence[int] = ()
 ) -> pl.DataFrame:
-    """Read the lines to `keep`, in little memory: NCBI's files of all taxa have tens of millions of them."""
-    wanted, cure = f"NCBI's {kind} file, plain or .gz", "fetch it again from NCBI's gene/DATA: scvec genes pull"
+    """Read the lines to `keep`, in little memory: NCBI's files of all taxa have tens of millions of lines."""
+    expected, fix = f"NCBI's {kind} file, plain or .gz", "download it again with scvec genes pull"
     if not path.is_file():
-        raise FileError(f"{path} is not there", wanted, "check the path")
+        raise FileError(f"{path} does not exist", expected, "check the path")
     others: dict[bytes, None] = {}
     try:
         with _open(path) as stream:
@@ -136,22 +136,23 @@ def _read(
         header = kept[0].decode().rstrip("\r\n").split("\t")
         absent = [name for name in columns if name not in header]
         if absent:
-            raise FileError(f"{path} has no column {absent[0]}", wanted, cure)
+            raise FileError(f"{path} has no column {absent[0]}", expected, fix)
         table = pl.read_csv(
             b"".join(kept), separator="\t", quote_char=None, infer_schema=False, null_values="-", columns=columns
         )
     except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise FileError(f"{path} cannot be read ({str(error)[:120]})", wanted, cure) from error
+        raise FileError(f"{path} cannot be read ({str(error)[:120]})", expected, fix) from error
     ids = [name for name in columns if name.lower().endswith(("tax_id", "geneid"))]
     try:
         table = table.with_columns(pl.col(ids).cast(pl.Int64))
     except pl.exceptions.PolarsError as error:
-        raise FileError(f"{path} has ids that are no whole numbers", wanted, cure) from error
+        raise FileError(f"{path} has ids that are not whole numbers", expected, fix) from error
     taxa = table["#tax_id"].unique().to_list()
     if needed and not set(needed) & set(taxa):
         shown = ", ".join([*map(str, taxa), *(one.decode(errors="replace").strip() for one in others)])
         asked = ", ".join(map(str, needed))
-        raise FileError(f"{path} has no gene of taxon {asked}, only of {shown or 'none'}", wanted, "give its file")
+        only = f", only of {shown}" if shown else ""
+        raise FileError(f"{path} has no gene of taxon {asked}{only}", expected, "give the taxon's file")
     return table
 
 

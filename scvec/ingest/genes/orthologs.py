@@ -1,4 +1,4 @@
-"""Genes of one species to those of another, by one-to-one orthologs; all of them meet at the human gene."""
+"""Mapping genes between species by one-to-one orthologs, through the human gene."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scvec.ingest.genes.gene_texts import HUMAN, GeneTexts, taxon_name
 
 
 def orthologs(own: GeneTexts, other: GeneTexts) -> Mapping[int, int]:
-    """Return the gene of `other` by the gene of `own`; the gene itself where both are of one taxon.
+    """Return the gene of `other` for each gene of `own`; the gene itself if both are of one taxon.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def _to_human(texts: GeneTexts) -> Mapping[int, int]:
         raise GeneMatchError(
             f"the {texts} have no orthologs",
             "the human ortholog of each gene",
-            f"scvec genes pull --taxon {taxon_name(texts.taxon_id)}, or import again with --gene-orthologs, and build "
-            "again an atlas that is of these texts",
+            f"scvec genes pull --taxon {taxon_name(texts.taxon_id)}, or import again with `gene_orthologs`, and "
+            "rebuild the atlases of these texts",
         )
     return pairs

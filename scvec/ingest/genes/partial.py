@@ -1,4 +1,4 @@
-"""A download that may have stopped half way: the bytes that came, and a note of what file they are part of."""
+"""A partial download: the bytes received, and a note of the file that they belong to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the head of an answer says: at which byte its body starts (-1: at none of use), and of what file it is."""
+    """The headers of an answer: the byte where its body starts (-1: not usable), and the state of the file."""
 
     start: int
     total: int | None
@@ -25,7 +25,7 @@ class Answer:
 
     @classmethod
     def of(cls, response: Response) -> Answer:
-        """Read the head of an answer of status 200, 206 or 416."""
+        """Read the headers of an answer with status 200, 206 or 416."""
         headers, start, total = response.headers, -1, None
         if response.status_code == 200:
             length = headers.get("Content-Length", "")
@@ -37,23 +37,23 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The bytes that have come for `target`, and beside them a note of the state of the file that they are from."""
+    """The bytes received for `target`, with a note beside them of the state of the file that they come from."""
 
     url: str
     target: Path
 
     @property
     def path(self) -> Path:
-        """Where the bytes are."""
+        """The file of the bytes."""
         return self.target.with_name(f".{self.target.name}.part")
 
     @property
     def size(self) -> int:
-        """How many have come."""
+        """The number of bytes received."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def wish(self) -> dict[str, str]:
-        """Return the headers that ask for the rest; none if nothing is here, or nothing tells the file's state."""
+        """Return the headers that request the rest; none without bytes, or without a note of the file's state."""
         note = read_note(self.path)
         etag, modified = note.get("etag"), note.get("last_modified")
         validator = etag if etag and not etag.startswith("W/") else modified
@@ -62,19 +62,19 @@ class Part:
         return {"Range": f"bytes={self.size}-", "If-Range": validator}
 
     def takes(self, answer: Answer) -> bool:
-        """Make ready for an answer's body; False if it neither starts anew nor goes on with what is here."""
+        """Prepare for an answer's body; return False if it neither starts anew nor continues the bytes here."""
         state = {"url": self.url, "etag": answer.etag, "last_modified": answer.last_modified}
         if answer.start == 0:
-            # Emptied before the note is written: killed in between, there is nothing that a note could be wrong about.
+            # Emptied before the note is written: after a kill in between, the note cannot describe other bytes.
             self.path.write_bytes(b"")
             write_note(self.path, state)
             return True
-        # Some servers ignore If-Range and send the rest of another state of the file. A 206 may leave a header out.
+        # Some servers ignore If-Range and send the rest of another state of the file. A 206 may omit headers.
         note = read_note(self.path)
         return answer.start == self.size and all(state[key] in (None, note.get(key)) for key in state)
 
     def remove(self) -> None:
-        """Drop the bytes and the note."""
+        """Remove the bytes and the note."""
         self.path.unlink(missing_ok=True)
         _beside(self.path).unlink(missing_ok=True)
 
@@ -84,7 +84,7 @@ def _beside(path: Path) -> Path:
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """Return the note beside a file; empty if there is none that can be read."""
+    """Return the note beside a file; empty if there is none, or an unreadable one."""
     try:
         note = json.loads(_beside(path).read_text())
     except (FileNotFoundError, ValueError):
@@ -93,6 +93,6 @@ def read_note(path: Path) -> dict[str, Any]:
 
 
 def write_note(path: Path, note: dict[str, Any]) -> None:
-    """Write the note beside a file, whole."""
+    """Write the note beside a file, whole or not at all."""
     with placing(_beside(path)) as new:
         new.write_text(json.dumps(note, indent=1))

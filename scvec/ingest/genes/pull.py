@@ -1,4 +1,4 @@
-"""NCBI's gene files of one taxon, from NCBI or a mirror, kept in a folder and brought up to date there."""
+"""NCBI's gene files of one taxon, from NCBI or a mirror, kept up to date in a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scvec.errors import ServiceError
 from scvec.ingest.genes.download import POLITE, Fetched, Politeness, check_gzip, fetch, host_of
 
 BASE_URL = "https://ftp.ncbi.nlm.nih.gov/gene/DATA"
-"""Where NCBI keeps its gene files."""
+"""NCBI's folder of gene files."""
 
 GENE_INFO = MappingProxyType(
     {
@@ -21,7 +21,7 @@ GENE_INFO = MappingProxyType(
         10116: "GENE_INFO/Mammalia/Rattus_norvegicus.gene_info.gz",
     }
 )
-"""The taxa that NCBI has a ``gene_info`` of their own for, and where it is."""
+"""The path of ``gene_info`` for taxa with a file of their own at NCBI."""
 
 ALL_TAXA_INFO = "gene_info.gz"
 """The ``gene_info`` of every taxon, more than a gigabyte."""
@@ -37,13 +37,13 @@ class Pulled:
     Attributes
     ----------
     gene_info, gene_summary, gene_orthologs
-        Where the files are.
+        Paths of the files.
     release
-        The day of the newest of them, ``YYYY-MM-DD`` in UTC, or the name the caller gave.
+        The date of the newest file, ``YYYY-MM-DD`` in UTC, or the name that the caller gave.
     changed
-        Whether any of them is not as it was here before.
+        Whether a file differs from the one that was here.
     fetched
-        What the server said of each, in this order.
+        The server's answer for each file, in this order.
     """
 
     gene_info: Path
@@ -55,7 +55,7 @@ class Pulled:
 
 
 def default_folder() -> Path:
-    """Return where NCBI's files are kept: ``ncbi`` in $SCVEC_CACHE, or in the user's cache folder of scvec."""
+    """Return the folder of NCBI's files: ``ncbi`` in $SCVEC_CACHE, or in scvec's folder of the user's cache."""
     from platformdirs import user_cache_path
 
     own = os.environ.get("SCVEC_CACHE")
@@ -76,28 +76,28 @@ def pull(
     politeness: Politeness = POLITE,
     progress: Progress = silent,
 ) -> Pulled:
-    """Bring NCBI's files for one taxon into a folder; what is there and has not changed is not fetched again.
+    """Download NCBI's files for one taxon into a folder; files that have not changed are not downloaded again.
 
     Parameters
     ----------
     taxon_id
         NCBI's number of the taxon.
     folder
-        Where to keep the files: at ``HOST/path``, so that mirrors do not mix.
+        Where to keep the files, under ``HOST/path``, so that mirrors do not mix.
     base_url
         NCBI's ``gene/DATA``, or a mirror of it.
     release
-        The release's name, in place of the day of the newest file.
+        The release's name; None: the date of the newest file.
     politeness, progress
-        As in `scvec.ingest.genes.download.fetch`.
+        As for `scvec.ingest.genes.download.fetch`.
 
     Raises
     ------
     InputError
-        If `base_url` is not one of http or https.
+        If `base_url` is not an http or https URL.
     ServiceError
-        If a file cannot be had or is no gzipped table of NCBI's, or nothing tells the release. Files that were here
-        stay as they were.
+        If a file cannot be downloaded or is not a gzipped NCBI table, or if no date is known for the release. Older
+        files are kept.
     DiskFullError
         If no space was left.
     """
@@ -115,5 +115,5 @@ def _newest(fetched: tuple[Fetched, ...], base: str) -> str:
     dates = [one.last_modified for one in fetched if one.last_modified is not None]
     if not dates:
         seen = f"{base} does not say when its files were last modified"
-        raise ServiceError(seen, "a date that names the release", "name it with --release TAG")
+        raise ServiceError(seen, "a date to name the release by", "give a name as `release`")
     return max(dates).strftime("%Y-%m-%d")

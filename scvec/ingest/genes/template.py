@@ -1,10 +1,10 @@
-"""How a gene's text is made: one template, and what stands in where NCBI has no summary.
+"""The template of a gene text, and its substitutes for a missing summary.
 
     SYMBOL: full name. Summary.
     SYMBOL: full name. Also called other designation; other designation. Human ortholog: summary.
 
-The first where NCBI has a summary of the gene. The second where it has none: its other designations, and, marked as
-such, the summary of its one-to-one ortholog, each where there is one. What a text was made of is its `source`.
+The first form is for genes with a summary at NCBI. The second is for genes without one: their other designations and,
+marked as such, the summary of their one-to-one ortholog, where these exist. `source` says what a text was made of.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ TEXT_COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "text_sha256": pl.String,
     "source": pl.String,
 }
-"""The columns of ``gene_texts``. `human_ortholog` is the id of the one-to-one human ortholog, by which genes of two
-species meet; `ortholog` is the species (``"human"``) whose summary stands in `ortholog_summary`."""
+"""The columns of ``gene_texts``. `human_ortholog` is the id of the one-to-one human ortholog, through which genes of
+two species are matched; `ortholog` is the species (``"human"``) whose summary is in `ortholog_summary`."""
 
 SUMMARY = "NCBI Gene summary"
 NAMES = "NCBI Gene names"
@@ -51,9 +51,9 @@ def with_texts(genes: pl.DataFrame, source: str | None = None) -> pl.DataFrame:
     Parameters
     ----------
     genes
-        The columns of `TEXT_COLUMNS` but the last three; those that are absent are null or empty.
+        The columns of `TEXT_COLUMNS` but the last three; missing ones become null or empty.
     source
-        What all texts are made of, where that is not NCBI's.
+        The source of all texts, if it is not NCBI.
     """
     absent = {name: kind for name, kind in TEXT_COLUMNS.items() if name not in genes.columns}
     genes = genes.with_columns(_empty(name, kind) for name, kind in absent.items())

@@ -8,11 +8,9 @@ from numpy.typing import NDArray
 
 from scvec.core.types import Ints
 from scvec.embed.projection import by_value, normalise
+from scvec.embed.recipe import TARGET_SUM
 from scvec.ingest.cells.scale import Values
 from scvec.interpret.readout.spec import ReadoutSpec
-
-TARGET_SUM = 1e4
-"""Total of a cell before the logarithm: it does not change the order, and makes counts and log1p values agree."""
 
 Sentences = NDArray[np.int32]
 """(n, N) positions of genes in a table, -1 where a cell expresses fewer."""
@@ -38,6 +36,7 @@ def sentences(
     first
         Position of the first cell in its file.
     """
+    # The total does not change the order, and makes counts and log1p values agree.
     found = ranked(normalise(batch, values, TARGET_SUM, columns), min(spec.n_genes, columns.shape[1]))
     if spec.ablation == "shuffled-order":
         found = shuffled(found, spec.random_state, first)

@@ -97,9 +97,9 @@ class ChatJudge:
                 error,
                 client.api_key,
                 by=self.model,
-                wanted="ranking",
+                expected="ranking",
                 left="the answers received so far are kept",
-                cure="run again: answered cases are not asked again",
+                fix="run again: answered cases are not asked again",
             )
         except ValueError as error:
             said = self._server.scrub(str(error), client.api_key)

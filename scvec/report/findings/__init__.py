@@ -1,4 +1,4 @@
-"""A query from all sides, as values: a map, what is to be doubted, the genes behind the calls."""
+"""Findings about a query, as values: a map, doubtful calls, the genes behind the calls."""
 
 from scvec.report.findings.doubtful_calls import Doubts, doubts
 from scvec.report.findings.map import CellMap, cell_map

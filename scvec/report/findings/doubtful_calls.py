@@ -1,4 +1,4 @@
-"""Which calls to doubt, and why."""
+"""Doubtful calls, and the reasons for the doubt."""
 
 from __future__ import annotations
 
@@ -12,44 +12,52 @@ from scvec.annotation.rejection import TOO_NOVEL, reject
 from scvec.annotation.result import LOW_CONFIDENCE, NO_EXPRESSION, NOVEL, Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import Ints, Strings
-from scvec.errors import InputError
-from scvec.report.findings.label_quality import HeldOutCalls, LabelTrust, held_out_calls, label_trust
-from scvec.report.findings.unexpected_genes import Mixture, OddGene, Shared, commonest, mixtures, others, owners, shared
+from scvec.errors import must_be
+from scvec.report.findings.label_quality import HeldOutCalls, LabelQuality, held_out_calls, label_qualities
+from scvec.report.findings.unexpected_genes import (
+    Mixture,
+    Shared,
+    UnexpectedGene,
+    commonest,
+    mixtures,
+    others,
+    owners,
+    shared,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
-N_ODD = 5
-"""Odd genes that are named of a group."""
+N_GENES = 5
+"""Unexpected genes that are named for a group."""
 
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """Calls that are not to be trusted to an error, in G groups of one label and one reason each.
+    """Calls that cannot be trusted to an error, in groups of one label and one reason each.
 
     Attributes
     ----------
     error
-        The share of wrong calls that is accepted; None where the atlas has no calibration, and nothing can be said.
+        The accepted share of wrong calls; None if the atlas has no calibration, and doubtful calls are not known.
     reason
-        (n,) as `Annotation.reason` is, had `error` been asked for.
+        (n,) what `Annotation.reason` would be with `error` as `max_error`.
     group
-        (n,) the group that a cell is in, as ``"ductal, low confidence"``; "" for a cell that is not doubted or has no
-        expression.
+        (n,) each cell's group, as ``"ductal, low confidence"``; "" if not doubtful, or without expression.
     other
-        (n,) the other label that most of a doubted cell's odd genes are of; "" for none.
+        (n,) the other label that owns most of a doubtful cell's unexpected genes; "" for none.
     groups
-        Those of most cells first.
+        The groups, the largest first.
     mixtures
-        Which labels' genes are found in doubted cells of which others.
+        Labels whose genes are found in doubtful cells of other labels.
     shared
-        Genes that are odd in doubted cells of several labels.
+        Genes that are unexpected in doubtful cells of several labels.
     labels
-        What stands behind each label that the query has or the atlas knows.
+        The quality of each label of the query or the atlas.
     held_out
-        What reference cells that were held out were called; None where the atlas has no calibration.
+        What held-out reference cells were called; None if the atlas has no calibration.
     novelty_limit
-        The novelty above which a call is far; NaN likewise.
+        The novelty above which a cell is `NOVEL`; NaN if the atlas has no calibration.
     """
 
     error: float | None
@@ -59,12 +67,12 @@ class Doubts:
     groups: tuple[Group, ...]
     mixtures: tuple[Mixture, ...]
     shared: tuple[Shared, ...]
-    labels: tuple[LabelTrust, ...]
+    labels: tuple[LabelQuality, ...]
     held_out: HeldOutCalls | None
     novelty_limit: float
 
     def to_frame(self) -> pl.DataFrame:
-        """Return one row a group, the largest first."""
+        """Return one row for each group, the largest first."""
         import polars as pl
 
         rows = [
@@ -95,15 +103,15 @@ class Group:
     Attributes
     ----------
     name, label, reason
-        What it is called; the nearest label; `NOVEL` or `LOW_CONFIDENCE`.
+        The group's name; the label before rejection; `NOVEL` or `LOW_CONFIDENCE`.
     n_cells, share
-        How many, and of all cells that are nearest to the label, which share.
+        Number of cells, and their share of all cells of the label.
     confidence, novelty, votes
-        The median confidence and novelty; the mean share of the votes that the label has.
+        Median confidence and novelty; the label's mean share of the votes.
     against, votes_against
-        The label with the second most votes, "" where there is none, and its mean share.
+        The label with the second most votes, "" if there is none, and its mean share.
     unexpected_genes
-        Genes expressed beyond the label, those of most cells first.
+        Genes expressed more than in the label's cells, those of most cells first.
     """
 
     name: str
@@ -116,20 +124,20 @@ class Group:
     votes: float
     against: str
     votes_against: float
-    unexpected_genes: tuple[OddGene, ...]
+    unexpected_genes: tuple[UnexpectedGene, ...]
 
 
 def doubts(calls: Annotation, atlas: Atlas, error: float) -> Doubts:
-    """Say which calls cannot be trusted to an error, whether or not the query asked for one.
+    """Find the calls that cannot be trusted to an error, whether or not the query asked for one.
 
     Raises
     ------
     InputError
-        If `error` is no share.
+        If `error` is not between 0 and 1.
     """
     if not 0 < error < 1:
-        raise InputError(f"error = {error!r}", "a share between 0 and 1, as 0.05", "give another")
-    # What another error has rejected is judged anew.
+        raise must_be("error", "between 0 and 1, as 0.05", error)
+    # Calls that were rejected with another error are judged anew.
     empty = calls.reason == NO_EXPRESSION
     fresh = replace(calls, reason=np.where(empty, NO_EXPRESSION, "").astype(object), rejected=empty)
     reason = fresh.reason if atlas.calibration is None else reject(fresh, atlas, error).reason
@@ -149,7 +157,7 @@ def doubts(calls: Annotation, atlas: Atlas, error: float) -> Doubts:
         groups=tuple(sorted(groups, key=lambda one: -one.n_cells)),
         mixtures=mixtures(calls.label_before_rejection, other),
         shared=shared(calls.label_before_rejection, calls.unexpected_genes, cells, owner),
-        labels=label_trust(calls, atlas, error, doubted),
+        labels=label_qualities(calls, atlas, error, doubted),
         held_out=held_out_calls(atlas),
         novelty_limit=float("nan") if atlas.calibration is None else atlas.calibration.too_novel(TOO_NOVEL),
     )
@@ -172,5 +180,5 @@ def _group(calls: Annotation, name: str, cells: Ints, reason: Strings, owner: Ma
         float(votes[own]),
         calls.labels[second] if others[second] > 0 else "",
         max(0.0, float(others[second])),
-        commonest(calls.unexpected_genes[cells].tolist(), owner, N_ODD),
+        commonest(calls.unexpected_genes[cells].tolist(), owner, N_GENES),
     )

@@ -1,4 +1,4 @@
-"""What stands behind each label: its reference cells, and what became of those that were held out."""
+"""The quality of each label: its reference cells, and what held-out cells of it were called."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from scvec.embed.projection import Mask
 from scvec.report.findings.unexpected_genes import FEW_CELLS
 
 OFTEN = 0.2
-"""Share of held-out calls that were wrong, or of cells that were missed, above which a label is to be looked at."""
+"""A label is suspect if more than this share of its held-out calls were wrong, or of its held-out cells missed."""
 
 Named = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class LabelTrust:
-    """What stands behind a label.
+class LabelQuality:
+    """The evidence for a label.
 
     Attributes
     ----------
     label
-        Its name.
+        The label's name.
     n_called, n_doubted
-        Cells of the query nearest to it, and how many of these are doubted.
+        Number of the query's cells with the label, before rejection, and how many of these are doubtful.
     n_reference
-        Its cells in the atlas.
+        Number of its cells in the atlas.
     n_held, n_right
-        Of the reference cells that were held out, how many were called so, and how many of these rightly.
+        Number of held-out reference cells that were called so, and how many of these were right.
     wrong
-        What the others of these most often were, and how many; "" and 0 where there were none.
+        The most frequent true label of the wrong ones, and their number; "" and 0 if there were none.
     n_own
-        Its own cells among those held out; `n_right` of them were recognised.
+        Number of its own cells among those held out; `n_right` of them were recognised.
     missed
-        What the others of these were most often called, and how many.
+        What the others of its own cells were most often called, and how many.
     threshold
-        The confidence below which its calls are doubted; infinity where all are, NaN without a calibration.
+        The confidence below which its calls are doubtful; infinity if all are, NaN without a calibration.
     n_below, n_wrong_below
-        Of the held-out cells called so, how many are below the threshold, and how many of these are wrong.
+        Number of held-out cells called so below the threshold, and how many of these were wrong.
     """
 
     label: str
@@ -60,25 +60,25 @@ class LabelTrust:
 
     @property
     def is_thin(self) -> bool:
-        """Whether so few reference cells back it that a call of it is to be looked at."""
+        """Whether the label has so few reference cells that its calls need a check."""
         return self.n_called > 0 and self.n_reference < FEW_CELLS
 
     @property
     def is_often_wrong(self) -> bool:
-        """Whether held-out calls of it were wrong so often that all of its calls are to be looked at."""
+        """Whether held-out calls of the label were wrong so often that all of its calls need a check."""
         return self.n_called > 0 and self.n_held - self.n_right > OFTEN * self.n_held
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOutCalls:
-    """What the reference cells that were held out were called, by those that were not.
+    """What held-out reference cells were called, by the cells that were not held out with them.
 
     Attributes
     ----------
     labels
-        (L,) the labels of the cells and of the calls.
+        (L,) the labels of cells and calls.
     counts
-        (L, L) cells of each label by what they were called; those whose label nothing was left of are left out.
+        (L, L) number of cells of each label by their call, without cells whose label had no other cells left.
     """
 
     labels: Strings
@@ -86,17 +86,17 @@ class HeldOutCalls:
 
     @property
     def n_cells(self) -> int:
-        """How many."""
+        """Number of cells."""
         return int(self.counts.sum())
 
     @property
     def accuracy(self) -> float:
-        """The share that was called right."""
+        """Share of cells that were called right."""
         return float(np.trace(self.counts) / max(1, self.n_cells))
 
 
 def held_out_calls(atlas: Atlas) -> HeldOutCalls | None:
-    """Return what held-out cells were called; None where the atlas has no calibration."""
+    """Return what held-out cells were called; None if the atlas has no calibration."""
     if atlas.calibration is None:
         return None
     held, n_labels = atlas.calibration.held, len(atlas.label_names)
@@ -106,17 +106,17 @@ def held_out_calls(atlas: Atlas) -> HeldOutCalls | None:
     return HeldOutCalls(atlas.label_names[some], counts[np.ix_(some, some)])
 
 
-def label_trust(calls: Annotation, atlas: Atlas, error: float, doubted: Mask) -> tuple[LabelTrust, ...]:
-    """Return what stands behind each label, those that the query has most cells of first.
+def label_qualities(calls: Annotation, atlas: Atlas, error: float, doubted: Mask) -> tuple[LabelQuality, ...]:
+    """Return the quality of each label, those with most cells of the query first.
 
     Parameters
     ----------
     calls, atlas
         The calls, and the atlas that made them.
     error
-        That of the thresholds.
+        The error of the thresholds.
     doubted
-        (n,) which calls are doubted.
+        (n,) True for doubtful calls.
     """
     names = atlas.label_names
     reference = np.bincount(atlas.label_codes, minlength=len(names))
@@ -126,14 +126,14 @@ def label_trust(calls: Annotation, atlas: Atlas, error: float, doubted: Mask) ->
     )
     held = _held(atlas, error)
     made = [
-        LabelTrust(name, called[name], in_doubt[name], int(reference[i]), *held[i])
+        LabelQuality(name, called[name], in_doubt[name], int(reference[i]), *held[i])
         for i, name in enumerate(names.tolist())
     ]
     return tuple(sorted(made, key=lambda one: (-one.n_called, one.label)))
 
 
 def _held(atlas: Atlas, error: float) -> list[tuple[int, int, Named, int, Named, float, int, int]]:
-    """Return what held-out cells say of each label, in the order of `LabelTrust`."""
+    """Return what held-out cells show for each label, in the order of `LabelQuality`."""
     calibration, names = atlas.calibration, atlas.label_names
     if calibration is None:
         return [(0, 0, ("", 0), 0, ("", 0), float("nan"), 0, 0)] * len(names)

@@ -1,4 +1,4 @@
-"""Query and reference cells in one plane."""
+"""A map of query and reference cells in two dimensions."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from scvec import index as indexes
 from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.atlas import Atlas
+from scvec.core.text import counted
 from scvec.core.types import Floats, Ints, Neighbors, Strings
 from scvec.errors import InputError, missing
 
@@ -19,31 +20,31 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 FITTED = 10_000
-"""Cells of each side, at most, that the plane is fitted to; of the reference no others are shown."""
+"""Largest number of cells of each side that the map is fitted to; other reference cells are not shown."""
 
 N_NEIGHBORS = 15
-"""Nearest cells that UMAP goes by, a cell itself among them."""
+"""Nearest cells that UMAP uses, the cell itself included."""
 
 N_PLACING = 3
-"""Fitted cells that say where a further one is placed."""
+"""Nearest fitted cells whose mean is the place of a further cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellMap:
-    """Where cells lie in a plane: near to each other as their vectors are, as far as a plane can say it.
+    """Places of cells in two dimensions: cells with similar vectors are near each other, as far as possible.
 
     Attributes
     ----------
     query
-        (n, 2) one place for each cell of the query; NaN for one without expression.
+        (n, 2) the place of each cell of the query; NaN for a cell without expression.
     reference
-        (m, 2) places of reference cells.
+        (m, 2) the places of reference cells.
     rows
         (m,) their row ids in the atlas.
     labels
         (m,) their labels.
     n_fitted
-        How many cells of the query the plane was fitted to; the others were placed in it afterwards.
+        Number of cells of the query that the map was fitted to; the others were placed afterwards.
     """
 
     query: Floats
@@ -63,31 +64,33 @@ class CellMap:
             If `adata` has another number of cells.
         """
         if adata.n_obs != len(self.query):
-            raise InputError(f"{adata.n_obs:,} cells", f"the {len(self.query):,} of the map", "give the query")
+            raise InputError(
+                f"`adata` has {counted(adata.n_obs, 'cell')}", f"the {len(self.query):,} of the map", "give the query"
+            )
         result = adata.copy()
         result.obsm["X_scvec_umap"] = self.query
         return result
 
 
 def require_umap() -> None:
-    """Raise `MissingDependencyError` if cells cannot be mapped; asked before any work is done."""
+    """Raise `MissingDependencyError` if umap-learn is not installed; called before any work is done."""
     if find_spec("umap") is None:
         raise missing("umap-learn", "report", "a map of the cells")
 
 
 def cell_map(calls: Annotation, atlas: Atlas, *, random_state: int = 0) -> CellMap:
-    """Lay the cells of a query and of its reference out in a plane, by UMAP (McInnes et al. 2018, arXiv 1802.03426).
+    """Map the cells of a query and of its reference to two dimensions by UMAP (McInnes et al. 2018, arXiv 1802.03426).
 
-    It is fitted to at most 10,000 cells of each, of the reference the same number of each label as far as there are, so
-    that cells unlike any reference cell lie by themselves. Each further cell of the query is placed at the mean of the
-    three fitted cells that its vector is nearest to.
+    UMAP is fitted to at most 10,000 cells of each; reference cells are drawn evenly from the labels, as far as they
+    suffice. Cells unlike any reference cell then lie by themselves. Each further cell of the query is placed at the
+    mean of its three nearest fitted cells.
 
     Raises
     ------
     MissingDependencyError
         If umap-learn is not installed.
     InputError
-        If all cells are empty, or there are fewer than four in all.
+        If no cell has expression, or there are fewer than four cells in all.
     """
     require_umap()
     rng = np.random.default_rng(random_state)
@@ -97,8 +100,10 @@ def cell_map(calls: Annotation, atlas: Atlas, *, random_state: int = 0) -> CellM
     fitted, others = np.sort(shuffled[:FITTED]), np.sort(shuffled[FITTED:])
     vectors = np.concatenate([np.asarray(atlas.vectors(rows), np.float32), calls.vectors[fitted]])
     if len(fitted) == 0 or len(vectors) < 4:
-        seen = f"{len(fitted):,} cells of the query with expression, and {len(rows):,} of the reference"
-        raise InputError(seen, "one of the query, and four in all, for a map", "leave the map out")
+        seen = (
+            f"a map of {counted(len(fitted), 'cell')} of the query with expression and {len(rows):,} of the reference"
+        )
+        raise InputError(seen, "at least one of the query, and four in all", "leave the map out")
     among = indexes.build("Flat", np.arange(len(vectors)), vectors)
     places = _fit(vectors, indexes.search(among, vectors, min(N_NEIGHBORS, len(vectors) - 1)), random_state)
     query = np.full((len(calls), 2), np.nan, np.float32)
@@ -110,7 +115,7 @@ def cell_map(calls: Annotation, atlas: Atlas, *, random_state: int = 0) -> CellM
 
 
 def _even(atlas: Atlas, rng: np.random.Generator) -> Ints:
-    """Return row ids, ascending, of at most `FITTED` cells with expression: all of the small labels."""
+    """Return row ids, ascending, of at most `FITTED` cells with expression, drawn evenly from the labels."""
     rows = rng.permutation(atlas.filled)
     codes = atlas.label_codes[atlas.positions(rows)]
     order = np.argsort(codes, kind="stable")
@@ -121,16 +126,16 @@ def _even(atlas: Atlas, rng: np.random.Generator) -> Ints:
 
 
 def _fit(vectors: Floats, near: Neighbors, random_state: int) -> Floats:
-    # Vectors have length one: Euclidean distances order them as cosines do. A cell is at no distance from itself, which
-    # rounding would make one that UMAP takes for the nearest cell's.
+    # Euclidean distances order unit vectors as cosines do. A cell's distance from itself is 0; rounding would make it
+    # positive, and UMAP would take it for the distance of the nearest cell.
     apart = np.where(near.ids == np.arange(len(vectors))[:, None], 0.0, np.sqrt(2 * near.distances))
     with warnings.catch_warnings():
-        # umap-learn warns that a seed costs it its threads, that no further cells can be placed by it, and of its own
-        # dependencies' changes.
+        # umap-learn warns that a seed disables its threads, that it cannot place further cells, and of changes in its
+        # dependencies.
         warnings.simplefilter("ignore")
         from umap import UMAP
 
-        # Its own search for neighbours is approximate and takes several times as long, on one thread.
+        # UMAP's own search for neighbours is approximate and takes several times as long, on one thread.
         known = near.ids.copy(), apart.astype(np.float32), None
         model = UMAP(random_state=random_state, n_jobs=1, n_neighbors=near.ids.shape[1], precomputed_knn=known)
         return np.asarray(model.fit_transform(vectors), np.float32)

@@ -1,4 +1,4 @@
-"""How much groups of cells express of some genes, and how many of their cells do."""
+"""Mean expression of genes in groups of cells, and the share of cells that express them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.atlas import Atlas
-from scvec.atlas.query_cells import log_normalised, match_to_atlas, placed
+from scvec.atlas.query_cells import match_to_atlas
 from scvec.core.types import Floats, Ints, Progress, Strings, silent
 from scvec.errors import InputError
+from scvec.explain.streaming import GroupedCells
 from scvec.ingest.cells import open_cells
 from scvec.ingest.cells.options import ReadOptions
 
@@ -23,13 +24,13 @@ class Markers:
     Attributes
     ----------
     groups
-        (G,) their names.
+        (G,) names of the groups.
     gene_ids, symbols
         (m,) the genes.
     mean
-        (G, m) mean of log1p of the counts scaled to the recipe's total.
+        (G, m) mean log1p of the counts, scaled to the recipe's total.
     share
-        (G, m) share of the cells that express it, 0 to 1.
+        (G, m) share of the cells that express the gene, 0 to 1.
     """
 
     groups: Strings
@@ -39,15 +40,14 @@ class Markers:
     share: Floats
 
     def telling(self, n: int) -> Markers:
-        """Return the n genes of each group that are most its own: of most cells more than in any other group."""
+        """Return the n most specific genes of each group, by how much larger a share of its cells expresses them."""
         if len(self.groups) < 2:
-            return replace(
-                self, **{name: getattr(self, name)[..., :n] for name in ("gene_ids", "symbols", "mean", "share")}
-            )
-        highest = np.sort(self.share, axis=0)
-        others = np.where(self.share == highest[-1], highest[-2], highest[-1])
-        order = np.argsort(-(self.share - others), axis=1, kind="stable")[:, :n]
-        kept = list(dict.fromkeys(order.ravel().tolist()))
+            kept = list(range(min(n, len(self.symbols))))
+        else:
+            highest = np.sort(self.share, axis=0)
+            others = np.where(self.share == highest[-1], highest[-2], highest[-1])
+            order = np.argsort(-(self.share - others), axis=1, kind="stable")[:, :n]
+            kept = list(dict.fromkeys(order.ravel().tolist()))
         return replace(
             self, **{name: getattr(self, name)[..., kept] for name in ("gene_ids", "symbols", "mean", "share")}
         )
@@ -63,18 +63,18 @@ def markers(
     reading: ReadOptions | None = None,
     progress: Progress = silent,
 ) -> Markers:
-    """Return how the groups of a query's cells express some of the atlas's genes.
+    """Return how groups of a query's cells express some of the atlas's genes.
 
     Parameters
     ----------
     query, reading
-        A file of cells, and how it is read.
+        A file of cells, and how to read it.
     atlas
-        Its genes are counted, as its recipe scales them.
+        The atlas, whose recipe scales the expression.
     groups
         (n,) the group of each cell; "" for none.
     gene_ids, symbols
-        (m,) the genes, and how they are called.
+        (m,) ids and symbols of the genes.
 
     Raises
     ------
@@ -89,12 +89,9 @@ def markers(
     mean, share = np.zeros((len(names), len(at))), np.zeros((len(names), len(at)))
     with open_cells(query, reading.obs) as file, file.matrix(reading.layer, reading.scale) as matrix:
         match, _ = match_to_atlas(matrix, atlas, reading.gene_key, reading.taxon)
-        columns, _, part = placed(match, atlas)
-        for first, _, known in log_normalised(matrix, columns, part, atlas, "markers", progress):
-            group = codes[first : first + known.shape[0]]
-            here = np.flatnonzero(group >= 0)
+        for rows, known in GroupedCells.of(matrix, match, atlas, codes).batches("markers", progress):
             member = sp.csr_matrix(
-                (np.ones(len(here), np.float32), (group[here], here)), shape=(len(names), known.shape[0])
+                (np.ones(len(rows), np.float32), (codes[rows], np.arange(len(rows)))), shape=(len(names), len(rows))
             )
             values = known[:, at]
             mean += (member @ values).todense()
@@ -105,11 +102,11 @@ def markers(
 
 
 def _places(gene_ids: Ints, atlas: Atlas) -> Ints:
-    """Return where genes stand among the atlas's."""
+    """Return the positions of genes among the atlas's."""
     own = atlas.embedding.gene_ids
     order = np.argsort(own)
     at: Ints = order[np.clip(np.searchsorted(own, gene_ids, sorter=order), 0, len(own) - 1)]
     lacking = gene_ids[own[at] != gene_ids]
     if len(lacking):
-        raise InputError(f"gene {lacking[0]}", f"genes of the atlas {atlas.name}", "leave it out")
+        raise InputError(f"gene {lacking[0]} is not in the atlas", f"genes of atlas {atlas.name!r}", "leave it out")
     return at

@@ -1,4 +1,4 @@
-"""All that a report says of a query, as values: nothing is drawn here."""
+"""All that a report says about a query, as values; nothing is drawn here."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from scvec.report.findings.map import CellMap, cell_map, require_umap
 from scvec.report.findings.marker_genes import Markers, markers
 
 N_SPEAKING, N_MARKERS = 20, 3
-"""Genes that speak most for a label, and of these, those that the table of markers shows: the most its own."""
+"""Genes that speak most for a label, and the most specific of these, which the table of markers shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What a report says. Get one from `overview`.
+    """What a report says. Make it with `overview`.
 
     Attributes
     ----------
     name
-        The query's.
+        The query's file name.
     calls
         The calls.
     cell_map
-        Where its cells and the reference's lie in a plane.
+        A map of its cells and the reference's.
     doubts
-        Which calls to doubt, and why.
+        The doubtful calls, and the reasons.
     genes
-        For each label that is nearest to some cell: the genes that make the calls.
+        For each label, before rejection: the genes that make the calls.
     doubted_genes
-        For each group of doubts: the genes for and against; None where nothing is doubted.
+        For each group of doubtful calls: the genes for and against the label; None if no call is doubtful.
     markers
         How the labels' cells express the genes that speak most for them.
     truth, evaluation
-        (n,) an author's labels, and how the calls compare with them; None where there are none.
+        (n,) the author's labels, and how the calls compare with them; None without such labels.
     command, made_on
-        What makes the same again on the command line, and the day; "" where that is not known.
+        The command that makes the report again, and the day it was made; "" if not known.
     """
 
     name: str
@@ -78,43 +78,43 @@ def overview(
     made_on: str = "",
     progress: Progress = silent,
 ) -> Overview:
-    """Look at a query from all sides: a map, what is to be doubted, the genes behind the calls.
+    """Collect what a report says about a query: a map, doubtful calls, the genes behind the calls.
 
     Parameters
     ----------
     calls
         The calls for the query.
     query, reading
-        The file that was annotated, and how it was read, where `scvec.annotate` was told how.
+        The file that was annotated, and how it was read, if `scvec.annotate` was told how.
     atlas
-        The one that it was annotated by.
+        The atlas that it was annotated with.
     label_key, label_map
-        A column of the query's ``obs`` with an author's labels, and the atlas's label by the author's.
+        A column of the query's ``obs`` with the author's labels, and the atlas's label for an author's label.
     error
-        The share of wrong calls above which calls are doubted; None: what was asked of the query, or 0.05.
+        The accepted share of wrong calls, which decides what is doubtful; None: the query's `max_error`, or 0.05.
     random_state
-        Of the map.
+        Seed of the map.
     command, made_on
-        What made it, and when, to be shown.
+        The command that made the report, and the day, to be shown.
 
     Raises
     ------
     MissingDependencyError
         If umap-learn is not installed.
     InputError
-        If no cell has expression on the atlas's genes, or a column is not there.
+        If no cell has expression on the atlas's genes, or there is no such column.
     """
     require_umap()
     reading = reading or ReadOptions()
-    asked = calls.provenance.get("max_error")
-    error = error if error is not None else asked or USUAL_ERROR
+    if error is None:
+        error = calls.provenance.get("max_error") or USUAL_ERROR
     truth = evaluation = None
     if label_key is not None:
         truth = read_author_labels(query, label_key, obs=reading.obs)
         evaluation = evaluate(calls, query, label_key=label_key, label_map=label_map or {}, obs=reading.obs)
     here = calls.reason != NO_EXPRESSION
     if not here.any():
-        raise InputError("no cell has expression on the atlas's genes", "some that have", "look at the genes' names")
+        raise InputError("no cell has expression on the atlas's genes", fix="check the names of the genes")
     found = doubts(calls, atlas, error)
     by_label = np.where(here, calls.label_before_rejection, "").astype(object)
     genes = attributions(calls, query, atlas, groups=by_label.tolist(), reading=reading, progress=progress)
@@ -143,7 +143,7 @@ def overview(
 
 
 def _speaking(genes: Attribution) -> Ints:
-    """Return positions of the genes that speak most for each label by being there, each once."""
+    """Return positions of the genes whose presence speaks most for each label, without repeats."""
     speaking = np.where(genes.excess > 0, genes.contributions, -np.inf)
     order = np.argsort(-speaking, axis=1, kind="stable")[:, :N_SPEAKING]
     kept = [gene for group, row in enumerate(order.tolist()) for gene in row if speaking[group, gene] > 0]

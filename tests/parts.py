@@ -18,7 +18,7 @@ Kept = Literal["float32", "float16"]
 
 
 def clustered(n: int, d: int = 32, seed: int = 0) -> Floats:
-    """Return vectors of length one about 30 centres: cells have types."""
+    """Return unit vectors about 30 centres: cells have types."""
     rng = np.random.default_rng(7)
     centres = rng.standard_normal((30, d))
     rng = np.random.default_rng(seed)

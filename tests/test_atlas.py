@@ -131,10 +131,10 @@ def test_a_name_is_taken_once(store: sv.Store, files: Path) -> None:
     ("options", "error", "message"),
     [
         ({"label_key": "celltype"}, KeyNotFoundError, "'celltype'"),
-        ({"batch_key": "batch"}, KeyNotFoundError, "--batch-key"),
+        ({"batch_key": "batch"}, KeyNotFoundError, "`batch_key`"),
         ({"label_id_key": "donor"}, LabelError, "has ids 'd0' and 'd1'"),
-        ({"obs_keys": ["tissue"]}, KeyNotFoundError, "--obs-key"),
-        ({"obs_keys": ["batch"]}, InputError, "none of row, cell_id"),
+        ({"obs_keys": ["tissue"]}, KeyNotFoundError, "`obs_keys`"),
+        ({"obs_keys": ["batch"]}, InputError, "not row, cell_id"),
         ({"layer": "spliced"}, KeyNotFoundError, "spliced"),
         ({"recipe": sv.RECIPES["genept-w"]}, NotInStoreError, "scvec embed --taxon human --encoder minilm"),
         ({"recipe": sv.Recipe(name="big", weights="svd", dimension=150)}, InputError, "150 dimensions"),
@@ -244,8 +244,9 @@ def test_ctrl_c_on_the_command_line(store: sv.Store, files: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors.startswith("scvec: interrupted;")
-    assert errors.count("\n") == 1
+    # On a slow machine, progress is written before it.
+    assert errors.splitlines()[-1].startswith("scvec: interrupted; ")
+    assert "Traceback" not in errors
     assert readable(store) == before
     assert sv.atlas.list_atlases(store) == ["toy"]
 
@@ -260,7 +261,7 @@ def test_a_file_of_another_build_is_refused(store: sv.Store, files: Path, kind: 
     sv.atlas.build(store, "other", files / "query.h5ad", label_key="donor", recipe=recipe)
     own, other = (next(Path(store.uri, "atlases", name, kind).rglob(file)) for name in ("toy", "other"))
     own.write_bytes(other.read_bytes())
-    cure = "scvec atlas verify toy --repair" if kind == "index" else "build the atlas again with --overwrite"
+    cure = "scvec atlas verify toy --repair" if kind == "index" else "build the atlas again with `overwrite`"
     with pytest.raises(MismatchError, match=cure):
         sv.annotate(files / "query.h5ad", sv.atlas.open_atlas(store, "toy"))
 

@@ -312,10 +312,10 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "no vectors": (build(reference, "--encoder", "minilm"), "scvec embed"),
         "bad index": (build(reference, "--index", "FLAT"), "HNSW32"),
         "no recall": (build(reference, "--recall", "1.5"), "index recall = 1.5"),
-        "no size": (build(reference, "--memory", "much"), "--memory 2GB"),
+        "no size": (build(reference, "--memory", "much"), "--memory"),
         "bad out": (("query", query, "--atlas", "toy", "--out", folder / "calls.xlsx"), ".parquet"),
         "out is the query": (("query", query, "--atlas", "toy", "--out", query), "never changed"),
-        "one label": (build(folder / "alike.h5ad"), "--recipe genept-w"),
+        "one label": (build(folder / "alike.h5ad"), "genept-w"),
         "one label to refine": (refine(folder / "alike.h5ad"), "two labels or more"),
         "no temperature": (
             refine(reference, "--temperature", "0"),
@@ -550,8 +550,9 @@ def test_options_bear_the_names_of_the_library_s_parameters(
         ("", "`k`", "`k`"),
     ],
 )
-def test_errors_name_the_options_of_the_verb(verb: str, parameters: str, shown: str) -> None:
-    assert app.with_options(f"{parameters} are wrong.", [*verb.split(), "x"]) == f"{shown} are wrong."
+def test_errors_and_notes_name_the_options_of_the_verb(run: Run, verb: str, parameters: str, shown: str) -> None:
+    run(*verb.split(), "--help")
+    assert app.with_options(f"{parameters} are wrong.") == f"{shown} are wrong."
 
 
 def test_a_table_is_text_as_wide_as_it_needs_to_be() -> None:

@@ -48,7 +48,7 @@ def test_the_atlas_is_the_same_however_it_is_cut(store: sv.Store, twin: sv.Store
 
 
 def test_shards_have_cells(store: sv.Store, reference: Path) -> None:
-    with pytest.raises(InputError, match=r"`shard_cells` must be at least 1 .got 0"):
+    with pytest.raises(InputError, match=r"`shard_cells` must be at least 1 \(got 0\)"):
         build(store, reference, shard_cells=0)
     assert sv.atlas.list_atlases(store) == ["toy"]
 

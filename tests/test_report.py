@@ -420,7 +420,7 @@ def asked(world: World, verb: str, out: Path, folder: Path) -> list[str]:
         ("report", "folder.html", [], "is a folder"),
         ("query", "folder.html", [], "is a folder"),
         ("report", "r.html", ["--label-key", "nothing"], "no obs column for --label-key 'nothing'"),
-        ("report", "r.html", ["--label-map", "map.json"], "--label-key with it"),
+        ("report", "r.html", ["--label-map", "map.json"], "without --label-key"),
         ("report", "r.html", ["--label-key", "cell_type", "--label-map", "none.json"], "none.json"),
     ],
 )

@@ -1,4 +1,4 @@
-"""``--rerank`` on the command line: what it says, what it costs, and one line for what is of no use."""
+"""``--rerank`` on the command line: what it says, what it costs, and one line for invalid options."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def main() -> None:
     """Write the file."""
     absent = [python for python in PYTHONS if shutil.which(f"python{python}") is None]
     if absent:
-        sys.exit(f"no python{absent[0]} on the PATH; wanted all of {', '.join(PYTHONS)}. To cure it: install it")
+        sys.exit(f"no python{absent[0]} on the PATH: expected all of {', '.join(PYTHONS)}. Fix: install it")
     with tempfile.TemporaryDirectory() as folder:
         found = {python: resolved(f"python{python}", Path(folder)) for python in PYTHONS}
     made = lines(found)

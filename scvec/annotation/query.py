@@ -160,7 +160,7 @@ def _clusters(file: CellFile, key: str | None, method: str | None) -> Clusters |
     if key is not None and method is not None:
         raise InputError("`cluster_key` and `cluster` exclude each other", fix="leave one out")
     if key is not None:
-        return file.labels(key, "`cluster_key`")
+        return file.labels(key, "cluster_key")
     return None if method is None else Leiden.parse(method)
 
 

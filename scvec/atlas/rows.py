@@ -57,9 +57,9 @@ def obs_columns(file: CellFile, keys: Keys) -> dict[str, Strings]:
     _check_names(file, keys.obs)
     none = np.full(len(file.obs_names), "", object)
     columns = {
-        "label": file.labels(keys.label, "--label-key"),
-        "batch": file.labels(keys.batch, "--batch-key") if keys.batch else none,
-        "label_id": file.labels(keys.label_id, "--label-id-key") if keys.label_id else none,
+        "label": file.labels(keys.label, "label_key"),
+        "batch": file.labels(keys.batch, "batch_key") if keys.batch else none,
+        "label_id": file.labels(keys.label_id, "label_id_key") if keys.label_id else none,
     }
     ids = ids_of(columns["label"], columns["label_id"], str(file.path))
     if UNKNOWN in ids:
@@ -67,7 +67,7 @@ def obs_columns(file: CellFile, keys: Keys) -> dict[str, Strings]:
             f"{file.path}: obs[{keys.label!r}] has the label {UNKNOWN!r}, which is reserved for rejected calls",
             fix="drop those cells, or rename the label",
         )
-    return columns | {key: file.labels(key, "--obs-key") for key in keys.obs}
+    return columns | {key: file.labels(key, "obs_keys") for key in keys.obs}
 
 
 def ids_of(labels: Iterable[str], ids: Iterable[str], where: str) -> dict[str, str]:

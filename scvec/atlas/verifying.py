@@ -31,7 +31,7 @@ class Fault:
     ----------
     what
         The file or table, and what is wrong with it.
-    cure
+    fix
         How to fix it.
     derived
         Whether it can be made again from the table.
@@ -40,7 +40,7 @@ class Fault:
     """
 
     what: str
-    cure: str
+    fix: str
     derived: bool = False
     part: str = ""
 
@@ -77,7 +77,7 @@ def repair(atlas: Atlas, faults: list[Fault], *, device: str = "cpu", progress: 
     """
     lasting = [fault for fault in faults if not fault.derived]
     if lasting:
-        raise StoreError(lasting[0].what, fix=lasting[0].cure)
+        raise StoreError(lasting[0].what, fix=lasting[0].fix)
     store, made = atlas.store, atlas.manifest["index"]
     if faults and indexes.is_lance(made["factory"]):
         # Its index is in the table, so that there is a new version.

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from io import StringIO
 from shutil import get_terminal_size
@@ -31,6 +32,9 @@ UNBOUNDED = 100_000
 
 _RULED = "\n".join(["    ", "    ", " -  ", "    ", "    ", "    ", "    ", "    "])
 """Rich's drawing of a table with a rule of dashes under the header, and nothing else."""
+
+_WORDS: ContextVar[Sequence[str]] = ContextVar("words", default=())
+"""The words of the command that runs."""
 
 _USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
 """The error of words that make no command; which package has it depends on typer's release."""
@@ -90,7 +94,7 @@ class Ui:
     def note(self, text: str) -> None:
         """Print a note, unless quiet."""
         if not self.quiet:
-            typer.echo(text, err=True)
+            typer.echo(with_options(text), err=True)
 
     def result(self, values: dict[str, Any] | list[Any], text: str) -> None:
         """Print the result: `values` as JSON where that was asked for, else `text`."""
@@ -186,6 +190,7 @@ def _shown(value: object) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for bad input, 130 when interrupted."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    _WORDS.set(words)
     try:
         code = app(args=words, prog_name="scvec", standalone_mode=False)
     except _USAGE_ERROR as error:
@@ -195,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except ScvecError as error:
-        return _fail(with_options(str(error), words))
+        return _fail(with_options(str(error)))
     except OSError as error:
         full = as_disk_full(error, error.filename or "the output")
         return _fail(str(full or error))
@@ -214,12 +219,14 @@ def _verb(words: Sequence[str]) -> tuple[str, Any]:
     return name, verb
 
 
-def with_options(message: str, words: Sequence[str]) -> str:
-    """Return the message with the options of the verb in place of the library's parameters of the same names.
+def with_options(message: str) -> str:
+    """Return the message with the options of the verb that runs in place of the library's parameters.
 
     What the verb takes as an argument, or does not take, stays as it is.
     """
-    options = [(one.name, one.opts[0]) for one in _verb(words)[1].params if one.opts[0].startswith("--")]
+    if "`" not in message:
+        return message
+    options = [(one.name, one.opts[0]) for one in _verb(_WORDS.get())[1].params if one.opts[0].startswith("--")]
     names = {option.lstrip("-").replace("-", "_"): option for _, option in options} | dict(options)
     return re.sub(r"`(\w+)`", lambda found: names.get(found[1], found[0]), message)
 

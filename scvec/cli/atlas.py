@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scvec.cli.app import PREPARE, app, open_store, table
+from scvec.cli.app import PREPARE, app, open_store, renaming, table
 from scvec.cli.options.build import (
     BuildFlags,
     DatasetOption,
@@ -121,7 +121,8 @@ def extend(
             "engine": where,
             "progress": common.ui.progress,
         }
-        extended = atlas.extend(there, reference, **given)
+        with renaming(ontology="match_labels"):
+            extended = atlas.extend(there, reference, **given)
     added = extended.manifest["label_notes"][len(there.manifest["label_notes"]) :]
     for note in [*added, *extended.manifest["index"]["notes"]]:
         common.ui.note(note)
@@ -210,12 +211,12 @@ def verify(
     there = atlas.open_atlas(open_store(common.store), name)
     faults = atlas.verify(there, common.ui.progress)
     for fault in faults:
-        common.ui.note(f"{fault.what}. Fix: {fault.cure}")
+        common.ui.note(f"{fault.what}. Fix: {fault.fix}")
     if faults and repair:
         atlas.repair(there, faults, progress=common.ui.progress)
     elif faults:
         counted = "1 fault" if len(faults) == 1 else f"{len(faults)} faults; the first"
-        raise MismatchError(f"atlas {name!r} has {counted}: {faults[0].what}", fix=faults[0].cure)
+        raise MismatchError(f"atlas {name!r} has {counted}: {faults[0].what}", fix=faults[0].fix)
     said = f"faults repaired: {len(faults)}" if faults else f"all of its {there.manifest['n_cells']:,} cells are intact"
     common.ui.result({"faults": [asdict(fault) for fault in faults], "repaired": bool(faults)}, f"{name}: {said}")
 

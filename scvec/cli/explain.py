@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from scvec.cli.app import LABEL, Ui, app, open_store, table
+from scvec.cli.app import LABEL, Ui, app, open_store, renaming, table
 from scvec.cli.options.cells import ReadFlags
 from scvec.cli.options.common import DeviceFlags, OutputOption, panel, spreads
 from scvec.cli.options.query import AtlasOption, QueryArgument
-from scvec.errors import InputError
+from scvec.errors import InputError, must_be
 
 if TYPE_CHECKING:
     import polars as pl
@@ -179,9 +179,13 @@ def _contrasted(
     ui = common.ui
     files, versions = asked.gene_sets or [], asked.gene_sets_version or []
     if versions and len(versions) != len(files):
-        raise InputError(f"{len(versions)} --gene-sets-version", f"one for each --gene-sets, {len(files)}", "name all")
+        seen = f"--gene-sets-version is given {len(versions)} times"
+        raise InputError(seen, f"one for each --gene-sets ({len(files)})", "give all of them, or none")
     sets = [read_gene_sets(path, versions[i] if versions else "") for i, path in enumerate(files)]
-    enrichment = Enrichment(asked.n_top, *asked.set_size, permutations=asked.permutations)
+    if asked.set_size[0] > asked.set_size[1]:
+        raise must_be("set_size", "the fewest and the most genes", asked.set_size)
+    with renaming(min_size="set_size"):
+        enrichment = Enrichment(asked.n_top, *asked.set_size, permutations=asked.permutations)
     if sets:
         require_gseapy()
     a, b = asked.contrast or ("", "")
@@ -190,8 +194,9 @@ def _contrasted(
     one = contrast(query, reference, a, b, group_key=how.group_key, calls=calls, reading=reading, progress=ui.progress)
     tested = None
     if sets:
-        taxon = asked.gene_sets_taxon
-        tested = pathways(one, reference, sets, enrichment, taxon=taxon, progress=ui.progress)
+        with renaming(taxon="gene_sets_taxon"):
+            taxon = asked.gene_sets_taxon
+            tested = pathways(one, reference, sets, enrichment, taxon=taxon, progress=ui.progress)
     n_groups = _groups_of(asked.text_groups, one, reference, ui)
     found = _Found(one, tested, text_groups(one, reference, n_groups=n_groups) if n_groups else None)
     for note in (*one.notes, *(tested.notes if tested else ())):
@@ -207,10 +212,10 @@ def _check_alone(asked: ContrastFlags, how: ExplainFlags) -> None:
     if asked.contrast is None:
         for name in ("gene_sets", "gene_sets_version", "gene_sets_taxon"):
             if getattr(asked, name):
-                raise InputError(f"--{name.replace('_', '-')} without --contrast", "both", "add --contrast A B")
+                raise InputError(f"`{name}` without --contrast has no effect", fix="add --contrast A B")
     elif how.cells or how.against is not None:
         other = "--cell" if how.cells else "--against"
-        raise InputError(f"--contrast and {other}", "one of the two", "leave one out")
+        raise InputError(f"--contrast and {other} exclude each other", fix="leave one out")
 
 
 def _groups_of(asked: int, one: Contrast, atlas: Atlas, ui: Ui) -> int:

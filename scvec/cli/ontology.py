@@ -11,7 +11,7 @@ from scvec.cli.app import PREPARE, Ui, app, open_store, table
 from scvec.cli.options.cells import CellsArgument, ObsOption
 from scvec.cli.options.common import CommonFlags, spreads
 from scvec.cli.options.query import LABEL_KEY
-from scvec.errors import InputError
+from scvec.errors import must_be
 
 if TYPE_CHECKING:
     from scvec.ontology import LabelMatch, Ontology
@@ -112,7 +112,7 @@ def match(
 
     ui = common.ui
     if out is not None and out.suffix != ".csv":
-        raise InputError(f"--out {out}", "a name that ends in .csv", "name another file")
+        raise must_be("out", "a file name that ends in .csv", str(out))
     opened = ontology.open_ontology(open_store(common.store), release)
     given = ontology.read_map(own) if own is not None else NO_MAP
     with open_cells(cells, obs) as file:

@@ -34,7 +34,7 @@ def report(
     # What is wrong with these is found before any work is done.
     check_reported(out)
     if label_map is not None and label_key is None:
-        raise InputError(f"--label-map {label_map}", "--label-key with it", "add it, or leave both out")
+        raise InputError("--label-map without --label-key has no effect", fix="add --label-key, or leave it out")
     mapping = read_label_map(label_map) if label_map else {}
     if label_key is not None:
         read_author_labels(query, label_key, obs=flags.obs)

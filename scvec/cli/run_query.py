@@ -84,7 +84,7 @@ class QueryRun:
         ui, device = self.common.ui, self.common.ui.device(self.common.device)
         asked = self.rerank.asked(self.flags, device)
         if asked is None:
-            raise InputError("--dry-run without --rerank", "a model to ask", "--rerank MODEL, or leave it out")
+            raise InputError("--dry-run without --rerank has no effect", fix="add --rerank MODEL, or leave it out")
         calls, atlas = self._retrieved(device)
         from scvec.interpret import rerank_bill
 
@@ -121,7 +121,7 @@ class QueryRun:
             with renaming(model="readout_model"):
                 return open_readout(store, name, model=model, device=device, download=self.rerank.download)
         if model is not None:
-            raise InputError(f"--readout-model {model}", "--readout with it", "add it, or leave both out")
+            raise InputError("--readout-model without --readout has no effect", fix="add --readout, or leave it out")
         return None
 
 

@@ -118,11 +118,11 @@ def _check(words: str | None, flags: SearchFlags) -> None:
         seen = "neither words nor --like" if words is None else "words and --like"
         raise InputError(seen, "one of the two", example)
     if genes and like is not None:
-        raise InputError("--genes and --like", "words for --genes", f"{example} --genes")
+        raise InputError("--genes and --like exclude each other", fix=f"{example} --genes")
     if atlas is None and not genes:
-        raise InputError("no --atlas", "the reference to search", f"{example}, or --genes --taxon human")
+        raise InputError("no --atlas to search", fix=f"{example}, or --genes --taxon human")
     if atlas is None and not {"--taxon", "--encoder"} <= given:
-        raise InputError("--genes without --atlas", "--taxon and --encoder", "--taxon human --encoder minilm")
+        raise InputError("--genes without --atlas needs --taxon and --encoder", fix="--taxon human --encoder minilm")
     allowed = {"--encoder"} if genes else {"--where", "--dataset"} if like is not None else {"--where", "--encoder"}
     allowed |= {"--taxon", "--release"} if atlas is None else set()
     idle = sorted(given - allowed)

@@ -21,7 +21,7 @@ def read_author_labels(
 ) -> Strings:
     """Return (n,) the author's labels, from a column of a query's ``obs``; raises as `scvec.evaluate` does."""
     with open_cells(query, obs) as file:
-        return file.labels(label_key, f"`{parameter}`")
+        return file.labels(label_key, parameter)
 
 
 def read_author_ids(

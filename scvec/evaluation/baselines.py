@@ -34,7 +34,7 @@ def logistic_regression(
     queried, queried_names = _logged(query, layer, scale)
     _, left, right = np.intersect1d(names.astype(str), queried_names.astype(str), return_indices=True)
     with open_cells(reference) as file:
-        labels = file.labels(label_key, "`label_key`")
+        labels = file.labels(label_key, "label_key")
     model = LogisticRegression(max_iter=500, random_state=random_state).fit(features[:, left], labels.astype(str))
     return np.asarray(model.predict(queried[:, right]), dtype=object)
 

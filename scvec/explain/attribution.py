@@ -238,7 +238,7 @@ def attributions(
     with open_cells(query, reading.obs) as file:
         calls.check_cells(file.obs_names.tolist(), query)
         if group_key is not None:
-            groups = file.labels(group_key, "`group_key`").tolist()
+            groups = file.labels(group_key, "group_key").tolist()
         names, codes = _grouped(calls, cells, groups)
         pairs = _compared(calls, atlas, codes, len(names), against)
         with file.matrix(reading.layer, reading.scale) as matrix:
@@ -282,7 +282,7 @@ def check_asked(
     _check_against(atlas, against, atlas.label_means)
     with open_cells(query, reading.obs) as file:
         if group_key is not None:
-            file.labels(group_key, "`group_key`")
+            file.labels(group_key, "group_key")
         there = set(file.obs_names.tolist()) if cells else set()
         for name in cells:
             if name not in there:

@@ -220,7 +220,7 @@ def _codes(file: CellFile, names: tuple[str, str], group_key: str | None, calls:
         raise InputError("groups need either `group_key` or `calls`", fix="give one of the two")
     if calls is not None:
         calls.check_cells(file.obs_names.tolist(), file.path)
-    groups = calls.label if calls is not None else file.labels(str(group_key), "`group_key`")
+    groups = calls.label if calls is not None else file.labels(str(group_key), "group_key")
     there = set(groups.tolist())
     codes = np.full(len(groups), -1, np.int64)
     for i, name in enumerate(names):

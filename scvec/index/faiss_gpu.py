@@ -10,6 +10,7 @@ import faiss
 
 from scvec.core.types import Floats, Ints
 from scvec.errors import must_be
+from scvec.index import kinds
 from scvec.index.base import LISTS
 
 MOST = 2048
@@ -93,8 +94,9 @@ def cloned(
     try:
         return [(start, _all.index_cpu_to_gpus_list(part, co=options, gpus=gpus)) for start, part in parts], ()
     except RuntimeError as error:  # out of memory, or codes that the kernels do not read
-        said = str(error).rpartition("Error: ")[2][:120]
-        return [], (f"the index {factory} is searched on the CPU: it cannot be copied to the GPU ({said})",)
+        return [], (
+            f"the index {factory} is searched on the CPU: it cannot be copied to the GPU ({kinds.said(error)[:120]})",
+        )
 
 
 def search(index: Any, queries: Floats, k: int, lists: int | None) -> tuple[Floats, Ints]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,7 +118,7 @@ def read(path: Path, *, to_fill: bool = False) -> Any:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         return faiss.read_index(str(path)) if to_fill or _merges(index) else index
     except RuntimeError as error:
-        raise ValueError(str(error).rpartition("Error: ")[2][:80] or "not a complete FAISS index") from error
+        raise ValueError(said(error)[:80] or "not a complete FAISS index") from error
 
 
 def merged(indexes: Sequence[Any]) -> list[tuple[int, Any]]:
@@ -142,6 +143,11 @@ def layers(index: Any) -> Iterator[Any]:
             todo += [one.refine_index, one.base_index]
         elif hasattr(one, "storage"):  # of a graph
             todo.append(one.storage)
+
+
+def said(error: Exception) -> str:
+    """Return FAISS's own words in an error, without the place in its code and the condition that failed."""
+    return re.sub(r"^Error in .*? at \S+:\d+: (Error: )?('.*?' failed: ?)?", "", str(error), flags=re.DOTALL).strip()
 
 
 def _merges(index: Any) -> bool:
@@ -185,7 +191,7 @@ def _assigning(index: Any, on_gpu: Callable[[Any], Any] | None) -> Iterator[None
 
 def _unfit(factory: str, what: str, error: Exception) -> InputError:
     return InputError(
-        f"index {factory!r} cannot be built for {what} ({str(error).rpartition('Error: ')[2][:80]})",
+        f"index {factory!r} cannot be built for {what} ({said(error)[:120]})",
         "auto, exact, or a FAISS factory string such as Flat, HNSW32 or IVF64,Flat",
         "give another `index`",
     )

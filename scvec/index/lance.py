@@ -121,7 +121,7 @@ def is_lance(factory: str) -> bool:
     """Return whether an index is Lance's; raise `InputError` if Lance does not have its kind."""
     if factory.startswith(PREFIX) and factory.removeprefix(PREFIX) not in KINDS:
         raise InputError(
-            f"index {factory!r}", f"one of {', '.join(PREFIX + one for one in KINDS)}", "name one of these"
+            f"index {factory!r}", f"one of {', '.join(PREFIX + one for one in KINDS)}", "choose one of these"
         )
     return factory.startswith(PREFIX)
 

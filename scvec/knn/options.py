@@ -43,7 +43,7 @@ class Voting:
         if self.k < 1 or self.k != int(self.k):
             raise must_be("k", "a whole number above 0", self.k)
         if self.weights not in get_args(Weights):
-            raise unknown("weights", self.weights, get_args(Weights))
+            raise unknown("weighting", self.weights, get_args(Weights))
         if not 0 < self.temperature < math.inf:
             raise must_be("temperature", "a number above 0", self.temperature)
         if not 0 <= self.frequency <= 1:

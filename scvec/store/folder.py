@@ -122,7 +122,7 @@ class Folder:
         The copy is renewed only after this object has changed the folder; changes by others are not seen.
         """
         if not self._fs.get_file_info(self._at(path)).type == fs.FileType.Directory:
-            raise StoreError(f"{self.uri}/{path} is missing", "it beside its table", "rebuild what it belongs to")
+            raise StoreError(f"{self.uri}/{path} is missing", "one beside its table", "rebuild what it belongs to")
         if self.is_local:
             return Path(self._at(path))
         if self._copies is None:
@@ -142,7 +142,7 @@ class Folder:
     def local_file(self, path: str) -> Iterator[Path]:
         """Yield the file as a local path: itself, or a copy that is removed when the context ends."""
         if not self.has_file(path):
-            raise StoreError(f"{self.uri}/{path} is missing", "it beside its table", "rebuild what it belongs to")
+            raise StoreError(f"{self.uri}/{path} is missing", "one beside its table", "rebuild what it belongs to")
         if self.is_local:
             yield Path(self._at(path))
             return

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from scvec.cli.app import open_store
+from scvec.cli.app import open_store, renaming
 from scvec.cli.options.cells import CELLS, FileFlags
 from scvec.cli.options.common import DeviceFlags, InputOption, LabelsOption, keywords, panel
-from scvec.errors import InputError
+from scvec.errors import InputError, must_be
 
 if TYPE_CHECKING:
     from scvec.atlas.engine import Engine
@@ -105,8 +105,7 @@ class EngineFlags:
             from scvec.atlas.engine import Local
 
             if self.address is not None:
-                seen = f"--address {self.address} with --engine local"
-                raise InputError(seen, "--engine ray", "give both, or neither")
+                raise InputError("--address needs --engine ray", fix="give both, or neither")
             yield Local()
             return
         from scvec.atlas.on_ray import ray_engine
@@ -121,7 +120,7 @@ def parse_bytes(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
     n = int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ")) if found else 0
     if not n:
-        raise InputError(f"--memory {text}", "a size such as 500MB or 2GB", "give --memory 2GB")
+        raise must_be("memory", "a size such as 500MB or 2GB", text)
     return n
 
 
@@ -151,7 +150,8 @@ def build_atlas(
             "engine": where,
             "progress": ui.progress,
         }
-        built = atlas.build(store, name, reference, **given)
+        with renaming(ontology="match_labels"):
+            built = atlas.build(store, name, reference, **given)
     for note in [*built.manifest["label_notes"], *built.manifest["index"]["notes"]]:
         ui.note(note)
     return built.manifest

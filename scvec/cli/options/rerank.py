@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from scvec.cli.app import renaming
 from scvec.cli.options.common import keywords, panel
 from scvec.cli.options.query import QueryFlags
-from scvec.errors import InputError
+from scvec.errors import InputError, must_be
 
 if TYPE_CHECKING:
     from scvec.interpret import RerankOptions
@@ -62,7 +62,7 @@ class RerankFlags:
             given = [name for name in given if name != "download" or flags.readout is None]
             if given:
                 options = ", ".join(f"`{name}`" for name in given)
-                raise InputError(f"{options} without --rerank", "a model to ask", "--rerank MODEL, or leave it out")
+                raise InputError(f"{options} without --rerank has no effect", fix="add --rerank MODEL, or leave it out")
             return None
         from scvec.interpret import RerankOptions
 
@@ -79,5 +79,5 @@ def _price(text: str | None) -> tuple[float, float] | None:
     try:
         price_in, price_out = (float(one) for one in text.split(","))
     except ValueError:
-        raise InputError(f"--price {text}", "USD for a million tokens in, and out", "--price 0.15,0.60") from None
+        raise must_be("price", "USD per million tokens in and out, such as 0.15,0.60", text) from None
     return price_in, price_out

@@ -81,8 +81,8 @@ def make_minilm(request: Request) -> TextModel:
     request.address.alone()
     request.address.only("precision")
     precision = request.address.choice("precision", PRECISIONS)
-    cure = "pip install 'scvec[text]', or give --download"
-    model = _sentence_transformer(request, _packaged_minilm() or MINILM, cure)
+    fix = "pip install 'scvec[text]', or `download`"
+    model = _sentence_transformer(request, _packaged_minilm() or MINILM, fix)
     return TextModel(request.address.canonical(), model, "mean", precision)
 
 
@@ -122,16 +122,16 @@ def _pooled(request: Request, source: str) -> TextModel:
         return TextModel(request.address.canonical(), SentenceTransformer(modules=modules), pooling, precision)
 
 
-def _sentence_transformer(request: Request, source: str, cure: str | None = None) -> SentenceTransformer:
-    with _loading(request, source, cure):
+def _sentence_transformer(request: Request, source: str, fix: str | None = None) -> SentenceTransformer:
+    with _loading(request, source, fix):
         from sentence_transformers import SentenceTransformer
 
         return SentenceTransformer(folder_of(source, request.download), local_files_only=True)
 
 
-def _loading(request: Request, source: str, cure: str | None = None) -> AbstractContextManager[None]:
+def _loading(request: Request, source: str, fix: str | None = None) -> AbstractContextManager[None]:
     name = f"the encoder {request.address.canonical()}"
-    return loading(source, name, package="sentence-transformers", extra="text", download=request.download, fix=cure)
+    return loading(source, name, package="sentence-transformers", extra="text", download=request.download, fix=fix)
 
 
 def _argument(request: Request, example: str) -> str:

@@ -93,8 +93,8 @@ class CellFile:
         """
         return fingerprint(self._members if self._table is None else [*self._members, self._table.where])
 
-    def labels(self, key: str, option: str) -> Strings:
-        """Return (n_obs,) an annotation as strings; errors name the parameter `option`.
+    def labels(self, key: str, parameter: str) -> Strings:
+        """Return (n_obs,) an annotation as strings; errors name the `parameter` that gave the key.
 
         Raises
         ------
@@ -104,7 +104,7 @@ class CellFile:
             If values are missing.
         """
         if key not in self.obs_keys:
-            raise unknown(f"obs column for {option}", key, self.obs_keys, self.path)
+            raise unknown(f"obs column for `{parameter}`", key, self.obs_keys, self.path)
         labels, absent = self._column(key).labels()
         if absent.any():
             first = self.obs_names[int(np.argmax(absent))]

@@ -109,7 +109,9 @@ class Uri:
             ) from error
         except ValueError as error:
             raise InputError(
-                f"{self.uri}: unknown protocol {protocol!r}", "a path, s3://, https:// ...", "check the address"
+                f"{self.uri}: unknown protocol {protocol!r}",
+                "a path or a URI, such as s3://... or https://...",
+                "check the address",
             ) from error
 
     def exists(self) -> bool:

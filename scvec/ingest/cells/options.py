@@ -10,7 +10,7 @@ from scvec.ingest.cells import AskedScale
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """How the query is read: as `scvec.annotation.query.annotate` was told to."""
+    """How a query's file is read; the fields are parameters of `scvec.annotation.query.annotate`."""
 
     obs: str | Path | None = None
     layer: str | None = None

@@ -136,7 +136,7 @@ def host_of(url: str) -> str:
     except ValueError:
         host = None
     if host is None or parts.scheme not in ("http", "https"):
-        raise InputError(f"{url!r} is not the address of a server", "http://... or https://...", "check `base_url`")
+        raise InputError(f"{url!r} is not the address of a server", "an http or https URL", "check `base_url`")
     return host if port is None else f"{host}_{port}"
 
 

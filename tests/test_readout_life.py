@@ -205,7 +205,7 @@ def test_a_second_opinion_changes_no_call(store: sv.Store, files: Path, atlas: A
     assert f"agrees with the retrieval on {both.second.agrees.mean():.1%}" in both.notes[-1]
     assert both.provenance["readout"]["llm"]["revision"] == readout.backbone.revision
     assert {"readout_label", "readout_score", "readout_agrees"} <= set(both.to_frame().columns)
-    with pytest.raises(InputError, match="other cells"):
+    with pytest.raises(InputError, match="the readout's file"):
         second_opinion(calls, predict(files / "reference.h5ad", readout))
     judged = sv.evaluate(both, query, label_key="cell_type")
     truth = toy.cells(41, seed=1).obs["cell_type"].to_numpy(str)
@@ -248,7 +248,7 @@ def test_another_species_is_read_through_orthologs(store: sv.Store, files: Path,
     cells.var_names = [one.capitalize() for one in cells.var_names]
     cells.write_h5ad(tmp_path / "mouse.h5ad")
     readout = trained(store, files, **QUICK)
-    with pytest.raises(InputError, match="--taxon mouse"):
+    with pytest.raises(InputError, match="`taxon` to mouse"):
         predict(tmp_path / "mouse.h5ad", readout)
     assert (predict(tmp_path / "mouse.h5ad", readout, taxon="mouse").label == cells.obs["cell_type"]).mean() > 0.9
 

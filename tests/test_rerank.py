@@ -510,7 +510,7 @@ def test_cells_that_are_too_far_or_empty_are_not_asked(atlas: Atlas, tmp_path: P
     ("more", "said"),
     [
         ({"model": "gpt"}, "openai:MODEL or hf:MODEL"),
-        ({"model": "openai:toy?form=x"}, "in model 'openai:toy"),
+        ({"model": "openai:toy?form=x"}, "no option 'form'"),
         ({"model": "openai:toy?format=yaml"}, "schema or object or text"),
         ({"by": "donor"}, "cluster or cell"),
         ({"error": 0.0}, "`error` must be between 0 and 1 (got 0.0)"),

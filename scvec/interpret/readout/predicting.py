@@ -15,7 +15,6 @@ from scvec.annotation.second_opinions import SecondOpinion
 from scvec.atlas.query_cells import match_to
 from scvec.core.types import UNKNOWN, Floats, Progress, Strings, silent
 from scvec.embed.projection import aligner
-from scvec.errors import InputError
 from scvec.ingest.cells import AskedScale, open_cells
 from scvec.ingest.cells.scale import expression
 from scvec.interpret.readout.modules import probabilities
@@ -140,8 +139,7 @@ def second_opinion(calls: Annotation, found: Predicted) -> Annotation:
     InputError
         If the cells differ.
     """
-    if found.obs_names.tolist() != calls.obs_names.tolist():
-        raise InputError("the readout labelled other cells than the calls", fix="use the same file for both")
+    calls.check_cells(found.obs_names.tolist(), "the readout's file")
     said = found.label != UNKNOWN
     second = SecondOpinion(
         found.label, found.score, np.asarray(said & (found.label == calls.label_before_rejection), bool)

@@ -18,7 +18,7 @@ from scvec.atlas.query_cells import log_normalised, match_to_atlas, placed
 from scvec.core.types import Floats, Ints, Progress, Strings, silent
 from scvec.core.vectors import unit_rows
 from scvec.embed.projection import Mask
-from scvec.errors import InputError, KeyNotFoundError, NotInStoreError
+from scvec.errors import KeyNotFoundError, NotInStoreError
 from scvec.ingest.cells import open_cells
 from scvec.ingest.cells.options import ReadOptions
 from scvec.interpret.reranking.cases import Cases
@@ -136,8 +136,7 @@ def _means(
     nothing: tuple[Floats, tuple[Ints, Ints]] = np.zeros(0, np.float32), (np.zeros(0, np.int64), np.zeros(0, np.int64))
     sums = sp.csr_matrix(nothing, shape=(len(asked), len(atlas.profiles.gene_ids)))
     with open_cells(query, reading.obs) as file, file.matrix(reading.layer, reading.scale) as matrix:
-        if file.obs_names.tolist() != calls.obs_names.tolist():
-            raise InputError(f"{query} does not contain the cells of these calls", fix="annotate this file")
+        calls.check_cells(file.obs_names.tolist(), query)
         match, _ = match_to_atlas(matrix, atlas, reading.gene_key, reading.taxon)
         columns, has, share = placed(match, atlas)
         seen = float(np.sqrt(atlas.profiles.power[has].sum(dtype=np.float64)))

@@ -350,8 +350,8 @@ def test_mouse_genes_on_a_human_atlas_are_refused_until_it_is_said(
     spelt = called(atlas, tmp_path / "q.h5ad", names, taxon="human")
     assert spelt.provenance["query"]["coverage"]["routes"]["spelling"]["n_genes"] == 240
     assert spelt.notes[-1] == (
-        "the genes look like mouse genes (100% of the expression by exact match, 0% with human genes); "
-        "taken as human because --taxon says so"
+        "the genes look like mouse genes (100% of the expression by exact match, 0% with human genes), "
+        "but `taxon` says human"
     )
     assert not any("look like" in note for note in calls.notes)
 

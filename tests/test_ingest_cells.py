@@ -135,7 +135,7 @@ def test_files_that_are_none(tmp_path: Path, files: Path) -> None:
         with pytest.raises(FileError, match=message), open_cells(path) as file, file.matrix() as matrix:
             list(matrix.batches("reading"))
 
-    refuse(tmp_path / "none.h5ad", "not there")
+    refuse(tmp_path / "none.h5ad", "does not exist")
     refuse(tmp_path, "a folder")
     (tmp_path / "words.h5ad").write_text("no HDF5")
     refuse(tmp_path / "words.h5ad", "HDF5")

@@ -195,14 +195,14 @@ def test_retry_after_is_heeded(served: Server, target: Path) -> None:
 
 def test_a_server_that_stays_down_is_named(served: Server, target: Path) -> None:
     served.quirks[AT] = Quirks(failures=100)
-    failing(lambda: get(served, target), served.url + AT, "status 503", "--base-url")
+    failing(lambda: get(served, target), served.url + AT, "status 503", "`base_url`")
     assert len(served.asked) == HURRIED.retries + 1
 
 
 @pytest.mark.parametrize(("at", "status"), [("/none.gz", 404), (AT, 403)])
 def test_refusals_are_not_repeated(served: Server, target: Path, at: str, status: int) -> None:
     served.quirks[AT] = Quirks(failures=100, status=403)
-    failing(lambda: get(served, target, at=at), served.url + at, f"status {status}", "--base-url")
+    failing(lambda: get(served, target, at=at), served.url + at, f"status {status}", "`base_url`")
     assert statuses(served, at) == [status]
     assert left(target) == []
 
@@ -422,7 +422,7 @@ def test_bytes_are_stored_as_the_server_has_them(served: Server, target: Path) -
 @pytest.mark.parametrize(
     ("body", "word"),
     [
-        (b"\n<!DOCTYPE html><html>Please log in</html>", "begins with '<', as a page of HTML does"),
+        (b"\n<!DOCTYPE html><html>Please log in</html>", "begins with '<', like an HTML page"),
         (b"#tax_id\tGeneID\n", "not gzip"),
         (OLD[:-1000], "cut short"),
         (OLD[:30_000] + b"\0\0\0\0" + OLD[30_004:], "damaged"),

@@ -205,8 +205,8 @@ def test_the_control_and_the_precision_are_other_judges(atlas: Atlas, query: Pat
     [
         ("hf:", InputError, "`model` must be openai:MODEL or hf:MODEL"),
         ("hf:/nowhere/at/all", FileError, "do not exist"),
-        ("hf:nobody/nothing-of-that-name", FileError, "--download"),
-        (f"hf:{__file__}.gguf", FileError, "not there"),
+        ("hf:nobody/nothing-of-that-name", FileError, "`download`"),
+        (f"hf:{__file__}.gguf", FileError, "do not exist"),
         (f"hf:{Path(__file__).parent}?weights=drawn", InputError, "trained or random"),
         (f"hf:{Path(__file__).parent}?format=text", InputError, "option 'format'"),
     ],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scvec.cli.app import PREPARE, Ui, app, open_store, table
+from scvec.cli.app import PREPARE, Ui, app, open_store, renaming, table
 from scvec.cli.options.cells import CellsArgument, ObsOption
 from scvec.cli.options.common import CommonFlags, spreads
 from scvec.cli.options.query import LABEL_KEY
@@ -30,7 +30,6 @@ NewReleaseOption = Annotated[
 @ontology_app.command(epilog="Example: scvec ontology pull")
 @spreads
 def pull(
-    # The errors of fetching name --base-url, as that is what it is called where there are several files.
     url: Annotated[
         str | None,
         typer.Option("--url", "--base-url", envvar="SCVEC_CL", help="Another file or mirror (default: its authors')."),
@@ -47,7 +46,11 @@ def pull(
     from scvec.ontology.download import URL
 
     ui = common.ui
-    pulled = ontology.pull(open_store(common.store), url=url or URL, release=release, folder=keep, progress=ui.progress)
+    # A download's errors name `base_url`, which is where gene files come from.
+    with renaming(base_url="url"):
+        pulled = ontology.pull(
+            open_store(common.store), url=url or URL, release=release, folder=keep, progress=ui.progress
+        )
     ui.note(f"the file is {'new' if pulled.fetched.changed else 'unchanged'}: {pulled.fetched.path}")
     _imported(ui, pulled.ontology)
 

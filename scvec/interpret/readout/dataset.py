@@ -148,8 +148,8 @@ def read_dataset(
         If gene texts or vectors are missing.
     """
     with open_cells(cells, reading.obs) as file:
-        given = file.labels(label_key, "`label_key`")
-        batches = file.labels(batch_key, "`batch_key`") if batch_key else np.full(len(given), "", object)
+        given = file.labels(label_key, "label_key")
+        batches = file.labels(batch_key, "batch_key") if batch_key else np.full(len(given), "", object)
         with file.matrix(reading.layer, reading.scale) as matrix:
             match = match_reference(store, matrix, None, reading.gene_key, reading.taxon, release)
             match, genes = _genes(store, spec, match, matrix, progress)

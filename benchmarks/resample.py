@@ -133,8 +133,8 @@ def read(
     with open_cells(path) as file, file.matrix(layer, "counts") as matrix:
         names = matrix.gene_names()
         counts = sp.csr_matrix(sp.vstack([batch for _, batch in matrix.batches("reading")], format="csr"))
-        types, type_codes = np.unique(file.labels(label_key, "`label_key`").astype(str), return_inverse=True)
-        donors, donor_codes = np.unique(file.labels(donor_key, "`donor_key`").astype(str), return_inverse=True)
+        types, type_codes = np.unique(file.labels(label_key, "label_key").astype(str), return_inverse=True)
+        donors, donor_codes = np.unique(file.labels(donor_key, "donor_key").astype(str), return_inverse=True)
     kept = np.sort(np.argsort(-np.asarray(counts.sum(0)).ravel(), kind="stable")[:genes])
     counts = sp.csr_matrix(counts[:, kept])
     totals = np.asarray(counts.sum(1, dtype=np.int64)).ravel()

@@ -329,7 +329,7 @@ def test_bad_input_is_one_line(run: Run, store: sv.Store, files: Path, tmp_path:
         "no readout 'tox': expected one of: llm, toy": ask("--readout", "tox"),
         ".parquet, .csv": ("interpret", "predict", query, "--readout", "toy", "--out", tmp_path / "x.h5ad"),
         "no readout 'tow'": (*calls, "--readout", "tow"),
-        "--readout with it": (*calls, "--readout-model", "x"),
+        "--readout-model without --readout": (*calls, "--readout-model", "x"),
         "of /nowhere/llm do not exist": (*calls, "--readout", "llm", "--readout-model", "/nowhere/llm", "--download"),
         "of /nowhere/too do not exist": ask("--readout", "llm", "--model", "/nowhere/too", "--download"),
     }

@@ -68,7 +68,8 @@ def loading(
     try:
         yield
     except (OSError, ValueError, RuntimeError, TypeError, SafetensorError, StrictDataclassError) as error:
-        reason = shorten(" ".join(str(error).split()), 120)
+        # Backticks are for parameters of ours.
+        reason = shorten(" ".join(str(error).replace("`", "'").split()), 120)
         if fix is not None:
             raise MissingDependencyError(f"the weights of {source} are missing ({reason})", fix=fix) from error
         why, otherwise = "are not on this machine", "use `download`, or "

@@ -274,7 +274,7 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
             ("query", "nowhere://there/x.h5ad", "--atlas", "toy", "--out", folder / "calls.csv"),
             "no protocol 'nowhere'",
         ),
-        "no table": (ask(query, "--obs", folder / "none.csv"), "none.csv is not there"),
+        "no table": (ask(query, "--obs", folder / "none.csv"), "none.csv does not exist"),
         "cells not in the table": (ask(query, "--obs", folder / "one.csv", "--cluster-key", "a"), "lacks 40 of the 41"),
         "h5ad of another format": (
             ("query", sources.write_tenx(toy.cells(20), folder / "x.h5"), "--atlas", "toy", "--out", folder / "x.h5ad"),
@@ -311,8 +311,13 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "no such encoder": (("embed", "--taxon", "human", "--encoder", "ada"), "minilm"),
         "no vectors": (build(reference, "--encoder", "minilm"), "scvec embed"),
         "bad index": (build(reference, "--index", "FLAT"), "HNSW32"),
+<<<<<<< HEAD
         "no recall": (build(reference, "--recall", "1.5"), "index recall = 1.5"),
         "no size": (build(reference, "--memory", "much"), "--memory"),
+=======
+        "no recall": (build(reference, "--recall", "1.5"), "--recall must be a share above 0"),
+        "no size": (build(reference, "--memory", "much"), "--memory 2GB"),
+>>>>>>> 6bf49cd10344e540d19f840d393cbbae921f1ae4
         "bad out": (("query", query, "--atlas", "toy", "--out", folder / "calls.xlsx"), ".parquet"),
         "out is the query": (("query", query, "--atlas", "toy", "--out", query), "never changed"),
         "one label": (build(folder / "alike.h5ad"), "genept-w"),

@@ -311,13 +311,8 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "no such encoder": (("embed", "--taxon", "human", "--encoder", "ada"), "minilm"),
         "no vectors": (build(reference, "--encoder", "minilm"), "scvec embed"),
         "bad index": (build(reference, "--index", "FLAT"), "HNSW32"),
-<<<<<<< HEAD
-        "no recall": (build(reference, "--recall", "1.5"), "index recall = 1.5"),
-        "no size": (build(reference, "--memory", "much"), "--memory"),
-=======
         "no recall": (build(reference, "--recall", "1.5"), "--recall must be a share above 0"),
         "no size": (build(reference, "--memory", "much"), "--memory 2GB"),
->>>>>>> 6bf49cd10344e540d19f840d393cbbae921f1ae4
         "bad out": (("query", query, "--atlas", "toy", "--out", folder / "calls.xlsx"), ".parquet"),
         "out is the query": (("query", query, "--atlas", "toy", "--out", query), "never changed"),
         "one label": (build(folder / "alike.h5ad"), "genept-w"),

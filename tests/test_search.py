@@ -160,7 +160,7 @@ def test_what_came_after_the_fit_is_found_but_not_ranked(store: sv.Store, atlas:
 
 def test_what_cannot_be_read_is_refused(store: sv.Store, atlas: Atlas, tmp_path: Path) -> None:
     reader = sv.search.reader_of(atlas)
-    for words, said in (("  ", "`words` is empty"), ("!!!", "knows none of the words")):
+    for words, said in (("  ", "no words"), ("!!!", "knows none of the words")):
         with pytest.raises(InputError, match=said):
             sv.search.words(atlas, words, encoder=reader)
     with pytest.raises(MismatchError, match="is at revision 1 here: expected 0"):

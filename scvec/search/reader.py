@@ -53,7 +53,7 @@ class Reader:
             If the encoder here is not the one that made the vectors.
         """
         if not words.strip():
-            raise InputError("`words` is empty", "a description, as 'lymphocytes that release granzyme'", "give one")
+            raise InputError("no words to search for", "some, as 'lymphocytes that release granzyme'", "give them")
         asked = np.asarray(self._model.encode([words]), np.float64)[0]
         if not asked.any():
             name = self.vectors.encoder

@@ -212,4 +212,4 @@ def test_the_benchmark_in_small(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "## FAISS, IVF16,SQ8: 40 queries" in text
     if not torch.cuda.is_available():
         assert gpu.main(["--vectors", "1000"]) == 2
-        assert "finds no GPU" in capsys.readouterr().err
+        assert "no usable GPU" in capsys.readouterr().err

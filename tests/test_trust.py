@@ -320,7 +320,9 @@ def test_of_many_labels_with_as_many_votes_the_first_by_name_come_first() -> Non
     """Not all ways to sort leave equal ones in their order, and of few they all do."""
     names = tuple(f"{i:02d}" for i in range(64))
     scores = np.tile(np.array([1 / 96, 2 / 96], np.float32), (1, 32))
-    calls = replace(as_called([[1, 0, 0]]), labels=names, scores=scores, nearest=np.array(["01"], object))
+    calls = replace(
+        as_called([[1, 0, 0]]), labels=names, scores=scores, label_before_rejection=np.array(["01"], object)
+    )
     assert with_sets(calls, vouched({0: [0.0] * 59}), 0.1).sets == ((*names[1::2], *names[::2]),)
 
 

@@ -266,13 +266,13 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         return ("refine", "new", path, "--label-key", "cell_type", "--encoder", "hash", *more)
 
     return {
-        "missing file": (ask(folder / "none.h5ad"), "not there"),
+        "missing file": (ask(folder / "none.h5ad"), "does not exist"),
         "truncated": (ask(folder / "cut.h5ad"), "truncated"),
         "no h5ad": (build(folder / "words.h5ad"), "HDF5"),
         "a folder": (ask(folder), "a folder without matrix.mtx"),
         "no address": (
             ("query", "nowhere://there/x.h5ad", "--atlas", "toy", "--out", folder / "calls.csv"),
-            "no protocol 'nowhere'",
+            "protocol 'nowhere'",
         ),
         "no table": (ask(query, "--obs", folder / "none.csv"), "none.csv does not exist"),
         "cells not in the table": (ask(query, "--obs", folder / "one.csv", "--cluster-key", "a"), "lacks 40 of the 41"),
@@ -312,18 +312,18 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "no vectors": (build(reference, "--encoder", "minilm"), "scvec embed"),
         "bad index": (build(reference, "--index", "FLAT"), "HNSW32"),
         "no recall": (build(reference, "--recall", "1.5"), "--recall must be a share above 0"),
-        "no size": (build(reference, "--memory", "much"), "--memory 2GB"),
+        "no size": (build(reference, "--memory", "much"), "--memory must be a size"),
         "bad out": (("query", query, "--atlas", "toy", "--out", folder / "calls.xlsx"), ".parquet"),
         "out is the query": (("query", query, "--atlas", "toy", "--out", query), "never changed"),
         "one label": (build(folder / "alike.h5ad"), "genept-w"),
-        "one label to refine": (refine(folder / "alike.h5ad"), "two labels or more"),
+        "one label to refine": (refine(folder / "alike.h5ad"), "two labels"),
         "no temperature": (
             refine(reference, "--temperature", "0"),
-            "refine.temperature = 0.0: expected a number",
+            "--temperature must be above 0",
         ),
         "a temperature of triplets": (refine(reference, "--loss", "triplet", "--temperature", "1"), "'triplet'"),
-        "no share of genes": (refine(reference, "--gene-dropout", "1"), "refine.gene_dropout"),
-        "too few folds": (refine(reference, "--folds", "1"), "refine.folds = 1"),
+        "no share of genes": (refine(reference, "--gene-dropout", "1"), "--gene-dropout must be"),
+        "too few folds": (refine(reference, "--folds", "1"), "--folds must be"),
         "refined atlas is there": (("refine", "toy", *refine(reference)[2:]), "--overwrite"),
         "no error": (ask(query, "--max-error", "1"), "--max-error"),
         "no support": (ask(query, "--roll-up", "1.5"), "--roll-up"),
@@ -347,13 +347,15 @@ def test_bad_input_is_one_line_and_exit_code_2(
     def tree() -> set[tuple[Path, int]]:
         return {(path, path.stat().st_size) for path in Path(store.uri).rglob("*") if path.is_file()}
 
-    before = tree()
+    before, unclear = tree(), {}
     for name, (arguments, word) in cases(tmp_path, files).items():
         code, out, err = run(*arguments, "--store", store.uri)
         assert (name, code, out) == (name, 2, "")
-        assert word in one_line(err), name
+        if word not in one_line(err):
+            unclear[name] = f"{word!r} is not in {err}"
         assert tree() == before, name
         assert not (tmp_path / "calls.csv").exists(), name
+    assert not unclear
 
 
 @pytest.mark.parametrize(("number", "cure"), [(99, "pip install -U scvec"), (1, "in a new --store")])

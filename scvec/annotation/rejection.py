@@ -14,7 +14,7 @@ from scvec.errors import InputError, must_be
 from scvec.knn.calibration import Calibration
 
 TOO_NOVEL = 0.05
-"""This share of the held-out cells of known types is at least as novel as a cell that is rejected as novel."""
+"""A cell is rejected as novel if at most this share of the held-out cells of known types is as novel."""
 
 
 def reject(calls: Annotation, atlas: Atlas, max_error: float | None) -> Annotation:

@@ -34,7 +34,7 @@ class Run:
     seed
         None if the seed does not matter.
     reads
-        What a readout depends on besides: the release of the gene texts, the language model's files; else "".
+        What else a readout depends on: the release of the gene texts, the language model's files; else "".
     """
 
     task: Prepared

@@ -207,7 +207,7 @@ def slug(name: str) -> str:
 
 
 def _checker(owner: str) -> Callable[[bool, str, str], None]:
-    """Return the function that raises `InputError` if what a suite or a task has is not good."""
+    """Return the function that raises `InputError` if a value of a suite or a task is invalid."""
 
     def check(good: bool, seen: str, expected: str) -> None:
         if not good:

@@ -147,7 +147,7 @@ def contrast(
     reading: ReadOptions | None = None,
     progress: Progress = silent,
 ) -> Contrast:
-    """Compare two groups of a file's cells, gene by gene, in two passes over the file; memory goes by genes.
+    """Compare two groups of a file's cells, gene by gene, in two passes over the file. Memory grows with genes only.
 
     Parameters
     ----------

@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 from scvec.core.types import Doubles, Floats, Ints, Neighbors
 from scvec.index.stored import Stored
 
-OVERFETCH, LISTS, EFFORT = "overfetch", "nprobe", "efSearch"
-"""Search parameters: candidates beyond k, before distances are recomputed; inverted lists to visit; candidates kept
-during the search of a graph."""
+OVERFETCH = "overfetch"
+"""Search parameter: candidates beyond k, whose distances are recomputed."""
+
+LISTS = "nprobe"
+"""Search parameter: inverted lists to visit."""
+
+EFFORT = "efSearch"
+"""Search parameter: candidates kept during the search of a graph."""
 
 
 class Searched(Protocol):

@@ -6,9 +6,9 @@
 - a code of one bit per dimension (RaBitQ, Gao and Long 2024, arXiv 2405.12497) finds as much in 384 dimensions as one
   byte per dimension (SQ8), in a sixth of the memory.
 
-Trials without a kept script showed: up to `MAX_EXACT` cells, a scan of all is fast enough; below `BIT_DIMENSIONS`
-dimensions a bit is coarse, and a byte as fast; twice as many lists take longer to build and are no faster to search;
-4-bit product quantizers find less; a graph takes far longer to build, and cannot be merged.
+Earlier trials, whose scripts were not kept, showed: up to `MAX_EXACT` cells, a scan of all is fast enough; below
+`BIT_DIMENSIONS` dimensions a bit is coarse, and a byte as fast; twice as many lists take longer to build and are no
+faster to search; 4-bit product quantizers find less; a graph takes far longer to build, and cannot be merged.
 """
 
 from __future__ import annotations

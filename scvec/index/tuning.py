@@ -24,7 +24,7 @@ LEAST_EFFORT, MOST_EFFORT = 64, 4096
 """Bounds of the candidates kept during the search of a graph."""
 
 FINENESS = 8
-"""The chosen effort exceeds the least sufficient one by at most this fraction of it."""
+"""The search stops once the effort is known to within one part in this many."""
 
 NEIGHBORS_SEEN = 8
 """Each candidate of a graph leads to about this many new ones."""

@@ -12,11 +12,11 @@ from scvec.ingest.genes.identifiers import EXACT, are_row_numbers
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch
 
 OTHER_SPECIES_MARGIN = 0.05
-"""Genes are of another species if its symbols and ids cover this much more of the expression by exact match."""
+"""Genes are of another species if that one's symbols and ids cover this much more of the expression by exact match."""
 
 
 SPECIES_OF: Mapping[str, tuple[str, ...]] = {"mouse or rat symbols": ("mouse", "rat"), "human symbols": ("human",)}
-"""The species that names of a shape suggest."""
+"""The species that the spelling of gene names suggests."""
 
 
 def guard(match: GeneMatch, matrix: Matrix) -> None:

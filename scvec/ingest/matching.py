@@ -1,4 +1,4 @@
-"""Matching the columns of a matrix to genes: of which species, by which route, with a report."""
+"""Matching a matrix's columns to genes, with a report; a single name is resolved by `genes.identifiers`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMED = tuple(route for route in ROUTES if route != "entrez")
 """Routes of names that can only be genes; a number may match by chance."""
 
 NUMBERS_LESS = 0.1
-"""The handicap of numbers where names in another column cover about as much."""
+"""The penalty on Entrez numbers, so that a column of names with about the same coverage is preferred."""
 
 N_UNMATCHED_SHOWN = 10
 

@@ -1,7 +1,7 @@
-"""How far a call can be trusted, measured on reference cells that no trained head has seen.
+"""How far a call can be trusted, measured on held-out cells, which the head was not trained on.
 
-An SVD and a centre are fitted on all cells, these among them, without their labels; the number of steps that a head is
-trained for is chosen on the same held-out cells.
+Two exceptions: an SVD and a centre are fitted on all cells, without labels, and the number of steps that a head is
+trained for is chosen on these cells.
 
 Each held-out cell is called from the others. The signals of its call (share of the votes, distances, unexpected genes)
 and whether it was right make a calibration: a confidence for every call, and thresholds that keep the requested error.
@@ -19,7 +19,7 @@ from scvec.core.types import Bools, Doubles, Floats, Ints, Neighbors, freeze
 from scvec.knn.voting import Votes
 
 N_NEAREST = 3
-"""The distance to a label is the mean distance of so many of its neighbours."""
+"""The distance to a label is the mean distance of this many nearest neighbours with that label."""
 
 MIN_CELLS = 50
 """A label with fewer calls among the held-out cells takes the threshold of all labels together."""

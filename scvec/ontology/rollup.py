@@ -90,9 +90,10 @@ def roll_up(scores: Floats, label_ids: Sequence[str], ontology: Ontology, suppor
 
 
 def _ways_up(current: Sequence[str], ontology: Ontology) -> tuple[list[str], NDArray[np.float64], list[list[int]]]:
-    """Return the A possible answers, (L, A) which labels support each, and each label's answers, the best first.
+    """Return the possible answers, which labels support each, and each label's answers, best first.
 
-    A label without an id has an empty answer of its own.
+    Which labels support an answer is an (L, A) matrix of ones and zeros. A label without an id has a column of its
+    own, whose answer is the empty string.
     """
     terms = sorted({above for one in current if one for above in ontology.ancestors(one)})
     column = {term: i for i, term in enumerate(terms)}

@@ -88,7 +88,7 @@ class Snapshot:
         return self._dataset.schema
 
     def batches(self, columns: Sequence[str], condition: str | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield all rows, or those of a `condition` by scvec, in the order written, some thousands at a time."""
+        """Yield all rows, or those that meet a `condition` of scvec's, in the order written, thousands at a time."""
         with self._reading():
             yield from self._dataset.scanner(
                 columns=list(columns), filter=condition, scan_in_order=True, late_materialization=False

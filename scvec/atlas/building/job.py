@@ -1,7 +1,8 @@
 """A build or an extension in progress, as recorded in the store: finished steps survive the end of the process.
 
-The folder ``atlases/<name>/job`` holds the plan and a file for every staged shard. It exists from the first shard to
-the last step. A process with the same plan resumes it; a process with another plan discards it.
+The folder ``atlases/<name>/job`` holds the plan and a note for each finished step and each staged shard. It exists
+from the start of a build to its last step. A process with the same plan resumes it; a process with another plan
+discards it.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Cases:
     case_of
         (n,) the case that a cell belongs to; -1 for none. A cluster's rejected cells belong to it but are no evidence.
     stands
-        (n,) the label by retrieval of each cell, or of its cluster.
+        (n,) the retrieved label of each cell, or of its cluster.
     n_cells
         (C,) number of cells that are evidence.
     codes

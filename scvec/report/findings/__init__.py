@@ -1,4 +1,7 @@
-"""Findings about a query, as values: a map, doubtful calls, the genes behind the calls."""
+"""All that a report shows, as values: `summary` has the `Overview` of the other modules' parts.
+
+The map of the cells, the doubtful calls with the labels' quality and unexpected genes, the marker genes.
+"""
 
 from scvec.report.findings.doubtful_calls import Doubts, doubts
 from scvec.report.findings.map import CellMap, cell_map

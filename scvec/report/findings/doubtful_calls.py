@@ -34,7 +34,7 @@ N_GENES = 5
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """Calls that cannot be trusted to an error, in groups of one label and one reason each.
+    """Calls that would be rejected at an accepted error, in groups of one label and one reason each.
 
     Attributes
     ----------

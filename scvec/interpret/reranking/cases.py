@@ -36,7 +36,7 @@ class Cases:
     member
         (n,) the case that a cell is evidence for; -1 for none: a cell that is rejected, empty, or in no cluster.
     case_of
-        (n,) the case that a cell belongs to; -1 for none. A cluster's rejected cells belong to it but are no evidence.
+        (n,) the case that a cell belongs to; -1 for none. A cluster's rejected cells belong to it but are not evidence.
     stands
         (n,) the retrieved label of each cell, or of its cluster.
     n_cells

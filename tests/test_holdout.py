@@ -39,7 +39,7 @@ def test_every_cell_is_held_out_once_and_never_seen_then(cells: list[tuple[int, 
         assert len(fold.seen)
         assert len(fold.held)
     apart = [not set(batches[fold.seen].tolist()) & set(batches[fold.held].tolist()) for fold in found]
-    # Labels that all batches have are in every fold. Where a label is in few, holding out these would hold out all of it.
+    # Labels that all batches have are in every fold; others may be held out with all of their batches.
     shared = [len(np.unique(batches[codes == code])) == n_batches for code in codes]
     if n_batches > 1 and all(shared):
         assert len(found) == min(n, n_batches)

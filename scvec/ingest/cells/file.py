@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
+from hashlib import sha256
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from scvec.ingest.cells.checked import AskedScale, Matrix, read_sample
 from scvec.ingest.cells.frames import Column, Frame, Table, refuse_duplicates
 from scvec.ingest.cells.locations import Place, fingerprint
 from scvec.ingest.cells.matrix import Rows
+from scvec.ingest.cells.memory import InMemory
 from scvec.ingest.cells.scale import Values, decide
 
 
@@ -51,14 +53,16 @@ class CellFile:
     Attributes
     ----------
     path
-        Its path, or the URI of a remote file.
+        Its path, or the URI of a remote file; `InMemory` for an AnnData.
     notes
         Notes for the user on the file.
     """
 
-    def __init__(self, path: Place, members: list[Place], source: Source, table: Table | None) -> None:
+    def __init__(
+        self, path: Place | InMemory, state: Callable[[str], str], source: Source, table: Table | None
+    ) -> None:
         self.path, self.notes = path, source.notes
-        self._members, self._source, self._table = members, source, table
+        self._state, self._source, self._table = state, source, table
         self._table_rows: Ints | None = None
 
     @cached_property
@@ -81,17 +85,19 @@ class CellFile:
         """The names of the matrices."""
         return self._source.layers
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, layer: str = "X") -> str:
         """Return a hash that changes when the file, or its table of annotations, changes.
 
-        It is made from sizes and modification times, or the ETag of a remote file; the contents are not read.
+        It is made from sizes and modification times, or the ETag of a remote file; the contents are not read. For an
+        AnnData in memory, it is made from its names and many values of the matrix `layer`.
 
         Raises
         ------
         FileError
             If the file no longer exists.
         """
-        return fingerprint(self._members if self._table is None else [*self._members, self._table.where])
+        own = self._state(layer)
+        return own if self._table is None else sha256(f"{own} {fingerprint([self._table.where])}".encode()).hexdigest()
 
     def labels(self, key: str, parameter: str) -> Strings:
         """Return (n_obs,) an annotation as strings; errors name the `parameter` that gave the key.

@@ -9,11 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.atlas import Atlas
-from scvec.atlas.query_cells import log_normalised, placed
+from scvec.atlas.query_cells import OpenCells
 from scvec.core.types import Doubles, Floats, Ints, Progress
 from scvec.embed.projection import Mask
-from scvec.ingest.cells import Matrix
-from scvec.ingest.matching import GeneMatch
 
 ROUNDING = 1e-12
 """A variance below this share of the squared mean is rounding error, and taken as 0."""
@@ -105,29 +103,28 @@ class GroupedCells:
 
     Attributes
     ----------
-    matrix, atlas
-        The cells, and the atlas on whose genes they are taken.
-    columns, measured, share
-        From `scvec.atlas.query_cells.placed`.
+    cells
+        The cells, on the genes of an atlas.
     codes
         (n,) the group of each cell, by number; -1 for none.
     """
 
-    matrix: Matrix
-    atlas: Atlas
-    columns: sp.csr_matrix[np.float32]
-    measured: Mask
-    share: float | None
+    cells: OpenCells
     codes: Ints
 
-    @classmethod
-    def of(cls, matrix: Matrix, match: GeneMatch, atlas: Atlas, codes: Ints) -> GroupedCells:
-        """Return the cells of a matrix whose genes are matched to those of an atlas."""
-        return cls(matrix, atlas, *placed(match, atlas), codes)
+    @property
+    def atlas(self) -> Atlas:
+        """The atlas on whose genes they are taken."""
+        return self.cells.query.atlas
+
+    @property
+    def measured(self) -> Mask:
+        """(g,) True for the genes that the cells' matrix has."""
+        return self.cells.measured
 
     def batches(self, title: str, progress: Progress) -> Iterator[tuple[Ints, sp.csr_matrix[np.float32]]]:
         """Yield the positions of cells in the file, and their expression on the atlas's genes."""
-        for first, _, known in log_normalised(self.matrix, self.columns, self.share, self.atlas, title, progress):
+        for first, _, known in self.cells.batches(title, progress):
             rows = np.flatnonzero(self.codes[first : first + known.shape[0]] >= 0)
             if len(rows):
                 yield first + rows, known[rows]

@@ -12,7 +12,7 @@ from scvec.atlas.engine import Compute, Engine, Local
 from scvec.atlas.indexing import add_parts, filled_rows, tuned
 from scvec.atlas.paths import atlas_folder
 from scvec.atlas.publishing import publish
-from scvec.atlas.query_cells import match_to_atlas, placed
+from scvec.atlas.query_cells import match_to, placed
 from scvec.atlas.reference import Atlas
 from scvec.atlas.rows import Keys
 from scvec.core.types import Progress, silent
@@ -84,7 +84,7 @@ def extend(
     notes: list[str] = []
 
     def matched(matrix: Matrix) -> GeneMatch:
-        match, said = match_to_atlas(matrix, atlas, gene_key, taxon)
+        match, said = match_to(matrix, store, atlas.texts, atlas.embedding.gene_ids, gene_key, taxon)
         notes.extend(said)
         return match
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,10 +110,8 @@ def extend(
 
     opened = open_store(common.store)
     there = atlas.open_atlas(opened, name)
-    asked: dict[str, Any] = {"label": flags.label_key, "batch": flags.batch_key, "label_id": flags.label_id_key}
     with engine.open() as where:
         given = keywords(flags, atlas.extend) | {
-            "keys": replace(there.keys, **{key: value for key, value in asked.items() if value is not None}),
             "ontology": ontology.open_ontology(opened) if flags.match_labels else None,
             "label_map": ontology.read_map(flags.label_map) if flags.label_map else {},
             "shard_cells": engine.shard_cells,

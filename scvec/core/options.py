@@ -41,7 +41,7 @@ def spells_out(kind: type[Any]) -> Callable[[Function], Function]:
             inspect.Parameter(
                 one.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if one.default is MISSING else one.default,
+                default=one.default if one.default_factory is MISSING else one.default_factory(),
                 annotation=one.type,
             )
             for one in fields(kind)

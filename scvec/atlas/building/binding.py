@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from scvec.core.types import Floats, Progress
 from scvec.embed import GeneVectors, open_genes
 from scvec.embed.encoders import Address
 from scvec.embed.recipe import RECIPES, Recipe
+from scvec.embed.recipe import recipe as named
 from scvec.errors import GeneMatchError, InputError, MismatchError
 from scvec.ingest import open_texts
-from scvec.ingest.cells import CellFile, Matrix, open_cells
+from scvec.ingest.cells import CellFile, Cells, Matrix, open_cells
 from scvec.ingest.cells.scale import Totals
 from scvec.ingest.genes.gene_texts import offered_texts, taxon_id
 from scvec.ingest.genes.orthologs import orthologs
@@ -21,10 +20,13 @@ from scvec.ingest.matching import MIN_COVERAGE, GeneMatch, match_genes
 from scvec.store import Store
 
 
-def recipe_for(recipe: Recipe | None, genes: GeneVectors | None) -> Recipe:
-    """Return the recipe, or the default one for None; raise `InputError` if `genes` are of another encoder."""
+def recipe_for(recipe: Recipe | str | None, genes: GeneVectors | None, encoder: str | None = None) -> Recipe:
+    """Return the recipe with its encoder, or the default one for None; raise `InputError` if `genes` are of another."""
+    if isinstance(recipe, str):
+        recipe = named(recipe)
     if recipe is None:
-        return RECIPES["refined"].with_encoder(genes.encoder if genes else None)
+        recipe = RECIPES["refined"].with_encoder(genes.encoder if genes and encoder is None else None)
+    recipe = recipe.with_encoder(encoder)
     if genes is not None and recipe.encoder and Address.parse(recipe.encoder).canonical() != genes.encoder:
         raise InputError(
             f"`genes` are vectors of encoder {genes.encoder!r}",
@@ -51,7 +53,7 @@ def match_reference(
     return match
 
 
-def on_panel(store: Store, match: GeneMatch, matrix: Matrix, panel: str | Path, taxon: str | int | None) -> GeneMatch:
+def on_panel(store: Store, match: GeneMatch, matrix: Matrix, panel: Cells, taxon: str | int | None) -> GeneMatch:
     """Return the match restricted to genes that another file has too, through orthologs if `taxon` is another species.
 
     Raises
@@ -67,7 +69,9 @@ def on_panel(store: Store, match: GeneMatch, matrix: Matrix, panel: str | Path, 
         found = found.through(orthologs(own, texts), texts)
     match = match.only(found.gene_ids)
     if not len(match.genes):
-        raise GeneMatchError(f"{panel} and {matrix.path} have no gene in common", fix="check `panel`, or leave it out")
+        raise GeneMatchError(
+            f"{file.path} and {matrix.path} have no gene in common", fix="check `panel`, or leave it out"
+        )
     return match
 
 

@@ -138,7 +138,6 @@ def build_atlas(
     from scvec.index import IndexSpec
 
     store, ui = open_store(common.store), common.ui
-    recipe = recipe.with_encoder(flags.encoder)
     with engine.open() as where:
         given = keywords(flags, atlas.build) | {
             "ontology": ontology.open_ontology(store) if flags.match_labels else None,

@@ -63,7 +63,7 @@ class Cells:
 def by_gene(path: Path, atlas: Atlas, gene_ids: Ints) -> tuple[ad.AnnData, Ints, sp.csr_matrix[np.float32]]:
     """Return a file's cells, (n_vars,) the gene of each column, -1 for none, and the (n, g) counts by gene."""
     with sv.ingest.open_cells(path) as file, file.matrix() as matrix:
-        match = match_genes(matrix, [atlas.texts]).only(gene_ids)
+        match = match_genes(matrix, [atlas.gene_table]).only(gene_ids)
         n_vars = matrix.n_genes
     place = {gene: i for i, gene in enumerate(gene_ids.tolist())}
     gene_of = np.full(n_vars, -1, np.int64)

@@ -139,7 +139,8 @@ def test_a_name_is_taken_once(store: sv.Store, files: Path) -> None:
         ({"recipe": sv.RECIPES["genept-w"]}, NotInStoreError, "scvec embed --taxon human --encoder minilm"),
         ({"recipe": sv.Recipe(name="big", weights="svd", dimension=150)}, InputError, "150 dimensions"),
         ({"index": sv.IndexSpec(factory="IVF500,Flat")}, InputError, "IVF500,Flat"),
-        ({"taxon": "mouse"}, NotInStoreError, "scvec genes pull --taxon mouse"),
+        ({"taxon": "mouse"}, GeneMatchError, "0 of 240 genes matched"),
+        ({"taxon": "rat"}, NotInStoreError, "scvec genes pull --taxon rat"),
         ({"release": "1999"}, NotInStoreError, "1999"),
     ],
 )

@@ -76,8 +76,8 @@ def test_genes_are_found_by_every_route(atlas: Atlas) -> None:
     assert (found.n_names, found.n_known) == (6, 5)
     with pytest.raises(GeneMatchError, match=r"such as NOTHING\) is among .*species of the sets"):
         match_sets(of({"A": ["NOTHING"]}), atlas)
-    with pytest.raises(NotInStoreError, match="no gene texts of mouse"):
-        match_sets(of({"A": ["TOY0"]}), atlas, "mouse")
+    with pytest.raises(NotInStoreError, match="no gene texts of rat"):
+        match_sets(of({"A": ["TOY0"]}), atlas, "rat")
 
 
 def test_sets_of_another_species(store: sv.Store, tmp_path: Path) -> None:

@@ -307,7 +307,7 @@ def test_what_names_look_like(names: list[str], kind: str) -> None:
 
 def test_too_little_is_refused_with_the_likely_cause(atlas: Atlas, tmp_path: Path) -> None:
     for names, looks in (
-        ([f"ENSMUSG{i:011d}" for i in range(240)], "mouse Ensembl ids"),
+        ([f"ENSRNOG{i:011d}" for i in range(240)], "rat Ensembl ids"),
         ([str(i) for i in range(1000, 1240)][::-1], None),  # Entrez ids, backwards: genes all the same
         ([str(i) for i in range(240)], "row numbers"),
     ):

@@ -15,11 +15,11 @@ from scvec.core.options import merged
 from scvec.core.types import Ints, Progress, Strings
 from scvec.embed.projection import Mask, aligner, measured, normalise
 from scvec.errors import InputError
-from scvec.ingest import newest_texts, open_texts
 from scvec.ingest.cells import CellFile, Cells, InMemory, Matrix, absolute, in_memory, open_cells
 from scvec.ingest.cells.options import ReadChanges, ReadOptions
 from scvec.ingest.cells.scale import Values
-from scvec.ingest.genes.gene_texts import GeneTexts, taxon_id, taxon_name
+from scvec.ingest.genes.gene_table import GeneTable, newest_tables, open_table
+from scvec.ingest.genes.gene_texts import taxon_id, taxon_name
 from scvec.ingest.genes.orthologs import orthologs
 from scvec.ingest.guards import guard, guard_species, other_species
 from scvec.ingest.matching import GeneMatch, match_genes
@@ -136,7 +136,9 @@ def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCe
     if not isinstance(cells, str) and in_memory(cells) is None:
         cells = absolute(cells)
     with open_cells(cells, read.obs) as file, file.matrix(read.layer, read.scale) as matrix:
-        match, notes = match_to(matrix, atlas.store, atlas.texts, atlas.embedding.gene_ids, read.gene_key, read.taxon)
+        match, notes = match_to(
+            matrix, atlas.store, atlas.gene_table, atlas.embedding.gene_ids, read.gene_key, read.taxon
+        )
         query = QueryCells(
             cells=cells,
             name=file.path.name,
@@ -145,7 +147,7 @@ def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCe
             layer=matrix.key,
             values=matrix.values,
             match=match,
-            notes=(*file.notes, *notes),
+            notes=(*file.notes, *atlas.gene_notes, *notes),
             fingerprint=file.fingerprint(matrix.key),
         )
         yield OpenCells(query, file, matrix, *placed(match, atlas))
@@ -170,26 +172,26 @@ def query_cells(
 
 
 def match_to(
-    matrix: Matrix, store: Store, texts: GeneTexts, gene_ids: Ints, gene_key: str | None, taxon: str | int | None
+    matrix: Matrix, store: Store, table: GeneTable, gene_ids: Ints, gene_key: str | None, taxon: str | int | None
 ) -> tuple[GeneMatch, list[str]]:
-    """Match the columns of a query to (g,) genes of `texts`; return the match, and notes on the species.
+    """Match the columns of a query to (g,) genes of `table`; return the match, and notes on the species.
 
     Raises
     ------
     GeneMatchError
         If too few genes are known, or they look like another species' and `taxon` is not given.
     """
-    # The texts of the cells' species: this release, or the last one of another taxon.
-    own = texts if taxon is None or taxon_id(taxon) == texts.taxon_id else open_texts(store, taxon)
+    # The genes of the cells' species: this release, or the last one of another taxon.
+    own = table if taxon is None or taxon_id(taxon) == table.taxon_id else open_table(store, taxon)
     match, notes = match_genes(matrix, [own], gene_key=gene_key), []
     if taxon is None:
-        guard_species(match, newest_texts(store), matrix, is_query=True)
+        guard_species(match, newest_tables(store), matrix, is_query=True)
     else:
-        other = other_species(match, newest_texts(store), matrix)
+        other = other_species(match, newest_tables(store), matrix)
         if other is not None:
             notes.append(f"the genes look like {other[1]}, but `taxon` says {taxon_name(own.taxon_id)}")
-    if own.taxon_id != texts.taxon_id:
-        match = match.through(orthologs(own, texts), texts)
+    if own.taxon_id != table.taxon_id:
+        match = match.through(orthologs(own, table), table)
     match = match.only(gene_ids)
     guard(match, matrix)
     return match, notes

@@ -22,7 +22,8 @@ from scvec.embed.profiles import Profiles
 from scvec.embed.projection import Embedding
 from scvec.embed.recipe import Recipe
 from scvec.errors import ConflictError, MismatchError
-from scvec.ingest import GeneTexts, open_texts
+from scvec.ingest import GeneTexts
+from scvec.ingest.genes.gene_table import GeneTable, is_packaged, open_table, texts_of
 from scvec.knn.calibration import Calibration
 from scvec.store import Snapshot, Store, Table
 
@@ -92,9 +93,28 @@ class Atlas:
         return Recipe.from_dict(self.manifest["recipe"], f"atlas {self.name}")
 
     @cached_property
+    def gene_table(self) -> GeneTable:
+        """The gene texts, or packaged identifiers, to which its genes were matched."""
+        return open_table(self.store, self.manifest["taxon_id"], self.recipe.release)
+
+    @property
+    def gene_notes(self) -> list[str]:
+        """A note if its packaged identifiers are not those that are packaged now; their ids are the same genes."""
+        built, now = self.recipe.release, self.gene_table
+        if now.digest == self.manifest["gene_texts_digest"] or not is_packaged(built):
+            return []
+        return [f"atlas {self.name!r} was built with gene identifiers {built}; names are resolved by {now.release}"]
+
+    @cached_property
     def texts(self) -> GeneTexts:
-        """The gene texts to which its genes were matched."""
-        return open_texts(self.store, self.manifest["taxon_id"], self.recipe.release)
+        """The texts of its genes: those to which they were matched, or for packaged identifiers the store's last.
+
+        Raises
+        ------
+        NotInStoreError
+            If the store has none.
+        """
+        return texts_of(self.store, self.gene_table)
 
     @cached_property
     def embedding(self) -> Embedding:
@@ -109,7 +129,7 @@ class Atlas:
     @cached_property
     def gene_symbols(self) -> Strings:
         """(g,) the symbols of its genes; "" for a gene without one."""
-        symbol_of = dict(self.texts.genes.select("gene_id", "symbol").iter_rows())
+        symbol_of = dict(self.gene_table.genes.select("gene_id", "symbol").iter_rows())
         return freeze(np.array([symbol_of.get(gene) or "" for gene in self.embedding.gene_ids.tolist()], object))
 
     @cached_property

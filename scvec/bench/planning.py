@@ -11,8 +11,8 @@ from scvec.bench.suite import Suite
 from scvec.bench.tasks import Prepared, digest, prepare
 from scvec.core.types import Progress, silent
 from scvec.embed import GeneVectors, open_genes
-from scvec.ingest import GeneTexts, open_cells
-from scvec.ingest.genes.gene_texts import offered_texts
+from scvec.ingest import open_cells
+from scvec.ingest.genes.gene_table import GeneTable, offered_tables, texts_of
 from scvec.ingest.matching import match_genes
 from scvec.interpret.readout import ReadoutSpec
 from scvec.knn.options import DEFAULT
@@ -98,7 +98,7 @@ class _Binder:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._texts: dict[Path, GeneTexts] = {}
+        self._tables: dict[Path, GeneTable] = {}
         self._vectors: dict[tuple[int, str, str | None], GeneVectors] = {}
         self._llms: dict[str, str] = {}
 
@@ -114,27 +114,29 @@ class _Binder:
         """
         if model is None:
             return None, seed, ""
-        texts = self._texts_of(task)
+        table = self._table_of(task)
         if isinstance(model, ReadoutSpec):
-            vectors = self._vectors_of(texts, model.encoder, model.encoder_revision)
+            vectors = self._vectors_of(table, model.encoder, model.encoder_revision)
             llm = self._llm_of(model.model) if model.reads_llm and model.model else ""
-            return replace(model, encoder_revision=vectors.revision), seed, f" {texts.release} {llm}"
+            return replace(model, encoder_revision=vectors.revision), seed, f" {table.release} {llm}"
         if model.encoder is None:
-            return model.bind(texts.release, None), seed, ""
-        vectors = self._vectors_of(texts, model.encoder, model.encoder_revision)
-        return model.with_encoder(vectors.encoder).bind(texts.release, vectors.revision), seed, ""
+            return model.bind(table.release, None), seed, ""
+        vectors = self._vectors_of(table, model.encoder, model.encoder_revision)
+        return model.with_encoder(vectors.encoder).bind(table.release, vectors.revision), seed, ""
 
-    def _texts_of(self, task: Prepared) -> GeneTexts:
+    def _table_of(self, task: Prepared) -> GeneTable:
         source = task.task.reference
-        if source not in self._texts:
+        if source not in self._tables:
             with open_cells(task.reference) as file, file.matrix() as matrix:
-                self._texts[source] = match_genes(matrix, offered_texts(self._store, None)).texts
-        return self._texts[source]
+                self._tables[source] = match_genes(matrix, offered_tables(self._store, None)).gene_table
+        return self._tables[source]
 
-    def _vectors_of(self, texts: GeneTexts, encoder: str, revision: str | None) -> GeneVectors:
-        key = (texts.taxon_id, encoder, revision)
+    def _vectors_of(self, table: GeneTable, encoder: str, revision: str | None) -> GeneVectors:
+        key = (table.taxon_id, encoder, revision)
         if key not in self._vectors:
-            self._vectors[key] = open_genes(self._store, texts, encoder=encoder, revision=revision)
+            self._vectors[key] = open_genes(
+                self._store, texts_of(self._store, table), encoder=encoder, revision=revision
+            )
         return self._vectors[key]
 
     def _llm_of(self, source: str) -> str:

@@ -20,9 +20,9 @@ from scvec.core.types import Strings
 from scvec.embed.projection import normalise
 from scvec.embed.recipe import TARGET_SUM
 from scvec.errors import InputError, unknown
-from scvec.ingest import newest_texts, open_cells, open_texts
+from scvec.ingest import open_cells
 from scvec.ingest.cells import VAR_NAMES, CellFile, Matrix
-from scvec.ingest.genes.gene_texts import offered_texts
+from scvec.ingest.genes.gene_table import newest_tables, offered_tables, open_table
 from scvec.ingest.genes.orthologs import orthologs
 from scvec.ingest.matching import match_genes
 from scvec.store import Store
@@ -134,8 +134,8 @@ def _digests(task: Task, seed: int | None, store: Store) -> tuple[str, str]:
     definition = {**asdict(task), "query": None, **sources}
     for key in ("name", "group", "panel"):
         del definition[key]
-    # Orthologs come from the gene texts.
-    texts = [] if task.query_taxon is None else [one.manifest["digest"] for one in newest_texts(store)]
+    # Orthologs come from the gene texts, or from the packaged identifiers.
+    texts = [] if task.query_taxon is None else [one.digest for one in newest_tables(store)]
     of_query = ("query", "query_taxon", "query_genes", "compare_ids")
     of_reference = {key: value for key, value in definition.items() if key not in of_query}
     return (
@@ -261,12 +261,12 @@ def _by_variance(cells: AnnData, matrix: Matrix) -> NDArray[np.int64]:
 def _renamed(prepared: Prepared, query: AnnData, store: Store) -> AnnData:
     """Return the query with each gene's first column named as in the reference; the others get unique names."""
     with open_cells(prepared.reference) as file, file.matrix() as matrix:
-        there = match_genes(matrix, offered_texts(store, None))
-    own = open_texts(store, prepared.task.query_taxon or "")
+        there = match_genes(matrix, offered_tables(store, None))
+    own = open_table(store, prepared.task.query_taxon or "")
     with open_cells(prepared.query) as file, file.matrix() as matrix:
         here = match_genes(matrix, [own])
-    if own.taxon_id != there.texts.taxon_id:
-        here = here.through(orthologs(own, there.texts), there.texts)
+    if own.taxon_id != there.gene_table.taxon_id:
+        here = here.through(orthologs(own, there.gene_table), there.gene_table)
     genes, first = np.unique(there.gene_ids, return_index=True)
     name_of = dict(zip(genes.tolist(), there.names[there.columns[first]].tolist(), strict=True))
     names = [f"{own.taxon_id}-{i}" for i in range(query.n_vars)]

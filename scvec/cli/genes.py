@@ -102,12 +102,15 @@ def list_(common: CommonFlags) -> None:
     """List the releases of gene texts in the store."""
     from scvec import ingest
     from scvec.ingest.genes.gene_texts import taxon_name
+    from scvec.ingest.genes.packaged import all_packaged
 
     ui = common.ui
     found = ingest.list_texts(open_store(common.store))
     rows = [(taxon_name(one.taxon_id), one.release, len(one), one.manifest["origin"]) for one in found]
     if not rows:
         ui.note("no gene texts yet: scvec genes pull --help")
+    for one in all_packaged():
+        ui.note(f"packaged: {one}, {len(one):,} genes without texts, used where the store has no texts")
     ui.result([one.manifest for one in found], table(("taxon", "release", "genes", "origin"), rows))
 
 

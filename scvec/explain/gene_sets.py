@@ -13,7 +13,7 @@ import numpy as np
 from scvec.atlas import Atlas
 from scvec.core.files import sha256
 from scvec.errors import FileError, GeneMatchError
-from scvec.ingest import open_texts
+from scvec.ingest.genes.gene_table import open_table
 from scvec.ingest.genes.gene_texts import taxon_id
 from scvec.ingest.genes.orthologs import orthologs
 
@@ -132,15 +132,15 @@ def match_sets(gene_sets: GeneSets, atlas: Atlas, taxon: str | int | None = None
     GeneMatchError
         If no gene is known.
     NotInStoreError
-        If the store has no texts of the taxon.
+        If the store has no texts of the taxon, and no identifiers of it are packaged.
     """
-    texts = atlas.texts
-    own = texts if taxon is None or taxon_id(taxon) == texts.taxon_id else open_texts(atlas.store, taxon)
+    table = atlas.gene_table
+    own = table if taxon is None or taxon_id(taxon) == table.taxon_id else open_table(atlas.store, taxon)
     names = np.array(list(dict.fromkeys(gene for genes in gene_sets.sets.values() for gene in genes)), object)
     found = own.identifiers.resolve(names)
     gene_of = dict(zip(names[found.columns].tolist(), found.gene_ids.tolist(), strict=True))
-    if own is not texts:
-        other = orthologs(own, texts)
+    if own is not table:
+        other = orthologs(own, table)
         gene_of = {name: other[gene] for name, gene in gene_of.items() if gene in other}
     if not gene_of:
         raise GeneMatchError(

@@ -10,7 +10,7 @@ from scvec.core.types import Progress, silent
 from scvec.ingest.cells import AskedScale, open_cells
 from scvec.ingest.cells.scale import expression
 from scvec.ingest.gene_coverage import Coverage
-from scvec.ingest.genes.gene_texts import offered_texts
+from scvec.ingest.genes.gene_table import offered_tables
 from scvec.ingest.matching import match_genes
 from scvec.store import Store
 
@@ -35,9 +35,9 @@ def coverage(
     InputError
         If the file, the matrix or a column is invalid.
     NotInStoreError
-        If the store has no gene texts.
+        If the store has no such gene texts, and no identifiers of the taxon are packaged.
     """
-    offered = offered_texts(store, taxon, release)
+    offered = offered_tables(store, taxon, release)
     with open_cells(cells) as file, file.matrix(layer, scale) as matrix:
         match = match_genes(matrix, offered, gene_key=gene_key)
         totals = np.zeros(matrix.n_genes)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from scvec.errors import GeneMatchError
 from scvec.ingest.cells import Matrix
-from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
+from scvec.ingest.genes.gene_table import GeneTable
+from scvec.ingest.genes.gene_texts import taxon_name
 from scvec.ingest.genes.identifiers import EXACT, are_row_numbers
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch
 
@@ -30,15 +31,15 @@ def guard(match: GeneMatch, matrix: Matrix) -> None:
     totals = matrix.sampled_totals
     if match.share(totals) >= MIN_COVERAGE and len(match.columns):
         return
-    species = f"symbols, Ensembl or Entrez ids of {taxon_name((match.named_by or match.texts).taxon_id)}"
+    species = f"symbols, Ensembl or Entrez ids of {taxon_name((match.named_by or match.gene_table).taxon_id)}"
     raise GeneMatchError(
-        f"{matrix.where}: {match.coverage(totals)} with the {match.texts}; {_looks(match)}",
+        f"{matrix.where}: {match.coverage(totals)} with the {match.gene_table}; {_looks(match)}",
         f"{species} with at least {MIN_COVERAGE:.0%} of the expression",
         "give the column of var that has them as `gene_key`, or the right species as `taxon`",
     )
 
 
-def guard_species(match: GeneMatch, others: Sequence[GeneTexts], matrix: Matrix, *, is_query: bool) -> None:
+def guard_species(match: GeneMatch, others: Sequence[GeneTable], matrix: Matrix, *, is_query: bool) -> None:
     """Refuse a matrix whose genes look like those of another species.
 
     Parameters
@@ -56,7 +57,7 @@ def guard_species(match: GeneMatch, others: Sequence[GeneTexts], matrix: Matrix,
     found = other_species(match, others, matrix)
     if found is None:
         return
-    own = taxon_name(match.texts.taxon_id)
+    own = taxon_name(match.gene_table.taxon_id)
     species, looks = found
     fix = f"scvec genes pull --taxon {species}"
     if is_query:
@@ -68,7 +69,7 @@ def guard_species(match: GeneMatch, others: Sequence[GeneTexts], matrix: Matrix,
     )
 
 
-def other_species(match: GeneMatch, others: Sequence[GeneTexts], matrix: Matrix) -> tuple[str, str] | None:
+def other_species(match: GeneMatch, others: Sequence[GeneTable], matrix: Matrix) -> tuple[str, str] | None:
     """Return another species that the genes of a matrix look like, with the reason; None if there is none.
 
     They do if its symbols or ids match exactly where the expected ones do not, or if the expected ones match but for
@@ -79,19 +80,19 @@ def other_species(match: GeneMatch, others: Sequence[GeneTexts], matrix: Matrix)
     match
         The match of the matrix's columns to the expected genes.
     others
-        Gene texts of other taxa.
+        Gene texts or packaged identifiers of other taxa.
     matrix
         The matrix.
     """
-    totals, own = matrix.sampled_totals, match.named_by or match.texts
+    totals, own = matrix.sampled_totals, match.named_by or match.gene_table
     expected = match.share(totals, EXACT)
-    for texts in others:
-        if texts.taxon_id == own.taxon_id or expected + OTHER_SPECIES_MARGIN >= 1:  # no other can match so much better
+    for other in others:
+        if other.taxon_id == own.taxon_id or expected + OTHER_SPECIES_MARGIN >= 1:  # no other can match so much better
             continue
-        found = texts.identifiers.resolve(match.names, exact=True).columns
+        found = other.identifiers.resolve(match.names, exact=True).columns
         share = float(totals[found].sum()) / (float(totals.sum()) or 1.0)
         if share > expected + OTHER_SPECIES_MARGIN:
-            species = taxon_name(texts.taxon_id)
+            species = taxon_name(other.taxon_id)
             fit = f"{share:.0%} of the expression by exact match, {expected:.0%} with {taxon_name(own.taxon_id)} genes"
             return species, f"{species} genes ({fit})"
     if match.share(totals, ["spelling"]) <= match.share(totals) / 2:

@@ -11,7 +11,8 @@ from scvec.core.types import Ints, Strings, freeze
 from scvec.ingest.cells import VAR_NAMES, Matrix
 from scvec.ingest.cells.scale import Totals
 from scvec.ingest.gene_coverage import Coverage, Part
-from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
+from scvec.ingest.genes.gene_table import GeneTable
+from scvec.ingest.genes.gene_texts import taxon_name
 from scvec.ingest.genes.identifiers import EXACT, ROUTES, are_row_numbers
 
 MIN_COVERAGE = 0.5
@@ -36,8 +37,8 @@ class GeneMatch:
         (n_vars,) names of the columns.
     key
         Where the names were read: ``"var_names"``, or a column of ``var``.
-    texts
-        The gene texts whose genes were matched.
+    gene_table
+        The gene texts, or packaged identifiers, whose genes were matched.
     columns
         (m,) positions of the matched columns, ascending.
     gene_ids
@@ -47,17 +48,17 @@ class GeneMatch:
     ambiguous
         Positions of the columns whose name fits several genes.
     named_by
-        The gene texts that the names belong to, if these are of another taxon.
+        Those that the names belong to, if they are of another taxon.
     """
 
     names: Strings
     key: str
-    texts: GeneTexts
+    gene_table: GeneTable
     columns: Ints
     gene_ids: Ints
     routes: Strings
     ambiguous: Ints
-    named_by: GeneTexts | None = None
+    named_by: GeneTable | None = None
 
     def __post_init__(self) -> None:
         for name in ("columns", "gene_ids", "routes"):
@@ -72,11 +73,11 @@ class GeneMatch:
         """Return the match restricted to `gene_ids`."""
         return self._kept(np.isin(self.gene_ids, gene_ids))
 
-    def through(self, pairs: Mapping[int, int], texts: GeneTexts) -> GeneMatch:
+    def through(self, pairs: Mapping[int, int], gene_table: GeneTable) -> GeneMatch:
         """Return the match to the genes of another taxon, given that taxon's gene for each gene here."""
         kept = self._kept(np.array([gene in pairs for gene in self.gene_ids.tolist()], bool))
         there = np.array([pairs[gene] for gene in kept.gene_ids.tolist()], np.int64)
-        return replace(kept, gene_ids=there, texts=texts, named_by=self.texts)
+        return replace(kept, gene_ids=there, gene_table=gene_table, named_by=self.gene_table)
 
     def _kept(self, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> GeneMatch:
         return replace(self, columns=self.columns[keep], gene_ids=self.gene_ids[keep], routes=self.routes[keep])
@@ -91,7 +92,7 @@ class GeneMatch:
         shares = totals / (float(totals.sum()) or 1.0)
         left = shares.copy()
         left[self.columns] = left[self.ambiguous] = 0.0
-        source_of = dict(self.texts.genes.select("gene_id", "source").iter_rows())
+        source_of = dict(self.gene_table.genes.select("gene_id", "source").iter_rows())
         sources = np.array([source_of[gene] for gene in self.gene_ids.tolist()], dtype=object)
         return Coverage(
             names=self._said(),
@@ -113,15 +114,17 @@ class GeneMatch:
         kinds = {"ensembl": "Ensembl ids", "entrez": "Entrez ids"}
         found = [kinds.get(route, "symbols") for route in self.routes.tolist()]
         kind = max(("symbols", *kinds.values()), key=found.count)
-        own = self.named_by or self.texts
+        own = self.named_by or self.gene_table
         said = f"{self.key} taken as {taxon_name(own.taxon_id)} {kind}, by the {own}"
-        return said if own is self.texts else f"{said}, and as their one-to-one orthologs, by the {self.texts}"
+        if own is self.gene_table:
+            return said
+        return f"{said}, and as their one-to-one orthologs, by the {self.gene_table}"
 
 
-def match_genes(matrix: Matrix, offered: Sequence[GeneTexts], *, gene_key: str | None = None) -> GeneMatch:
-    """Match the columns of a matrix to the genes of the gene texts that fit best.
+def match_genes(matrix: Matrix, offered: Sequence[GeneTable], *, gene_key: str | None = None) -> GeneMatch:
+    """Match the columns of a matrix to the genes of the taxon that fits best.
 
-    Of several gene texts, those fit best that cover most of the expression, exact matches counting twice. Names are
+    Of several taxa, the one fits best that covers most of the expression, exact matches counting twice. Names are
     read from ``var_names``; if these cover too little, or are numbers, from the one of ``var_names`` and the usual
     columns of ``var`` that covers most.
 
@@ -130,7 +133,7 @@ def match_genes(matrix: Matrix, offered: Sequence[GeneTexts], *, gene_key: str |
     matrix
         The matrix.
     offered
-        Gene texts, one per taxon.
+        Gene texts or packaged identifiers, one per taxon.
     gene_key
         The only column to read names from; None: choose.
     """
@@ -138,19 +141,19 @@ def match_genes(matrix: Matrix, offered: Sequence[GeneTexts], *, gene_key: str |
     best: list[GeneMatch] = []
     for key in [gene_key] if gene_key else matrix.gene_keys:
         names = matrix.gene_names(key)
-        found = [match_names(names, key, texts) for texts in offered]
+        found = [match_names(names, key, one) for one in offered]
         best.append(max(found, key=lambda one: one.share(totals, EXACT) + one.share(totals)))
         if key == VAR_NAMES and best[-1].share(totals, NAMED) >= MIN_COVERAGE:
             return best[-1]
     return max(best, key=lambda one: one.share(totals) - NUMBERS_LESS * one.share(totals, ["entrez"]))
 
 
-def match_names(names: Strings, key: str, texts: GeneTexts) -> GeneMatch:
+def match_names(names: Strings, key: str, gene_table: GeneTable) -> GeneMatch:
     """Match (n_vars,) names to the genes of a release."""
     # Row numbers would match as Entrez ids: most of the first thousands are ids.
     unnamed = are_row_numbers(names.tolist())
-    found = texts.identifiers.resolve(np.full(len(names), "", object) if unnamed else names)
-    return GeneMatch(names, key, texts, found.columns, found.gene_ids, found.routes, found.ambiguous)
+    found = gene_table.identifiers.resolve(np.full(len(names), "", object) if unnamed else names)
+    return GeneMatch(names, key, gene_table, found.columns, found.gene_ids, found.routes, found.ambiguous)
 
 
 def _parts(kinds: Strings, shares: Totals, order: Iterable[str]) -> dict[str, Part]:

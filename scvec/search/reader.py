@@ -90,10 +90,13 @@ class Reader:
     def _texts(
         self,
     ) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
-        """The genes' mean vector, and (g, d) their vectors minus it."""
-        texts = self.vectors.of(self.gene_ids).astype(np.float64)
+        """The genes' mean vector, and (g, d) their vectors minus it; zero for a gene that the release lacks."""
+        there = np.isin(self.gene_ids, self.vectors.gene_ids)
+        texts = self.vectors.of(self.gene_ids[there]).astype(np.float64)
         mean = texts.mean(axis=0)
-        return mean, texts - mean
+        centred = np.zeros((len(there), len(mean)))
+        centred[there] = texts - mean
+        return mean, centred
 
 
 def reader_of(atlas: Atlas, encoder: str | None = None) -> Reader:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from scvec.core.types import Floats, Progress
@@ -10,10 +12,10 @@ from scvec.embed.encoders import Address
 from scvec.embed.recipe import RECIPES, Recipe
 from scvec.embed.recipe import recipe as named
 from scvec.errors import GeneMatchError, InputError, MismatchError
-from scvec.ingest import open_texts
 from scvec.ingest.cells import CellFile, Cells, Matrix, open_cells
 from scvec.ingest.cells.scale import Totals
-from scvec.ingest.genes.gene_texts import offered_texts, taxon_id
+from scvec.ingest.genes.gene_table import offered_tables, open_table, texts_of
+from scvec.ingest.genes.gene_texts import taxon_id
 from scvec.ingest.genes.orthologs import orthologs
 from scvec.ingest.guards import guard, guard_species
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch, match_genes
@@ -45,7 +47,7 @@ def match_reference(
     release: str | None,
 ) -> GeneMatch:
     """Match the reference's genes to the texts that fit best, judged by a sample of its cells."""
-    offered = [genes.texts] if genes is not None else offered_texts(store, taxon, release)
+    offered = [genes.texts] if genes is not None else offered_tables(store, taxon, release)
     match = match_genes(matrix, offered, gene_key=gene_key)
     guard(match, matrix)
     if genes is None and taxon is None:
@@ -61,12 +63,12 @@ def on_panel(store: Store, match: GeneMatch, matrix: Matrix, panel: Cells, taxon
     GeneMatchError
         If the file has none of the genes.
     """
-    texts = match.texts
-    own = texts if taxon is None or taxon_id(taxon) == texts.taxon_id else open_texts(store, taxon)
+    table = match.gene_table
+    own = table if taxon is None or taxon_id(taxon) == table.taxon_id else open_table(store, taxon)
     with open_cells(panel) as file, file.matrix(_readable(file)) as other:
         found = match_genes(other, [own])
-    if own is not texts:
-        found = found.through(orthologs(own, texts), texts)
+    if own is not table:
+        found = found.through(orthologs(own, table), table)
     match = match.only(found.gene_ids)
     if not len(match.genes):
         raise GeneMatchError(
@@ -93,13 +95,15 @@ def bind(
 
     `sampled` is (n_vars,) the expression of the matched columns in a sample of cells.
     """
-    release = match.texts.release
     if not recipe.reads_text:
         n, dimension = len(match.genes), recipe.dimension or 0
         vectors_of = None if recipe.weights == "svd" else drawn(n, dimension, recipe.random_state)
-        return recipe.bind(release, None), vectors_of, match
+        return recipe.bind(match.gene_table.release, None), vectors_of, match
+    # Vectors are of texts, whatever identifiers the names were matched by.
+    texts = genes.texts if genes else texts_of(store, match.gene_table)
+    match = replace(match, gene_table=texts)
     vectors = genes or open_genes(
-        store, match.texts, encoder=recipe.encoder or "", revision=recipe.encoder_revision, progress=progress
+        store, texts, encoder=recipe.encoder or "", revision=recipe.encoder_revision, progress=progress
     )
     if recipe.encoder_revision not in (None, vectors.revision):
         raise MismatchError(
@@ -108,7 +112,7 @@ def bind(
             "use vectors of that revision, or change the recipe",
         )
     match = with_vectors(match, vectors, sampled)
-    bound = recipe.with_encoder(vectors.encoder).bind(release, vectors.revision)
+    bound = recipe.with_encoder(vectors.encoder).bind(texts.release, vectors.revision)
     found = vectors.of(match.genes)
     if recipe.weights == "shuffled":
         found = found[np.random.default_rng(recipe.random_state).permutation(len(found))]

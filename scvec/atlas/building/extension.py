@@ -73,8 +73,10 @@ def extend(
     notes: list[str] = []
 
     def matched(matrix: Matrix) -> GeneMatch:
-        match, said = match_to(matrix, store, atlas.texts, atlas.embedding.gene_ids, options.gene_key, options.taxon)
-        notes.extend(said)
+        match, said = match_to(
+            matrix, store, atlas.gene_table, atlas.embedding.gene_ids, options.gene_key, options.taxon
+        )
+        notes.extend([*atlas.gene_notes, *said])
         return match
 
     sources = read_sources(several(cells), keys, options, compute.engine, matched)

@@ -67,6 +67,11 @@ class GeneTexts:
         """The sources of the texts."""
         return self.snapshot.manifest
 
+    @property
+    def digest(self) -> str:
+        """Hash of all rows."""
+        return str(self.manifest["digest"])
+
     @cached_property
     def frame(self) -> pl.DataFrame:
         """One row per gene, columns `TEXT_COLUMNS`, sorted by gene id."""
@@ -212,7 +217,7 @@ def open_texts(store: Store, taxon: str | int, release: str | None = None) -> Ge
     tags = table.tags()
     if not tags or (release is not None and release not in tags):
         raise NotInStoreError(
-            f"{store.uri} has no gene texts of {taxon_name(number)}" + (f" tagged {release}" if tags else ""),
+            f"{store.uri} has no gene texts of {taxon_name(number)}" + (f" tagged {release}" if release else ""),
             f"one of the releases {', '.join(tags)}" if tags else "an imported release",
             "choose one of these"
             if tags

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from scvec.errors import GeneMatchError
-from scvec.ingest.genes.gene_texts import HUMAN, GeneTexts, taxon_name
+from scvec.ingest.genes.gene_table import GeneTable
+from scvec.ingest.genes.gene_texts import HUMAN, taxon_name
 
 
-def orthologs(own: GeneTexts, other: GeneTexts) -> Mapping[int, int]:
+def orthologs(own: GeneTable, other: GeneTable) -> Mapping[int, int]:
     """Return the gene of `other` for each gene of `own`; the gene itself if both are of one taxon.
 
     Raises
     ------
     GeneMatchError
-        If the texts were imported without orthologs.
+        If they were imported without orthologs.
     """
     if own.taxon_id == other.taxon_id:
         return {gene: gene for gene in own.genes["gene_id"].to_list()}
@@ -22,15 +23,15 @@ def orthologs(own: GeneTexts, other: GeneTexts) -> Mapping[int, int]:
     return {gene: from_human[human] for gene, human in to_human.items() if human in from_human}
 
 
-def _to_human(texts: GeneTexts) -> Mapping[int, int]:
-    if texts.taxon_id == HUMAN:
-        return {gene: gene for gene in texts.genes["gene_id"].to_list()}
-    pairs = dict(texts.genes.select("gene_id", "human_ortholog").drop_nulls().iter_rows())
+def _to_human(table: GeneTable) -> Mapping[int, int]:
+    if table.taxon_id == HUMAN:
+        return {gene: gene for gene in table.genes["gene_id"].to_list()}
+    pairs = dict(table.genes.select("gene_id", "human_ortholog").drop_nulls().iter_rows())
     if not pairs:
         raise GeneMatchError(
-            f"the {texts} have no orthologs",
+            f"the {table} have no orthologs",
             "the human ortholog of each gene",
-            f"scvec genes pull --taxon {taxon_name(texts.taxon_id)}, or import again with `gene_orthologs`, and "
+            f"scvec genes pull --taxon {taxon_name(table.taxon_id)}, or import again with `gene_orthologs`, and "
             "rebuild the atlases of these texts",
         )
     return pairs

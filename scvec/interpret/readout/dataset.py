@@ -18,6 +18,7 @@ from scvec.embed.projection import aligner
 from scvec.errors import LabelError
 from scvec.ingest.cells import Matrix, open_cells
 from scvec.ingest.cells.options import ReadOptions
+from scvec.ingest.genes.gene_table import texts_of
 from scvec.ingest.genes.gene_texts import GeneTexts
 from scvec.ingest.matching import GeneMatch
 from scvec.interpret.readout.sentences import Sentences, lengths, sentences
@@ -145,7 +146,7 @@ def read_dataset(
     InputError
         If the file, a column, the matrix or its genes are invalid, or if there are fewer than two labels.
     NotInStoreError
-        If gene texts or vectors are missing.
+        If the store lacks gene texts, which a readout needs, or their vectors.
     """
     with open_cells(cells, reading.obs) as file:
         given = file.labels(label_key, "label_key")
@@ -182,10 +183,11 @@ def read_dataset(
 def _genes(
     store: Store, spec: ReadoutSpec, match: GeneMatch, matrix: Matrix, progress: Progress
 ) -> tuple[GeneMatch, Genes]:
-    found = open_genes(store, match.texts, encoder=spec.encoder, revision=spec.encoder_revision, progress=progress)
+    texts = texts_of(store, match.gene_table)
+    found = open_genes(store, texts, encoder=spec.encoder, revision=spec.encoder_revision, progress=progress)
     match = with_vectors(match, found, matrix.sampled_totals)
     ids = match.genes
-    return match, genes_of(spec, match.texts, ids, found.of(ids), found.encoder, found.revision)
+    return match, genes_of(spec, texts, ids, found.of(ids), found.encoder, found.revision)
 
 
 def genes_of(spec: ReadoutSpec, texts: GeneTexts, ids: Ints, vectors: Floats, encoder: str, revision: str) -> Genes:

@@ -124,6 +124,8 @@ def _clusters(file: CellFile, options: QueryOptions) -> Clusters | None:
 
 def _panel_notes(query: QueryCells) -> list[str]:
     """Return a note if the genes that the query measures carry less than `FEW_GENES` of the reference's expression."""
+    if query.atlas.recipe.weights == "given":
+        return []
     profiles = query.atlas.profiles
     has = measured(aligner(query.match, profiles.gene_ids))
     share = profiles.share(has) / profiles.share(profiles.composition > 0)
@@ -139,9 +141,9 @@ def _search(
     cells: OpenCells, candidates: Candidates, voting: Voting, totals: Doubles, progress: Progress
 ) -> Iterator[Found]:
     """Yield what is found for each batch of cells, and add up the expression of each gene in `totals`."""
-    embedding, profiles = candidates.atlas.embedding, candidates.atlas.profiles
-    for _, batch, known in cells.batches("searching", progress):
-        vectors, empty = embedding.vectors(known, cells.measured, candidates.atlas.device)
+    profiles = candidates.atlas.profiles
+    for first, batch, known in cells.batches("searching", progress):
+        vectors, empty = cells.vectors(np.arange(first, first + known.shape[0]), known)
         totals += expression(batch, cells.matrix.values)
         ids = np.full((len(empty), voting.k), -1, np.int64)
         distances = np.full((len(empty), voting.k), np.inf, np.float32)

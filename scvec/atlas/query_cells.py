@@ -12,7 +12,8 @@ import scipy.sparse as sp
 
 from scvec.atlas.reference import Atlas
 from scvec.core.options import merged
-from scvec.core.types import Ints, Progress, Strings
+from scvec.core.types import Floats, Ints, Progress, Strings
+from scvec.embed.given import cell_vectors
 from scvec.embed.projection import Mask, aligner, measured, normalise
 from scvec.errors import InputError
 from scvec.ingest.cells import CellFile, Cells, InMemory, Matrix, absolute, in_memory, open_cells
@@ -72,13 +73,15 @@ class QueryCells:
             If they are not as they were.
         """
         with open_cells(self.cells, self.read.obs) as file:
-            if file.fingerprint(self.layer) != self.fingerprint:
+            if file.fingerprint(self.layer, given_key(self.atlas, self.read)) != self.fingerprint:
                 fix = "annotate it again"
                 if isinstance(file.path, InMemory):
                     fix += ", or keep the values that are called in a layer, and give its name as `layer`"
                 raise InputError(f"{file.path} was changed since it was annotated", "the same names and values", fix)
             with file.matrix(self.layer, self.values) as matrix:
-                yield OpenCells(self, file, matrix, *placed(self.match, self.atlas))
+                yield OpenCells(
+                    self, file, matrix, *placed(self.match, self.atlas), _given(file, self.atlas, self.read)
+                )
 
     def labels(self, key: str, parameter: str) -> Strings:
         """Return (n,) a column of ``obs`` as strings; errors name the `parameter` that gave the key.
@@ -106,6 +109,8 @@ class OpenCells:
         The open file, and its matrix.
     columns, measured, share
         How they are mapped to the atlas's genes: see `placed`.
+    given
+        (n, d) the vectors that come with the cells, if the atlas takes these; else None.
     """
 
     query: QueryCells
@@ -114,6 +119,15 @@ class OpenCells:
     columns: sp.csr_matrix[np.float32]
     measured: Mask
     share: float | None
+    given: Floats | None = None
+
+    def vectors(self, cells: Ints, known: sp.csr_matrix[np.float32]) -> tuple[Floats, Mask]:
+        """Return (m, d) unit vectors of some cells, and (m,) which are empty.
+
+        `cells` is (m,) their positions, and `known` (m, g) their values on the atlas's genes.
+        """
+        given = None if self.given is None else self.given[cells]
+        return cell_vectors(self.query.atlas.embedding, known, self.measured, given, self.query.atlas.device)
 
     def batches(
         self, title: str, progress: Progress
@@ -148,9 +162,36 @@ def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCe
             values=matrix.values,
             match=match,
             notes=(*file.notes, *atlas.gene_notes, *notes),
-            fingerprint=file.fingerprint(matrix.key),
+            fingerprint=file.fingerprint(matrix.key, given_key(atlas, read)),
         )
-        yield OpenCells(query, file, matrix, *placed(match, atlas))
+        yield OpenCells(query, file, matrix, *placed(match, atlas), _given(file, atlas, read))
+
+
+def given_key(atlas: Atlas, read: ReadOptions) -> str | None:
+    """Return the array of ``obsm`` with the cells' vectors, for an atlas that was built with one; else None.
+
+    Raises
+    ------
+    InputError
+        If one is asked for, and the atlas makes vectors of expression.
+    """
+    if atlas.recipe.weights == "given":
+        return read.use_rep or atlas.recipe.name
+    if read.use_rep is not None:
+        seen = f"atlas {atlas.name!r} makes vectors of expression, and takes none from `use_rep`"
+        raise InputError(seen, "an atlas that was built with `use_rep`", "leave it out, or build such an atlas")
+    return None
+
+
+def _given(file: CellFile, atlas: Atlas, read: ReadOptions) -> Floats | None:
+    key = given_key(atlas, read)
+    if key is None:
+        return None
+    found, wanted = file.given(key), atlas.embedding.dimension
+    if found.shape[1] != wanted:
+        seen = f"{file.path}: obsm[{key!r}] has {found.shape[1]} dimensions"
+        raise InputError(seen, f"{wanted}, as in atlas {atlas.name!r}", "map the cells by the model of the reference")
+    return found
 
 
 def query_cells(

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from scvec.core.toml import check_keys, is_count, read_toml, without_none
 from scvec.errors import InputError, must_be, unknown
 
-WEIGHTS = ("text", "shuffled", "random", "svd")
+WEIGHTS = ("text", "shuffled", "random", "svd", "given")
 DTYPES = ("float32", "float16")
 TARGET_SUM = 1e4
 """The total that a cell's counts are scaled to before log1p, unless a recipe says otherwise."""
@@ -110,9 +110,10 @@ class Recipe:
     weights
         ``"text"``: a gene's weights are its vector from `encoder`. ``"svd"``: they are its loadings in a truncated
         SVD of the reference's log-normalised expression. Baselines: ``"shuffled"``, each gene has another gene's
-        vector, permuted by `random_state`; ``"random"``, Gaussian vectors seeded by it.
+        vector, permuted by `random_state`; ``"random"``, Gaussian vectors seeded by it. ``"given"``: genes have none;
+        cell vectors come with the cells, in the array of ``obsm`` that `name` names.
     encoder
-        Name of the gene-text encoder; None with ``"svd"`` and ``"random"``.
+        Name of the gene-text encoder; None with ``"svd"``, ``"random"`` and ``"given"``.
     top_n
         Use only the n most expressed genes of a cell (ties: those that come first in the atlas); None: all.
     target_sum
@@ -120,7 +121,7 @@ class Recipe:
     centre
         Subtract the mean of the reference's cells.
     dimension
-        Number of components of the SVD, or of the random vectors; None if the encoder determines it.
+        Number of components of the SVD, or of random or given vectors; None if the encoder determines it.
     fit_cells
         The maximum number of reference cells, sampled by `random_state`, on which the recipe is fitted.
     random_state
@@ -135,7 +136,7 @@ class Recipe:
     """
 
     name: str
-    weights: Literal["text", "shuffled", "random", "svd"] = "text"
+    weights: Literal["text", "shuffled", "random", "svd", "given"] = "text"
     encoder: str | None = None
     top_n: int | None = None
     target_sum: float = TARGET_SUM
@@ -168,9 +169,11 @@ class Recipe:
         check("target_sum", 0 < self.target_sum < 1e9, "above 0 and below 1e9")
         check("centre", isinstance(self.centre, bool), "true or false")
         check("refine", self.refine is None or isinstance(self.refine, Refinement), "a Refinement, or left out")
-        plain = self.weights != "svd" and self.top_n is None and not self.centre
+        plain = self.weights not in ("svd", "given") and self.top_n is None and not self.centre
         if self.refine is not None and not plain:
-            raise InputError("`refine` cannot be combined with svd weights, top_n or centre", fix="leave one out")
+            raise InputError(
+                "`refine` cannot be combined with svd or given weights, top_n or centre", fix="leave one out"
+            )
         object.__setattr__(self, "target_sum", float(self.target_sum))
 
     @property

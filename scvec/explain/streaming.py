@@ -135,7 +135,7 @@ def compared(cells: GroupedCells, progress: Progress) -> tuple[Moments, Floats]:
     embedding = cells.atlas.embedding
     moments, sums = Moments.none(len(cells.measured)), np.zeros((2, embedding.dimension))
     for rows, known in cells.batches("comparing expression", progress):
-        vectors, empty = embedding.vectors(known, cells.measured, cells.atlas.device)
+        vectors, empty = cells.cells.vectors(rows, known)
         cells.codes[rows[empty]] = -1
         codes = cells.codes[rows]
         np.add.at(sums, codes[~empty], vectors[~empty])

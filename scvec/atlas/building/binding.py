@@ -29,6 +29,9 @@ def recipe_for(recipe: Recipe | str | None, genes: GeneVectors | None, encoder: 
     if recipe is None:
         recipe = RECIPES["refined"].with_encoder(genes.encoder if genes and encoder is None else None)
     recipe = recipe.with_encoder(encoder)
+    if recipe.weights == "given":
+        seen = f"recipe {recipe.name!r} takes vectors that come with the cells"
+        raise InputError(seen, "the array of obsm that has them", f"`use_rep` {recipe.name!r}, without a recipe")
     if genes is not None and recipe.encoder and Address.parse(recipe.encoder).canonical() != genes.encoder:
         raise InputError(
             f"`genes` are vectors of encoder {genes.encoder!r}",
@@ -97,7 +100,7 @@ def bind(
     """
     if not recipe.reads_text:
         n, dimension = len(match.genes), recipe.dimension or 0
-        vectors_of = None if recipe.weights == "svd" else drawn(n, dimension, recipe.random_state)
+        vectors_of = None if recipe.weights in ("svd", "given") else drawn(n, dimension, recipe.random_state)
         return recipe.bind(match.gene_table.release, None), vectors_of, match
     # Vectors are of texts, whatever identifiers the names were matched by.
     texts = genes.texts if genes else texts_of(store, match.gene_table)

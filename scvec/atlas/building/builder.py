@@ -29,6 +29,7 @@ from scvec.atlas.reference import Atlas
 from scvec.atlas.rows import Keys, table_schema
 from scvec.core.options import merged, spells_out
 from scvec.core.types import Floats, Ints, Progress, silent
+from scvec.embed.given import given_recipe
 from scvec.embed.projection import aligner
 from scvec.embed.recipe import Recipe
 from scvec.embed.sample import draw
@@ -103,6 +104,8 @@ def build(
         raise ExistsError(f"there is already an atlas {name!r}", fix="choose another name, or give `overwrite`")
     sources = on_common_genes(read_sources(several(reference), keys, options, compute.engine, matched))
     ids, notes = label_ids(sources, options.ontology, options.label_map, {})
+    if options.use_rep is not None:
+        recipe = _of_given(options, sources)
     bound, vectors, match = bind(store, recipe, genes, sources[0].match, sources[0].sampled, progress)
     sources = [replace(source, match=source.match.only(match.genes)) for source in sources]
     plan = {"base": base, "recipe": bound.to_dict(), "keys": keys.to_dict(), "ids": ids, **planned(sources)}
@@ -134,6 +137,18 @@ def build(
             }
             atlas = publish(store, table, cells.version, base, manifest, "build")
     return atlas
+
+
+def _of_given(options: BuildOptions, sources: Sequence[Source]) -> Recipe:
+    """Return the recipe of vectors that come with the cells."""
+    if any(one is not None for one in (options.recipe, options.encoder, options.genes)):
+        seen = "`use_rep` cannot be combined with `recipe`, `encoder` or `genes`"
+        raise InputError(seen, fix="leave them out")
+    found = sorted({one.given.shape[1] for one in sources if one.given is not None})
+    if len(found) != 1:
+        seen = f"obsm[{options.use_rep!r}] has {' and '.join(map(str, found))} dimensions in different files"
+        raise InputError(seen, "one number", "make it by one model for all files")
+    return given_recipe(str(options.use_rep), found[0])
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Unpack
 
 from scvec.atlas.building.job import open_job
@@ -13,7 +14,7 @@ from scvec.atlas.engine import Compute, Engine, Local
 from scvec.atlas.indexing import add_parts, filled_rows, tuned
 from scvec.atlas.paths import atlas_folder
 from scvec.atlas.publishing import publish
-from scvec.atlas.query_cells import match_to, placed
+from scvec.atlas.query_cells import given_key, match_to, placed
 from scvec.atlas.reference import Atlas
 from scvec.atlas.rows import Keys
 from scvec.core.options import merged, spells_out
@@ -63,6 +64,7 @@ def extend(
     """
     store, name, table = atlas.store, atlas.name, atlas.table
     options = merged(ExtendOptions, options, dict(changes))
+    options = replace(options, use_rep=given_key(atlas, options))
     compute = Compute(device, engine or Local(), progress or silent)
     keys = Keys(
         options.label_key or atlas.keys.label,

@@ -35,7 +35,7 @@ class ExtendOptions(ReadOptions):
     shard_cells
         Number of cells that are read, embedded and staged at once; None: 32,768. Smaller shards take less memory, and
         are spread over more workers.
-    obs, layer, scale, gene_key, taxon
+    obs, layer, scale, gene_key, taxon, use_rep
         As in `scvec.ReadOptions`.
     """
 
@@ -83,7 +83,8 @@ class BuildOptions(ExtendOptions):
         species, if that is not the reference's.
     index
         The index for searching; None: chosen by the number of cells.
-    batch_key, label_id_key, ontology, label_map, dataset, shard_cells, obs, layer, scale, gene_key, taxon
+    batch_key, label_id_key, ontology, label_map, dataset, shard_cells, obs, layer, scale, gene_key, taxon,
+    use_rep
         As in `ExtendOptions`.
     """
 

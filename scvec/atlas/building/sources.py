@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from scvec.atlas.building.options import ExtendOptions
 from scvec.atlas.engine import Engine, Local
 from scvec.atlas.rows import Keys, ids_of, obs_columns
-from scvec.core.types import Ints, Strings
+from scvec.core.types import Floats, Ints, Strings
 from scvec.embed.sample import SampledFile
 from scvec.errors import ConflictError, GeneMatchError, InputError
 from scvec.ingest.cells import CellFile, Cells, InMemory, Matrix, absolute, expand, in_memory, open_cells
@@ -42,6 +42,8 @@ class SourceFile:
         The dataset of its cells.
     layer, values
         The matrix that is read, and its scale.
+    use_rep
+        The array of ``obsm`` with the cells' vectors; None if these are made of expression.
     held
         The cells, if they are in memory; `path` is then only their name.
     """
@@ -52,6 +54,7 @@ class SourceFile:
     dataset: str
     layer: str
     values: Values
+    use_rep: str | None = None
     held: AnnData | None = field(default=None, repr=False)
 
     @contextmanager
@@ -64,7 +67,7 @@ class SourceFile:
 
     def expect_unchanged(self, file: CellFile) -> None:
         """Raise `ConflictError` if the open file is not as it was."""
-        if file.fingerprint(self.layer) != self.fingerprint:
+        if file.fingerprint(self.layer, self.use_rep) != self.fingerprint:
             raise ConflictError(f"{file.path} was changed while it was read", fix="run the command again")
 
 
@@ -86,6 +89,8 @@ class Source:
         The id of each label; "" for a label without one.
     keyed
         Whether the ids are from a column.
+    given
+        (n, d) vectors that come with the cells; None if they are not used.
     """
 
     file: SourceFile
@@ -95,6 +100,7 @@ class Source:
     batches: Strings
     label_ids: dict[str, str]
     keyed: bool
+    given: Floats | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -106,7 +112,7 @@ class Source:
 
     def sampled_file(self) -> SampledFile:
         """Return the file as one from which cells are sampled."""
-        return SampledFile(self.match, self.file.values, self.labels, self.batches, self.take)
+        return SampledFile(self.match, self.file.values, self.labels, self.batches, self.take, self.given)
 
     def to_dict(self) -> dict[str, Any]:
         """Return its entry in the manifest, as JSON types."""
@@ -117,6 +123,7 @@ class Source:
             "n_cells": len(self),
             "fingerprint": file.fingerprint,
             "matrix": {"key": file.layer, "scale": file.values.scale, "log1p_total": file.values.log1p_total},
+            **({} if file.use_rep is None else {"use_rep": file.use_rep}),
         }
 
 
@@ -169,10 +176,11 @@ def _read(
                 file=SourceFile(
                     path=InMemory().name if held is not None else str(cells),
                     obs=obs,
-                    fingerprint=file.fingerprint(matrix.key),
+                    fingerprint=file.fingerprint(matrix.key, options.use_rep),
                     dataset=dataset,
                     layer=matrix.key,
                     values=matrix.values,
+                    use_rep=options.use_rep,
                     held=held,
                 ),
                 match=matched(matrix),
@@ -181,6 +189,7 @@ def _read(
                 batches=columns["batch"],
                 label_ids=ids_of(columns["label"], columns["label_id"], str(file.path)),
                 keyed=keys.label_id is not None,
+                given=None if options.use_rep is None else file.given(options.use_rep),
             )
 
 

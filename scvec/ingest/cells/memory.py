@@ -134,8 +134,18 @@ class MemorySource:
             rows = _by_cells(matrix, Path(folder))
             yield rows if whole is adata or layer == "raw" else _Selected(rows, *_selection(adata))
 
-    def state(self, layer: str) -> str:
-        """Return a hash that changes when the names, or the values of a matrix, change.
+    @property
+    def obsm_keys(self) -> list[str]:
+        """The names of further arrays of the cells."""
+        return [str(key) for key in self._adata.obsm]
+
+    def obsm(self, key: str) -> Any:
+        """Return (n_obs, d) one of these arrays."""
+        array: Any = self._adata.obsm[key]
+        return array.compute() if hasattr(array, "compute") else array
+
+    def state(self, layer: str, use_rep: str | None = None) -> str:
+        """Return a hash that changes when the names, the values of a matrix, or ``obsm[use_rep]`` change.
 
         Of a large matrix, about `STATE_VALUES` values from all over it are seen. Columns of ``obs`` do not count: calls
         are written there.
@@ -151,6 +161,8 @@ class MemorySource:
                 block = rows.read(start, min(start + BLOCK_CELLS, n_cells))
                 for part in (block.data, block.indices, block.indptr):
                     seen.update(np.ascontiguousarray(part).tobytes())
+        if use_rep in self.obsm_keys:
+            seen.update(np.ascontiguousarray(self.obsm(str(use_rep))).tobytes())
         return seen.hexdigest()
 
 

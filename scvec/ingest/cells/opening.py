@@ -65,7 +65,7 @@ def open_cells(cells: Cells, obs: str | Path | None = None) -> Iterator[CellFile
                 members = [one for mark in ZARR_MARKS if (one := where / mark).exists()]
         else:
             source = _hdf5_source(where, stack)
-        yield CellFile(where, lambda _layer: fingerprint(members), source, table)
+        yield CellFile(where, lambda _layer, _use_rep: fingerprint(members), source, table)
 
 
 def is_h5ad(cells: Cells) -> bool:

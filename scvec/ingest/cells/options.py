@@ -26,6 +26,10 @@ class ReadOptions:
     taxon
         Species of the cells: ``"human"``, ``"mouse"``, ``"rat"`` or an NCBI taxon id. None: for a reference, the
         species whose genes fit best; for a query, the atlas's.
+    use_rep
+        An array of ``obsm``, such as ``"X_scVI"``, whose rows are the cells' vectors, in place of vectors that scvec
+        makes of expression. The query's must be made by the same model as the reference's. None: for a query, the
+        array with which the atlas was built, if it was built with one.
     """
 
     obs: str | Path | None = None
@@ -33,6 +37,7 @@ class ReadOptions:
     scale: AskedScale = "auto"
     gene_key: str | None = None
     taxon: str | int | None = None
+    use_rep: str | None = None
 
 
 class ReadChanges(TypedDict, total=False):
@@ -43,3 +48,4 @@ class ReadChanges(TypedDict, total=False):
     scale: AskedScale
     gene_key: str | None
     taxon: str | int | None
+    use_rep: str | None

@@ -147,14 +147,12 @@ def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCe
     InputError
         If the file, the matrix or the genes cannot be used.
     """
-    if not isinstance(cells, str) and in_memory(cells) is None:
-        cells = absolute(cells)
     with open_cells(cells, read.obs) as file, file.matrix(read.layer, read.scale) as matrix:
         match, notes = match_to(
             matrix, atlas.store, atlas.gene_table, atlas.embedding.gene_ids, read.gene_key, read.taxon
         )
         query = QueryCells(
-            cells=cells,
+            cells=absolute(cells) if in_memory(cells) is None else cells,
             name=file.path.name,
             read=read,
             atlas=atlas,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from scvec.annotation.query import USUAL_ERROR
 from scvec.annotation.result import NO_EXPRESSION, Annotation
-from scvec.core.types import Ints, Progress, Strings, silent
+from scvec.atlas import Atlas
+from scvec.core.types import Floats, Ints, Progress, Strings, silent
 from scvec.errors import InputError
 from scvec.evaluation.author_labels import Given, labels_of
 from scvec.evaluation.result import Evaluation, evaluate
@@ -39,11 +40,14 @@ class Overview:
     doubts
         The doubtful calls, and the reasons.
     genes
-        For each label, before rejection: the genes that make the calls.
+        For each label, before rejection: the genes that make the calls; None if the atlas's vectors are not made of
+        expression.
     doubted_genes
-        For each group of doubtful calls: the genes for and against the label; None if no call is doubtful.
+        For each group of doubtful calls: the genes for and against the label; None if no call is doubtful, or `genes`
+        is None.
     markers
-        How the labels' cells express the genes that speak most for them.
+        How the labels' cells express the genes that speak most for them, or, without `genes`, those that the
+        reference's cells of the label express most beyond others.
     truth, evaluation
         (n,) the author's labels, and how the calls compare with them; None without such labels.
     command, made_on
@@ -54,7 +58,7 @@ class Overview:
     calls: Annotation
     cell_map: CellMap
     doubts: Doubts
-    genes: Attribution
+    genes: Attribution | None
     doubted_genes: Attribution | None
     markers: Markers
     truth: Strings | None = None
@@ -113,12 +117,13 @@ def overview(
     found = doubts(calls, atlas, error)
     by_label = np.where(here, calls.label_before_rejection, "").astype(object)
     with calls.query.opened() as cells:
-        genes = attributions_in(cells, calls, groups_of(calls, (), by_label.tolist()), None, progress)
-        doubted = None
-        if found.groups:
-            doubted = attributions_in(cells, calls, groups_of(calls, (), found.group.tolist()), None, progress)
-        chosen = _speaking(genes)
-        expressed = markers_in(cells, by_label, genes.gene_ids[chosen], genes.symbols[chosen], progress)
+        genes = doubted = None
+        if atlas.recipe.weights != "given":
+            genes = attributions_in(cells, calls, groups_of(calls, (), by_label.tolist()), None, progress)
+            if found.groups:
+                doubted = attributions_in(cells, calls, groups_of(calls, (), found.group.tolist()), None, progress)
+        chosen = _typical(atlas, sorted(set(by_label[here].tolist()))) if genes is None else _speaking(genes)
+        expressed = markers_in(cells, by_label, atlas.embedding.gene_ids[chosen], atlas.gene_symbols[chosen], progress)
     with progress("mapping the cells", 1) as advance:
         places = cell_map(calls, atlas, random_state=random_state)
         advance(1)
@@ -139,7 +144,18 @@ def overview(
 
 def _speaking(genes: Attribution) -> Ints:
     """Return positions of the genes whose presence speaks most for each label, without repeats."""
-    speaking = np.where(genes.excess > 0, genes.contributions, -np.inf)
-    order = np.argsort(-speaking, axis=1, kind="stable")[:, :N_SPEAKING]
-    kept = [gene for group, row in enumerate(order.tolist()) for gene in row if speaking[group, gene] > 0]
+    return _highest(np.where(genes.excess > 0, genes.contributions, -np.inf))
+
+
+def _typical(atlas: Atlas, labels: Sequence[str]) -> Ints:
+    """Return positions of the genes that the reference's cells of each label express most beyond other labels'."""
+    profiles, names = atlas.profiles.labels, atlas.label_names.tolist()
+    rows = [row for row in map(names.index, labels) if row < len(profiles)]
+    return _highest(profiles[rows] - profiles.mean(axis=0)) if rows else np.arange(1)
+
+
+def _highest(values: Floats) -> Ints:
+    """Return the columns with the highest values above 0 of each row, without repeats."""
+    order = np.argsort(-values, axis=1, kind="stable")[:, :N_SPEAKING]
+    kept = [gene for group, row in enumerate(order.tolist()) for gene in row if values[group, gene] > 0]
     return np.array(list(dict.fromkeys(kept)), np.int64)

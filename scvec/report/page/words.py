@@ -224,10 +224,15 @@ def label_rows(overview: Overview) -> list[tuple[str, ...]]:
     ]
 
 
-def gene_title(overview: Overview, row: int) -> str:
-    """Return the title of a figure of genes: the labels compared."""
+def gene_figures(overview: Overview) -> list[tuple[str, str]]:
+    """Return the name of each figure of genes, and its title: the labels compared. None without attributions."""
     found = overview.genes
-    return f"{found.label[row]}, compared with {found.against[row]} ({counted(int(found.n_cells[row]), 'cell')})"
+    if found is None:
+        return []
+    return [
+        (f"label {name}", f"{found.label[i]}, compared with {found.against[i]} ({counted(int(n), 'cell')})")
+        for i, (name, n) in enumerate(zip(found.groups, found.n_cells, strict=True))
+    ]
 
 
 def coverage(overview: Overview) -> list[str]:

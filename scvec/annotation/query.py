@@ -30,7 +30,9 @@ from scvec.knn.options import DEFAULT, Voting
 USUAL_ERROR = 0.05
 """The error of prediction sets where `max_error` is None."""
 
-OTHER_VOTES = "confidence and novelty are calibrated for the default votes of all labels, not for these votes"
+OTHER_VOTES = (
+    "confidence and novelty are calibrated for the default votes of all labels, and these votes get no confidence"
+)
 
 FEW_GENES = 0.6
 """Where a query measures less than this share of a reference's expression, it should have an atlas on its own genes."""
@@ -88,6 +90,8 @@ def annotate(
         found = Found.joined(list(_search(cells, chosen, voting, totals, progress or silent)))
     coverage = cells.query.match.coverage(totals)
     calls = call(found, cells.file.obs_names, chosen, voting)
+    if others:
+        calls = replace(calls, confidence=np.full(len(calls), np.nan, np.float32))
     calls = reject(calls, atlas, options.max_error)
     calls = with_sets(calls, atlas, error) if options.sets else calls
     calls = with_terms(calls, how)

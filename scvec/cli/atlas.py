@@ -19,7 +19,7 @@ from scvec.cli.options.build import (
     ReferenceArgument,
     build_atlas,
 )
-from scvec.cli.options.cells import FileFlags
+from scvec.cli.options.cells import FileFlags, UseRepOption
 from scvec.cli.options.common import CommonFlags, DeviceFlags, LabelsOption, keywords, spreads
 
 atlas_app = typer.Typer(help="Reference atlases: build, describe, extend, check.", no_args_is_help=True)
@@ -34,9 +34,9 @@ def build(
     *,
     flags: BuildFlags,
     recipe: Annotated[
-        str,
-        RecipeOption(help="refined, genept-w, topn, the baselines expression and random, or a FILE.toml."),
-    ] = "refined",
+        str | None,
+        RecipeOption(help="refined (default), genept-w, topn, the baselines expression and random, or a FILE.toml."),
+    ] = None,
     index: IndexFlags,
     engine: EngineFlags,
     common: DeviceFlags,
@@ -44,7 +44,7 @@ def build(
     """Build a reference atlas from labelled cells; resumes if interrupted."""
     from scvec.embed.recipe import recipe as find_recipe
 
-    manifest = build_atlas(name, reference, flags, index, engine, common, find_recipe(recipe))
+    manifest = build_atlas(name, reference, flags, index, engine, common, find_recipe(recipe) if recipe else None)
     common.ui.result(manifest, describe(manifest))
 
 
@@ -97,6 +97,7 @@ class ExtendFlags(FileFlags):
     ] = False
     label_map: Annotated[Path | None, LabelsOption(help="Your own ids for --match-labels.")] = None
     dataset: DatasetOption = None
+    use_rep: UseRepOption = None
     taxon: Annotated[str | None, RecipeOption(help="Species of the cells, if not the atlas's.")] = None
 
 

@@ -14,7 +14,7 @@ from scvec.core.vectors import unit_vectors
 from scvec.embed.contributions import Contributions
 from scvec.embed.projection import Embedding, Mask
 from scvec.embed.recipe import Recipe
-from scvec.errors import InputError, MismatchError
+from scvec.errors import MismatchError
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +54,12 @@ class Given:
         return vectors, none
 
     def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask, device: str = "cpu") -> tuple[Floats, Mask]:
-        """Raise `InputError`: expression has no part in the vectors."""
-        del known, measured, device
-        raise self._without_genes()
+        """Raise `TypeError`: no expression leads to such a vector; use `cell_vectors`."""
+        raise TypeError(f"vectors of {self.recipe.name!r} are not made of expression")
 
     def contributions(self, known: sp.csr_matrix[np.float32], measured: Mask, towards: Floats) -> Contributions:
-        """Raise `InputError`: expression has no part in the vectors."""
-        del known, measured, towards
-        raise self._without_genes()
-
-    def _without_genes(self) -> InputError:
-        return InputError(
-            f"the atlas takes its cell vectors from obsm[{self.recipe.name!r}], so that no gene has a part in them",
-            "an atlas whose vectors are made of expression",
-            "build one without `use_rep`",
-        )
+        """Raise `TypeError`: genes have no part in the vectors."""
+        raise TypeError(f"vectors of {self.recipe.name!r} are not made of expression")
 
     def save(self, path: Path) -> None:
         """Write the arrays as safetensors; the recipe goes into the atlas's manifest."""

@@ -15,7 +15,7 @@ from scvec.atlas import Atlas
 from scvec.atlas.query_cells import OpenCells
 from scvec.core.types import UNKNOWN, Doubles, Floats, Ints, Progress, Strings, silent
 from scvec.errors import InputError, must_be, unknown
-from scvec.explain.streaming import GroupedCells, contributed
+from scvec.explain.streaming import GroupedCells, contributed, require_genes
 from scvec.ingest.cells import Cells, open_cells
 
 if TYPE_CHECKING:
@@ -222,6 +222,7 @@ def attributions(
     """
     if sum((bool(cells), len(groups) > 0, group_key is not None)) > 1:
         raise InputError("`cells`, `groups` and `group_key` exclude each other", fix="give one of them")
+    require_genes(calls.query.atlas)
     _check_against(calls.query.atlas, against, calls.query.atlas.label_means)
     with calls.query.opened() as opened:
         if group_key is not None:
@@ -263,6 +264,7 @@ def check_asked(
     """Raise the errors of `attributions` about its arguments, before any call is made."""
     if cells and group_key is not None:
         raise InputError("`cells` and `group_key` exclude each other", fix="leave one out")
+    require_genes(atlas)
     _check_against(atlas, against, atlas.label_means)
     with open_cells(query, obs) as file:
         if group_key is not None:

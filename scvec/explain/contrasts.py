@@ -13,7 +13,7 @@ from scvec.atlas.query_cells import QueryCells
 from scvec.core.text import counted
 from scvec.core.types import Doubles, Ints, Progress, Strings, silent
 from scvec.errors import InputError, LabelError, unknown
-from scvec.explain.streaming import GroupedCells, compared, contributed
+from scvec.explain.streaming import GroupedCells, compared, contributed, require_genes
 from scvec.ingest.cells import CellFile
 from scvec.ingest.cells.options import ReadOptions
 
@@ -168,6 +168,7 @@ def contrast(
     """
     calls, query = (cells, cells.query) if isinstance(cells, Annotation) else (None, cells)
     atlas, progress = query.atlas, progress or silent
+    require_genes(atlas)
     if a == b:
         raise InputError(f"both groups are {a!r}", "two different groups", "name another group")
     with query.opened() as opened:

@@ -12,9 +12,20 @@ from scvec.atlas import Atlas
 from scvec.atlas.query_cells import OpenCells
 from scvec.core.types import Doubles, Floats, Ints, Progress
 from scvec.embed.projection import Mask
+from scvec.errors import InputError
 
 ROUNDING = 1e-12
 """A variance below this share of the squared mean is rounding error, and taken as 0."""
+
+
+def require_genes(atlas: Atlas) -> None:
+    """Raise `InputError` if genes have no part in the vectors of an atlas."""
+    if atlas.recipe.weights == "given":
+        raise InputError(
+            f"atlas {atlas.name!r} takes its cell vectors from obsm[{atlas.recipe.name!r}]: no gene has a part in them",
+            "an atlas whose vectors are made of expression",
+            "build one without `use_rep`",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scvec.cli.options.cells import CELLS, ReadFlags
+from scvec.cli.options.cells import CELLS, ReadFlags, UseRepOption
 from scvec.cli.options.common import LabelsOption, keywords, panel
 from scvec.knn.options import DEFAULT, Weights
 
@@ -37,6 +37,7 @@ WhereOption = Annotated[
 class QueryFlags(ReadFlags):
     """How a query is called: the options that ``query``, ``report`` and ``evaluate`` share."""
 
+    use_rep: UseRepOption = None
     where: WhereOption = None
     allow: Annotated[list[str] | None, ReferenceOption(help="Call only this label; repeatable.")] = None
     block: Annotated[list[str] | None, ReferenceOption(help="Never call this label; repeatable.")] = None

@@ -55,10 +55,12 @@ class Given:
 
     def vectors(self, known: sp.csr_matrix[np.float32], measured: Mask, device: str = "cpu") -> tuple[Floats, Mask]:
         """Raise `TypeError`: no expression leads to such a vector; use `cell_vectors`."""
+        del known, measured, device
         raise TypeError(f"vectors of {self.recipe.name!r} are not made of expression")
 
     def contributions(self, known: sp.csr_matrix[np.float32], measured: Mask, towards: Floats) -> Contributions:
         """Raise `TypeError`: genes have no part in the vectors."""
+        del known, measured, towards
         raise TypeError(f"vectors of {self.recipe.name!r} are not made of expression")
 
     def save(self, path: Path) -> None:

@@ -13,7 +13,8 @@ import polars as pl
 import pyarrow as pa
 
 from scvec.core.arrow import vectors_from_arrow, vectors_to_arrow
-from scvec.core.types import Floats, Ints, Progress, silent
+from scvec.core.progress import shown
+from scvec.core.types import Floats, Ints, Progress
 from scvec.embed.encoders import Address, Encoder, Partial, Priced, find, make
 from scvec.embed.encoders.api import estimate_tokens
 from scvec.errors import InputError, NotInStoreError, ServiceError
@@ -98,7 +99,7 @@ class Bill:
 
 
 def genes(
-    store: Store, texts: GeneTexts, *, encoder: str, download: bool = False, progress: Progress = silent
+    store: Store, texts: GeneTexts, *, encoder: str, download: bool = False, progress: Progress | None = None
 ) -> GeneVectors:
     """Encode the texts of a release that have no vector yet.
 
@@ -126,6 +127,7 @@ def genes(
     ServiceError
         If a server or a plug-in returns invalid vectors; those of earlier batches are kept.
     """
+    progress = shown(progress)
     model = make(encoder, texts.frame, download=download)
     table = _table(store, model.name, model.revision)
     wanted = _wanted(texts, model)
@@ -152,7 +154,7 @@ def bill(store: Store, texts: GeneTexts, *, encoder: str, download: bool = False
 
 
 def open_genes(
-    store: Store, texts: GeneTexts, *, encoder: str, revision: str | None = None, progress: Progress = silent
+    store: Store, texts: GeneTexts, *, encoder: str, revision: str | None = None, progress: Progress | None = None
 ) -> GeneVectors:
     """Return the vectors of a release's texts that `genes` stored.
 
@@ -165,6 +167,7 @@ def open_genes(
     InputError
         If there are vectors of several revisions, and `revision` is None.
     """
+    progress = shown(progress)
     address = Address.parse(encoder)
     model = find(address.kind)
     if model.instant:

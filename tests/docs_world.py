@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 from anndata import AnnData
 
-from scvec.ingest.genes.gene_texts import HUMAN, MOUSE
 from scvec.ingest.genes.ncbi import INFO_COLUMNS, ORTHOLOG_COLUMNS, SUMMARY_COLUMNS
 from scvec.ingest.genes.packaged import packaged
 from tests import toy, toy_ontology
+from tests.toy import HUMAN, MOUSE
 
 STORE = "scvec-store"
 """The command line's own, which pages do not name."""
@@ -26,9 +26,8 @@ scvec embed --taxon human --encoder minilm
 scvec embed --taxon human --encoder tfidf
 scvec ontology pull
 scvec atlas build pancreas reference.h5ad --label-key cell_type --batch-key donor --encoder minilm
-scvec atlas build ontology-ids reference.h5ad --label-key cell_type --batch-key donor --label-id-key cl_id --encoder tfidf
 """
-"""What pages suppose: gene texts, the Cell Ontology, atlases."""
+"""What pages suppose: gene texts, the Cell Ontology, an atlas."""
 
 
 def genes() -> pl.DataFrame:
@@ -36,11 +35,10 @@ def genes() -> pl.DataFrame:
     human, mouse = packaged(HUMAN), packaged(MOUSE)
     assert human is not None
     assert mouse is not None
-    of_mouse = mouse.genes.select(
-        pl.col("gene_id").alias("mouse_id"), pl.col("symbol").alias("mouse"), "human_ortholog"
-    )
+    names = {"mouse_id": "gene_id", "mouse": "symbol", "human": "human_ortholog"}
+    of_mouse = mouse.genes.select(**{new: pl.col(old) for new, old in names.items()})
     found = human.genes.filter(pl.col("gene_type") == "protein-coding").join(
-        of_mouse, left_on="gene_id", right_on="human_ortholog"
+        of_mouse, left_on="gene_id", right_on="human"
     )
     same = pl.col("symbol") == pl.col("mouse").str.to_uppercase()
     return found.filter(same).sort("gene_id").head(toy.N_GENES)

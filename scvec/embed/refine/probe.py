@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import solve_triangular
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 
-from scvec.core.types import Doubles, Floats
+from scvec.core.types import Doubles, Floats, Ints
 from scvec.core.vectors import unit_rows
 from scvec.embed.sample import Sample
 
 SCALE = 30.0
 """Length of a cell in the regression, whose weights have scikit-learn's default penalty."""
 
-ITERATIONS = 200
+ITERATIONS, TOLERANCE = 200, 1e-4
+"""The regression stops after so many iterations, or where no slope is larger: scikit-learn's tolerance."""
 
 
 BLOCK = 2048
 """Genes that are multiplied at once."""
 
-MOST = 3000
+MOST = 2000
 """From more cells than this, the regression is fitted on genes: cells squared cost more."""
 
 RIDGE = 1e-4
@@ -30,9 +34,9 @@ RIDGE = 1e-4
 
 
 def in_span(sample: Sample) -> bool:
-    """Whether a regression on the cells' cosines is cheaper than one on their genes."""
+    """Whether a regression on the cells' cosines is cheaper than one on their genes; of two labels, it never is."""
     n, g = sample.logged.shape
-    return n <= min(g, MOST)
+    return n <= min(g, MOST) and len(np.unique(sample.codes)) > 2
 
 
 def cosines_of(sample: Sample) -> Floats:
@@ -74,9 +78,47 @@ def probe(sample: Sample, random_state: int, cosines: Floats | None = None) -> t
         return (slopes * SCALE).astype(np.float32), intercept.astype(np.float32)
     products = np.array(cosines_of(sample) if cosines is None else cosines, np.float64)
     root = np.linalg.cholesky(products + RIDGE * np.eye(len(products)))
-    coordinates, intercept = _regression((root * SCALE).astype(np.float32), sample, random_state)
-    slopes = np.asarray(cells.T @ solve_triangular(root, coordinates, lower=True, trans="T"), np.float64)
-    return (slopes * SCALE).astype(np.float32), intercept.astype(np.float32)
+
+    def by_genes(coordinates: Doubles) -> Doubles:
+        return np.asarray(cells.T @ solve_triangular(root, coordinates, lower=True, trans="T"), np.float64)
+
+    present, codes = np.unique(sample.codes, return_inverse=True)
+    found = _softmax((root * SCALE).astype(np.float32), codes, by_genes)
+    weights, intercept = np.zeros((cells.shape[1], sample.n_labels)), np.zeros(sample.n_labels)
+    weights[:, present], intercept[present] = by_genes(found[:-1]), found[-1]
+    return (weights * SCALE).astype(np.float32), intercept.astype(np.float32)
+
+
+def _softmax(cells: Floats, codes: Ints, by_genes: Callable[[Doubles], Doubles]) -> Doubles:
+    """Return (n + 1, L) coordinates of the weights, and the intercepts, as scikit-learn's regression on genes has them.
+
+    Its loss, penalty and solver, from the same start. It stops where scikit-learn does on genes, by the largest slope
+    of a gene, which `by_genes` finds from the coordinates: its own class would look at these, and go on for longer.
+    """
+    n, n_labels, rows = len(codes), int(codes.max()) + 1, np.arange(len(codes))
+    share = 1.0 / (n_labels * np.bincount(codes)[codes])  # of each cell in the loss: all labels count alike
+    slopes = np.zeros((n + 1, n_labels))
+
+    def loss(flat: Any) -> tuple[float, Any]:
+        weights = flat.reshape(n + 1, n_labels)
+        logits = (cells @ weights[:-1].astype(np.float32) + weights[-1]).astype(np.float64)
+        logits -= logsumexp(logits, axis=1, keepdims=True)
+        total = -float(share @ logits[rows, codes]) + float((weights[:-1] ** 2).sum()) / (2 * n)
+        off = np.exp(logits)
+        off[rows, codes] -= 1.0
+        off *= share[:, None]
+        slopes[:-1] = cells.T @ off.astype(np.float32) + weights[:-1] / n
+        slopes[-1] = off.sum(axis=0)
+        return total, slopes.ravel().copy()
+
+    def stop(_weights: Any) -> None:
+        if max(np.abs(slopes[-1]).max(), np.abs(by_genes(slopes[:-1])).max()) <= TOLERANCE:
+            raise StopIteration
+
+    options = {"maxiter": ITERATIONS, "maxls": 50, "gtol": 0.0, "ftol": 64 * np.finfo(float).eps}
+    solve: Any = minimize  # the stubs' callbacks have other types
+    found = solve(loss, np.zeros(slopes.size), jac=True, method="L-BFGS-B", callback=stop, options=options)
+    return np.asarray(found.x, np.float64).reshape(n + 1, n_labels)
 
 
 def _regression(cells: Any, sample: Sample, random_state: int) -> tuple[Doubles, Doubles]:

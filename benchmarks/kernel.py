@@ -24,7 +24,8 @@ from benchmarks.common import DATA, make_parser, markdown, save
 from scvec.core.jit import n_threads, over_rows
 from scvec.core.types import freeze
 from scvec.embed import compiled
-from scvec.embed.kernel import ROWS, TILE, _gene_of, _kept, _parts, project
+from scvec.embed.kernel import ROWS, TILE, _gene_of, _kept, project
+from scvec.embed.kernel import parts as parts_of
 from scvec.embed.projection import normalise
 from scvec.index.distances import pair_distances
 from scvec.ingest.cells.scale import Values
@@ -80,7 +81,7 @@ def timed(ways: Ways, rounds: int) -> dict[str, list[float]]:
 
 def products(known: sp.csr_matrix[np.float32], weights: Any) -> Ways:
     """Return the ways to multiply."""
-    data, genes, indptr = _parts(known)
+    data, genes, indptr = parts_of(known)
     dense = torch.from_numpy(weights.copy())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -116,7 +117,7 @@ def scipy_normalise(batch: sp.csr_matrix[np.float32], columns: sp.csr_matrix[np.
 
 def fused(batch: sp.csr_matrix[np.float32], columns: sp.csr_matrix[np.float32], weights: Any, rows: int) -> Any:
     """Return vectors, normalising and multiplying `rows` cells at a time, without a matrix of all cells."""
-    (data, indices, indptr), gene_of, n_genes = _parts(batch), freeze(_gene_of(columns)), columns.shape[1]
+    (data, indices, indptr), gene_of, n_genes = parts_of(batch), freeze(_gene_of(columns)), columns.shape[1]
     out, packed = np.zeros((batch.shape[0], weights.shape[1]), np.float32), _kept(weights)
 
     def work(lo: int, hi: int) -> None:

@@ -6,7 +6,9 @@ import math
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 from typing import Any, Literal
 
 import numpy as np
@@ -14,8 +16,9 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
 
-from scvec.core.jit import EXACT, THREADS, jit, n_threads, over_rows
+from scvec.core.jit import EXACT, THREADS, jit, n_threads, over_rows, side_by_side
 from scvec.core.types import freeze
 from scvec.embed import compiled, kernel
 from scvec.embed.kernel import by_torch, farthest, project
@@ -292,6 +295,37 @@ def test_threads_are_those_that_the_environment_allows(monkeypatch: pytest.Monke
 
     with pytest.raises(KeyError):
         over_rows(fail, 100, 7)
+
+
+def of_blas() -> list[int]:
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_jobs_run_side_by_side_and_each_computes_on_its_thread_alone(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.setenv("NUMBA_NUM_THREADS", str(threads))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    before = of_blas()
+    met = Barrier(threads)
+
+    def job(number: int) -> tuple[int, int, set[int]]:
+        met.wait(30)  # as many as there are threads come here at once
+        (inner,) = side_by_side([n_threads])
+        return number, max(inner, n_threads()), set(of_blas())
+
+    found = side_by_side([partial(job, number) for number in range(2 * threads)])
+    assert found == [(number, 1, {1}) for number in range(2 * threads)]
+    assert side_by_side([]) == []
+
+    def fail() -> int:
+        raise KeyError("no")
+
+    with pytest.raises(KeyError):
+        side_by_side([fail, lambda: 2])
+    assert n_threads() == threads
+    assert of_blas() == before
 
 
 SECOND = """

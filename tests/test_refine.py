@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scvec.core.jit import side_by_side
 from scvec.core.types import Floats, silent
 from scvec.core.vectors import unit_rows
 from scvec.embed.encoders.simple import Hash, Random
@@ -23,7 +24,7 @@ from scvec.embed.recipe import Recipe, Refinement
 from scvec.embed.refine import Head, Trained, fit_head
 from scvec.embed.refine.losses import proxy, supcon, through_unit, triplet, unit
 from scvec.embed.refine.probe import SCALE as PROBE_SCALE
-from scvec.embed.refine.probe import probe
+from scvec.embed.refine.probe import cosines_of, in_span, probe
 from scvec.embed.refine.train import MOMENTUM, SCALE, TEXT_DIMENSION, _Descent, text_parts, train
 from scvec.embed.refine.views import Views, _thinned, chances, views
 from scvec.embed.sample import Sample
@@ -369,14 +370,33 @@ def test_the_probe_is_scikit_learn_s_regression() -> None:
     sample = toy_sample(41)
     weights, intercept = probe(sample, 0)
     cells = unit_rows(sample.logged)
-    model = LogisticRegression(class_weight="balanced", max_iter=200).fit(cells * np.float32(PROBE_SCALE), sample.codes)
-    expected = model.decision_function(cells * np.float32(PROBE_SCALE))
-    np.testing.assert_allclose(cells @ weights + intercept, expected, atol=1e-3 * np.abs(expected).max())
+    model = LogisticRegression(class_weight="balanced", max_iter=900, tol=1e-7)
+    expected = model.fit(cells * np.float32(PROBE_SCALE), sample.codes).decision_function(
+        cells * np.float32(PROBE_SCALE)
+    )
+    np.testing.assert_allclose(cells @ weights + intercept, expected, atol=1e-2 * np.abs(expected).max())
     part = replace(sample, codes=np.where(sample.codes == 1, 2, sample.codes))  # a label that this part lacks
     weights, intercept = probe(part, 0)
     assert not weights[:, 1].any()
     assert intercept[1] == 0
     assert ((cells @ weights + intercept)[:, [0, 2, 3]].argmax(axis=1) == np.array([0, 0, 1, 2])[part.codes]).all()
+
+
+def test_a_probe_is_the_same_from_the_cells_cosines_and_from_their_genes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a cell that is there twice, so that the cosines have no inverse, changes neither."""
+    sample, query = toy_sample(60).at(np.array([*range(60), 0, 1])), unit_rows(toy_sample(40, seed=1).logged)
+    assert in_span(sample)
+    cosines = cosines_of(sample)
+    dense = unit_rows(sample.logged).toarray()
+    np.testing.assert_allclose(cosines, dense @ dense.T, atol=1e-5)
+    found = probe(sample, 0, cosines)
+    for one, other in zip(found, probe(sample, 0), strict=True):
+        np.testing.assert_array_equal(one, other)
+    monkeypatch.setattr("scvec.embed.refine.probe.MOST", 10)
+    assert not in_span(sample)
+    by_genes = probe(sample, 0)
+    logits, expected = (query @ weights + intercept for weights, intercept in (found, by_genes))
+    np.testing.assert_allclose(logits, expected, atol=1e-3 * np.abs(expected).max())
 
 
 # The head
@@ -468,6 +488,21 @@ def test_the_same_seed_trains_the_same_bits() -> None:
         np.testing.assert_array_equal(getattr(first.head, name), getattr(second.head, name))
     assert (first.steps, first.curve) == (second.steps, second.curve)
     assert not np.allclose(first.head.weights[:, :32], other.head.weights[:, :32])
+
+
+def test_any_number_of_threads_trains_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for threads in ("1", "4"):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
+        monkeypatch.setattr("os.sched_getaffinity", lambda _process: set(range(4)), raising=False)
+        found.append(fitted(toy_sample(48), vectors=NOISE))
+    one, many = found
+    assert one.curve == many.curve
+    for (fold, head), (other_fold, other) in zip(one.folds, many.folds, strict=True):
+        np.testing.assert_array_equal(fold.held, other_fold.held)
+        np.testing.assert_array_equal(head.weights, other.weights)
+    for name in ("weights", "mean", "power", "bias"):
+        np.testing.assert_array_equal(getattr(one.head, name), getattr(many.head, name))
 
 
 def test_it_learns_the_types_though_the_texts_are_noise() -> None:
@@ -659,9 +694,12 @@ def test_the_steps_are_those_that_call_held_out_cells_best() -> None:
     best = max(round(score, 4) for score in trained.curve.values())
     assert trained.steps == min(step for step, score in trained.curve.items() if round(score, 4) == best)
     assert len(set(trained.curve.values())) > 1
-    weights = train(trained.head.recipe, text_parts(NOISE[:80], 0.1), hard(120, 0), trained.steps, lambda _n: None)[
-        trained.steps
-    ]
+
+    def again() -> Floats:
+        texts, steps = text_parts(NOISE[:80], 0.1), trained.steps
+        return train(trained.head.recipe, texts, hard(120, 0), steps, lambda _n: None)[steps]
+
+    (weights,) = side_by_side([again])
     np.testing.assert_array_equal(trained.head.weights[:, : weights.shape[1]], weights)
     assert trained.to_dict()["held_out_macro_f1"][str(trained.steps)] == best
 

@@ -1,11 +1,14 @@
-"""Compiled loops over rows, run on several threads."""
+"""Compiled loops over rows, and independent jobs, run on several threads."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
+
+Made = TypeVar("Made")
 
 THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 """Environment variables that limit the threads; the first that is set counts. Ray sets the second in its workers."""
@@ -18,6 +21,10 @@ FUSED = frozenset({"contract"})
 
 SUMS = frozenset({"contract", "reassoc"})
 """Sums may be split into parts, the same parts for a row at every call."""
+
+
+_this = threading.local()
+"""`at_work`: whether this thread runs a job of `side_by_side`, and shares the cores with others that do."""
 
 
 def jit(rules: frozenset[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -45,7 +52,9 @@ def jit(rules: frozenset[str]) -> Callable[[Callable[..., Any]], Callable[..., A
 
 
 def n_threads() -> int:
-    """Return the number of threads for a batch: what `THREADS` say, at most the available cores."""
+    """Return the number of threads for a batch: what `THREADS` say, at most the available cores; in a job, one."""
+    if getattr(_this, "at_work", False):
+        return 1
     # sched_getaffinity counts the cores that this process may use; not every system has it.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for name in THREADS:
@@ -79,3 +88,50 @@ def over_rows(work: Callable[[int, int], object], n: int, most: int) -> None:
     with ThreadPoolExecutor(min(threads, len(parts))) as pool:
         for _ in pool.map(lambda part: work(*part), parts):
             pass
+
+
+def side_by_side(jobs: Sequence[Callable[[], Made]]) -> list[Made]:
+    """Run jobs on several threads, and return what they return, in their order; the first error is raised.
+
+    Each computes on its thread alone, in BLAS too: so the digits are the same with any number of threads. And small
+    products do not wait for threads of BLAS that other processes keep off the cores, which took most of the time.
+    """
+
+    def run(job: Callable[[], Made]) -> Made:
+        before, _this.at_work = getattr(_this, "at_work", False), True
+        try:
+            return job()
+        finally:
+            _this.at_work = before
+
+    threads = min(n_threads(), len(jobs))
+    with _one_thread_in_blas:
+        if threads <= 1:
+            return [run(job) for job in jobs]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(run, jobs))
+
+
+class _OneThreadInBlas:
+    """A context in which BLAS uses one thread in the whole process, until the last of those that entered it leaves."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._limits: Any = None
+
+    def __enter__(self) -> None:
+        from threadpoolctl import threadpool_limits
+
+        with self._lock:
+            if not self._inside:
+                self._limits = threadpool_limits(1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._limits.restore_original_limits()
+
+
+_one_thread_in_blas = _OneThreadInBlas()

@@ -50,7 +50,7 @@ def normalise(
     """
     from scvec.embed import compiled
 
-    data, indices, indptr = _parts(batch)
+    data, indices, indptr = parts(batch)
     n, n_vars = batch.shape
     gene_of = np.arange(n_vars, dtype=np.int32) if columns is None else _gene_of(columns)
     n_genes = n_vars if columns is None else columns.shape[1]
@@ -109,7 +109,7 @@ def project(known: sp.csr_matrix[np.float32], weights: Floats, by: By | None = N
 
     if known.shape[1] != len(weights):
         raise ValueError(f"the cells have {known.shape[1]} genes, the weights {len(weights)}")
-    data, genes, indptr = _parts(known)
+    data, genes, indptr = parts(known)
     n, d = known.shape[0], weights.shape[1]
     scales = _scales(data, indptr, by)
     if device != "cpu":
@@ -129,7 +129,7 @@ def by_torch(known: sp.csr_matrix[np.float32], weights: Floats, device: str | to
 
     import torch
 
-    data, genes, indptr = (torch.from_numpy(np.array(one)) for one in _parts(known))
+    data, genes, indptr = (torch.from_numpy(np.array(one)) for one in parts(known))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
         cells = torch.sparse_csr_tensor(
@@ -143,7 +143,7 @@ def products(cells: sp.csr_matrix[np.float32], weights: Floats, vectors: Floats)
     """Return (n, g) cells, each value times the scalar product of its gene's weights and the cell's (n, d) vector."""
     from scvec.embed import compiled
 
-    data, genes, indptr = _parts(cells)
+    data, genes, indptr = parts(cells)
     packed, found = _kept(weights), np.empty(len(data), np.float32)
     towards = freeze(np.ascontiguousarray(vectors, np.float32))
 
@@ -159,13 +159,13 @@ def add_rows(cells: sp.csr_matrix[np.float32], scales: Doubles, codes: Ints, n_g
     from scvec.embed import compiled
 
     sums = np.zeros((n_groups, cells.shape[1]))
-    compiled.add_rows(*_parts(cells), freeze(scales), freeze(np.asarray(codes, np.int64)), sums)
+    compiled.add_rows(*parts(cells), freeze(scales), freeze(np.asarray(codes, np.int64)), sums)
     return sums
 
 
 def scaled(cells: sp.csr_matrix[np.float32], by: By, length: float = 1.0) -> sp.csr_matrix[np.float32]:
     """Return cells divided by the sum or the length of their values, times `length`; empty cells stay empty."""
-    data, _, indptr = _parts(cells)
+    data, _, indptr = parts(cells)
     scales = _scales(data, indptr, by) * length
     values = (data * np.repeat(scales, np.diff(indptr))).astype(np.float32)
     return sp.csr_matrix((values, cells.indices, cells.indptr), shape=cells.shape)
@@ -193,7 +193,7 @@ def farthest(
 
     if len(codes) and codes.max() >= len(labels):
         raise ValueError(f"code {codes.max()} for {len(labels)} labels")
-    data, genes, indptr = _parts(known)
+    data, genes, indptr = parts(known)
     scales = _scales(data, indptr, "length")
     excess, top = np.zeros(len(codes), np.float32), np.full((len(codes), n), -1, np.int64)
     means, called = freeze(np.ascontiguousarray(labels, np.float32)), freeze(np.asarray(codes, np.int64))
@@ -203,6 +203,12 @@ def farthest(
 
     over_rows(rows, len(codes), ROWS)
     return excess, top
+
+
+def factors(cells: sp.csr_matrix[np.float32], by: By) -> Doubles:
+    """Return (n,) one over the sum or the length of each cell's values; 1 for an empty cell."""
+    data, _, indptr = parts(cells)
+    return _scales(data, indptr, by)
 
 
 def _scales(data: Floats, indptr: Ints, by: By | None) -> Doubles:
@@ -217,7 +223,7 @@ def _scales(data: Floats, indptr: Ints, by: By | None) -> Doubles:
     return scales
 
 
-def _parts(cells: sp.csr_matrix[Any]) -> Parts:
+def parts(cells: sp.csr_matrix[Any]) -> Parts:
     """Return data, indices and indptr, read-only and always of the same types, so that loops are compiled once."""
     return (
         freeze(np.ascontiguousarray(cells.data, np.float32)),
@@ -237,9 +243,12 @@ def _gene_of(columns: sp.csr_matrix[np.float32]) -> np.ndarray[tuple[int], np.dt
 
 
 def _kept(weights: Floats) -> Floats:
-    """Return packed weights; read-only weights are packed once."""
+    """Return packed weights; read-only weights are packed once, and one tile of whole registers is packed already."""
+    from scvec.embed.compiled import LANES
+
     if weights.flags.writeable:
-        return _pack(weights)
+        whole = weights.shape[1] <= TILE and weights.shape[1] % LANES == 0
+        return freeze(np.ascontiguousarray(weights, np.float32).reshape(-1)) if whole else _pack(weights)
     key = id(weights)
     held = _packed.get(key)
     if held is None or held[0]() is not weights:

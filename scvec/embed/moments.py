@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.core.types import Floats
-from scvec.core.vectors import unit_rows
+from scvec.embed.kernel import add_rows, factors
 from scvec.embed.sample import Sample
 
 
@@ -33,10 +33,10 @@ class Moments:
     @classmethod
     def of(cls, sample: Sample) -> Moments:
         """Return the moments of a sample."""
-        cells, codes, n_labels = unit_rows(sample.logged), sample.codes, sample.n_labels
-        sizes = np.maximum(np.bincount(codes, minlength=n_labels), 1)
-        one_hot = sp.csr_matrix((1.0 / sizes[codes], (codes, np.arange(len(codes)))), shape=(n_labels, len(codes)))
-        labels = np.asarray((one_hot @ cells).toarray(), np.float32)
-        power = np.asarray(cells.multiply(cells).mean(axis=0), np.float32).ravel()
+        cells, codes, n_labels, n = sample.logged, sample.codes, sample.n_labels, len(sample)
+        scales, sizes = factors(cells, "length"), np.maximum(np.bincount(codes, minlength=n_labels), 1)
+        labels = add_rows(cells, scales / sizes[codes], codes, n_labels).astype(np.float32)
+        squares = sp.csr_matrix((cells.data**2, cells.indices, cells.indptr), shape=cells.shape)
+        power = add_rows(squares, scales**2 / n, np.zeros(n, np.int64), 1)[0].astype(np.float32)
         present = np.bincount(codes, minlength=n_labels) > 0
         return cls(labels, labels[present].mean(axis=0), power)

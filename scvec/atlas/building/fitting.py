@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 
 from scvec.atlas.fitted import Fitted
+from scvec.core.jit import side_by_side
 from scvec.core.types import Floats, Ints, Progress
 from scvec.embed.given import cell_vectors, fit_given
 from scvec.embed.profiles import Profiles
@@ -57,7 +59,7 @@ def fit_reference(
 
 def _calibrated(sample: Sample, held: Iterable[tuple[Fold, Embedding]]) -> Calibration | None:
     """Call the cells of each fold from the other cells, with what was fitted on those."""
-    parts = [_called(sample, fold, embedding) for fold, embedding in held]
+    parts = side_by_side([partial(_called, sample, fold, embedding) for fold, embedding in held])
     return calibrate(HeldOut.joined(parts)) if parts else None
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
+from scvec.core.jit import side_by_side
 from scvec.core.types import Floats, Ints, Progress
 from scvec.embed.moments import Moments
-from scvec.embed.recipe import Recipe
+from scvec.embed.recipe import Recipe, Refinement
 from scvec.embed.refine.head import Head
-from scvec.embed.refine.probe import probe
+from scvec.embed.refine.probe import cosines_of, in_span, probe
 from scvec.embed.refine.train import text_parts, train
 from scvec.embed.sample import Sample
 from scvec.errors import LabelError
@@ -74,32 +77,60 @@ def fit_head(recipe: Recipe, gene_ids: Ints, gene_vectors: Floats, sample: Sampl
             f"at least two labels for recipe {recipe.name!r}",
             "use the recipe genept-w",
         )
-    texts = text_parts(gene_vectors, refine.text_weight)
+    texts, cosines = _shared(sample, gene_vectors, refine)
     parted = [
         fold
         for fold in folds(sample.codes, sample.batches, refine.folds, recipe.random_state)
         if len(np.unique(sample.codes[fold.seen])) > 1
     ]
-    with progress("training", (len(parted) + 1) * refine.steps) as advance:
-        tried = [train(recipe, texts, sample.at(fold.seen), None, advance) for fold in parted]
-        curve = _curve(recipe, gene_ids, sample, parted, tried)
+    with progress("training", (len(parted) + 1) * refine.steps) as tell:
+        advance = _one_at_a_time(tell)
+        tried = side_by_side([partial(_tried, recipe, gene_ids, texts, sample, fold, advance) for fold in parted])
+        curve = _curve([scores for _, scores in tried])
         steps = max(curve, key=lambda step: (round(curve[step], 4), -step)) if curve else refine.steps
-        weights = train(recipe, texts, sample, steps, advance)[steps]
+
+        def of_all() -> Head:
+            weights = train(recipe, texts, sample, steps, advance)[steps]
+            return _head(recipe, gene_ids, sample, weights, cosines)
+
+        def of_fold(fold: Fold, weights: Floats) -> Head:
+            among = None if cosines is None else cosines[np.ix_(fold.seen, fold.seen)]
+            return _head(recipe, gene_ids, sample.at(fold.seen), weights, among)
+
+        jobs: list[Callable[[], Head]] = [of_all]
+        jobs += [partial(of_fold, fold, one[steps]) for fold, (one, _) in zip(parted, tried, strict=True)]
+        head, *heads = side_by_side(jobs)
         advance(refine.steps - steps)
-    held = tuple(
-        (fold, _head(recipe, gene_ids, sample.at(fold.seen), one[steps]))
-        for fold, one in zip(parted, tried, strict=True)
-    )
-    return Trained(_head(recipe, gene_ids, sample, weights), held, steps, curve)
+    return Trained(head, tuple(zip(parted, heads, strict=True)), steps, curve)
 
 
-def _head(recipe: Recipe, gene_ids: Ints, sample: Sample, weights: Floats) -> Head:
+def _shared(sample: Sample, gene_vectors: Floats, refine: Refinement) -> tuple[Floats, Floats | None]:
+    """Return what all folds share: the parts of texts, and the cosines of all cells if the probe is fitted on these."""
+    jobs = [partial(text_parts, gene_vectors, refine.text_weight)]
+    if refine.probe and in_span(sample):
+        jobs.append(partial(cosines_of, sample))
+    texts, *cosines = side_by_side(jobs)
+    return texts, cosines[0] if cosines else None
+
+
+def _one_at_a_time(tell: Callable[[int], None]) -> Callable[[int], None]:
+    """Return `tell` for several threads: whoever shows the progress need not expect them."""
+    lock = Lock()
+
+    def advance(steps: int) -> None:
+        with lock:
+            tell(steps)
+
+    return advance
+
+
+def _head(recipe: Recipe, gene_ids: Ints, sample: Sample, weights: Floats, cosines: Floats | None) -> Head:
     """Join the contrastive part and that of the probe."""
     contrastive = _contrastive(recipe, gene_ids, Moments.of(sample), weights)
     weight = recipe.refine.probe if recipe.refine else 0.0
     if not weight:
         return contrastive
-    slopes, intercept = probe(sample, recipe.random_state)
+    slopes, intercept = probe(sample, recipe.random_state, cosines)
     start, stop = weights.shape[1], weights.shape[1] + sample.n_labels
     return replace(
         contrastive,
@@ -114,19 +145,22 @@ def _contrastive(recipe: Recipe, gene_ids: Ints, moments: Moments, weights: Floa
     return Head(recipe, gene_ids, weights, moments.mean, moments.power, np.zeros(d, np.float32), ((0, d, 1.0),))
 
 
-def _curve(
-    recipe: Recipe, gene_ids: Ints, sample: Sample, parted: Sequence[Fold], tried: Sequence[Mapping[int, Floats]]
-) -> dict[int, float]:
-    """Return the mean macro-F1 of the held-out cells for the contrastive part alone, by the number of steps."""
-    codes, measured = sample.codes, np.ones(len(gene_ids), bool)
-    scores: dict[int, list[float]] = {}
-    for fold, by_step in zip(parted, tried, strict=True):
-        moments = Moments.of(sample.at(fold.seen))
-        for step, weights in by_step.items():
-            vectors, _ = _contrastive(recipe, gene_ids, moments, weights).vectors(sample.logged, measured)
-            _, votes = retrieve(vectors[fold.seen], codes[fold.seen], sample.n_labels, vectors[fold.held], DEFAULT)
-            scores.setdefault(step, []).append(_macro_f1(codes[fold.held], votes.winner, codes[fold.seen]))
-    return {step: float(np.mean(values)) for step, values in scores.items()}
+def _tried(
+    recipe: Recipe, gene_ids: Ints, texts: Floats, sample: Sample, fold: Fold, advance: Callable[[int], None]
+) -> tuple[Mapping[int, Floats], Mapping[int, float]]:
+    """Return weights by the number of steps, and the macro-F1 of the held-out cells for the contrastive part alone."""
+    seen, codes, measured = sample.at(fold.seen), sample.codes, np.ones(len(gene_ids), bool)
+    by_step, moments, scores = train(recipe, texts, seen, None, advance), Moments.of(seen), {}
+    for step, weights in by_step.items():
+        vectors, _ = _contrastive(recipe, gene_ids, moments, weights).vectors(sample.logged, measured)
+        _, votes = retrieve(vectors[fold.seen], seen.codes, sample.n_labels, vectors[fold.held], DEFAULT)
+        scores[step] = _macro_f1(codes[fold.held], votes.winner, seen.codes)
+    return by_step, scores
+
+
+def _curve(scores: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """Return the mean over the folds, by the number of steps."""
+    return {step: float(np.mean([fold[step] for fold in scores])) for step in (scores[0] if scores else ())}
 
 
 def _macro_f1(truth: Ints, called: Ints, seen: Ints) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
-from scvec.core.types import Floats, Ints
+from scvec.core.types import Floats, Ints, freeze
 from scvec.core.vectors import unit_vectors
+from scvec.embed.kernel import parts, project
 from scvec.embed.moments import Moments
 from scvec.embed.recipe import Recipe, Refinement
 from scvec.embed.refine.losses import Array, proxy, supcon, through_unit, triplet, unit
@@ -102,24 +103,25 @@ class _Descent:
         start = (START * (moments.labels - moments.mean).T @ axes).astype(np.float32)
         self._free = _Momentum(start, refine.decay)
         self._shared = _Momentum(np.zeros((texts.shape[1], axes.shape[1]), np.float32), refine.decay)
-        self._mean_texts = moments.mean @ texts
 
     def weights(self) -> Floats:
         """Return (g, d) the sum of both parts."""
-        return np.asarray(self._free.value + self._texts @ self._shared.value, np.float32)
+        weights = self._texts @ self._shared.value
+        weights += self._free.value
+        return np.asarray(weights, np.float32)
 
     def step(self, batch: Views, rate: float) -> None:
         """Take one step against the gradient of the losses on a batch."""
-        cells, codes = batch.cells, batch.codes
+        from scvec.embed.refine import compiled
+
+        weights, lost = self.weights(), np.sqrt(batch.kept)
         # For a cell with a share of its genes, scaled to unit length, the mean is scaled by the root of that share.
-        lost = np.sqrt(batch.kept)
-        in_texts = cells @ self._texts
-        mapped = cells @ self._free.value - lost * (self._mean @ self._free.value)
-        mapped += in_texts @ self._shared.value - lost * (self._mean_texts @ self._shared.value)
-        gradient = SCALE * self._gradient(np.asarray(mapped * SCALE, np.float32), codes)
-        total = (lost * gradient).sum(axis=0)
-        self._free.step(cells.T.tocsr() @ gradient - np.outer(self._mean, total), rate)
-        self._shared.step(in_texts.T @ gradient - np.outer(self._mean_texts, total), rate)
+        mapped = project(batch.cells, weights) - lost * (self._mean @ weights)
+        gradient = SCALE * self._gradient(np.asarray(mapped * SCALE, np.float32), batch.codes)
+        by_weights = np.outer(-self._mean, (lost * gradient).sum(axis=0))
+        compiled.add_outer(*parts(batch.cells), freeze(gradient), by_weights)
+        self._free.step(by_weights, rate)
+        self._shared.step(self._texts.T @ by_weights, rate)
 
     def _gradient(self, mapped: Array, codes: Ints) -> Array:
         refine = self._refine
@@ -135,16 +137,14 @@ class _Descent:
 
 
 class _Momentum:
-    """One array of weights, updated with Nesterov momentum and weight decay."""
+    """One array of weights, updated in place with Nesterov momentum and weight decay."""
 
     def __init__(self, value: Floats, decay: float) -> None:
-        self.value: Floats = value
-        self._decay, self._speed = np.float32(decay), np.zeros_like(value)
+        self.value: Floats = np.ascontiguousarray(value)
+        self._decay, self._speed = np.float32(decay), np.zeros_like(self.value)
 
-    def step(self, gradient: np.ndarray[Any, np.dtype[np.float32]], rate: float) -> None:
+    def step(self, gradient: Floats, rate: float) -> None:
         """Take one step against the gradient."""
-        gradient = gradient + self._decay * self.value
-        self._speed = np.float32(MOMENTUM) * self._speed + gradient
-        self.value = np.asarray(
-            self.value - np.float32(rate) * (gradient + np.float32(MOMENTUM) * self._speed), np.float32
-        )
+        from scvec.embed.refine import compiled
+
+        compiled.descend(self.value, self._speed, freeze(gradient), self._decay, np.float32(MOMENTUM), np.float32(rate))

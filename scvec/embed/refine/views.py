@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from scvec.core.types import Ints
-from scvec.core.vectors import unit_rows
+from scvec.core.types import Doubles, Ints, freeze
+from scvec.embed.kernel import parts
 from scvec.embed.recipe import Recipe
 from scvec.embed.sample import Sample
 
@@ -57,14 +57,28 @@ def views(
     drawn = rng.choice(len(sample), refine.batch_cells, p=chance)
     twice = np.concatenate([drawn, drawn])
     if sample.counts is None:
-        cells = sp.csr_matrix(sample.logged[twice])
+        cells, rows = sample.logged, twice
     else:
         cells = _thinned(sample.totals[twice], sample.counts[twice], refine.thinning, recipe.target_sum, rng)
+        rows = np.arange(len(twice))
     dropped = rng.uniform(0, refine.gene_dropout, len(twice)) * (rng.random(len(twice)) < DROPPED_VIEWS)
-    keep = rng.random(len(cells.data), dtype=np.float32) >= np.repeat(dropped, np.diff(cells.indptr))
-    cells.data *= keep
-    cells.eliminate_zeros()
-    return Views(unit_rows(cells), (1.0 - dropped).astype(np.float32)[:, None], sample.codes[twice])
+    return Views(_without(cells, rows, dropped, rng), (1.0 - dropped).astype(np.float32)[:, None], sample.codes[twice])
+
+
+def _without(
+    cells: sp.csr_matrix[np.float32], rows: Ints, dropped: Doubles, rng: np.random.Generator
+) -> sp.csr_matrix[np.float32]:
+    """Return rows of a matrix, each without that share of its genes, scaled to unit length."""
+    from scvec.embed.refine import compiled
+
+    data, genes, indptr = parts(cells)
+    drawn = rng.random(int((indptr[rows + 1] - indptr[rows]).sum()), dtype=np.float32)
+    # One more: a dropped value is written after the last that is kept.
+    values, own = np.empty(len(drawn) + 1, np.float32), np.empty(len(drawn) + 1, np.int32)
+    starts = np.zeros(len(rows) + 1, np.int64)
+    compiled.drop(data, genes, indptr, freeze(rows), freeze(dropped), freeze(drawn), values, own, starts)
+    n = starts[-1]
+    return sp.csr_matrix((values[:n], own[:n], starts), shape=(len(rows), cells.shape[1]))
 
 
 def _thinned(

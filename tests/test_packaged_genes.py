@@ -295,7 +295,7 @@ def test_the_command_line_in_an_empty_folder(
     assert "human Ensembl ids, by the human gene identifiers packaged-2021-07-11" in capsys.readouterr().out
     assert main(["genes", "list"]) == 0
     assert "packaged: mouse gene identifiers" in capsys.readouterr().err
-    build = ["atlas", "build", "toy", str(reference), "--label-key", "cell_type", "--recipe", "expression"]
+    build = ["atlas", "build", "toy", str(reference), "--label-key", "cell_type"]
     assert main(build) == 0
     assert main(["query", str(query), "--atlas", "toy", "--out", "calls.parquet"]) == 0
     assert pl.read_parquet("calls.parquet").height == 120

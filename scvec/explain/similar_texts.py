@@ -126,7 +126,14 @@ def text_groups(
         )
     sides = contrast.top(by, "a", n_genes), contrast.top(by, "b", n_genes)
     revision = atlas.recipe.encoder_revision if name == atlas.recipe.encoder else None
-    vectors = open_genes(atlas.store, atlas.texts, encoder=name, revision=revision, progress=progress)
+    vectors = open_genes(
+        atlas.store,
+        atlas.texts,
+        encoder=name,
+        revision=revision,
+        gene_ids=atlas.embedding.gene_ids,
+        progress=progress,
+    )
     with_vector = np.isin(contrast.gene_ids, vectors.gene_ids)
     first, second = (side[with_vector[side]] for side in sides)
     genes = np.concatenate([first, second])

@@ -24,7 +24,7 @@ from typing import Any
 import scvec as sv
 from benchmarks.common import WORK, markdown, save
 from benchmarks.machine import read_h5ad, write_lance
-from scvec.atlas.query_cells import match_to_atlas, placed
+from scvec.atlas.query_cells import match_to, placed
 from scvec.embed.projection import normalise
 from scvec.ingest import open_cells
 from scvec.ingest.cells.scale import Values
@@ -84,7 +84,8 @@ def bound(store: Path, cells: Path, n: int, dimension: int) -> dict[str, float]:
     with open_cells(cells) as file, file.matrix() as matrix:
         stop = min(n, KERNEL_CELLS)
         batches = [batch for _, batch in matrix.batches("reading", stop=stop)]
-        columns = placed(match_to_atlas(matrix, atlas, None, None)[0], atlas)
+        match, _ = match_to(matrix, atlas.store, atlas.gene_table, atlas.embedding.gene_ids, None, None)
+        columns = placed(match, atlas)
     embedding, counts = atlas.embedding, Values("counts")
 
     def kernel(batch: Any) -> None:

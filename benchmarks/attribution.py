@@ -23,7 +23,7 @@ import scipy.sparse as sp
 import scvec as sv
 from benchmarks.common import DATA, RESULTS, WORK, import_texts, make_parser, markdown, save
 from benchmarks.deletion import NUMBERS, ORDERS, called_again, cells_of
-from scvec.annotation.result import Annotation
+from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.atlas import Atlas
 from scvec.evaluation import plots
 from scvec.explain import Attribution, attributions
@@ -113,7 +113,7 @@ def seconds(query: Path, atlas: Atlas, calls: Annotation) -> dict[str, float]:
         start = time.perf_counter()
         sv.annotate(query, atlas)
         middle = time.perf_counter()
-        attributions(calls, query, atlas)
+        attributions(calls)
         turns.append((middle - start, time.perf_counter() - middle))
     query_s, explain_s = (median(one) for one in zip(*turns, strict=True))
     ratio = median(after / before for before, after in turns)
@@ -127,8 +127,8 @@ def measured(store: sv.Store, source: SplitCells, recipe: str, seed: int, n_cell
     keys: dict[str, Any] = {"label_key": source.label_key, "batch_key": source.batch_key}
     atlas = sv.atlas.build(store, "bench-attribution", reference, recipe=asked, overwrite=True, **keys)
     calls = sv.annotate(query, atlas)
-    names = np.random.default_rng(seed).permutation(calls.obs_names[calls.reason != "empty"])[:n_cells].tolist()
-    explained, labels = attributions(calls, query, atlas, cells=names), attributions(calls, query, atlas)
+    names = np.random.default_rng(seed).permutation(calls.obs_names[calls.reason != NO_EXPRESSION])[:n_cells].tolist()
+    explained, labels = attributions(calls, cells=names), attributions(calls)
     cells = cells_of(reference, query, source.label_key, atlas, explained, labels)
     place = dict(zip(calls.obs_names.tolist(), calls.label_before_rejection.tolist(), strict=True))
     about = {"source": source.name, "recipe": recipe, "seed": seed}

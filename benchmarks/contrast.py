@@ -18,6 +18,7 @@ from scipy.stats import spearmanr
 
 import scvec as sv
 from benchmarks.common import DATA, WORK, import_texts, make_parser, markdown, save
+from scvec.atlas.query_cells import query_cells
 from scvec.explain import Contrast, Enrichment, GeneSets, contrast, pathways, read_gene_sets, text_groups
 from scvec.explain.contrasts import By, Side
 
@@ -123,7 +124,7 @@ def main() -> None:
         atlas = sv.atlas.build(
             store, f"bench-contrast-{name}", reference, label_key=GROUP_KEY, recipe=sv.RECIPES[name], overwrite=True
         )
-        one = contrast(query, atlas, A, B, group_key=GROUP_KEY)
+        one = contrast(query_cells(query, atlas), A, B, group_key=GROUP_KEY)
         agreed, genes, rows = agreement(one), genes_of(one), sets_of(one, atlas, sets, Enrichment())
         figures[name] = {"n_cells": one.n_cells, **agreed, "genes": genes, "sets": rows}
         orders.append(

@@ -144,7 +144,7 @@ def _searched(matrix: Matrix, atlas: Atlas, chosen: Candidates, timing: _Timer) 
     import numpy as np
 
     from scvec.annotation.calls import Found, votes_of
-    from scvec.atlas.query_cells import match_to_atlas, placed
+    from scvec.atlas.query_cells import match_to, placed
     from scvec.core.types import Neighbors
     from scvec.embed.projection import normalise
     from scvec.index import nearest
@@ -153,7 +153,7 @@ def _searched(matrix: Matrix, atlas: Atlas, chosen: Candidates, timing: _Timer) 
 
     index, embedding, k = atlas.index, atlas.embedding, DEFAULT.k
     with timing("matching the genes"):
-        match, _ = match_to_atlas(matrix, atlas, None, None)
+        match, _ = match_to(matrix, atlas.store, atlas.gene_table, embedding.gene_ids, None, None)
         columns, has, share = placed(match, atlas)
     found: list[Found] = []
     n_values = 0

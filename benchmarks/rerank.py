@@ -104,7 +104,7 @@ def measure(store: sv.Store, source: SparseCells, model: str, max_cost: float | 
         atlas = sv.atlas.build(store, name, reference, label_key=key, layer=source.layer, overwrite=True)
         calls = sv.annotate(query, atlas, layer=source.layer)
         asked = RerankOptions(model, by="cell", tissue=source.tissue, max_cost=max_cost, random_state=seed)
-        calls = rerank(calls, query, atlas, asked, reading=sv.ReadOptions(layer=source.layer))
+        calls = rerank(calls, asked)
         runs.append(judged(calls, truth))
         store.remove(f"atlases/{name}")
     return {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}

@@ -23,14 +23,13 @@ from benchmarks import ways
 from benchmarks.common import RESULTS, WORK, make_parser, markdown, save
 from benchmarks.ways import EF, GRAPHS, Judge, K, Parameters, Search, Way
 from scvec.atlas import Atlas, open_atlas
-from scvec.atlas.query_cells import match_to_atlas, placed
+from scvec.atlas.query_cells import open_query
 from scvec.core.jit import n_threads
-from scvec.core.types import Floats, Ints
-from scvec.embed.projection import normalise
+from scvec.core.types import Floats, Ints, silent
 from scvec.evaluation import plots
 from scvec.index import Exact, IndexSpec, Stored, resolve
 from scvec.index.base import LISTS
-from scvec.ingest.cells import open_cells
+from scvec.ingest.cells.options import ReadOptions
 from scvec.store import Store
 
 N_QUERIES, N_JUDGED, ROUNDS, TARGETS = 10_000, 1000, 3, (0.95, 0.99)
@@ -91,12 +90,9 @@ class Entry:
 def embedded(path: Path, atlas: Atlas, n: int) -> Floats:
     """Return the vectors of the first `n` non-empty cells of a file, as a query computes them."""
     found: list[Floats] = []
-    with open_cells(path) as file, file.matrix() as matrix:
-        match, _ = match_to_atlas(matrix, atlas, None, None)
-        columns, has, share = placed(match, atlas)
-        for _, batch in matrix.batches("embedding"):
-            known = normalise(batch, matrix.values, atlas.recipe.target_sum, columns, share)
-            vectors, empty = atlas.embedding.vectors(known, has)
+    with open_query(path, atlas, ReadOptions()) as cells:
+        for first, _, known in cells.batches("embedding", silent):
+            vectors, empty = cells.vectors(np.arange(first, first + known.shape[0]), known)
             found.append(vectors[~empty])
             if sum(map(len, found)) >= n:
                 break

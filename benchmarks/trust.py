@@ -36,7 +36,7 @@ def measured(store: sv.Store, out: Path, seeds: int) -> list[dict[str, Any]]:
                 )
                 calls = sv.annotate(task.query, atlas)
                 for asked in ERRORS:
-                    found = sv.evaluate(reject(calls, atlas, asked), task.query, label_key=LABEL).to_dict()
+                    found = sv.evaluate(reject(calls, atlas, asked), LABEL).to_dict()
                     keys = ("known_accuracy", "coverage", "error", "ece", "auroc_confidence")
                     row = {"task": task.task.name, "recipe": name, "seed": seed, "max_error": asked}
                     rows.append({**row, **{key: found.get(key) for key in keys}})

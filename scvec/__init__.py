@@ -1,12 +1,12 @@
-"""Label single cells by retrieval: cell vectors from gene texts, searched in versioned reference atlases.
+"""Label single cells by retrieval from versioned reference atlases.
 
+    import anndata as ad
     import scvec as sv
 
-    store = sv.Store("atlas/")
-    texts = sv.ingest.texts(store, taxon="human", gene_info="Homo_sapiens.gene_info.gz", gene_summary="gene_summary.gz")
-    genes = sv.embed.genes(store, texts, encoder="minilm")
-    atlas = sv.atlas.build(store, "pancreas", "reference.h5ad", genes=genes, label_key="cell_type")
-    calls = sv.annotate("query.h5ad", atlas, k=15)
+    atlas = sv.atlas.build("my-store", "pancreas", "reference.h5ad", label_key="cell_type", batch_key="donor")
+    adata = ad.read_h5ad("query.h5ad")
+    calls = sv.annotate(adata, atlas, max_error=0.05)
+    calls.write(adata, key_added="pancreas")
 
 Names are imported when they are first used, so that ``import scvec`` costs nothing.
 """
@@ -19,12 +19,30 @@ from scvec._version import __version__ as __version__
 from scvec.core.lazy import exporting
 
 if TYPE_CHECKING:
-    from scvec import annotation, atlas, embed, errors, explain, index, ingest, interpret, ontology, overview, search
+    from scvec import (
+        annotation,
+        atlas,
+        embed,
+        errors,
+        explain,
+        index,
+        ingest,
+        interpret,
+        ontology,
+        overview,
+        report,
+        search,
+        tl,
+    )
+    from scvec.annotation.options import QueryOptions
     from scvec.annotation.query import annotate
     from scvec.annotation.result import Annotation
+    from scvec.atlas.building.options import BuildOptions, ExtendOptions
+    from scvec.atlas.query_cells import QueryCells, query_cells
+    from scvec.atlas.reference import Atlas
     from scvec.core.types import UNKNOWN, Neighbors
-    from scvec.embed.recipe import RECIPES, Recipe
-    from scvec.errors import ScvecError
+    from scvec.embed.recipe import RECIPES, Recipe, Refinement
+    from scvec.errors import InputError, ScvecError
     from scvec.evaluation.result import Evaluation, evaluate
     from scvec.index.spec import IndexSpec
     from scvec.ingest.cells.options import ReadOptions
@@ -32,16 +50,61 @@ if TYPE_CHECKING:
     from scvec.knn.options import Voting
     from scvec.store import Store
 
+_HOMES = {
+    "Annotation": "annotation.result",
+    "Atlas": "atlas.reference",
+    "BuildOptions": "atlas.building.options",
+    "Coverage": "ingest.gene_coverage",
+    "Evaluation": "evaluation.result",
+    "ExtendOptions": "atlas.building.options",
+    "IndexSpec": "index.spec",
+    "InputError": "errors",
+    "Neighbors": "core.types",
+    "QueryCells": "atlas.query_cells",
+    "QueryOptions": "annotation.options",
+    "RECIPES": "embed.recipe",
+    "ReadOptions": "ingest.cells.options",
+    "Recipe": "embed.recipe",
+    "Refinement": "embed.recipe",
+    "ScvecError": "errors",
+    "Store": "store",
+    "UNKNOWN": "core.types",
+    "Voting": "knn.options",
+    "annotate": "annotation.query",
+    "annotation": "annotation",
+    "atlas": "atlas",
+    "embed": "embed",
+    "errors": "errors",
+    "evaluate": "evaluation.result",
+    "explain": "explain",
+    "index": "index",
+    "ingest": "ingest",
+    "interpret": "interpret",
+    "ontology": "ontology",
+    "overview": "overview",
+    "query_cells": "atlas.query_cells",
+    "report": "report",
+    "search": "search",
+    "tl": "tl",
+}
+
 __all__ = [
     "RECIPES",
     "UNKNOWN",
     "Annotation",
+    "Atlas",
+    "BuildOptions",
     "Coverage",
     "Evaluation",
+    "ExtendOptions",
     "IndexSpec",
+    "InputError",
     "Neighbors",
+    "QueryCells",
+    "QueryOptions",
     "ReadOptions",
     "Recipe",
+    "Refinement",
     "ScvecError",
     "Store",
     "Voting",
@@ -57,40 +120,13 @@ __all__ = [
     "interpret",
     "ontology",
     "overview",
+    "query_cells",
+    "report",
     "search",
+    "tl",
 ]
 
-__getattr__ = exporting(
-    __name__,
-    {
-        "RECIPES": "embed.recipe",
-        "UNKNOWN": "core.types",
-        "Annotation": "annotation.result",
-        "Coverage": "ingest.gene_coverage",
-        "Evaluation": "evaluation.result",
-        "IndexSpec": "index.spec",
-        "Neighbors": "core.types",
-        "ReadOptions": "ingest.cells.options",
-        "Recipe": "embed.recipe",
-        "ScvecError": "errors",
-        "Store": "store",
-        "Voting": "knn.options",
-        "annotate": "annotation.query",
-        "annotation": "annotation",
-        "atlas": "atlas",
-        "embed": "embed",
-        "errors": "errors",
-        "evaluate": "evaluation.result",
-        "explain": "explain",
-        "index": "index",
-        "ingest": "ingest",
-        "interpret": "interpret",
-        "ontology": "ontology",
-        "overview": "overview",
-        "search": "search",
-    },
-    renamed={"Reading": "ReadOptions"},
-)
+__getattr__ = exporting(__name__, _HOMES, renamed={"Reading": "ReadOptions"})
 
 
 def __dir__() -> list[str]:

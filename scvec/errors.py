@@ -22,6 +22,7 @@ ScvecError
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterable
 
 
@@ -53,6 +54,12 @@ class ScvecError(Exception):
 
 class InputError(ScvecError):
     """A file or an argument of the caller's is not usable."""
+
+    @property
+    def parameter(self) -> str | None:
+        """The parameter at fault, the first that the message names; None where it names none."""
+        found = re.search(r"`(\w+)`", self.seen)
+        return None if found is None else found[1]
 
 
 class FileError(InputError):

@@ -89,6 +89,6 @@ def build(folder: Path) -> World:
     query, page = folder / "query.h5ad", folder / "report.html"
     cells().write_h5ad(query)
     calls = sv.annotate(query, atlas)
-    seen = overview(calls, query, atlas, label_key="cell_type", command="scvec report <query>")
+    seen = overview(calls, labels="cell_type", command="scvec report <query>")
     write_report(seen, page)
     return World(store, atlas, query, calls, seen, page)

@@ -103,7 +103,7 @@ def test_every_recipe_and_index_calls_toy_cells(store: sv.Store, files: Path, na
     )
     assert made.manifest["index"]["recall"] > 0.99
     calls = sv.annotate(files / "query.h5ad", made)
-    assert sv.evaluate(calls, files / "query.h5ad", label_key="cell_type").accuracy > 0.95
+    assert sv.evaluate(calls, "cell_type").accuracy > 0.95
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "sp ace", "x" * 101])

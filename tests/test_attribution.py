@@ -22,7 +22,7 @@ from scvec.embed.contributions import along_path
 from scvec.embed.projection import Projection
 from scvec.embed.recipe import Recipe, Refinement
 from scvec.embed.refine import Head
-from scvec.errors import InputError, KeyNotFoundError, MismatchError
+from scvec.errors import FileError, InputError, KeyNotFoundError
 from scvec.explain import attributions
 from tests import toy
 
@@ -123,7 +123,7 @@ def calls(atlas: Atlas, query: Path) -> sv.Annotation:
 def test_contributions_and_baseline_are_the_difference_of_similarities(
     atlas: Atlas, calls: sv.Annotation, query: Path
 ) -> None:
-    found = attributions(calls, query, atlas)
+    found = attributions(calls)
     gap = found.similarity - found.similarity_against
     np.testing.assert_allclose(found.contributions.sum(axis=1) + found.baseline, gap, atol=1e-5)
     assert found.groups.tolist() == sorted(set(calls.label.tolist()))
@@ -136,7 +136,7 @@ def test_what_speaks_for_a_label_is_there_of_its_own_genes_and_lacking_of_the_ot
     atlas: Atlas, calls: sv.Annotation, query: Path
 ) -> None:
     """The toy's cells express the genes of their label's theme."""
-    frame = attributions(calls, query, atlas).to_frame(8).filter(pl.col("contribution") > 0)
+    frame = attributions(calls).to_frame(8).filter(pl.col("contribution") > 0)
     assert {"above", "below"} == set(frame["expressed"])
     for gene, label, against, expressed in frame.select("gene_id", "label", "against", "expressed").iter_rows():
         assert toy.theme_of(gene - toy.FIRST_ID[toy.HUMAN]) == (label if expressed == "above" else against)
@@ -148,8 +148,8 @@ def test_a_group_is_the_mean_of_its_cells_and_cells_keep_the_order_asked_for(
     label = calls.label[0]
     names = calls.obs_names[calls.label == label].tolist()[::-1]
     other = next(one for one in calls.labels if one != label)
-    group = attributions(calls, query, atlas, against=other)
-    cells = attributions(calls, query, atlas, against=other, cells=names)
+    group = attributions(calls, against=other)
+    cells = attributions(calls, against=other, cells=names)
     assert cells.groups.tolist() == names
     mean = cells.contributions.mean(axis=0)
     np.testing.assert_allclose(group.contributions[group.groups.tolist().index(label)], mean, atol=1e-6)
@@ -158,8 +158,8 @@ def test_a_group_is_the_mean_of_its_cells_and_cells_keep_the_order_asked_for(
 def test_groups_are_a_column_or_given_and_nothing_said_of_the_others(
     atlas: Atlas, calls: sv.Annotation, query: Path
 ) -> None:
-    by_column = attributions(calls, query, atlas, group_key="group")
-    given = attributions(calls, query, atlas, groups=["one", ""] * 30)
+    by_column = attributions(calls, group_key="group")
+    given = attributions(calls, groups=["one", ""] * 30)
     assert by_column.groups.tolist() == ["one", "two"]
     assert given.groups.tolist() == ["one"]
     assert given.n_cells.tolist() == [30]
@@ -171,11 +171,11 @@ def test_an_empty_cell_is_left_out_and_not_explained(atlas: Atlas, tmp_path: Pat
     cells.X = sp.csr_matrix(cells.X.toarray() * (np.arange(20) != 3)[:, None])
     cells.write_h5ad(tmp_path / "q.h5ad")
     calls = sv.annotate(tmp_path / "q.h5ad", atlas)
-    assert attributions(calls, tmp_path / "q.h5ad", atlas, groups=["all"] * 20).n_cells.tolist() == [19]
+    assert attributions(calls, groups=["all"] * 20).n_cells.tolist() == [19]
     with pytest.raises(InputError, match="has no expression"):
-        attributions(calls, tmp_path / "q.h5ad", atlas, cells=[str(calls.obs_names[3])])
+        attributions(calls, cells=[str(calls.obs_names[3])])
     with pytest.raises(InputError, match="no cell to explain"):
-        attributions(calls, tmp_path / "q.h5ad", atlas, groups=[""] * 3 + ["only"] + [""] * 16)
+        attributions(calls, groups=[""] * 3 + ["only"] + [""] * 16)
 
 
 @pytest.mark.parametrize(
@@ -192,24 +192,24 @@ def test_what_is_not_there_is_said(
     atlas: Atlas, calls: sv.Annotation, query: Path, asked: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
-        attributions(calls, query, atlas, **asked)
+        attributions(calls, **asked)
 
 
 def test_a_label_is_not_compared_with_itself(atlas: Atlas, calls: sv.Annotation, query: Path) -> None:
-    found = attributions(calls, query, atlas, against="beta")
-    plain = attributions(calls, query, atlas)
+    found = attributions(calls, against="beta")
+    plain = attributions(calls)
     assert found.label.tolist() == plain.label.tolist()
     for label, other, usual in zip(found.label, found.against, plain.against, strict=True):
         assert other == (usual if label == "beta" else "beta")
 
 
 def test_a_stray_vote_makes_no_runner_up(atlas: Atlas, calls: sv.Annotation, query: Path) -> None:
-    plain = attributions(calls, query, atlas)
+    plain = attributions(calls)
     for share, is_other in ((0.001, False), (0.2, True)):
         scores = calls.scores.copy()
         for i, name in enumerate(calls.labels):
             scores[calls.label == name] = np.eye(4)[i] * (1 - share) + np.eye(4)[(i + 1) % 4] * share
-        found = attributions(replace(calls, scores=scores.astype(np.float32)), query, atlas)
+        found = attributions(replace(calls, scores=scores.astype(np.float32)))
         wanted = [calls.labels[(calls.labels.index(one) + 1) % 4] for one in found.label]
         assert found.against.tolist() == (wanted if is_other else plain.against.tolist())
 
@@ -218,32 +218,35 @@ def test_a_label_without_cells_is_no_runner_up(store: sv.Store, query: Path) -> 
     sv.atlas.remove(sv.atlas.open_atlas(store, "toy"), "label = 'ductal'")
     atlas = sv.atlas.open_atlas(store, "toy")
     calls = sv.annotate(query, atlas)
-    assert "ductal" not in attributions(calls, query, atlas).against.tolist()
+    assert "ductal" not in attributions(calls).against.tolist()
     with pytest.raises(InputError, match="no label for `against` 'ductal'"):
-        attributions(calls, query, atlas, against="ductal")
+        attributions(calls, against="ductal")
 
 
-def test_calls_of_another_version_or_of_other_values_are_refused(
-    store: sv.Store, atlas: Atlas, calls: sv.Annotation, query: Path
-) -> None:
+def test_a_query_that_was_changed_since_is_refused(calls: sv.Annotation, query: Path) -> None:
+    """With other values, with other cells, and gone."""
+    for other in (toy.cells(60, seed=6), toy.cells(10, seed=5)):
+        other.write_h5ad(query)
+        with pytest.raises(InputError, match=r"query\.h5ad was changed since it was annotated.*annotate it again"):
+            attributions(calls)
+    query.unlink()
+    with pytest.raises(FileError, match="does not exist"):
+        attributions(calls)
+
+
+def test_calls_refer_to_the_version_of_the_atlas_that_made_them(atlas: Atlas, calls: sv.Annotation) -> None:
+    before = attributions(calls)
     sv.atlas.remove(atlas, "batch = 'd0'")
-    with pytest.raises(MismatchError, match="calls by toy, version"):
-        attributions(calls, query, sv.atlas.open_atlas(store, "toy"))
-    cells = ad.read_h5ad(query)
-    cells = ad.AnnData(cells.X[::-1].copy(), cells.obs, cells.var)
-    cells.write_h5ad(query)
-    with pytest.raises(InputError, match="has other values"):
-        attributions(calls, query, atlas)
+    np.testing.assert_array_equal(attributions(calls).contributions, before.contributions)
 
 
-def test_other_cells_than_those_called_are_refused(atlas: Atlas, calls: sv.Annotation, tmp_path: Path) -> None:
-    toy.cells(10, seed=5).write_h5ad(tmp_path / "other.h5ad")
-    with pytest.raises(InputError, match="has other cells than the calls"):
-        attributions(calls, tmp_path / "other.h5ad", atlas)
+def test_calls_that_do_not_know_their_query_are_refused(calls: sv.Annotation) -> None:
+    with pytest.raises(InputError, match="do not know their query: expected calls by annotate"):
+        attributions(replace(calls, source=None))
 
 
 def test_the_frame_names_both_ends_once(atlas: Atlas, calls: sv.Annotation, query: Path) -> None:
-    found = attributions(calls, query, atlas)
+    found = attributions(calls)
     frame = found.to_frame(2)
     assert frame.group_by("group").len()["len"].to_list() == [4] * len(found)
     with pytest.raises(InputError, match="`n_genes` must be at least 1"):
@@ -261,7 +264,7 @@ def test_scanpy_plots_what_is_written(
 
     mpl.use("agg")
     adata = ad.read_h5ad(query)
-    found = attributions(calls, query, atlas)
+    found = attributions(calls)
     result = found.to_adata(calls.to_adata(adata))
     assert "scvec_genes" not in adata.uns
     for label, own in zip(found.groups, found.contributions, strict=True):
@@ -276,7 +279,7 @@ def test_scanpy_plots_what_is_written(
 
 def test_scanpy_s_form_is_of_the_groups_explained(atlas: Atlas, calls: sv.Annotation, query: Path) -> None:
     adata = calls.to_adata(ad.read_h5ad(query))
-    found = attributions(calls, query, atlas, group_key="group")
+    found = attributions(calls, group_key="group")
     with pytest.raises(InputError, match="has no group one"):
         found.to_adata(adata)
     with pytest.raises(KeyNotFoundError, match="groupby"):

@@ -141,12 +141,12 @@ def test_only_the_unsure_are_asked_about(atlas: Atlas, calls: sv.Annotation, by:
 def test_definitions_come_with_the_ontology_and_are_cut(atlas: Atlas, calls: sv.Annotation, query: Path) -> None:
     cases = cases_of(calls, atlas, "cluster")
     asked = cases.unsure(np.inf)
-    before = evidence_of(cases, asked, calls, query, atlas)
+    before = evidence_of(cases, asked, calls)
     assert all("definition" not in one for case in before for one in case.evidence["candidates"])
     ids = toy.LABEL_IDS
     terms = {ids["alpha"]: Term(ids["alpha"], "alpha", "long " * 100), ids["beta"]: Term(ids["beta"], "beta", "short")}
     write_ontology(atlas.store, Ontology("2021-01-01", terms, {}), {"origin": "a test"})
-    after = [one.evidence for one in evidence_of(cases, asked, calls, query, atlas, tissue="blood")]
+    after = [one.evidence for one in evidence_of(cases, asked, calls, tissue="blood")]
     said = {one["label"]: one.get("definition") for evidence in after for one in evidence["candidates"]}
     assert set(said) == set(toy.LABELS)
     assert said["beta"] == "short"
@@ -165,9 +165,9 @@ def test_the_evidence_does_not_depend_on_the_batches(
 
     cases = cases_of(calls, atlas, by)
     asked = cases.unsure(np.inf)
-    whole = evidence_of(cases, asked, calls, query, atlas)
+    whole = evidence_of(cases, asked, calls)
     monkeypatch.setattr(matrix, "MAX_BATCH_CELLS", 3)
-    parts = evidence_of(cases, asked, calls, query, atlas)
+    parts = evidence_of(cases, asked, calls)
     assert [prompt_of(one, "ranking").labels for one in parts] == [one.labels for one in whole]
     if by == "cell":
         assert parts == whole
@@ -181,7 +181,7 @@ def test_genes_that_the_query_does_not_measure_are_not_shown(
     few.write_h5ad(tmp_path / "few.h5ad")
     called = sv.annotate(tmp_path / "few.h5ad", atlas, cluster_key="cluster")
     cases = cases_of(called, atlas, "cluster")
-    shown = evidence_of(cases, cases.unsure(np.inf), called, tmp_path / "few.h5ad", atlas)
+    shown = evidence_of(cases, cases.unsure(np.inf), called)
     symbols = {one for case in shown for one in case.symbols}
     assert symbols
     assert symbols <= set(few.var_names)
@@ -195,11 +195,7 @@ def test_a_label_that_came_later_has_no_genes(store: sv.Store, atlas: Atlas, que
     grown = sv.atlas.open_atlas(store, "toy")
     calls = sv.annotate(query, grown, cluster_key="cluster")
     cases = cases_of(calls, grown, "cluster")
-    found = [
-        one
-        for case in evidence_of(cases, cases.unsure(np.inf), calls, query, grown)
-        for one in case.evidence["candidates"]
-    ]
+    found = [one for case in evidence_of(cases, cases.unsure(np.inf), calls) for one in case.evidence["candidates"]]
     zeta = [one for one in found if one["label"] == "zeta"]
     assert zeta
     assert all(one["expressed_beyond_it"] == one["expected_but_lacking"] == [] for one in zeta)

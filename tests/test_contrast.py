@@ -21,13 +21,12 @@ from scipy.stats import false_discovery_control, ttest_ind
 
 import scvec as sv
 from scvec.atlas import Atlas
-from scvec.atlas.query_cells import log_normalised, match_to_atlas, placed
+from scvec.atlas.query_cells import open_query, query_cells
 from scvec.cli import main
 from scvec.core.types import silent
 from scvec.errors import InputError, KeyNotFoundError, LabelError
 from scvec.explain import contrast, text_groups
 from scvec.explain.streaming import Moments
-from scvec.ingest.cells import open_cells
 from scvec.ingest.cells.options import ReadOptions
 from tests import toy
 
@@ -53,15 +52,14 @@ def other(request: pytest.FixtureRequest, room: sv.Store, files: Path) -> Atlas:
 
 def dense(path: Path, atlas: Atlas) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return (n, g) log-normalised cells, and their vectors."""
-    with open_cells(path) as file, file.matrix() as matrix:
-        match, _ = match_to_atlas(matrix, atlas, None, None)
-        columns, has, share = placed(match, atlas)
-        known = sp.vstack([one for *_, one in log_normalised(matrix, columns, share, atlas, "", silent)]).tocsr()
-    return known.toarray().astype(np.float64), atlas.embedding.vectors(known, has)[0].astype(np.float64)
+    with open_query(path, atlas, ReadOptions()) as cells:
+        known = sp.vstack([one for *_, one in cells.batches("", silent)]).tocsr()
+        vectors, _ = cells.vectors(np.arange(known.shape[0]), known)
+    return known.toarray().astype(np.float64), vectors.astype(np.float64)
 
 
 def test_contributions_add_up_to_the_distance_of_the_means(other: Atlas, files: Path) -> None:
-    one = contrast(files / "query.h5ad", other, "alpha", "beta", group_key="cell_type")
+    one = contrast(query_cells(files / "query.h5ad", other), "alpha", "beta", group_key="cell_type")
     labels = toy.cells(41, seed=1).obs["cell_type"].to_numpy()
     _, vectors = dense(files / "query.h5ad", other)
     way = vectors[labels == "alpha"].mean(axis=0) - vectors[labels == "beta"].mean(axis=0)
@@ -75,7 +73,7 @@ def test_contributions_add_up_to_the_distance_of_the_means(other: Atlas, files: 
 def test_the_other_way_round(other: Atlas, files: Path) -> None:
     """What a gene contributes stays, whose it is turns round, and so does the order."""
     one, back = (
-        contrast(files / "query.h5ad", other, *names, group_key="cell_type")
+        contrast(query_cells(files / "query.h5ad", other), *names, group_key="cell_type")
         for names in (("alpha", "beta"), ("beta", "alpha"))
     )
     np.testing.assert_allclose(back.contribution, one.contribution, atol=1e-9)
@@ -88,7 +86,7 @@ def test_the_other_way_round(other: Atlas, files: Path) -> None:
 
 def test_markers_come_first(other: Atlas, files: Path) -> None:
     """By expression in every atlas, by attribution in all that look at genes one by one."""
-    one = contrast(files / "query.h5ad", other, "alpha", "beta", group_key="cell_type")
+    one = contrast(query_cells(files / "query.h5ad", other), "alpha", "beta", group_key="cell_type")
     for by in ("attribution", "expression"):
         for side in SIDES:
             top = one.top(by, side, 15)
@@ -101,7 +99,7 @@ def test_markers_come_first(other: Atlas, files: Path) -> None:
 def test_expression_is_tested_as_scipy_does(atlas: Atlas, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batch by batch, with five cells at once."""
     monkeypatch.setattr("scvec.ingest.cells.matrix.MAX_BATCH_CELLS", 5)
-    one = contrast(files / "query.h5ad", atlas, "ductal", "immune", group_key="cell_type")
+    one = contrast(query_cells(files / "query.h5ad", atlas), "ductal", "immune", group_key="cell_type")
     known, _ = dense(files / "query.h5ad", atlas)
     labels = toy.cells(41, seed=1).obs["cell_type"].to_numpy()
     a, b = known[labels == "ductal"], known[labels == "immune"]
@@ -141,7 +139,7 @@ def test_moments_are_those_of_all_batches(seed: int, n_batches: int) -> None:
 
 
 def test_a_gene_that_makes_the_groups_alike_is_nobodys(atlas: Atlas, files: Path) -> None:
-    one = contrast(files / "query.h5ad", atlas, "alpha", "beta", group_key="cell_type")
+    one = contrast(query_cells(files / "query.h5ad", atlas), "alpha", "beta", group_key="cell_type")
     against = one.contribution < 0
     assert against.any()
     assert not one.attribution[against].any()
@@ -153,7 +151,7 @@ def test_a_gene_that_makes_the_groups_alike_is_nobodys(atlas: Atlas, files: Path
 def test_genes_that_the_file_lacks_are_left_out(atlas: Atlas, tmp_path: Path) -> None:
     cells = toy.cells(41, seed=1)
     cells[:, 40:].copy().write_h5ad(tmp_path / "few.h5ad")
-    one = contrast(tmp_path / "few.h5ad", atlas, "alpha", "beta", group_key="cell_type")
+    one = contrast(query_cells(tmp_path / "few.h5ad", atlas), "alpha", "beta", group_key="cell_type")
     assert one.symbols.tolist() == [s for s in toy.SYMBOLS[40:] if s in set(one.symbols.tolist())]
     assert len(one) == 200
     np.testing.assert_allclose(one.contribution.sum() + one.baseline, one.distance, atol=1e-5)
@@ -161,17 +159,25 @@ def test_genes_that_the_file_lacks_are_left_out(atlas: Atlas, tmp_path: Path) ->
 
 def test_groups_of_labels_called(atlas: Atlas, files: Path) -> None:
     calls = sv.annotate(files / "query.h5ad", atlas)
-    one = contrast(files / "query.h5ad", atlas, "alpha", "beta", calls=calls)
-    by_author = contrast(files / "query.h5ad", atlas, "alpha", "beta", group_key="cell_type")
+    one = contrast(calls, "alpha", "beta")
+    by_author = contrast(query_cells(files / "query.h5ad", atlas), "alpha", "beta", group_key="cell_type")
     assert calls.label.tolist() == toy.cells(41, seed=1).obs["cell_type"].tolist()
     np.testing.assert_array_equal(one.contribution, by_author.contribution)
     assert one.provenance["query"]["group"] == "labels called"
-    with pytest.raises(InputError, match="other cells than the calls"):
-        contrast(files / "reference.h5ad", atlas, "alpha", "beta", calls=calls)
-    with pytest.raises(InputError, match="`group_key` or `calls`"):
-        contrast(files / "query.h5ad", atlas, "alpha", "beta")
-    with pytest.raises(InputError, match="`group_key` or `calls`"):
-        contrast(files / "query.h5ad", atlas, "alpha", "beta", calls=calls, group_key="cell_type")
+    of_calls = contrast(calls, "alpha", "beta", group_key="cell_type")
+    np.testing.assert_array_equal(of_calls.contribution, by_author.contribution)
+    assert of_calls.provenance["query"]["group"] == "cell_type"
+    with pytest.raises(InputError, match="cells without calls have no groups: expected calls, or `group_key`"):
+        contrast(query_cells(files / "query.h5ad", atlas), "alpha", "beta")
+
+
+def test_cells_that_were_changed_since_are_refused(atlas: Atlas, tmp_path: Path) -> None:
+    toy.cells(41, seed=1).write_h5ad(tmp_path / "q.h5ad")
+    calls, cells = sv.annotate(tmp_path / "q.h5ad", atlas), query_cells(tmp_path / "q.h5ad", atlas)
+    toy.cells(41, seed=2).write_h5ad(tmp_path / "q.h5ad")
+    for one in (calls, cells):
+        with pytest.raises(InputError, match="was changed since it was annotated"):
+            contrast(one, "alpha", "beta", group_key="cell_type")
 
 
 def test_groups_that_are_none(atlas: Atlas, tmp_path: Path) -> None:
@@ -181,15 +187,15 @@ def test_groups_that_are_none(atlas: Atlas, tmp_path: Path) -> None:
     path = tmp_path / "q.h5ad"
     cells.write_h5ad(path)
     with pytest.raises(InputError, match="both groups are 'rest'"):
-        contrast(path, atlas, "rest", "rest", group_key="mine")
+        contrast(query_cells(path, atlas), "rest", "rest", group_key="mine")
     with pytest.raises(KeyNotFoundError, match=r"no group in obs\['mine'\] 'gone': .* one, rest, two"):
-        contrast(path, atlas, "rest", "gone", group_key="mine")
+        contrast(query_cells(path, atlas), "rest", "gone", group_key="mine")
     with pytest.raises(KeyNotFoundError, match="`group_key` 'gone'"):
-        contrast(path, atlas, "rest", "one", group_key="gone")
+        contrast(query_cells(path, atlas), "rest", "one", group_key="gone")
     with pytest.raises(LabelError, match="1 cell in 'one'"):
-        contrast(path, atlas, "rest", "one", group_key="mine")
+        contrast(query_cells(path, atlas), "rest", "one", group_key="mine")
     with pytest.raises(LabelError, match="1 cell in 'two' with expression"):
-        contrast(path, atlas, "two", "rest", group_key="mine")
+        contrast(query_cells(path, atlas), "two", "rest", group_key="mine")
 
 
 def test_groups_that_are_the_same(atlas: Atlas, tmp_path: Path) -> None:
@@ -198,7 +204,7 @@ def test_groups_that_are_the_same(atlas: Atlas, tmp_path: Path) -> None:
     both = ad.concat([cells, cells], index_unique="-")
     both.obs["copy"] = ["one"] * 40 + ["two"] * 40
     both.write_h5ad(tmp_path / "q.h5ad")
-    one = contrast(tmp_path / "q.h5ad", atlas, "one", "two", group_key="copy")
+    one = contrast(query_cells(tmp_path / "q.h5ad", atlas), "one", "two", group_key="copy")
     assert one.distance == 0
     assert not one.attribution.any()
     assert not len(one.top("attribution", "a", 5))
@@ -211,16 +217,14 @@ def test_other_matrices(atlas: Atlas, tmp_path: Path) -> None:
     cells.layers["counts"], cells.X = cells.X, toy.cells(41, seed=1, form="dense", scale="scaled").X
     cells.write_h5ad(tmp_path / "q.h5ad")
     toy.cells(41, seed=1).write_h5ad(tmp_path / "plain.h5ad")
-    one = contrast(
-        tmp_path / "q.h5ad", atlas, "alpha", "beta", group_key="cell_type", reading=ReadOptions(layer="counts")
-    )
-    plain = contrast(tmp_path / "plain.h5ad", atlas, "alpha", "beta", group_key="cell_type")
+    one = contrast(query_cells(tmp_path / "q.h5ad", atlas, layer="counts"), "alpha", "beta", group_key="cell_type")
+    plain = contrast(query_cells(tmp_path / "plain.h5ad", atlas), "alpha", "beta", group_key="cell_type")
     np.testing.assert_array_equal(one.contribution, plain.contribution)
     assert (one.provenance["query"]["layer"], plain.provenance["query"]["layer"]) == ("counts", None)
 
 
 def test_the_frame(atlas: Atlas, files: Path) -> None:
-    one = contrast(files / "query.h5ad", atlas, "alpha", "beta", group_key="cell_type")
+    one = contrast(query_cells(files / "query.h5ad", atlas), "alpha", "beta", group_key="cell_type")
     frame = one.to_frame()
     assert len(frame) == len(one)
     assert frame["attribution"].is_sorted(descending=True)
@@ -229,7 +233,7 @@ def test_the_frame(atlas: Atlas, files: Path) -> None:
 
 
 def test_text_groups_are_of_one_theme_each(atlas: Atlas, files: Path) -> None:
-    one = contrast(files / "query.h5ad", atlas, "alpha", "beta", group_key="cell_type")
+    one = contrast(query_cells(files / "query.h5ad", atlas), "alpha", "beta", group_key="cell_type")
     found = text_groups(one, atlas, n_genes=10, n_groups=3)
     assert (found.a, found.b, found.encoder) == ("alpha", "beta", "hash")
     assert sorted(len(group) for group in found.groups)[::-1] == [len(group) for group in found.groups]
@@ -243,7 +247,7 @@ def test_text_groups_are_of_one_theme_each(atlas: Atlas, files: Path) -> None:
 
 def test_words_tell_what_texts_are_about(atlas: Atlas, files: Path) -> None:
     """With vectors of the texts' words, groups are the themes, and their words are the themes'."""
-    one = contrast(files / "query.h5ad", atlas, "alpha", "beta", group_key="cell_type")
+    one = contrast(query_cells(files / "query.h5ad", atlas), "alpha", "beta", group_key="cell_type")
     sv.embed.genes(atlas.store, atlas.texts, encoder="tfidf")
     groups = text_groups(one, atlas, n_genes=15, n_groups=3, n_words=3, encoder="tfidf").groups
     said = {word: group for group in groups for word in group.words}
@@ -254,7 +258,7 @@ def test_words_tell_what_texts_are_about(atlas: Atlas, files: Path) -> None:
 
 
 def test_a_word_of_a_single_text_tells_nothing_of_a_group(atlas: Atlas, files: Path) -> None:
-    one = contrast(files / "query.h5ad", atlas, "alpha", "beta", group_key="cell_type")
+    one = contrast(query_cells(files / "query.h5ad", atlas), "alpha", "beta", group_key="cell_type")
     (whole,) = text_groups(one, atlas, n_genes=15, n_groups=1, n_words=50).groups
     symbols = {symbol.lower() for symbol in toy.SYMBOLS}
     assert whole.words
@@ -264,7 +268,7 @@ def test_a_word_of_a_single_text_tells_nothing_of_a_group(atlas: Atlas, files: P
 
 
 def test_text_groups_of_no_texts(other: Atlas, files: Path) -> None:
-    one = contrast(files / "query.h5ad", other, "alpha", "beta", group_key="cell_type")
+    one = contrast(query_cells(files / "query.h5ad", other), "alpha", "beta", group_key="cell_type")
     if not other.recipe.reads_text:
         with pytest.raises(InputError, match="made without gene texts"):
             text_groups(one, other)

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import scvec as sv
 from scvec.annotation.result import Annotation
 from scvec.annotation.second_opinions import SecondOpinion
 from scvec.atlas import Atlas
+from scvec.atlas.query_cells import query_cells
 from scvec.cli import main
 from scvec.core.types import UNKNOWN
 from scvec.errors import FileError, InputError, LabelError, MissingDependencyError
 from scvec.evaluation import plots
-from scvec.evaluation.author_labels import read_author_ids
+from scvec.evaluation.author_labels import ids_by_label
 from scvec.evaluation.baselines import logistic_regression
 from scvec.evaluation.result import compare
 from scvec.evaluation.writing import check_folder, read_label_map, summary, write_evaluation
@@ -105,13 +107,13 @@ def test_a_map_translates(atlas: Atlas, tmp_path: Path) -> None:
     query = tmp_path / "q.h5ad"
     cells.write_h5ad(query)
     calls = sv.annotate(query, atlas)
-    partly = sv.evaluate(calls, query, label_key="mine")
+    partly = sv.evaluate(calls, "mine")
     assert partly.accuracy == 0.25
     assert partly.not_in_atlas == ("alpha cell", "ductal cell", "immune cell")
     label_map = {f"{one} cell": one for one in toy.LABELS}
-    assert sv.evaluate(calls, query, label_key="mine", label_map=label_map).accuracy == 1
+    assert sv.evaluate(calls, "mine", label_map=label_map).accuracy == 1
     with pytest.raises(LabelError, match="'gamma'"):
-        sv.evaluate(calls, query, label_key="mine", label_map={"alpha cell": "gamma"})
+        sv.evaluate(calls, "mine", label_map={"alpha cell": "gamma"})
 
 
 def test_a_report_is_a_folder(tmp_path: Path) -> None:
@@ -138,21 +140,20 @@ REJECTING = {
 TRUTH = ("a", "a", "b", "a", "new", "b")
 
 
-def rejecting(query: Path, calls: Annotation, **changed: Any) -> tuple[Annotation, Path]:
+def rejecting(query: Path, atlas: Atlas, **changed: Any) -> Annotation:
     """Return calls of six cells, of which one is unsure, one far and one empty, and write what the author said."""
     cells = toy.cells(6, seed=1)
     cells.obs["mine"] = list(TRUTH)
     cells.write_h5ad(query)
+    calls = sv.annotate(query, atlas)
     gone = np.array([False, True, False, False, True, True])
     label = strings(*(UNKNOWN if one else "a" for one in gone))
-    return replace(calls, **{"labels": ("a", "b"), "rejected": gone, "label": label, **REJECTING, **changed}), query
+    return replace(calls, **{"labels": ("a", "b"), "rejected": gone, "label": label, **REJECTING, **changed})
 
 
-def test_calls_are_judged_before_rejection_and_after(atlas: Atlas, files: Path, tmp_path: Path) -> None:
-    calls, query = rejecting(
-        tmp_path / "q.h5ad", sv.annotate(files / "query.h5ad", atlas), provenance={"max_error": 0.1}
-    )
-    result = sv.evaluate(calls, query, label_key="mine")
+def test_calls_are_judged_before_rejection_and_after(atlas: Atlas, tmp_path: Path) -> None:
+    calls = rejecting(tmp_path / "q.h5ad", atlas, provenance={"max_error": 0.1})
+    result = sv.evaluate(calls, "mine")
     assert (result.accuracy, result.known_accuracy) == (0.5, 0.6)
     assert result.rejection is not None
     assert result.rejection.to_dict() == {
@@ -176,18 +177,16 @@ def test_calls_are_judged_before_rejection_and_after(atlas: Atlas, files: Path, 
 
 def test_nothing_is_said_of_what_was_not_asked_for(atlas: Atlas, files: Path) -> None:
     plain = sv.annotate(files / "query.h5ad", atlas)
-    result = sv.evaluate(
-        replace(plain, confidence=plain.confidence * np.nan), files / "query.h5ad", label_key="cell_type"
-    )
+    result = sv.evaluate(replace(plain, confidence=plain.confidence * np.nan), "cell_type")
     assert (result.rejection, result.trust, result.sets) == (None, None, None)
     assert not {"coverage", "ece", "set_size"} & result.to_dict().keys()
     assert "coverage" not in result.per_class().columns
     assert "\n" not in summary(result)
 
 
-def test_a_report_of_trust_has_its_pictures(atlas: Atlas, files: Path, tmp_path: Path) -> None:
-    calls, query = rejecting(tmp_path / "q.h5ad", sv.annotate(files / "query.h5ad", atlas))
-    result = sv.evaluate(calls, query, label_key="mine")
+def test_a_report_of_trust_has_its_pictures(atlas: Atlas, tmp_path: Path) -> None:
+    calls = rejecting(tmp_path / "q.h5ad", atlas)
+    result = sv.evaluate(calls, "mine")
     assert result.rejection is not None, "a call that is far or unsure was rejected, whatever the provenance says"
     paths = write_evaluation(result, tmp_path / "report", "title")
     assert [one.name for one in paths[-2:]] == ["reliability.png", "coverage.png"]
@@ -214,24 +213,42 @@ def by_ontology(
     n = len(said)
     called = replace(
         calls,
+        source=query_cells(tmp_path / "q.h5ad", calls.query.atlas),
+        obs_names=np.array(cells.obs_names, object),
         label_before_rejection=strings(*nearest),
         reason=np.full(n, "", object),
         rejected=np.zeros(n, bool),
         confidence=np.full(n, 0.5, np.float32),
         novelty=np.zeros(n, np.float32),
-        labels=tuple(sorted(ATLAS_IDS)),
     )
     key = None if ids is None else "ids"
-    given = {"ontology": TOY, "atlas_ids": ATLAS_IDS, "label_id_key": key, **more}
-    return sv.evaluate(called, tmp_path / "q.h5ad", label_key="mine", **given)
+    return sv.evaluate(called, "mine", **{"ontology": TOY, "label_ids": key, **more})
 
 
 ATLAS_IDS = {"helper": CD4, "tee": T_CELL, "b": B_CELL, "isle": BETA}
 
 
-@pytest.fixture
-def calls(atlas: Atlas, files: Path) -> Annotation:
-    return sv.annotate(files / "query.h5ad", atlas)
+@pytest.fixture(scope="module")
+def reference(_built: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Atlas]:
+    """Builds an atlas of labels with the ids of `ATLAS_IDS`, or without ids."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    shutil.copytree(_built, folder / "store")
+    cells, labels = toy.cells(120), dict(zip(toy.LABELS, ATLAS_IDS, strict=True))
+    cells.obs["cell_type"] = [labels[one] for one in cells.obs["cell_type"]]
+    cells.obs["cl_id"] = [ATLAS_IDS[one] for one in cells.obs["cell_type"]]
+    cells.write_h5ad(folder / "reference.h5ad")
+
+    def build(name: str, label_id_key: str | None = None) -> Atlas:
+        recipe = sv.RECIPES["genept-w"].with_encoder("hash")
+        path, store = folder / "reference.h5ad", sv.Store(folder / "store")
+        return sv.atlas.build(store, name, path, label_key="cell_type", label_id_key=label_id_key, recipe=recipe)
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def calls(reference: Callable[..., Atlas], files: Path) -> Annotation:
+    return sv.annotate(files / "query.h5ad", reference("judged", label_id_key="cl_id"))
 
 
 def test_a_kind_of_what_the_author_says_is_right_and_less_is_wrong(calls: Annotation, tmp_path: Path) -> None:
@@ -255,7 +272,9 @@ def test_the_same_word_for_two_terms_is_no_right_call(calls: Annotation, tmp_pat
     assert f"isle ({BETA})" in result.called
 
 
-def test_labels_without_ids_are_matched_by_name(calls: Annotation, tmp_path: Path) -> None:
+def test_labels_without_ids_are_matched_by_name(
+    calls: Annotation, reference: Callable[..., Atlas], files: Path, tmp_path: Path
+) -> None:
     said = ("T lymphocyte", "B-cells", "helper", "oddity")
     result = by_ontology(calls, tmp_path, ("helper", "b", "helper", "b"), said, None)
     assert result.accuracy == 3 / 4, "helper is no term by its name, and is judged by its name"
@@ -263,8 +282,8 @@ def test_labels_without_ids_are_matched_by_name(calls: Annotation, tmp_path: Pat
     assert "in the atlas, 4 of 4 labels have a term" in result.notes[0]
     assert "in the query, 2 of 4 labels have a term" in result.notes[1]
     assert result.notes[1].endswith("judged by exact name: helper, oddity")
-    no_id = {**ATLAS_IDS, "b": ""}
-    assert by_ontology(calls, tmp_path, ("b",), ("B-cells",), None, atlas_ids=no_id).accuracy == 1
+    without = sv.annotate(files / "query.h5ad", reference("no-ids"))
+    assert by_ontology(without, tmp_path, ("b",), ("B-cells",), None).accuracy == 1
 
 
 def test_ids_that_are_none_do_not_stop_an_evaluation(calls: Annotation, tmp_path: Path) -> None:
@@ -315,8 +334,8 @@ def test_one_label_has_one_id_and_ids_need_an_ontology(calls: Annotation, tmp_pa
     with pytest.raises(LabelError, match="'T' has ids"):
         by_ontology(calls, tmp_path, ("tee", "tee"), ("T", "T"), (T_CELL, CD4))
     with pytest.raises(LabelError, match="'T' has ids"):
-        read_author_ids(tmp_path / "q.h5ad", "mine", "ids")
-    with pytest.raises(InputError, match="`label_id_key` needs `ontology`"):
+        ids_by_label(strings("T", "T"), strings(T_CELL, CD4))
+    with pytest.raises(InputError, match="`label_ids` needs `ontology`"):
         by_ontology(calls, tmp_path, ("tee",), ("T",), (T_CELL,), ontology=None)
 
 

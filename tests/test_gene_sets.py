@@ -17,6 +17,7 @@ from scipy.stats import false_discovery_control, hypergeom
 
 import scvec as sv
 from scvec.atlas import Atlas
+from scvec.atlas.query_cells import query_cells
 from scvec.errors import FileError, GeneMatchError, InputError, MissingDependencyError, NotInStoreError
 from scvec.explain import Contrast, Enrichment, GeneSets, contrast, pathways, read_gene_sets
 from scvec.explain.gene_sets import match_sets
@@ -247,7 +248,7 @@ def test_without_gseapy(monkeypatch: pytest.MonkeyPatch, atlas: Atlas) -> None:
 
 def test_of_real_cells(gseapy: Any, atlas: Atlas, files: Path) -> None:
     """The markers of the toy world's types are found for their type."""
-    one = contrast(files / "query.h5ad", atlas, "alpha", "beta", group_key="cell_type")
+    one = contrast(query_cells(files / "query.h5ad", atlas), "alpha", "beta", group_key="cell_type")
     sets = {
         label: [toy.SYMBOLS[i] for i in range(toy.N_GENES) if toy.theme_of(i) == label] for label in ("alpha", "beta")
     }

@@ -210,7 +210,7 @@ def test_an_error_is_a_share(world: World, error: float) -> None:
     with pytest.raises(InputError, match="`error` must be between 0 and 1"):
         doubts(world.calls, world.atlas, error)
     with pytest.raises(InputError, match="`error` must be between 0 and 1"):
-        overview(world.calls, world.query, world.atlas, error=error)
+        overview(world.calls, error=error)
 
 
 def test_a_map_is_the_same_every_time_and_has_a_place_for_each_cell_but_empty_ones(world: World) -> None:
@@ -321,7 +321,7 @@ def test_a_map_needs_its_extra(world: World, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(MissingDependencyError, match=r"pip install 'scvec\[report\]'"):
         cell_map(world.calls, world.atlas)
     with pytest.raises(MissingDependencyError, match=r"pip install 'scvec\[report\]'"):
-        overview(world.calls, world.query, world.atlas)
+        overview(world.calls)
 
 
 @settings(max_examples=20)
@@ -331,7 +331,7 @@ def test_markers_are_what_a_dense_reckoning_gives(world: World, data: st.DataObj
     groups = np.array(data.draw(st.lists(group, min_size=N_CELLS, max_size=N_CELLS)), object)
     chosen = data.draw(st.lists(st.integers(0, toy.N_GENES - 1), unique=True, max_size=5))
     ids = np.array(chosen, np.int64) + toy.FIRST_ID[toy.HUMAN]
-    found = markers(world.query, world.atlas, groups, ids, np.array([reported.symbol(i) for i in chosen], object))
+    found = markers(world.calls.query, groups, ids, np.array([reported.symbol(i) for i in chosen], object))
     x = reported.cells().X.toarray()
     x = np.log1p(x / np.maximum(x.sum(axis=1, keepdims=True), 1) * 1e4)
     assert found.groups.tolist() == sorted(set(groups) - {""})
@@ -345,7 +345,7 @@ def test_markers_are_what_a_dense_reckoning_gives(world: World, data: st.DataObj
 def test_markers_are_genes_of_the_atlas(world: World, gene: int) -> None:
     groups, genes = np.array(["one"] * N_CELLS, object), np.array([toy.FIRST_ID[toy.HUMAN], gene])
     with pytest.raises(InputError, match=f"gene {gene} is not in the atlas: expected genes of atlas 'various'"):
-        markers(world.query, world.atlas, groups, genes, np.array(["one", "two"], object))
+        markers(world.calls.query, groups, genes, np.array(["one", "two"], object))
 
 
 def test_an_overview_puts_it_all_together(world: World) -> None:
@@ -354,14 +354,14 @@ def test_an_overview_puts_it_all_together(world: World) -> None:
     assert found.calls is calls
     assert found.doubts.error == 0.05
     assert found.genes.groups.tolist() == sorted(set(calls.label_before_rejection[:EMPTY]))
-    wanted = attributions(calls, world.query, world.atlas, groups=[*calls.label_before_rejection[:EMPTY], ""])
+    wanted = attributions(calls, groups=[*calls.label_before_rejection[:EMPTY], ""])
     np.testing.assert_array_equal(found.genes.contributions, wanted.contributions)
     assert found.doubted_genes is not None
     assert set(found.doubted_genes.groups) == {one.name for one in found.doubts.groups}
     assert found.truth is not None
     assert found.truth.tolist() == reported.cells().obs["cell_type"].tolist()
     assert found.evaluation is not None
-    assert found.evaluation.to_dict() == sv.evaluate(calls, world.query, label_key="cell_type").to_dict()
+    assert found.evaluation.to_dict() == sv.evaluate(calls, "cell_type").to_dict()
 
 
 def test_markers_speak_for_a_label_by_being_there_and_are_the_most_its_own(world: World) -> None:
@@ -373,7 +373,7 @@ def test_markers_speak_for_a_label_by_being_there_and_are_the_most_its_own(world
         speaking += [int(i) for i in order[:N_SPEAKING]]
     at = np.array(list(dict.fromkeys(speaking)))
     groups = np.array([*world.calls.label_before_rejection[:EMPTY], ""], object)
-    every = markers(world.query, world.atlas, groups, genes.gene_ids[at], genes.symbols[at])
+    every = markers(world.calls.query, groups, genes.gene_ids[at], genes.symbols[at])
     wanted: list[int] = []
     for i, own in enumerate(every.share):
         others = np.delete(every.share, i, axis=0).max(axis=0)
@@ -385,7 +385,7 @@ def test_markers_speak_for_a_label_by_being_there_and_are_the_most_its_own(world
 def test_the_error_is_the_one_given_or_asked_of_the_query(world: World) -> None:
     calls = sv.annotate(world.query, world.atlas, max_error=0.2)
     for error, wanted in ((None, 0.2), (0.02, 0.02)):
-        found = overview(calls, world.query, world.atlas, error=error)
+        found = overview(calls, error=error)
         assert found.doubts.error == wanted
         assert found.doubts.reason.tolist() == reject(world.calls, world.atlas, wanted).reason.tolist()
         assert (found.truth, found.evaluation) == (None, None)
@@ -394,16 +394,16 @@ def test_the_error_is_the_one_given_or_asked_of_the_query(world: World) -> None:
 
 
 def test_author_s_labels_are_mapped_or_refused(world: World) -> None:
-    mapped = overview(world.calls, world.query, world.atlas, label_key="cell_type", label_map={"fifth": "alpha"})
+    mapped = overview(world.calls, labels="cell_type", label_map={"fifth": "alpha"})
     assert mapped.evaluation is not None
     assert "fifth" not in mapped.evaluation.classes
     with pytest.raises(KeyNotFoundError, match="nothing"):
-        overview(world.calls, world.query, world.atlas, label_key="nothing")
+        overview(world.calls, labels="nothing")
     with pytest.raises(LabelError, match="nobody"):
-        overview(world.calls, world.query, world.atlas, label_key="cell_type", label_map={"fifth": "nobody"})
+        overview(world.calls, labels="cell_type", label_map={"fifth": "nobody"})
 
 
 def test_without_any_expression_there_is_nothing_to_see(world: World) -> None:
     empty = replace(world.calls, reason=np.full(N_CELLS, "no_expression", object))
     with pytest.raises(InputError, match="no cell has expression"):
-        overview(empty, world.query, world.atlas)
+        overview(empty)

@@ -184,7 +184,7 @@ def test_a_query_of_any_kind_of_name(built: Atlas, tmp_path: Path, column: str, 
     assert said in coverage["names"]
     assert coverage["share"] > 0.99  # one Ensembl id is of two coding genes
     assert list(coverage["texts"]) == ["identifiers only"]
-    assert sv.evaluate(calls, query, label_key="cell_type").accuracy > 0.9
+    assert sv.evaluate(calls, "cell_type").accuracy > 0.9
     assert sv.ingest.coverage(built.store, query).share > 0.99
 
 
@@ -202,7 +202,7 @@ def test_a_query_of_mouse_is_noticed_and_matched_by_orthologs(built: Atlas, tmp_
     coverage = calls.provenance["query"]["coverage"]
     assert coverage["share"] == 1.0
     assert "one-to-one orthologs" in coverage["names"]
-    assert sv.evaluate(calls, query, label_key="cell_type").accuracy > 0.9
+    assert sv.evaluate(calls, "cell_type").accuracy > 0.9
     sets = GeneSets("mine", "", "0", {"A": tuple(named("symbol_mouse", 3))})
     assert match_sets(sets, built, "mouse").genes["A"] == frozenset(map(int, named("gene_id", 3)))
 

@@ -207,10 +207,10 @@ def test_a_second_opinion_changes_no_call(store: sv.Store, files: Path, atlas: A
     assert {"readout_label", "readout_score", "readout_agrees"} <= set(both.to_frame().columns)
     with pytest.raises(InputError, match="the readout's file"):
         second_opinion(calls, predict(files / "reference.h5ad", readout))
-    judged = sv.evaluate(both, query, label_key="cell_type")
+    judged = sv.evaluate(both, "cell_type")
     truth = toy.cells(41, seed=1).obs["cell_type"].to_numpy(str)
     assert judged.other_calls["readout_label"].accuracy == float((both.second.label == truth).mean())
-    assert not sv.evaluate(calls, query, label_key="cell_type").other_calls
+    assert not sv.evaluate(calls, "cell_type").other_calls
     cells = toy.cells(120)
     cells.obs["cell_type"] = "x" + cells.obs["cell_type"].astype(str)
     cells.write_h5ad(tmp_path / "other.h5ad")

@@ -99,7 +99,7 @@ def test_baron_donors_to_donor(real: Path, recipe: sv.Recipe, accuracy: float, m
     assert coverage["share"] == pytest.approx(0.999, abs=0.001)
     assert coverage["texts"]["NCBI Gene summary"]["share"] == pytest.approx(0.844, abs=0.005)
     calls = sv.annotate(real / "query.h5ad", atlas)
-    result = sv.evaluate(calls, real / "query.h5ad", label_key="cell_type1")
+    result = sv.evaluate(calls, "cell_type1")
     assert accuracy <= result.accuracy <= accuracy + 0.05
     assert macro_f1 <= result.macro_f1 <= macro_f1 + 0.1
 
@@ -144,7 +144,7 @@ def test_pbmc_counts_and_log1p_are_called_alike(real: Path, data: Path, tmp_path
     assert counted.notes[0] == "counts taken as counts"
     assert np.mean(logged.label == counted.label) > 0.995
     np.testing.assert_allclose(logged.vectors, counted.vectors, atol=1e-5)
-    assert sv.evaluate(counted, tmp_path / "query.h5ad", label_key="classified").accuracy > 0.7
+    assert sv.evaluate(counted, "classified").accuracy > 0.7
 
 
 def test_mouse_cells_find_mouse_texts_and_not_a_human_atlas(real: Path, data: Path) -> None:

@@ -473,7 +473,7 @@ def test_a_report_without_doubts(
     atlas: Atlas, store: sv.Store, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reference, out = files / "reference.h5ad", tmp_path / "report.html"
-    assert look(sv.annotate(reference, atlas), reference, atlas).doubts.groups == ()
+    assert look(sv.annotate(reference, atlas)).doubts.groups == ()
     arguments = ["report", str(reference), "--atlas", "toy", "--store", store.uri, "--out", str(out)]
     assert main([*arguments, "--quiet"]) == 0
     assert "120 cells, 0 doubtful calls" in capsys.readouterr().out

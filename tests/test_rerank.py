@@ -29,7 +29,7 @@ from scvec.ingest.genes.gene_texts import write_texts
 from scvec.interpret import RerankOptions, rerank, rerank_bill
 from scvec.interpret.reranking.chat import MAX_TOKENS
 from scvec.models import openai_server
-from tests import unsure
+from tests import toy, unsure
 from tests.chat_server import ENDINGS, INVENTED, LIES, TEXTS, ChatServer, evidence_in, labels_of
 
 KEY = "sk-a-key-that-must-be-seen-nowhere"
@@ -65,8 +65,8 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[ChatServer], None]:
 Use = Callable[[ChatServer], None]
 
 
-def asked(calls: sv.Annotation, query: Path, atlas: Atlas, **more: Any) -> sv.Annotation:
-    return rerank(calls, query, atlas, RerankOptions(**{"model": "openai:toy", "error": ALL, **more}))
+def asked(calls: sv.Annotation, **more: Any) -> sv.Annotation:
+    return rerank(calls, RerankOptions(**{"model": "openai:toy", "error": ALL, **more}))
 
 
 def statuses(calls: sv.Annotation) -> dict[str, str]:
@@ -83,7 +83,7 @@ def test_clusters_are_reordered_and_both_calls_are_kept(
 ) -> None:
     with ChatServer() as server:
         use(server)
-        result = asked(calls, query, atlas, tissue="pancreas")
+        result = asked(calls, tissue="pancreas")
     assert calls.cluster is not None
     assert calls.cluster_label is not None
     assert result.reranked is not None
@@ -113,7 +113,7 @@ def test_clusters_are_reordered_and_both_calls_are_kept(
 def test_the_evidence_is_of_the_case_s_cells(atlas: Atlas, calls: sv.Annotation, query: Path, use: Use) -> None:
     with ChatServer() as server:
         use(server)
-        result = asked(calls, query, atlas, by="cell", concurrency=1)
+        result = asked(calls, by="cell", concurrency=1)
     shown = {
         one["name"]: evidence_in(body)
         for one, body in zip(result.provenance["rerank"]["cases"], server.bodies, strict=True)
@@ -150,7 +150,7 @@ def test_nothing_but_a_ranking_of_the_candidates_gets_through(
 ) -> None:
     with ChatServer(lie=lie) as server:
         use(server)
-        result = asked(calls, query, atlas)
+        result = asked(calls)
     assert result.reranked is not None
     assert set(statuses(result).values()) == {"rejected"}
     # Asked for once more, with what was wrong, and no more.
@@ -168,14 +168,14 @@ def test_a_second_try_is_told_what_was_wrong(
 ) -> None:
     with ChatServer(lie=lie, once=True) as server:
         use(server)
-        result = asked(calls, query, atlas, concurrency=1)
+        result = asked(calls, concurrency=1)
         assert set(statuses(result).values()) == {"reordered"}
         first, second = (body["messages"] for body in server.bodies[:2])
         assert first[0] == second[0]
         assert second[1]["content"].startswith(first[1]["content"])
         assert "could not be used: " in second[1]["content"][len(first[1]["content"]) :]
         n = len(server.bodies)
-        assert opinion(asked(calls, query, atlas)) == opinion(result)
+        assert opinion(asked(calls)) == opinion(result)
         assert len(server.bodies) == n
 
 
@@ -183,7 +183,7 @@ def test_it_may_confirm_and_abstain(atlas: Atlas, calls: sv.Annotation, query: P
     for server, status in ((ChatServer(reverse=False), "confirmed"), (ChatServer(abstain=True), "abstained")):
         with server:
             use(server)
-            result = asked(calls, query, atlas)
+            result = asked(calls)
         assert result.reranked is not None
         assert set(statuses(result).values()) == {status} <= set(STATUSES)
         np.testing.assert_array_equal(result.reranked.label, calls.cluster_label)
@@ -203,7 +203,7 @@ def test_an_instruction_in_a_gene_text_changes_nothing_but_the_order(
         calls = sv.annotate(query, atlas, cluster_key="cluster")
         with ChatServer(obeys=True) as server:
             use(server)
-            result = asked(calls, query, atlas)
+            result = asked(calls)
         # It was read, within the delimiters, which it could not close.
         assert all(order in json.dumps(evidence_in(body)) for body in server.bodies)
         assert all(body["messages"][-1]["content"].count("</evidence>") == 1 for body in server.bodies)
@@ -233,10 +233,10 @@ def test_the_limit_holds_and_who_is_asked_does_not_depend_on_timing(
 ) -> None:
     price, found = (1.0, 4.0), []
     for pause in (0.0, 0.04):
-        fresh = _fresh(atlas, tmp_path / f"fresh-{pause}")
+        fresh = _fresh(atlas, query, tmp_path / f"fresh-{pause}")
         with ChatServer(lie=lie, pause=pause) as server:
             use(server)
-            result = asked(calls, query, fresh, by="cell", max_cost=max_cost, price=price, concurrency=concurrency)
+            result = asked(fresh, by="cell", max_cost=max_cost, price=price, concurrency=concurrency)
         paid = (server.tokens_in * price[0] + server.tokens_out * price[1]) / 1e6
         assert paid <= max_cost
         assert result.provenance["rerank"]["usd"] == pytest.approx(paid)
@@ -249,10 +249,10 @@ def test_the_limit_holds_and_who_is_asked_does_not_depend_on_timing(
         assert server.bodies
 
 
-def _fresh(atlas: Atlas, folder: Path) -> Atlas:
-    """Return the atlas in a store of its own, without answers."""
+def _fresh(atlas: Atlas, query: Path, folder: Path) -> sv.Annotation:
+    """Return the calls by the same atlas in a store of its own, without answers."""
     shutil.copytree(atlas.store.uri, folder, ignore=shutil.ignore_patterns("answers"))
-    return sv.atlas.open_atlas(sv.Store(folder), atlas.name)
+    return sv.annotate(query, sv.atlas.open_atlas(sv.Store(folder), atlas.name), cluster_key="cluster")
 
 
 def test_the_same_answer_twice_whatever_the_concurrency(
@@ -262,7 +262,7 @@ def test_the_same_answer_twice_whatever_the_concurrency(
     for i, concurrency in enumerate((1, 4, 4)):
         with ChatServer(lie="invented", once=True, pause=0.02, gather=concurrency) as server:
             use(server)
-            result = asked(calls, query, _fresh(atlas, tmp_path / f"s{i}"), by="cell", concurrency=concurrency)
+            result = asked(_fresh(atlas, query, tmp_path / f"s{i}"), by="cell", concurrency=concurrency)
             assert server.most_at_once == concurrency
             found.append((opinion(result), result.provenance["rerank"]["cases"], sorted(server.asked)))
     # The answers' files are by the server's port, nothing else is.
@@ -272,8 +272,8 @@ def test_the_same_answer_twice_whatever_the_concurrency(
 def test_what_was_answered_is_not_asked_again(atlas: Atlas, calls: sv.Annotation, query: Path, use: Use) -> None:
     with ChatServer() as server:
         use(server)
-        first = asked(calls, query, atlas)
-        again = asked(calls, query, atlas)
+        first = asked(calls)
+        again = asked(calls)
         assert len(server.bodies) == unsure.N_CLUSTERS
         assert opinion(first) == opinion(again)
         made = again.provenance["rerank"]
@@ -285,14 +285,14 @@ def test_what_was_answered_is_not_asked_again(atlas: Atlas, calls: sv.Annotation
             {"model": "openai:toy?format=text"},
         ):
             n = len(server.bodies)
-            asked(calls, query, atlas, **more)
+            asked(calls, **more)
             assert len(server.bodies) == n + unsure.N_CLUSTERS
         assert "response_format" not in server.bodies[-1]
-        asked(calls, query, atlas, model="openai:toy?format=object")
+        asked(calls, model="openai:toy?format=object")
         assert server.bodies[-1]["response_format"] == {"type": "json_object"}
     # The server is gone, and so is the key: all is there.
     os.environ.pop("OPENAI_API_KEY")
-    assert opinion(asked(calls, query, atlas)) == opinion(first)
+    assert opinion(asked(calls)) == opinion(first)
     assert not any(KEY.encode() in path.read_bytes() for path in Path(atlas.store.uri).rglob("*") if path.is_file())
 
 
@@ -302,13 +302,13 @@ def test_an_answer_that_is_damaged_is_named(
 ) -> None:
     with ChatServer() as server:
         use(server)
-        asked(calls, query, atlas)
+        asked(calls)
         damaged = next(iter(Path(atlas.store.uri, "answers").rglob("*.json")))
         damaged.write_text(text)
         with pytest.raises(StoreError, match=f"{damaged.name} is damaged.* remove it"):
-            asked(calls, query, atlas)
+            asked(calls)
         damaged.unlink()
-        asked(calls, query, atlas)
+        asked(calls)
     assert len(server.bodies) == unsure.N_CLUSTERS + 1
 
 
@@ -319,7 +319,7 @@ def test_a_kill_in_the_middle_costs_no_paid_call(
         "import sys, scvec as sv; from scvec.interpret import RerankOptions, rerank\n"
         "store, query = sys.argv[1:]; atlas = sv.atlas.open_atlas(sv.Store(store), 'toy')\n"
         "calls = sv.annotate(query, atlas, cluster_key='cluster')\n"
-        f"rerank(calls, query, atlas, RerankOptions('openai:toy', by='cell', error={ALL}, concurrency=1))"
+        f"rerank(calls, RerankOptions('openai:toy', by='cell', error={ALL}, concurrency=1))"
     )
     with ChatServer(pause=0.3) as server:
         use(server)
@@ -333,7 +333,7 @@ def test_a_kill_in_the_middle_costs_no_paid_call(
         time.sleep(2 * server.pause)  # what was sent before the kill has arrived
         n_kept, before = len(list(folder.rglob("[!.]*.json"))), len(server.asked)
         server.pause = 0.0
-        result = asked(calls, query, atlas, by="cell")
+        result = asked(calls, by="cell")
     assert before - n_kept <= 1  # the one that was under way
     assert not set(server.asked[:n_kept]) & set(server.asked[before:])
     assert len(server.asked) == len(statuses(result)) + (before - n_kept)
@@ -346,7 +346,7 @@ def test_a_limited_or_failed_request_is_sent_again(
 ) -> None:
     with ChatServer(limited=3, limited_status=status) as server:
         use(server)
-        result = asked(calls, query, atlas)
+        result = asked(calls)
     assert set(statuses(result).values()) == {"reordered"}
     assert len(server.bodies) == unsure.N_CLUSTERS + 3
 
@@ -379,13 +379,13 @@ def test_a_server_that_fails_for_good_keeps_what_was_answered(
     with ChatServer(lie=lie, at=frozenset({4})) as server:
         use(server)
         with pytest.raises(ServiceError) as caught:
-            asked(calls, query, atlas, concurrency=1)
+            asked(calls, concurrency=1)
         assert said in str(caught.value)
         assert KEY not in str(caught.value)
         assert "\n" not in str(caught.value)
         assert caught.value.__context__ is None
         assert len(server.bodies) == 4
-        result = asked(calls, query, atlas, concurrency=1)
+        result = asked(calls, concurrency=1)
         assert len(server.bodies) == 4 + unsure.N_CLUSTERS - 3
     assert set(statuses(result).values()) == {"reordered"}
 
@@ -396,16 +396,16 @@ def test_a_case_that_is_not_taken_is_no_failure_of_the_run(
     for lie in ("status 400", "status 413", "status 422"):
         with ChatServer(lie=lie, at=frozenset({2})) as server:
             use(server)
-            result = asked(calls, query, atlas, concurrency=1)
+            result = asked(calls, concurrency=1)
             assert sorted(statuses(result).values()) == ["rejected"] + ["reordered"] * (unsure.N_CLUSTERS - 1)
             assert result.reranked is not None
             assert any("it does not take this" in one for one in result.reranked.reason)
             # It was not paid, and may be taken another time.
-            assert set(statuses(asked(calls, query, atlas)).values()) == {"reordered"}
+            assert set(statuses(asked(calls)).values()) == {"reordered"}
     with ChatServer(lie="status 400") as server:
         use(server)
         with pytest.raises(ServiceError, match=re.escape("?format=text")):
-            asked(calls, query, atlas)
+            asked(calls)
 
 
 def test_what_a_server_says_is_plain_text_when_it_is_written(
@@ -413,7 +413,7 @@ def test_what_a_server_says_is_plain_text_when_it_is_written(
 ) -> None:
     with ChatServer(lie="controls", at=frozenset({1})) as server:
         use(server)
-        result = asked(calls, query, atlas, concurrency=1)
+        result = asked(calls, concurrency=1)
     said = "the server did not take the case (Error code: 400 - too long [2J for it)"
     writing.write(result, tmp_path / "calls.h5ad", query)
     assert said in ad.read_h5ad(tmp_path / "calls.h5ad").obs["scvec_rerank_reason"].tolist()
@@ -425,18 +425,18 @@ def test_a_server_that_counts_beyond_what_was_reserved_is_not_asked_again(
     paid: dict[str, Any] = {"price": (1.0, 4.0), "concurrency": 1}
     with ChatServer(lie="prose", times=50) as server:
         use(server)
-        first = asked(calls, query, atlas, max_cost=0.03, **paid)
+        first = asked(calls, max_cost=0.03, **paid)
         assert len(server.bodies) == 1
         assert first.provenance["rerank"]["usd"] > 0.03
         assert sorted(statuses(first).values()) == ["rejected"] + ["unasked"] * (unsure.N_CLUSTERS - 1)
-        asked(calls, query, atlas, **paid)
+        asked(calls, **paid)
         assert len(server.bodies) == 2 * unsure.N_CLUSTERS, "without a limit all are asked twice, none of them anew"
 
 
 def test_the_key_is_cut_out_of_an_answer(atlas: Atlas, calls: sv.Annotation, query: Path, use: Use) -> None:
     with ChatServer(lie="echo answer") as server:
         use(server)
-        result = asked(calls, query, atlas)
+        result = asked(calls)
     assert result.reranked is not None
     assert set(result.reranked.reason) == {"You sent Bearer [secret]"}
     assert not any(KEY.encode() in path.read_bytes() for path in Path(atlas.store.uri).rglob("*") if path.is_file())
@@ -447,7 +447,7 @@ def test_a_server_that_does_not_count_is_taken_at_its_worst(
 ) -> None:
     with ChatServer(usage=False) as server:
         use(server)
-        made = asked(calls, query, atlas, price=(1.0, 1.0)).provenance["rerank"]
+        made = asked(calls, price=(1.0, 1.0)).provenance["rerank"]
     assert made["tokens_in"] > server.tokens_in
     assert made["tokens_out"] == MAX_TOKENS * unsure.N_CLUSTERS
     assert made["usd"] > 0
@@ -457,16 +457,16 @@ def test_a_bill_asks_nothing(atlas: Atlas, calls: sv.Annotation, query: Path, us
     how = RerankOptions("openai:toy", error=ALL, price=(1.0, 4.0))
     with ChatServer() as server:
         use(server)
-        bill = rerank_bill(calls, query, atlas, how)
+        bill = rerank_bill(calls, how)
         assert not server.bodies
         assert not Path(atlas.store.uri, "answers").exists()
         assert (bill.calls, bill.cached) == (unsure.N_CLUSTERS, 0)
-        made = asked(calls, query, atlas, price=(1.0, 4.0)).provenance["rerank"]
+        made = asked(calls, price=(1.0, 4.0)).provenance["rerank"]
         assert bill.usd_at_most is not None
         assert bill.usd is not None
         assert made["usd"] <= bill.usd_at_most
         assert made["usd"] / 2 < bill.usd < made["usd"] * 3
-        after = rerank_bill(calls, query, atlas, how)
+        after = rerank_bill(calls, how)
         assert (after.calls, after.cached, after.usd, after.usd_at_most) == (0, unsure.N_CLUSTERS, 0, 0)
 
 
@@ -474,7 +474,7 @@ def test_only_the_unsure_are_asked(atlas: Atlas, calls: sv.Annotation, query: Pa
     assert atlas.calibration is not None
     with ChatServer() as server:
         use(server)
-        result = asked(calls, query, atlas, by="cell", error=0.2)
+        result = asked(calls, by="cell", error=0.2)
     assert result.reranked is not None
     made = result.provenance["rerank"]
     n_asked = len(made["cases"])
@@ -493,8 +493,8 @@ def test_cells_that_are_too_far_or_empty_are_not_asked(atlas: Atlas, tmp_path: P
     calls = sv.annotate(tmp_path / "q.h5ad", atlas, max_error=0.05, cluster_key="cluster")
     with ChatServer(reverse=False) as server:
         use(server)
-        by_cell = asked(calls, tmp_path / "q.h5ad", atlas, by="cell")
-        by_cluster = asked(calls, tmp_path / "q.h5ad", atlas)
+        by_cell = asked(calls, by="cell")
+        by_cluster = asked(calls)
     assert by_cell.reranked is not None
     assert by_cluster.reranked is not None
     for i in range(len(calls)):
@@ -527,20 +527,20 @@ def test_an_invalid_option_is_found_before_anything_is_asked(
     with ChatServer() as server:
         use(server)
         with pytest.raises(InputError, match=re.escape(said)):
-            asked(calls, query, atlas, **more)
+            asked(calls, **more)
         assert not server.bodies
 
 
-def test_calls_of_another_file_or_without_clusters(
-    atlas: Atlas, calls: sv.Annotation, query: Path, files: Path, use: Use
+def test_calls_without_clusters_or_of_a_query_that_was_changed_since(
+    atlas: Atlas, calls: sv.Annotation, query: Path, use: Use
 ) -> None:
     with ChatServer() as server:
         use(server)
-        renamed = replace(calls, obs_names=calls.obs_names[::-1])
-        with pytest.raises(InputError, match=query.name):
-            asked(renamed, query, atlas)
         with pytest.raises(InputError, match="`cluster`='leiden'"):
-            asked(sv.annotate(query, atlas), query, atlas)
-        with pytest.raises(InputError, match=repr(atlas.name)):
-            asked(replace(calls, labels=("a", "b")), query, atlas)
+            asked(sv.annotate(query, atlas))
+        with pytest.raises(InputError, match="do not know their query"):
+            asked(replace(calls, source=None))
+        toy.cells(12, seed=9).write_h5ad(query)
+        with pytest.raises(InputError, match=rf"{query.name} was changed since it was annotated"):
+            asked(calls)
         assert not server.bodies

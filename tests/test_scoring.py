@@ -144,7 +144,7 @@ def query(tmp_path: Path) -> Path:
 
 def asked(atlas: Atlas, query: Path, model: str, **more: Any) -> sv.Annotation:
     calls = sv.annotate(query, atlas, cluster_key="cluster")
-    return rerank(calls, query, atlas, RerankOptions(**{"model": model, "error": ALL, **more}))
+    return rerank(calls, RerankOptions(**{"model": model, "error": ALL, **more}))
 
 
 def test_end_to_end_and_answers_that_are_there_need_no_model(atlas: Atlas, query: Path, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_end_to_end_and_answers_that_are_there_need_no_model(atlas: Atlas, query
     assert again.to_frame(0).equals(result.to_frame(0))
     assert judge.revision == make_judge(f"hf:{wide()}").revision == made["revision"]
     calls = sv.annotate(query, atlas, cluster_key="cluster")
-    bill = rerank_bill(calls, query, atlas, RerankOptions(f"hf:{folder}", error=ALL))
+    bill = rerank_bill(calls, RerankOptions(f"hf:{folder}", error=ALL))
     assert (bill.calls, bill.cached, bill.usd) == (0, unsure.N_CLUSTERS, 0)
 
 

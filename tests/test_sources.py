@@ -534,5 +534,5 @@ def test_a_query_of_any_format_is_called_alike(
         writing.write(calls, tmp_path / "calls.h5ad", path)
     labels = pl.DataFrame({"cell": list(cells.obs_names), "mine": list(cells.obs["cell_type"])})
     labels.write_csv(tmp_path / "obs.csv")
-    result = sv.evaluate(calls, path, label_key="mine", obs=tmp_path / "obs.csv")
+    result = sv.evaluate(sv.annotate(path, atlas, obs=tmp_path / "obs.csv"), "mine")
     assert result.accuracy == 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     from anndata import AnnData
+
+    from scvec.atlas.query_cells import QueryCells
 
 
 NO_EXPRESSION, NOVEL, LOW_CONFIDENCE = "no_expression", "novel", "low_confidence"
@@ -69,7 +71,7 @@ class Annotation:
         threshold; "" where it is not.
     confidence
         (n,) the chance that `label_before_rejection` is right for a cell of a type that the atlas has, calibrated on
-        held-out cells; NaN where `reason` is `NO_EXPRESSION`.
+        held-out cells; NaN where `reason` is `NO_EXPRESSION`, and for votes other than the default ones of all labels.
     novelty
         (n,) how unlike the held-out cells of known types the cell is, from 0; NaN likewise.
     unexpected_genes
@@ -103,6 +105,8 @@ class Annotation:
         share of the votes of its cells, 0 to 1. None unless clusters were asked for.
     reranked, second
         The labels as an LLM reordered them, and the calls of a readout; None unless these were asked for.
+    source
+        The query, from which `query` is taken.
     """
 
     obs_names: Strings
@@ -130,9 +134,17 @@ class Annotation:
     cluster_share: Floats | None = None
     reranked: Reranked | None = None
     second: SecondOpinion | None = None
+    source: QueryCells | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.obs_names)
+
+    @property
+    def query(self) -> QueryCells:
+        """The cells that were called, and the atlas; raises `InputError` for calls that were not made by `annotate`."""
+        if self.source is None:
+            raise InputError("the calls do not know their query", "calls by annotate", "annotate the query")
+        return self.source
 
     @property
     def nearest(self) -> Strings:

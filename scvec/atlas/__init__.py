@@ -5,6 +5,7 @@ from scvec.atlas.building.extension import extend
 from scvec.atlas.distributed_search import search_parts
 from scvec.atlas.maintenance import checkout, compact, rebuild, remove
 from scvec.atlas.opening import list_atlases, open_atlas, versions
+from scvec.atlas.opening import open_atlas as open  # noqa: A004 - sv.atlas.open(...) reads as it should
 from scvec.atlas.reference import Atlas
 from scvec.atlas.verifying import Fault, repair, verify
 
@@ -16,6 +17,7 @@ __all__ = [
     "compact",
     "extend",
     "list_atlases",
+    "open",
     "open_atlas",
     "rebuild",
     "remove",

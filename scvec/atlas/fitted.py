@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scvec.core.files import sha256
+from scvec.embed.given import Given
 from scvec.embed.profiles import Profiles
 from scvec.embed.projection import Embedding, Projection
 from scvec.embed.recipe import Recipe
@@ -61,7 +62,7 @@ def save_fitted(store: Store, folder: str, fitted: Fitted) -> dict[str, Any]:
 
 def load_embedding(store: Store, made: Mapping[str, Any], recipe: Recipe) -> Embedding:
     """Return the fitted recipe."""
-    kind = Projection if recipe.refine is None else Head
+    kind = Given if recipe.weights == "given" else Projection if recipe.refine is None else Head
     found: Embedding = _load(store, made, PROJECTION, lambda path: kind.load(path, recipe))
     return found
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from scvec.atlas.paths import CURRENT, atlas_folder, cells_path, check_name, version_folder
 from scvec.atlas.reference import Atlas
 from scvec.errors import MismatchError, NotInStoreError
-from scvec.store import Store
+from scvec.store import Store, as_store
 
 
-def open_atlas(store: Store, name: str, version: int | None = None, device: str = "cpu") -> Atlas:
-    """Return an atlas at its current version, or at an older one.
+def open_atlas(store: Store | str | Path, name: str, version: int | None = None, device: str = "cpu") -> Atlas:
+    """Return an atlas at its current version, or at an older one; `scvec.atlas.open` is this function.
+
+    Parameters
+    ----------
+    store, name
+        The store, or its folder or URI, and the name of the atlas.
+    version
+        An older version; None: the current one.
+    device
+        Where it is searched.
 
     Raises
     ------
@@ -21,6 +31,7 @@ def open_atlas(store: Store, name: str, version: int | None = None, device: str 
         If its files do not belong to that version.
     """
     check_name(name)
+    store = as_store(store)
     table = store.table(cells_path(name))
     if CURRENT not in table.tags():
         there = ", ".join(list_atlases(store))

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Unpack
 
 import numpy as np
 import scipy.sparse as sp
 
 from scvec.atlas.reference import Atlas
-from scvec.core.types import Ints, Progress
+from scvec.core.options import merged
+from scvec.core.types import Floats, Ints, Progress, Strings
+from scvec.embed.given import cell_vectors
 from scvec.embed.projection import Mask, aligner, measured, normalise
-from scvec.ingest.cells import Matrix
+from scvec.errors import InputError
+from scvec.ingest.cells import CellFile, Cells, InMemory, Matrix, absolute, in_memory, open_cells
+from scvec.ingest.cells.options import ReadChanges, ReadOptions
+from scvec.ingest.cells.scale import Values
 from scvec.ingest.genes.gene_table import GeneTable, newest_tables, open_table
 from scvec.ingest.genes.gene_texts import taxon_id, taxon_name
 from scvec.ingest.genes.orthologs import orthologs
@@ -19,12 +27,187 @@ from scvec.ingest.matching import GeneMatch, match_genes
 from scvec.store import Store
 
 
-def match_to_atlas(
-    matrix: Matrix, atlas: Atlas, gene_key: str | None, taxon: str | int | None
-) -> tuple[GeneMatch, list[str]]:
-    """Match the columns of a query to an atlas's genes; see `match_to`."""
-    match, notes = match_to(matrix, atlas.store, atlas.gene_table, atlas.embedding.gene_ids, gene_key, taxon)
-    return match, [*atlas.gene_notes, *notes]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryCells:
+    """The cells of a query: what was given, how it is read, and how its genes are matched to an atlas's.
+
+    It is made once, by `open_query`, and opened again by whatever needs the cells: `Annotation.query` of the calls.
+
+    Attributes
+    ----------
+    cells
+        A path, a URI, or an AnnData.
+    name
+        The name of the file, without its folder; ``"adata"`` for an AnnData.
+    read
+        How it is read.
+    atlas
+        The atlas.
+    layer, values
+        The matrix that is read, and its scale.
+    match
+        The columns of the matrix that are genes of the atlas.
+    notes
+        What a reader should know about the file and its species.
+    fingerprint
+        Changes when the cells do.
+    """
+
+    cells: Cells = field(repr=False)
+    name: str
+    read: ReadOptions
+    atlas: Atlas = field(repr=False)
+    layer: str
+    values: Values
+    match: GeneMatch = field(repr=False)
+    notes: tuple[str, ...] = field(repr=False)
+    fingerprint: str = field(repr=False)
+
+    @contextmanager
+    def opened(self) -> Iterator[OpenCells]:
+        """Open the cells again.
+
+        Raises
+        ------
+        InputError
+            If they are not as they were.
+        """
+        with open_cells(self.cells, self.read.obs) as file:
+            if file.fingerprint(self.layer, given_key(self.atlas, self.read)) != self.fingerprint:
+                fix = "annotate it again"
+                if isinstance(file.path, InMemory):
+                    fix += ", or keep the values that are called in a layer, and give its name as `layer`"
+                raise InputError(f"{file.path} was changed since it was annotated", "the same names and values", fix)
+            with file.matrix(self.layer, self.values) as matrix:
+                yield OpenCells(
+                    self, file, matrix, *placed(self.match, self.atlas), _given(file, self.atlas, self.read)
+                )
+
+    def labels(self, key: str, parameter: str) -> Strings:
+        """Return (n,) a column of ``obs`` as strings; errors name the `parameter` that gave the key.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If there is no such column.
+        LabelError
+            If values are missing.
+        """
+        with open_cells(self.cells, self.read.obs) as file:
+            return file.labels(key, parameter)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCells:
+    """The cells of a query, ready to be read.
+
+    Attributes
+    ----------
+    query
+        What they are.
+    file, matrix
+        The open file, and its matrix.
+    columns, measured, share
+        How they are mapped to the atlas's genes: see `placed`.
+    given
+        (n, d) the vectors that come with the cells, if the atlas takes these; else None.
+    """
+
+    query: QueryCells
+    file: CellFile
+    matrix: Matrix
+    columns: sp.csr_matrix[np.float32]
+    measured: Mask
+    share: float | None
+    given: Floats | None = None
+
+    def vectors(self, cells: Ints, known: sp.csr_matrix[np.float32]) -> tuple[Floats, Mask]:
+        """Return (m, d) unit vectors of some cells, and (m,) which are empty.
+
+        `cells` is (m,) their positions, and `known` (m, g) their values on the atlas's genes.
+        """
+        given = None if self.given is None else self.given[cells]
+        return cell_vectors(self.query.atlas.embedding, known, self.measured, given, self.query.atlas.device)
+
+    def batches(
+        self, title: str, progress: Progress
+    ) -> Iterator[tuple[int, sp.csr_matrix[np.float32], sp.csr_matrix[np.float32]]]:
+        """Yield batches of cells: the first cell's number, their values, and (n, g) values on the atlas's genes."""
+        target = self.query.atlas.embedding.recipe.target_sum
+        for first, batch in self.matrix.batches(title, progress):
+            yield first, batch, normalise(batch, self.matrix.values, target, self.columns, self.share)
+
+
+@contextmanager
+def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCells]:
+    """Open a query, and match its genes to an atlas's.
+
+    Raises
+    ------
+    InputError
+        If the file, the matrix or the genes cannot be used.
+    """
+    with open_cells(cells, read.obs) as file, file.matrix(read.layer, read.scale) as matrix:
+        match, notes = match_to(
+            matrix, atlas.store, atlas.gene_table, atlas.embedding.gene_ids, read.gene_key, read.taxon
+        )
+        query = QueryCells(
+            cells=absolute(cells) if in_memory(cells) is None else cells,
+            name=file.path.name,
+            read=read,
+            atlas=atlas,
+            layer=matrix.key,
+            values=matrix.values,
+            match=match,
+            notes=(*file.notes, *atlas.gene_notes, *notes),
+            fingerprint=file.fingerprint(matrix.key, given_key(atlas, read)),
+        )
+        yield OpenCells(query, file, matrix, *placed(match, atlas), _given(file, atlas, read))
+
+
+def given_key(atlas: Atlas, read: ReadOptions) -> str | None:
+    """Return the array of ``obsm`` with the cells' vectors, for an atlas that was built with one; else None.
+
+    Raises
+    ------
+    InputError
+        If one is asked for, and the atlas makes vectors of expression.
+    """
+    if atlas.recipe.weights == "given":
+        return read.use_rep or atlas.recipe.name
+    if read.use_rep is not None:
+        seen = f"atlas {atlas.name!r} makes vectors of expression, and takes none from `use_rep`"
+        raise InputError(seen, "an atlas that was built with `use_rep`", "leave it out, or build such an atlas")
+    return None
+
+
+def _given(file: CellFile, atlas: Atlas, read: ReadOptions) -> Floats | None:
+    key = given_key(atlas, read)
+    if key is None:
+        return None
+    found, wanted = file.given(key), atlas.embedding.dimension
+    if found.shape[1] != wanted:
+        seen = f"{file.path}: obsm[{key!r}] has {found.shape[1]} dimensions"
+        raise InputError(seen, f"{wanted}, as in atlas {atlas.name!r}", "map the cells by the model of the reference")
+    return found
+
+
+def query_cells(
+    cells: Cells, atlas: Atlas, options: ReadOptions | None = None, **changes: Unpack[ReadChanges]
+) -> QueryCells:
+    """Return cells as a query of an atlas, without calling them; raises as `scvec.annotate` does.
+
+    Parameters
+    ----------
+    cells
+        A path, a URI, or an AnnData.
+    atlas
+        The atlas.
+    options, changes
+        How they are read: a `scvec.ReadOptions`, or its fields.
+    """
+    with open_query(cells, atlas, merged(ReadOptions, options, dict(changes))) as opened:
+        return opened.query
 
 
 def match_to(
@@ -69,19 +252,3 @@ def placed(match: GeneMatch, atlas: Atlas) -> tuple[sp.csr_matrix[np.float32], M
     columns = aligner(match, atlas.embedding.gene_ids)
     has = measured(columns)
     return columns, has, atlas.profiles.share(has) if match.named_by is None else None
-
-
-def log_normalised(
-    matrix: Matrix,
-    columns: sp.csr_matrix[np.float32],
-    share: float | None,
-    atlas: Atlas,
-    title: str,
-    progress: Progress,
-) -> Iterator[tuple[int, sp.csr_matrix[np.float32], sp.csr_matrix[np.float32]]]:
-    """Yield batches of matched cells: their first cell's number, their values, and (n, g) values on an atlas's genes.
-
-    `columns` and `share` are from `placed`.
-    """
-    for first, batch in matrix.batches(title, progress):
-        yield first, batch, normalise(batch, matrix.values, atlas.embedding.recipe.target_sum, columns, share)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ from scvec.cli.options.build import (
     ReferenceArgument,
     build_atlas,
 )
-from scvec.cli.options.cells import FileFlags
+from scvec.cli.options.cells import FileFlags, UseRepOption
 from scvec.cli.options.common import CommonFlags, DeviceFlags, LabelsOption, keywords, spreads
 
 atlas_app = typer.Typer(help="Reference atlases: build, describe, extend, check.", no_args_is_help=True)
@@ -34,9 +34,9 @@ def build(
     *,
     flags: BuildFlags,
     recipe: Annotated[
-        str,
-        RecipeOption(help="refined, genept-w, topn, the baselines expression and random, or a FILE.toml."),
-    ] = "refined",
+        str | None,
+        RecipeOption(help="refined (default), genept-w, topn, the baselines expression and random, or a FILE.toml."),
+    ] = None,
     index: IndexFlags,
     engine: EngineFlags,
     common: DeviceFlags,
@@ -44,7 +44,7 @@ def build(
     """Build a reference atlas from labelled cells; resumes if interrupted."""
     from scvec.embed.recipe import recipe as find_recipe
 
-    manifest = build_atlas(name, reference, flags, index, engine, common, find_recipe(recipe))
+    manifest = build_atlas(name, reference, flags, index, engine, common, find_recipe(recipe) if recipe else None)
     common.ui.result(manifest, describe(manifest))
 
 
@@ -97,6 +97,7 @@ class ExtendFlags(FileFlags):
     ] = False
     label_map: Annotated[Path | None, LabelsOption(help="Your own ids for --match-labels.")] = None
     dataset: DatasetOption = None
+    use_rep: UseRepOption = None
     taxon: Annotated[str | None, RecipeOption(help="Species of the cells, if not the atlas's.")] = None
 
 
@@ -110,10 +111,8 @@ def extend(
 
     opened = open_store(common.store)
     there = atlas.open_atlas(opened, name)
-    asked: dict[str, Any] = {"label": flags.label_key, "batch": flags.batch_key, "label_id": flags.label_id_key}
     with engine.open() as where:
         given = keywords(flags, atlas.extend) | {
-            "keys": replace(there.keys, **{key: value for key, value in asked.items() if value is not None}),
             "ontology": ontology.open_ontology(opened) if flags.match_labels else None,
             "label_map": ontology.read_map(flags.label_map) if flags.label_map else {},
             "shard_cells": engine.shard_cells,

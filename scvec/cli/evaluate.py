@@ -46,8 +46,7 @@ def evaluate(
 ) -> None:
     """Label cells and compare the calls with the author's labels."""
     from scvec import evaluation
-    from scvec.atlas import open_atlas
-    from scvec.evaluation.author_labels import read_author_ids, read_author_labels
+    from scvec.evaluation.author_labels import ids_by_label, read_author_labels
     from scvec.evaluation.writing import check_folder, read_label_map, summary, write_evaluation
     from scvec.ingest.cells import place
     from scvec.ontology import open_ontology
@@ -55,25 +54,15 @@ def evaluate(
     # What is wrong with these is found before any work is done.
     mapping = read_label_map(author.label_map) if author.label_map else {}
     ontology = open_ontology(open_store(common.store)) if author.by_ontology or author.label_id_key else None
-    read_author_labels(query, author.label_key, obs=flags.obs)
-    read_author_ids(query, author.label_key, author.label_id_key, flags.obs)
+    labels = read_author_labels(query, author.label_key, obs=flags.obs)
+    label_ids = None
+    if author.label_id_key is not None:
+        label_ids = read_author_labels(query, author.label_id_key, "label_id_key", flags.obs)
+        ids_by_label(labels, label_ids)
     if out is not None:
         check_folder(out)
     calls = QueryRun(query, atlas, flags, rerank, common).called()
-    ids: dict[str, str] = {}
-    if ontology is not None:
-        obs = open_atlas(open_store(common.store), atlas).obs
-        ids = dict(zip(obs["label"].to_pylist(), obs["label_id"].to_pylist(), strict=True))
-    result = evaluation.evaluate(
-        calls,
-        query,
-        label_key=author.label_key,
-        label_map=mapping,
-        label_id_key=author.label_id_key,
-        ontology=ontology,
-        atlas_ids=ids,
-        obs=flags.obs,
-    )
+    result = evaluation.evaluate(calls, labels, label_map=mapping, label_ids=label_ids, ontology=ontology)
     files = write_evaluation(result, out, f"{place(query).name} by atlas {atlas}") if out else []
     for note in result.notes:
         common.ui.note(note)

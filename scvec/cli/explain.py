@@ -19,7 +19,9 @@ from scvec.errors import InputError, must_be
 if TYPE_CHECKING:
     import polars as pl
 
+    from scvec.annotation.result import Annotation
     from scvec.atlas import Atlas
+    from scvec.atlas.query_cells import QueryCells
     from scvec.explain import Attribution, Contrast, Pathways, TextGroups
     from scvec.ingest.cells.options import ReadOptions
 
@@ -88,6 +90,7 @@ def explain(
     Cells are called as scvec query does by default.
     """
     from scvec.annotation import writing
+    from scvec.annotation.options import QueryOptions
     from scvec.annotation.query import annotate
     from scvec.atlas import open_atlas
     from scvec.explain.attribution import attributions, check_asked
@@ -101,18 +104,15 @@ def explain(
         _contrasted(query, atlas, contrast, how, reading, common)
         return
     reference = open_atlas(open_store(common.store), atlas, device=ui.device(common.device))
-    check_asked(query, reference, cells, how.group_key, how.against, reading)
-    calls = annotate(query, reference, **asdict(reading), progress=ui.progress)
+    check_asked(query, reference, cells, how.group_key, how.against, reading.obs)
+    calls = annotate(query, reference, QueryOptions(**asdict(reading)), progress=ui.progress)
     for note in calls.notes:
         ui.note(note)
     found = attributions(
         calls,
-        query,
-        reference,
         cells=cells,
         group_key=how.group_key,
         against=how.against,
-        reading=reading,
         progress=ui.progress,
     )
     frame, n_genes = found.to_frame(how.genes), how.genes
@@ -170,8 +170,10 @@ def _contrasted(
     common: DeviceFlags,
 ) -> None:
     """Do what the verb does with ``--contrast``."""
+    from scvec.annotation.options import QueryOptions
     from scvec.annotation.query import annotate
     from scvec.atlas import open_atlas
+    from scvec.atlas.query_cells import query_cells
     from scvec.explain import Enrichment, contrast, pathways, read_gene_sets, text_groups
     from scvec.explain.enrichment import require_gseapy
 
@@ -190,8 +192,13 @@ def _contrasted(
         require_gseapy()
     a, b = asked.contrast or ("", "")
     reference = open_atlas(open_store(common.store), atlas, device=ui.device(common.device))
-    calls = annotate(query, reference, **asdict(reading), progress=ui.progress) if how.group_key is None else None
-    one = contrast(query, reference, a, b, group_key=how.group_key, calls=calls, reading=reading, progress=ui.progress)
+    if how.group_key is None:
+        cells: Annotation | QueryCells = annotate(
+            query, reference, QueryOptions(**asdict(reading)), progress=ui.progress
+        )
+    else:
+        cells = query_cells(query, reference, reading)
+    one = contrast(cells, a, b, group_key=how.group_key, progress=ui.progress)
     tested = None
     if sets:
         with renaming(taxon="gene_sets_taxon"):

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scvec.cli.app import open_store, renaming
-from scvec.cli.options.common import DeviceFlags, keywords
+from scvec.cli.options.common import DeviceFlags
 from scvec.cli.options.query import QueryFlags
 from scvec.cli.options.rerank import RerankFlags
 from scvec.errors import InputError
 
 if TYPE_CHECKING:
     from scvec.annotation.result import Annotation
-    from scvec.atlas import Atlas
     from scvec.interpret import Readout
     from scvec.report.findings import Overview
 
@@ -39,16 +38,15 @@ class QueryRun:
         # What is invalid, or not there, is found before any work is done.
         asked = self.rerank.asked(self.flags, device)
         readout = self._readout(device)
-        calls, atlas = self._retrieved(device)
-        reading = self.flags.reading()
+        calls = self._retrieved(device)
         if readout is not None:
             from scvec.interpret import predict, second_opinion
 
-            calls = second_opinion(calls, predict(self.query, readout, **asdict(reading), progress=ui.progress))
+            calls = second_opinion(calls, predict(calls.query, readout, progress=ui.progress))
         if asked is not None:
             from scvec.interpret import rerank
 
-            calls = rerank(calls, self.query, atlas, asked, reading=reading, progress=ui.progress)
+            calls = rerank(calls, asked, progress=ui.progress)
         for note in calls.notes:
             ui.note(note)
         return calls
@@ -61,17 +59,13 @@ class QueryRun:
         label_map: Mapping[str, str] | None = None,
     ) -> Overview:
         """Write the report of the calls, and return what it shows."""
-        from scvec.atlas import open_atlas
         from scvec.report.findings import overview
         from scvec.report.page import write_report
 
         found = overview(
             calls,
-            self.query,
-            open_atlas(open_store(self.common.store), self.atlas),
-            label_key=label_key,
-            label_map=label_map,
-            reading=self.flags.reading(),
+            labels=label_key,
+            label_map=label_map or {},
             command=shlex.join(["scvec", *sys.argv[1:]]),
             made_on=f"{date.today():%Y-%m-%d}",
             progress=self.common.ui.progress,
@@ -85,10 +79,10 @@ class QueryRun:
         asked = self.rerank.asked(self.flags, device)
         if asked is None:
             raise InputError("--dry-run without --rerank has no effect", fix="add --rerank MODEL, or leave it out")
-        calls, atlas = self._retrieved(device)
+        calls = self._retrieved(device)
         from scvec.interpret import rerank_bill
 
-        bill = rerank_bill(calls, self.query, atlas, asked, reading=self.flags.reading(), progress=ui.progress)
+        bill = rerank_bill(calls, asked, progress=ui.progress)
         cost = "unknown: no list price, give --price"
         if bill.usd is not None and bill.usd_at_most is not None:
             cost = f"about ${bill.usd:.4f}, ${bill.usd_at_most:.4f} at most" if bill.usd_at_most else "none"
@@ -96,20 +90,15 @@ class QueryRun:
         tokens = f"about {bill.tokens_in:,} tokens in and {bill.tokens_out:,} out"
         ui.result(asdict(bill), f"{bill.model}: {counted}; {tokens}; cost: {cost}")
 
-    def _retrieved(self, device: str) -> tuple[Annotation, Atlas]:
-        """Return the calls by retrieval, and the atlas."""
+    def _retrieved(self, device: str) -> Annotation:
+        """Return the calls by retrieval."""
         from scvec.annotation.query import annotate
         from scvec.atlas import open_atlas
-        from scvec.knn.options import Voting
 
         flags = self.flags
         atlas = open_atlas(open_store(self.common.store), self.atlas, device=device)
         atlas.expect(flags.recipe, flags.encoder)
-        given = keywords(flags, annotate) | {
-            "voting": Voting(**keywords(flags, Voting)),
-            "cluster": self.rerank.cluster(flags),
-        }
-        return annotate(self.query, atlas, **given, progress=self.common.ui.progress), atlas
+        return annotate(self.query, atlas, flags.asked(self.rerank.cluster(flags)), progress=self.common.ui.progress)
 
     def _readout(self, device: str) -> Readout | None:
         """Open the readout that was asked for."""

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from scvec.core.toml import check_keys, is_count, read_toml, without_none
 from scvec.errors import InputError, must_be, unknown
 
-WEIGHTS = ("text", "shuffled", "random", "svd", "free", "auto")
+WEIGHTS = ("text", "shuffled", "random", "svd", "given", "free", "auto")
 DEFAULT_ENCODER = "minilm"
 DTYPES = ("float32", "float16")
 TARGET_SUM = 1e4
@@ -115,7 +115,8 @@ class Recipe:
         weights alone, and needs no texts. ``"auto"``: ``"text"`` if the store has vectors of `DEFAULT_ENCODER` for the
         reference's genes when an atlas is built, else ``"free"``; with an encoder, ``"text"``. Baselines:
         ``"shuffled"``, each gene has another gene's vector, permuted by `random_state`; ``"random"``, Gaussian vectors
-        seeded by it.
+        seeded by it. ``"given"``: genes have none; cell vectors come with the cells, in the array of ``obsm`` that
+        `name` names.
     encoder
         Name of the gene-text encoder; None with weights that come from no text.
     top_n
@@ -125,7 +126,7 @@ class Recipe:
     centre
         Subtract the mean of the reference's cells.
     dimension
-        Number of components of the SVD, or of the random vectors; None if the encoder determines it.
+        Number of components of the SVD, or of random or given vectors; None if the encoder determines it.
     fit_cells
         The maximum number of reference cells, sampled by `random_state`, on which the recipe is fitted.
     random_state
@@ -140,7 +141,7 @@ class Recipe:
     """
 
     name: str
-    weights: Literal["text", "shuffled", "random", "svd", "free", "auto"] = "text"
+    weights: Literal["text", "shuffled", "random", "svd", "given", "free", "auto"] = "text"
     encoder: str | None = None
     top_n: int | None = None
     target_sum: float = TARGET_SUM
@@ -166,7 +167,7 @@ class Recipe:
             check("encoder", isinstance(self.encoder, str), f"the name of an encoder {with_these}")
         else:
             check("encoder", self.encoder is None, f"left out {with_these}")
-        if self.weights in ("svd", "random"):
+        if self.weights in ("svd", "random", "given"):
             check("dimension", is_count(self.dimension), f"a positive integer {with_these}")
         else:
             check("dimension", self.dimension is None, f"left out {with_these}")
@@ -179,9 +180,11 @@ class Recipe:
         check("target_sum", 0 < self.target_sum < 1e9, "above 0 and below 1e9")
         check("centre", isinstance(self.centre, bool), "true or false")
         check("refine", self.refine is None or isinstance(self.refine, Refinement), "a Refinement, or left out")
-        plain = self.weights != "svd" and self.top_n is None and not self.centre
+        plain = self.weights not in ("svd", "given") and self.top_n is None and not self.centre
         if self.refine is not None and not plain:
-            raise InputError("`refine` cannot be combined with svd weights, top_n or centre", fix="leave one out")
+            raise InputError(
+                "`refine` cannot be combined with svd or given weights, top_n or centre", fix="leave one out"
+            )
         object.__setattr__(self, "target_sum", float(self.target_sum))
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.core.arrow import coded
-from scvec.core.types import Ints, Progress, Strings, silent
+from scvec.core.types import Floats, Ints, Progress, Strings, silent
 from scvec.embed.projection import aligner, normalise
 from scvec.embed.recipe import Recipe
 from scvec.ingest.cells.scale import Values
@@ -36,6 +36,8 @@ class Sample:
         (L,) all labels of the reference, sorted.
     batches
         (n,) the batch of each.
+    given
+        (n, d) vectors that come with the cells, if the recipe takes these; else None.
     """
 
     logged: sp.csr_matrix[np.float32]
@@ -44,6 +46,7 @@ class Sample:
     codes: Ints
     names: tuple[str, ...]
     batches: Strings
+    given: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -62,6 +65,7 @@ class Sample:
             totals=self.totals[cells],
             codes=self.codes[cells],
             batches=self.batches[cells],
+            given=None if self.given is None else self.given[cells],
         )
 
 
@@ -79,6 +83,8 @@ class SampledFile:
         (N,) label and batch of its cells.
     take
         Given (m,) ascending positions, returns these cells as (m, n_vars) values of the matrix.
+    given
+        (N, d) vectors that come with its cells; None if they are not used.
     """
 
     match: GeneMatch
@@ -86,6 +92,7 @@ class SampledFile:
     labels: Strings
     batches: Strings
     take: Callable[[Ints], sp.csr_matrix[np.float32]]
+    given: Floats | None = None
 
 
 def draw(recipe: Recipe, gene_ids: Ints, files: Sequence[SampledFile], progress: Progress = silent) -> Sample:
@@ -108,7 +115,7 @@ def draw(recipe: Recipe, gene_ids: Ints, files: Sequence[SampledFile], progress:
     chosen = np.flatnonzero(_balanced(codes, recipe.fit_cells, np.random.default_rng(recipe.random_state)))
     thins = recipe.refine is not None and recipe.refine.thinning > 0
     thins = thins and all(file.values.scale == "counts" for file in files)
-    logged, counts, totals, batches = [], [], [], []
+    logged, counts, totals, batches, given = [], [], [], [], []
     first = 0
     with progress("reading a sample", len(chosen)) as advance:
         for file in files:
@@ -116,6 +123,7 @@ def draw(recipe: Recipe, gene_ids: Ints, files: Sequence[SampledFile], progress:
             own = chosen[(chosen >= first) & (chosen < first + len(file.labels))] - first
             first += len(file.labels)
             batches.append(file.batches[own])
+            given += [] if file.given is None else [file.given[own]]
             for i in range(0, len(own), CHUNK_CELLS):
                 cells = file.take(own[i : i + CHUNK_CELLS])
                 logged.append(normalise(cells, file.values, recipe.target_sum, columns))
@@ -130,6 +138,7 @@ def draw(recipe: Recipe, gene_ids: Ints, files: Sequence[SampledFile], progress:
         codes=codes[chosen],
         names=tuple(names.tolist()),
         batches=np.concatenate(batches),
+        given=np.concatenate(given) if given else None,
     )
     filled = np.flatnonzero(np.diff(everything.logged.indptr) > 0)
     return everything if len(filled) == len(everything) else everything.at(filled)

@@ -6,38 +6,81 @@ import difflib
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, TypeAlias
 
+import numpy as np
+
+from scvec.annotation.result import Annotation
 from scvec.core.types import Strings
-from scvec.errors import LabelError
-from scvec.ingest.cells import open_cells
+from scvec.errors import InputError, LabelError
+from scvec.ingest.cells import Cells, open_cells
+from scvec.ingest.cells.frames import Column
 from scvec.ontology.spelling import spelling
 
 ALIKE = 0.8
 """How similar two spellings must be, 0 to 1, for one to be suggested in place of the other."""
 
 
+Given: TypeAlias = "str | Sequence[str] | Any"
+"""Values of cells: a column of their ``obs``, by name; or the values, a pandas Series among them."""
+
+
 def read_author_labels(
-    query: str | Path, label_key: str, parameter: str = "label_key", obs: str | Path | None = None
+    query: Cells, label_key: str, parameter: str = "label_key", obs: str | Path | None = None
 ) -> Strings:
     """Return (n,) the author's labels, from a column of a query's ``obs``; raises as `scvec.evaluate` does."""
     with open_cells(query, obs) as file:
         return file.labels(label_key, parameter)
 
 
-def read_author_ids(
-    query: str | Path, label_key: str, label_id_key: str | None, obs: str | Path | None = None
-) -> dict[str, str]:
-    """Return the id of each of the author's labels, none if `label_id_key` is None; raises as `scvec.evaluate` does."""
-    if label_id_key is None:
-        return {}
-    labels = read_author_labels(query, label_key, obs=obs)
-    ids = read_author_labels(query, label_id_key, "label_id_key", obs)
+def labels_of(calls: Annotation, given: Given, parameter: str) -> Strings:
+    """Return (n,) values for the cells of `calls`; those of a Series that has the cells' names are matched by name.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or values are missing, or are not of these cells.
+    """
+    if isinstance(given, str):
+        return calls.query.labels(given, parameter)
+    wanted = f"one value for each of the {len(calls):,} cells"
+    names = getattr(given, "index", None)
+    if hasattr(names, "is_unique"):  # of pandas
+        given = _by_name(calls, given, parameter, wanted)
+    if len(given) != len(calls):
+        raise InputError(f"`{parameter}` has {len(given):,} values", wanted, "give the labels of the annotated cells")
+    values, absent = Column.of(getattr(given, "array", given)).labels()
+    if absent.any():
+        first = calls.obs_names[int(np.argmax(absent))]
+        raise LabelError(
+            f"`{parameter}` lacks {int(absent.sum()):,} of {len(calls):,} values ({first}, ...)",
+            "a value for every cell",
+            "drop those cells, or fill in the values",
+        )
+    return values
+
+
+def _by_name(calls: Annotation, series: Any, parameter: str, wanted: str) -> Any:
+    """Return a Series in the order of the calls; one with other names than the cells', as numbers, stays as it is."""
+    names = [str(one) for one in series.index]
+    if names == calls.obs_names.tolist() or not len(series):
+        return series
+    own = dict(zip(names, range(len(names)), strict=True))
+    if len(own) == len(names) and all(name in own for name in calls.obs_names.tolist()):
+        return series.iloc[[own[name] for name in calls.obs_names.tolist()]]
+    if series.index.inferred_type == "integer":
+        return series
+    lacking = [name for name in calls.obs_names.tolist() if name not in own]
+    seen = f"`{parameter}` has no value for {len(lacking):,} of the annotated cells ({', '.join(lacking[:3])}, ...)"
+    raise InputError(seen, wanted, "give the labels of the annotated cells, by their names")
+
+
+def ids_by_label(labels: Strings, ids: Strings) -> dict[str, str]:
+    """Return the id of each label, given (n,) labels and ids of cells; raise `LabelError` if one has two."""
     pairs = sorted(set(zip(labels.tolist(), ids.tolist(), strict=True)))
     for (label, one), (other, two) in pairwise(pairs):
         if label == other:
-            raise LabelError(
-                f"{query}: label {label!r} has ids {one!r} and {two!r}", "one id for each label", "fix obs"
-            )
+            raise LabelError(f"label {label!r} has ids {one!r} and {two!r}", "one id for each label", "fix obs")
     return dict(pairs)
 
 

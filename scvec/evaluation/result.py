@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from scvec.annotation.result import LOW_CONFIDENCE, NOVEL, Annotation
 from scvec.core.types import UNKNOWN, Bools, Strings
 from scvec.errors import InputError, KeyNotFoundError, LabelError
-from scvec.evaluation.author_labels import note_lacking, or_near, read_author_ids, read_author_labels
+from scvec.evaluation.author_labels import Given, ids_by_label, labels_of, note_lacking, or_near
 from scvec.evaluation.metrics import Rejection, Score, SetQuality, Trust
 from scvec.ontology import LabelMatch, Ontology, credited, match_labels
 from scvec.ontology.matching import NO_MAP
@@ -152,56 +151,50 @@ def compare(called: Strings, truth: Strings, atlas_labels: Sequence[str]) -> Eva
 
 def evaluate(
     calls: Annotation,
-    query: str | Path,
+    labels: Given,
     *,
-    label_key: str,
     label_map: Mapping[str, str] = NO_MAP,
-    label_id_key: str | None = None,
+    label_ids: Given | None = None,
     ontology: Ontology | None = None,
-    atlas_ids: Mapping[str, str] = NO_MAP,
-    obs: str | Path | None = None,
 ) -> Evaluation:
-    """Compare calls with a column of the query's ``obs``.
+    """Compare calls with an author's labels.
 
     Parameters
     ----------
     calls
-        The calls for `query`.
-    query
-        The file that was annotated.
-    label_key
-        The column with the author's labels.
+        The calls.
+    labels
+        The author's labels: a column of the query's ``obs``, by name; or (n,) values, such as
+        ``adata.obs["cell_type"]``. A pandas Series is matched by the cells' names.
     label_map
         The atlas's label for an author's label; a label that is not a key stays as it is.
-    label_id_key
-        The column with the labels' ids in the Cell Ontology; None: labels are matched by name. Needs `ontology`.
+    label_ids
+        The ids of the author's labels in the Cell Ontology, given as `labels` are; None: labels are matched by name.
+        Needs `ontology`.
     ontology
         Judges by terms: a call is right if its term is the author's or a kind of it, and wrong if it is more general,
-        whatever the labels are called. Labels without a term are judged by exact name. None: all labels are.
-    atlas_ids
-        The ids of the atlas's labels, from its ``obs``; a label without one is matched by name.
-    obs
-        A table of further annotations of the query's cells, as `scvec.annotate` took it.
+        whatever the labels are called. Labels of the atlas have the ids of its ``obs``, or else those of their names.
+        Labels without a term are judged by exact name. None: all labels are.
 
     Raises
     ------
     InputError
         If a column is not there or lacks values, a label has two ids, no label is the atlas's, `label_map` leads to a
-        label that the atlas lacks, or `label_id_key` is given without `ontology`.
+        label that the atlas lacks, or `label_ids` is given without `ontology`.
     """
     stray = sorted(set(label_map.values()) - set(calls.labels))
     if stray:
         raise LabelError(
             f"`label_map` leads to {stray[0]!r}", f"labels of the atlas: {', '.join(calls.labels)}", "fix the map"
         )
-    if ontology is None and label_id_key is not None:
-        raise InputError("`label_id_key` needs `ontology`", fix="give both or neither")
-    truth = np.array(
-        [label_map.get(one, one) for one in read_author_labels(query, label_key, obs=obs).tolist()], dtype=object
-    )
+    if ontology is None and label_ids is not None:
+        raise InputError("`label_ids` needs `ontology`", fix="give both or neither")
+    own = labels_of(calls, labels, "labels")
+    truth = np.array([label_map.get(one, one) for one in own.tolist()], dtype=object)
     terms: _Terms | None = None
     if ontology is not None:
-        ids = read_author_ids(query, label_key, label_id_key, obs)
+        atlas_ids = calls.query.atlas.label_ids
+        ids = {} if label_ids is None else ids_by_label(own, labels_of(calls, label_ids, "label_ids"))
         # A label that is mapped to a label of the atlas has that label's term.
         ids |= {label_map[one]: atlas_ids.get(label_map[one], "") for one in label_map}
         terms = _Terms(ontology, _matched(ontology, calls.labels, atlas_ids), _matched(ontology, truth.tolist(), ids))

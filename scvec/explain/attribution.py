@@ -12,12 +12,11 @@ import scipy.sparse as sp
 
 from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.atlas import Atlas
-from scvec.atlas.query_cells import match_to_atlas
+from scvec.atlas.query_cells import OpenCells
 from scvec.core.types import UNKNOWN, Doubles, Floats, Ints, Progress, Strings, silent
-from scvec.errors import InputError, MismatchError, must_be, unknown
-from scvec.explain.streaming import GroupedCells, contributed
-from scvec.ingest.cells import open_cells
-from scvec.ingest.cells.options import ReadOptions
+from scvec.errors import InputError, must_be, unknown
+from scvec.explain.streaming import GroupedCells, contributed, require_genes
+from scvec.ingest.cells import Cells, open_cells
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
 STRAY = 0.01
 """A share of a group's votes below this comes from a few cells, and makes no runner-up."""
-
-CLOSE = 1e-3
-"""How far contributions may be from the difference of similarities if the file's values are those that were called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,15 +184,12 @@ class _Compared:
 
 def attributions(
     calls: Annotation,
-    query: str | Path,
-    atlas: Atlas,
     *,
     cells: Sequence[str] = (),
     groups: Sequence[str] = (),
     group_key: str | None = None,
     against: str | None = None,
-    reading: ReadOptions | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Attribution:
     """Say which genes bring cells nearer to the label they are called than to the runner-up.
 
@@ -209,11 +202,7 @@ def attributions(
     Parameters
     ----------
     calls
-        The calls for the query.
-    query, reading
-        The file that was annotated, and how it was read, if `scvec.annotate` was told how.
-    atlas
-        The atlas that it was annotated with.
+        The calls; their query is read again.
     cells
         Names of single cells to explain one by one.
     groups, group_key
@@ -222,36 +211,32 @@ def attributions(
     against
         The label to compare with. None, and for groups of that label itself: the label with the second most of the
         group's votes, or, if that has less than a hundredth of them, the most similar other label.
+    progress
+        Shows how many cells are done.
 
     Raises
     ------
     InputError
-        If a cell, a column or a label is not there, the query's cells or their values are not those of `calls`, no cell
-        is left, or the atlas has fewer than two labels.
-    MismatchError
-        If `calls` were not made with this version of the atlas.
+        If a cell, a column or a label is not there, the query was changed since it was annotated, no cell is left, or
+        the atlas has fewer than two labels.
     """
-    _check_calls(calls, atlas)
-    reading = reading or ReadOptions()
     if sum((bool(cells), len(groups) > 0, group_key is not None)) > 1:
         raise InputError("`cells`, `groups` and `group_key` exclude each other", fix="give one of them")
-    with open_cells(query, reading.obs) as file:
-        calls.check_cells(file.obs_names.tolist(), query)
+    require_genes(calls.query.atlas)
+    _check_against(calls.query.atlas, against, calls.query.atlas.label_means)
+    with calls.query.opened() as opened:
         if group_key is not None:
-            groups = file.labels(group_key, "group_key").tolist()
-        names, codes = _grouped(calls, cells, groups)
-        pairs = _compared(calls, atlas, codes, len(names), against)
-        with file.matrix(reading.layer, reading.scale) as matrix:
-            match, _ = match_to_atlas(matrix, atlas, reading.gene_key, reading.taxon)
-            grouped = GroupedCells.of(matrix, match, atlas, codes)
-            made = contributed(grouped, pairs.towards, "explaining", progress)
-            if not np.allclose(made.total, pairs.similarity - pairs.similarity_against, atol=CLOSE, rtol=0):
-                raise InputError(
-                    f"{query} has other values than those that were called",
-                    "the file, matrix and genes that were annotated",
-                    "annotate it again",
-                )
-            var_names = _names_in(matrix.var.names(), grouped.columns)
+            groups = opened.file.labels(group_key, "group_key").tolist()
+        return attributions_in(opened, calls, groups_of(calls, cells, groups), against, progress or silent)
+
+
+def attributions_in(
+    opened: OpenCells, calls: Annotation, grouped: tuple[Strings, Ints], against: str | None, progress: Progress
+) -> Attribution:
+    """Return the attributions of groups of the cells of an open query: names and (n,) codes from `groups_of`."""
+    atlas, (names, codes) = calls.query.atlas, grouped
+    pairs = _compared(calls, atlas, codes, len(names), against)
+    made = contributed(GroupedCells(opened, codes), pairs.towards, "explaining", progress)
     return Attribution(
         groups=names,
         n_cells=np.bincount(codes[codes >= 0], minlength=len(names)),
@@ -262,41 +247,32 @@ def attributions(
         baseline=made.baseline,
         gene_ids=atlas.embedding.gene_ids,
         symbols=atlas.gene_symbols,
-        var_names=var_names,
+        var_names=_names_in(opened.matrix.var.names(), opened.columns),
         contributions=np.asarray(made.genes, np.float32),
         excess=np.asarray(made.excess, np.float32),
     )
 
 
 def check_asked(
-    query: str | Path,
+    query: Cells,
     atlas: Atlas,
     cells: Sequence[str],
     group_key: str | None,
     against: str | None,
-    reading: ReadOptions,
+    obs: str | Path | None,
 ) -> None:
     """Raise the errors of `attributions` about its arguments, before any call is made."""
     if cells and group_key is not None:
         raise InputError("`cells` and `group_key` exclude each other", fix="leave one out")
+    require_genes(atlas)
     _check_against(atlas, against, atlas.label_means)
-    with open_cells(query, reading.obs) as file:
+    with open_cells(query, obs) as file:
         if group_key is not None:
             file.labels(group_key, "group_key")
         there = set(file.obs_names.tolist()) if cells else set()
         for name in cells:
             if name not in there:
                 raise unknown("cell", name, file.obs_names.tolist(), query)
-
-
-def _check_calls(calls: Annotation, atlas: Atlas) -> None:
-    made = calls.provenance.get("atlas", {})
-    if (made.get("name"), made.get("version")) != (atlas.name, atlas.manifest["version"]):
-        raise MismatchError(
-            f"the calls are by atlas {made.get('name')}, version {made.get('version')}",
-            f"calls by {atlas.name}, version {atlas.manifest['version']}",
-            "annotate the query with that",
-        )
 
 
 def _check_against(atlas: Atlas, against: str | None, means: Floats) -> None:
@@ -329,7 +305,7 @@ def _compared(calls: Annotation, atlas: Atlas, codes: Ints, n_groups: int, again
     return _Compared(label, other, means[label] - means[other], similarity[each, label], similarity[each, other])
 
 
-def _grouped(calls: Annotation, cells: Sequence[str], groups: Sequence[str]) -> tuple[Strings, Ints]:
+def groups_of(calls: Annotation, cells: Sequence[str], groups: Sequence[str]) -> tuple[Strings, Ints]:
     """Return the names of the groups with cells that express genes, and (n,) the group of each cell; -1 for none."""
     of = np.array(groups if len(groups) else calls.label, dtype=object)
     if len(of) != len(calls):

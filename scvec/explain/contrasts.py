@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from scvec._version import __version__
 from scvec.annotation.result import Annotation
-from scvec.atlas import Atlas
-from scvec.atlas.query_cells import match_to_atlas
+from scvec.atlas.query_cells import QueryCells
 from scvec.core.text import counted
 from scvec.core.types import Doubles, Ints, Progress, Strings, silent
 from scvec.errors import InputError, LabelError, unknown
-from scvec.explain.streaming import GroupedCells, compared, contributed
-from scvec.ingest.cells import CellFile, open_cells
+from scvec.explain.streaming import GroupedCells, compared, contributed, require_genes
+from scvec.ingest.cells import CellFile
 from scvec.ingest.cells.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -137,54 +135,50 @@ class Contrast:
 
 
 def contrast(
-    query: str | Path,
-    atlas: Atlas,
+    cells: Annotation | QueryCells,
     a: str,
     b: str,
     *,
     group_key: str | None = None,
-    calls: Annotation | None = None,
-    reading: ReadOptions | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Contrast:
-    """Compare two groups of a file's cells, gene by gene, in two passes over the file. Memory grows with genes only.
+    """Compare two groups of cells, gene by gene, in two passes over them. Memory grows with genes only.
 
     Parameters
     ----------
-    query, reading
-        The file, and how to read it. Its cells need not be of types that the atlas has.
-    atlas
-        The atlas whose embedding attributions refer to; its cells are not used.
+    cells
+        The calls, whose query is read again; or cells that were not called, from `scvec.query_cells`. They need not be
+        of types that their atlas has: it gives the embedding that attributions refer to, and its cells are not used.
     a, b
         The groups' names.
     group_key
-        The column of the file's ``obs`` with the groups.
-    calls
-        Instead of a column: calls of the file's cells; the groups are labels called.
+        The column of the cells' ``obs`` with the groups; None: the groups are labels called.
+    progress
+        Shows how many cells are done.
 
     Raises
     ------
     KeyNotFoundError
-        If the file has no such column or group.
+        If there is no such column or group.
     LabelError
         If a group has fewer than two cells that express the atlas's genes.
     InputError
-        If `a` and `b` are the same, or the file's cells are not those of `calls`.
+        If `a` and `b` are the same, the cells were changed since they were annotated, or there are neither calls nor
+        `group_key`.
     """
-    reading = reading or ReadOptions()
+    calls, query = (cells, cells.query) if isinstance(cells, Annotation) else (None, cells)
+    atlas, progress = query.atlas, progress or silent
+    require_genes(atlas)
     if a == b:
         raise InputError(f"both groups are {a!r}", "two different groups", "name another group")
-    with open_cells(query, reading.obs) as file:
-        codes = _codes(file, (a, b), group_key, calls)
-        _enough(file, codes, (a, b))
-        with file.matrix(reading.layer, reading.scale) as matrix:
-            match, said = match_to_atlas(matrix, atlas, reading.gene_key, reading.taxon)
-            cells = GroupedCells.of(matrix, match, atlas, codes)
-            moments, way = compared(cells, progress)
-            _enough(file, codes, (a, b))
-            made = contributed(cells, np.stack([way, way]), "attributing", progress)
-        about = _about(file, atlas, group_key, reading)
-    has, added = cells.measured, made.genes[0] - made.genes[1]
+    with query.opened() as opened:
+        codes = _codes(opened.file, (a, b), group_key, calls)
+        _enough(opened.file, codes, (a, b))
+        grouped = GroupedCells(opened, codes)
+        moments, way = compared(grouped, progress)
+        _enough(opened.file, codes, (a, b))
+        made = contributed(grouped, np.stack([way, way]), "attributing", progress)
+    has, added = opened.measured, made.genes[0] - made.genes[1]
     t, p_value = moments.welch()
     return Contrast(
         a=a,
@@ -202,8 +196,8 @@ def contrast(
         t=t[has],
         p_value=p_value[has],
         fdr=false_discovery(p_value[has]),
-        notes=(*file.notes, *said, *_notes(added)),
-        provenance=about,
+        notes=(*query.notes, *_notes(added)),
+        provenance=_about(query, group_key),
     )
 
 
@@ -216,11 +210,12 @@ def false_discovery(p_values: Doubles) -> Doubles:
 
 def _codes(file: CellFile, names: tuple[str, str], group_key: str | None, calls: Annotation | None) -> Ints:
     """Return (n,) 0 for a cell of the first group, 1 for one of the second, -1 for others."""
-    if (group_key is None) == (calls is None):
-        raise InputError("groups need either `group_key` or `calls`", fix="give one of the two")
-    if calls is not None:
-        calls.check_cells(file.obs_names.tolist(), file.path)
-    groups = calls.label if calls is not None else file.labels(str(group_key), "group_key")
+    if group_key is not None:
+        groups = file.labels(group_key, "group_key")
+    elif calls is not None:
+        groups = calls.label
+    else:
+        raise InputError("cells without calls have no groups", "calls, or `group_key`", "annotate the cells")
     there = set(groups.tolist())
     codes = np.full(len(groups), -1, np.int64)
     for i, name in enumerate(names):
@@ -248,11 +243,12 @@ def _notes(contribution: Doubles) -> list[str]:
     return [f"{counted(n_back, 'gene')} {make} the groups more alike, by {back / whole:.0%} of the distance"]
 
 
-def _about(file: CellFile, atlas: Atlas, group_key: str | None, reading: ReadOptions) -> dict[str, Any]:
-    made = atlas.manifest
-    read = {name: None if value is None else str(value) for name, value in asdict(reading).items()}
+def _about(query: QueryCells, group_key: str | None) -> dict[str, Any]:
+    made = query.atlas.manifest
+    read = {one.name: getattr(query.read, one.name) for one in fields(ReadOptions)}
+    read = {name: None if value is None else str(value) for name, value in read.items()}
     return {
         "scvec": __version__,
         "atlas": {key: made[key] for key in ("name", "version", "recipe", "recipe_sha256")},
-        "query": {"file": file.path.name, "group": group_key or "labels called", **read},
+        "query": {"file": query.name, "group": group_key or "labels called", **read},
     }

@@ -9,14 +9,23 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.atlas import Atlas
-from scvec.atlas.query_cells import log_normalised, placed
+from scvec.atlas.query_cells import OpenCells
 from scvec.core.types import Doubles, Floats, Ints, Progress
 from scvec.embed.projection import Mask
-from scvec.ingest.cells import Matrix
-from scvec.ingest.matching import GeneMatch
+from scvec.errors import InputError
 
 ROUNDING = 1e-12
 """A variance below this share of the squared mean is rounding error, and taken as 0."""
+
+
+def require_genes(atlas: Atlas) -> None:
+    """Raise `InputError` if genes have no part in the vectors of an atlas."""
+    if atlas.recipe.weights == "given":
+        raise InputError(
+            f"atlas {atlas.name!r} takes its cell vectors from obsm[{atlas.recipe.name!r}]: no gene has a part in them",
+            "an atlas whose vectors are made of expression",
+            "build one without `use_rep`",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,29 +114,28 @@ class GroupedCells:
 
     Attributes
     ----------
-    matrix, atlas
-        The cells, and the atlas on whose genes they are taken.
-    columns, measured, share
-        From `scvec.atlas.query_cells.placed`.
+    cells
+        The cells, on the genes of an atlas.
     codes
         (n,) the group of each cell, by number; -1 for none.
     """
 
-    matrix: Matrix
-    atlas: Atlas
-    columns: sp.csr_matrix[np.float32]
-    measured: Mask
-    share: float | None
+    cells: OpenCells
     codes: Ints
 
-    @classmethod
-    def of(cls, matrix: Matrix, match: GeneMatch, atlas: Atlas, codes: Ints) -> GroupedCells:
-        """Return the cells of a matrix whose genes are matched to those of an atlas."""
-        return cls(matrix, atlas, *placed(match, atlas), codes)
+    @property
+    def atlas(self) -> Atlas:
+        """The atlas on whose genes they are taken."""
+        return self.cells.query.atlas
+
+    @property
+    def measured(self) -> Mask:
+        """(g,) True for the genes that the cells' matrix has."""
+        return self.cells.measured
 
     def batches(self, title: str, progress: Progress) -> Iterator[tuple[Ints, sp.csr_matrix[np.float32]]]:
         """Yield the positions of cells in the file, and their expression on the atlas's genes."""
-        for first, _, known in log_normalised(self.matrix, self.columns, self.share, self.atlas, title, progress):
+        for first, _, known in self.cells.batches(title, progress):
             rows = np.flatnonzero(self.codes[first : first + known.shape[0]] >= 0)
             if len(rows):
                 yield first + rows, known[rows]
@@ -138,7 +146,7 @@ def compared(cells: GroupedCells, progress: Progress) -> tuple[Moments, Floats]:
     embedding = cells.atlas.embedding
     moments, sums = Moments.none(len(cells.measured)), np.zeros((2, embedding.dimension))
     for rows, known in cells.batches("comparing expression", progress):
-        vectors, empty = embedding.vectors(known, cells.measured, cells.atlas.device)
+        vectors, empty = cells.cells.vectors(rows, known)
         cells.codes[rows[empty]] = -1
         codes = cells.codes[rows]
         np.add.at(sums, codes[~empty], vectors[~empty])

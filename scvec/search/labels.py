@@ -145,12 +145,16 @@ def _ties(labels: Floats, weights: Floats, known: Floats) -> np.ndarray[Any, np.
 
 def _exemplars(atlas: Atlas, among: Candidates, codes: Ints, weights: Floats, n: int) -> pl.DataFrame:
     """Return the cells of each label that are nearest to a cell that expresses the genes by their weights."""
-    measured = np.ones(len(weights), bool)
-    vectors, _ = atlas.embedding.vectors(sp.csr_matrix(weights[None]), measured, atlas.device)
+    if atlas.recipe.weights == "given":  # no expression leads to such a vector: those nearest to the label's mean
+        towards = atlas.label_means
+    else:
+        cell = sp.csr_matrix(weights[None])
+        vectors, _ = atlas.embedding.vectors(cell, np.ones(len(weights), bool), atlas.device)
+        towards = np.broadcast_to(vectors, (len(atlas.label_names), vectors.shape[1]))
     own = among.codes[atlas.positions(among.rows)]
     rows, similarity = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     for code in codes.tolist():
-        found = atlas.search(vectors, n, atlas.narrowed(among.rows[own == code]))
+        found = atlas.search(np.ascontiguousarray(towards[[code]]), n, atlas.narrowed(among.rows[own == code]))
         there = found.ids[0] >= 0
         rows.append(found.ids[0][there])
         similarity.append(1 - found.distances[0][there])

@@ -96,3 +96,8 @@ class Store(Folder):
             ) from error
         with held:
             yield
+
+
+def as_store(store: Store | str | Path) -> Store:
+    """Return a store that may be given by its folder or URI."""
+    return store if isinstance(store, Store) else Store(store)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -11,8 +10,9 @@ from scvec.core.types import Floats, Progress
 from scvec.embed import GeneVectors, ensure_genes, open_genes
 from scvec.embed.encoders import Address
 from scvec.embed.recipe import DEFAULT_ENCODER, RECIPES, Recipe
+from scvec.embed.recipe import recipe as named
 from scvec.errors import GeneMatchError, InputError, MismatchError, NotInStoreError
-from scvec.ingest.cells import CellFile, Matrix, open_cells
+from scvec.ingest.cells import CellFile, Cells, Matrix, open_cells
 from scvec.ingest.cells.scale import Totals
 from scvec.ingest.genes.gene_table import offered_tables, open_table, texts_of
 from scvec.ingest.genes.gene_texts import taxon_id
@@ -22,11 +22,18 @@ from scvec.ingest.matching import MIN_COVERAGE, GeneMatch, match_genes
 from scvec.store import Store
 
 
-def recipe_for(recipe: Recipe | None, genes: GeneVectors | None) -> Recipe:
-    """Return the recipe, or the default one for None; raise `InputError` if `genes` are of another encoder."""
-    recipe = RECIPES["refined"] if recipe is None else recipe
-    if recipe.weights == "auto":
-        return recipe.with_encoder(genes.encoder if genes else None)
+def recipe_for(recipe: Recipe | str | None, genes: GeneVectors | None, encoder: str | None = None) -> Recipe:
+    """Return the recipe with its encoder, or the default one for None; raise `InputError` if `genes` are of another.
+
+    A recipe of auto weights stays so if neither `encoder` nor `genes` are given: `bind` decides.
+    """
+    recipe = RECIPES["refined"] if recipe is None else named(recipe) if isinstance(recipe, str) else recipe
+    recipe = recipe.with_encoder(encoder)
+    if recipe.weights == "auto" and genes is not None:
+        recipe = recipe.with_encoder(genes.encoder)
+    if recipe.weights == "given":
+        seen = f"recipe {recipe.name!r} takes vectors that come with the cells"
+        raise InputError(seen, "the array of obsm that has them", f"`use_rep` {recipe.name!r}, without a recipe")
     if genes is not None and recipe.encoder and Address.parse(recipe.encoder).canonical() != genes.encoder:
         raise InputError(
             f"`genes` are vectors of encoder {genes.encoder!r}",
@@ -53,7 +60,7 @@ def match_reference(
     return match
 
 
-def on_panel(store: Store, match: GeneMatch, matrix: Matrix, panel: str | Path, taxon: str | int | None) -> GeneMatch:
+def on_panel(store: Store, match: GeneMatch, matrix: Matrix, panel: Cells, taxon: str | int | None) -> GeneMatch:
     """Return the match restricted to genes that another file has too, through orthologs if `taxon` is another species.
 
     Raises
@@ -69,7 +76,9 @@ def on_panel(store: Store, match: GeneMatch, matrix: Matrix, panel: str | Path, 
         found = found.through(orthologs(own, table), table)
     match = match.only(found.gene_ids)
     if not len(match.genes):
-        raise GeneMatchError(f"{panel} and {matrix.path} have no gene in common", fix="check `panel`, or leave it out")
+        raise GeneMatchError(
+            f"{file.path} and {matrix.path} have no gene in common", fix="check `panel`, or leave it out"
+        )
     return match
 
 
@@ -95,7 +104,7 @@ def bind(
         recipe = _with_or_without_text(store, recipe, match)
     if not recipe.reads_text:
         n, dimension = len(match.genes), recipe.dimension or 0  # free weights: vectors without dimensions
-        vectors_of = None if recipe.weights == "svd" else drawn(n, dimension, recipe.random_state)
+        vectors_of = None if recipe.weights in ("svd", "given") else drawn(n, dimension, recipe.random_state)
         return recipe.bind(match.gene_table.release, None), vectors_of, match
     # Vectors are of texts, whatever identifiers the names were matched by.
     texts = genes.texts if genes else texts_of(store, match.gene_table)

@@ -7,17 +7,18 @@ A build writes what it fits, then the shards of its cells, commits these as one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from scvec._version import __version__
 from scvec.atlas.building.binding import bind, match_reference, on_panel, recipe_for
 from scvec.atlas.building.fitting import fit_reference
 from scvec.atlas.building.job import Job, open_job
-from scvec.atlas.building.sources import Files, Source, on_common_genes
+from scvec.atlas.building.options import BuildChanges, BuildOptions
+from scvec.atlas.building.sources import Source, on_common_genes, read_sources, several
 from scvec.atlas.building.steps import NewCells, described, embed_and_commit, label_ids, planned
 from scvec.atlas.engine import Compute, Engine, Local
 from scvec.atlas.fitted import Fitted, load_fitted, save_fitted
@@ -26,93 +27,48 @@ from scvec.atlas.paths import CURRENT, LAYOUT, atlas_folder, cells_path, check_n
 from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
 from scvec.atlas.rows import Keys, table_schema
+from scvec.core.options import merged, spells_out
 from scvec.core.types import Floats, Ints, Progress, silent
-from scvec.embed import GeneVectors
+from scvec.embed.given import given_recipe
 from scvec.embed.projection import aligner
 from scvec.embed.recipe import Recipe
 from scvec.embed.sample import draw
 from scvec.errors import ExistsError, FileError, InputError
 from scvec.index import IndexSpec
-from scvec.ingest.cells import AskedScale, Matrix
+from scvec.ingest.cells import Cells, Matrix
 from scvec.ingest.matching import GeneMatch
-from scvec.ontology import Ontology
-from scvec.ontology.matching import NO_MAP
-from scvec.store import Store
+from scvec.store import Store, as_store
 
 
+@spells_out(BuildOptions)
 def build(
-    store: Store,
+    store: Store | str | Path,
     name: str,
-    reference: str | Path | Sequence[str | Path],
+    reference: Cells | Sequence[Cells],
+    options: BuildOptions | None = None,
     *,
-    label_key: str,
-    batch_key: str | None = None,
-    label_id_key: str | None = None,
-    ontology: Ontology | None = None,
-    label_map: Mapping[str, str] = NO_MAP,
-    obs_keys: Sequence[str] = (),
-    genes: GeneVectors | None = None,
-    recipe: Recipe | None = None,
-    layer: str | None = None,
-    scale: AskedScale = "auto",
-    index: IndexSpec | None = None,
-    obs: str | Path | None = None,
-    dataset: str | None = None,
-    gene_key: str | None = None,
-    taxon: str | int | None = None,
-    release: str | None = None,
-    panel: str | Path | None = None,
-    panel_taxon: str | int | None = None,
     overwrite: bool = False,
-    shard_cells: int | None = None,
     device: str = "cpu",
     engine: Engine | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
+    **changes: Unpack[BuildChanges],
 ) -> Atlas:
-    """Build an atlas from files of labelled cells. Readers see the store as before until the last step.
+    """Build an atlas from labelled cells. Readers see the store as before until the last step.
 
-    A build that was interrupted or killed resumes when it is started again with the same files and parameters; no shard
+    A build that was interrupted or killed resumes when it is started again with the same cells and options; no shard
     is embedded twice.
 
     Parameters
     ----------
     store, name
-        The store, and the name of the atlas.
+        The store, or its folder or URI, and the name of the atlas.
     reference
-        A file that `scvec.ingest.cells.open_cells` reads, or several, or globs. Genes that one of several files lacks
-        are left out.
-    label_key, batch_key, label_id_key
-        Columns of ``obs``: the label of each cell; its donor or batch; its label's id, such as a Cell Ontology id.
-    ontology, label_map
-        If no column has the labels' ids: the Cell Ontology in which they are found by the labels' names, and your own
-        ids by label, which take precedence. None: no ids.
-    obs_keys
-        Further columns of ``obs`` to keep, as strings; queries can be restricted by them.
-    genes
-        Gene vectors to use; None: those of the recipe's encoder in the store.
-    recipe
-        How a cell becomes a vector; None: ``refined`` with the encoder of `genes`, or its own.
-    layer, scale
-        Which matrix, and whether it holds counts or log1p values.
-    index
-        The index for searching; None: chosen by the number of cells.
-    obs
-        A separate table of the cells' annotations, for files without any.
-    dataset
-        The dataset of a single file; None: the file's name.
-    gene_key
-        Column of ``var`` with the names of the genes; None: ``var_names``, or the usual column that covers more if
-        these cover too little.
-    taxon, release
-        The gene texts; None: those of the taxon in the store whose genes fit best, at its last release.
-    panel, panel_taxon
-        A file of cells, such as a query with few genes: only genes that it has too are used; its values are not. And
-        its species, if that is not the reference's.
+        The labelled cells: an AnnData, or a file that `scvec.ingest.open_cells` reads; or several, or globs. They are
+        not changed. Genes that one of several files lacks are left out.
+    options, changes
+        What the atlas is made of: a `scvec.BuildOptions`, or its fields as keywords; ``label_key`` must be given.
     overwrite
         Replace an atlas of that name; its old version is kept, see `checkout`.
-    shard_cells
-        Number of cells that are read, embedded and staged at once; None: 32,768. Smaller shards take less memory, and
-        are spread over more workers.
     device
         Where vectors are computed and the index is trained.
     engine
@@ -123,30 +79,33 @@ def build(
     Raises
     ------
     InputError
-        If the file, a column, the matrix, the genes or the index factory are invalid.
+        If the cells, a column, the matrix, the genes or the index factory are invalid.
     ExistsError
         If there is an atlas of that name and `overwrite` is not set.
     NotInStoreError
         If gene texts or vectors are missing.
     ConflictError
-        If another process writes the atlas, or a file is changed while it is read.
+        If another process writes the atlas, or the cells are changed while they are read.
     """
     check_name(name)
-    recipe, compute = recipe_for(recipe, genes), Compute(device, engine or Local(), progress)
-    keys = Keys(label_key, batch_key, label_id_key, tuple(obs_keys))
-    paths = [reference] if isinstance(reference, (str, Path)) else reference
-    files = Files(paths=paths, keys=keys, obs=obs, dataset=dataset, layer=layer, scale=scale)
+    options, store = merged(BuildOptions, options, dict(changes)), as_store(store)
+    keys = Keys(options.label, options.batch_key, options.label_id_key, tuple(options.obs_keys))
+    recipe, genes = recipe_for(options.recipe, options.genes, options.encoder), options.genes
+    compute = Compute(device, engine or Local(), progress or silent)
+    progress = compute.progress
     table, folder = store.table(cells_path(name)), atlas_folder(name)
 
     def matched(matrix: Matrix) -> GeneMatch:
-        match = match_reference(store, matrix, genes, gene_key, taxon, release)
-        return match if panel is None else on_panel(store, match, matrix, panel, panel_taxon)
+        match = match_reference(store, matrix, genes, options.gene_key, options.taxon, options.release)
+        return match if options.panel is None else on_panel(store, match, matrix, options.panel, options.panel_taxon)
 
     base = table.tags().get(CURRENT)
     if base is not None and not overwrite:
         raise ExistsError(f"there is already an atlas {name!r}", fix="choose another name, or give `overwrite`")
-    sources = on_common_genes(files.read(matched))
-    ids, notes = label_ids(sources, ontology, label_map, {})
+    sources = on_common_genes(read_sources(several(reference), keys, options, compute.engine, matched))
+    ids, notes = label_ids(sources, options.ontology, options.label_map, {})
+    if options.use_rep is not None:
+        recipe = _of_given(options, sources)
     bound, vectors, match = bind(store, recipe, genes, sources[0].match, sources[0].sampled, progress)
     sources = [replace(source, match=source.match.only(match.genes)) for source in sources]
     plan = {"base": base, "recipe": bound.to_dict(), "keys": keys.to_dict(), "ids": ids, **planned(sources)}
@@ -157,13 +116,13 @@ def build(
             about = _about(name, match, fitted)
             columns = [(aligner(source.match, fitted.embedding.gene_ids), None) for source in sources]
             schema = table_schema(keys, fitted.embedding.dimension, bound.dtype)
-            new = NewCells(sources=sources, columns=columns, keys=keys, ids=ids, shard_cells=shard_cells)
+            new = NewCells(sources=sources, columns=columns, keys=keys, ids=ids, shard_cells=options.shard_cells)
             version, done = embed_and_commit(
                 job, fitted.embedding, new, lambda staged: table.commit(staged, schema, about), compute
             )
             cells = table.at(version)
             rows = filled_rows(cells, name)
-            spec = index or IndexSpec()
+            spec = options.index or IndexSpec()
             place = index_folder(store, name, version, spec)
             cells = with_table_index(table, cells, rows, spec, progress)
             manifest = {
@@ -178,6 +137,18 @@ def build(
             }
             atlas = publish(store, table, cells.version, base, manifest, "build")
     return atlas
+
+
+def _of_given(options: BuildOptions, sources: Sequence[Source]) -> Recipe:
+    """Return the recipe of vectors that come with the cells."""
+    if any(one is not None for one in (options.recipe, options.encoder, options.genes)):
+        seen = "`use_rep` cannot be combined with `recipe`, `encoder` or `genes`"
+        raise InputError(seen, fix="leave them out")
+    found = sorted({one.given.shape[1] for one in sources if one.given is not None})
+    if len(found) != 1:
+        seen = f"obsm[{options.use_rep!r}] has {' and '.join(map(str, found))} dimensions in different files"
+        raise InputError(seen, "one number", "make it by one model for all files")
+    return given_recipe(str(options.use_rep), found[0])
 
 
 @contextmanager

@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Unpack
 
 from scvec.atlas.building.job import open_job
-from scvec.atlas.building.sources import Files, Source
+from scvec.atlas.building.options import ExtendChanges, ExtendOptions
+from scvec.atlas.building.sources import Source, read_sources, several
 from scvec.atlas.building.steps import NewCells, described, embed_and_commit, label_ids, planned
 from scvec.atlas.engine import Compute, Engine, Local
 from scvec.atlas.indexing import add_parts, filled_rows, tuned
 from scvec.atlas.paths import atlas_folder
 from scvec.atlas.publishing import publish
-from scvec.atlas.query_cells import match_to_atlas, placed
+from scvec.atlas.query_cells import given_key, match_to, placed
 from scvec.atlas.reference import Atlas
 from scvec.atlas.rows import Keys
+from scvec.core.options import merged, spells_out
 from scvec.core.types import Progress, silent
 from scvec.errors import InputError
 from scvec.index import IndexSpec
-from scvec.ingest.cells import AskedScale, Matrix
+from scvec.ingest.cells import Cells, Matrix
 from scvec.ingest.matching import GeneMatch
-from scvec.ontology import Ontology
-from scvec.ontology.matching import NO_MAP
 
 
+@spells_out(ExtendOptions)
 def extend(
     atlas: Atlas,
-    files: str | Path | Sequence[str | Path],
+    cells: Cells | Sequence[Cells],
+    options: ExtendOptions | None = None,
     *,
-    keys: Keys | None = None,
-    ontology: Ontology | None = None,
-    label_map: Mapping[str, str] = NO_MAP,
-    layer: str | None = None,
-    scale: AskedScale = "auto",
-    obs: str | Path | None = None,
-    dataset: str | None = None,
-    gene_key: str | None = None,
-    taxon: str | int | None = None,
-    shard_cells: int | None = None,
     device: str = "cpu",
     engine: Engine | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
+    **changes: Unpack[ExtendChanges],
 ) -> Atlas:
-    """Add labelled cells from files to an atlas, in one commit, and return the extended atlas.
+    """Add labelled cells to an atlas, in one commit, and return the extended atlas.
 
     Nothing is fitted again: the head, the profiles and the calibration are those of the cells from which it was built.
     A new label can be called, but has neither a profile nor a threshold of its own until the atlas is built again.
@@ -51,47 +45,45 @@ def extend(
     ----------
     atlas
         At its current version.
-    files
-        A file that `scvec.ingest.cells.open_cells` reads, or several, or globs.
-    keys
-        Columns of ``obs``; None: those with which the atlas was built. `Keys.obs` must be the same.
-    ontology, label_map
-        As in `build`, for new labels.
-    layer, scale, obs, dataset, gene_key
-        As in `build`.
-    taxon
-        Species of the cells; if it is not the atlas's, genes are matched through one-to-one orthologs.
-    shard_cells, device, engine, progress
+    cells
+        An AnnData, or a file that `scvec.ingest.open_cells` reads; or several, or globs.
+    options, changes
+        How they are read: a `scvec.ExtendOptions`, or its fields as keywords. Columns that are not given are those with
+        which the atlas was built. Cells of another species are matched through one-to-one orthologs.
+    device, engine, progress
         As in `build`.
 
     Raises
     ------
     InputError
-        If a file, a column, a matrix or its genes are invalid, or the atlas already has the dataset.
+        If the cells, a column, a matrix or its genes are invalid, or the atlas already has the dataset.
     LabelError
         If a label has another id than in the atlas.
     ConflictError
-        If another process writes the atlas, or a file is changed while it is read.
+        If another process writes the atlas, or the cells are changed while they are read.
     """
     store, name, table = atlas.store, atlas.name, atlas.table
-    compute = Compute(device, engine or Local(), progress)
-    keys = atlas.keys if keys is None else keys
-    if keys.obs != atlas.keys.obs:
-        raise InputError(
-            f"`keys` has the further columns {', '.join(keys.obs) or 'none'}",
-            f"those of atlas {name!r}: {', '.join(atlas.keys.obs) or 'none'}",
-        )
+    options = merged(ExtendOptions, options, dict(changes))
+    options = replace(options, use_rep=given_key(atlas, options))
+    compute = Compute(device, engine or Local(), progress or silent)
+    keys = Keys(
+        options.label_key or atlas.keys.label,
+        options.batch_key or atlas.keys.batch,
+        options.label_id_key or atlas.keys.label_id,
+        atlas.keys.obs,
+    )
     notes: list[str] = []
 
     def matched(matrix: Matrix) -> GeneMatch:
-        match, said = match_to_atlas(matrix, atlas, gene_key, taxon)
-        notes.extend(said)
+        match, said = match_to(
+            matrix, store, atlas.gene_table, atlas.embedding.gene_ids, options.gene_key, options.taxon
+        )
+        notes.extend([*atlas.gene_notes, *said])
         return match
 
-    paths = [files] if isinstance(files, (str, Path)) else files
-    sources = Files(paths=paths, keys=keys, obs=obs, dataset=dataset, layer=layer, scale=scale).read(matched)
+    sources = read_sources(several(cells), keys, options, compute.engine, matched)
     _refuse_known(atlas, sources)
-    ids, found = label_ids(sources, ontology, label_map, atlas.label_ids)
+    ids, found = label_ids(sources, options.ontology, options.label_map, atlas.label_ids)
     folder, made = atlas_folder(name), atlas.manifest["index"]
     plan = {"base": atlas.cells.version, "keys": keys.to_dict(), "ids": ids, **planned(sources)}
     with store.only_writer(f"{folder}/writer"):
@@ -107,22 +99,22 @@ def extend(
                 ids=ids,
                 first_row=first_row,
                 whole=False,
-                shard_cells=shard_cells,
+                shard_cells=options.shard_cells,
             )
             version, done = embed_and_commit(
                 job, atlas.embedding, new, lambda staged: table.commit_after(base, staged), compute
             )
-            cells = table.at(version)
-            rows = filled_rows(cells, name)
+            there = table.at(version)
+            rows = filled_rows(there, name)
             spec = IndexSpec(**made["spec"])
-            added = add_parts(store, made, cells, rows[rows >= first_row], spec, f"v{version}", compute)
+            added = add_parts(store, made, there, rows[rows >= first_row], spec, f"v{version}", compute)
             index = {**made, "parts": [*made["parts"], *added]}
             manifest = {
                 **atlas.manifest,
                 "label_notes": [*atlas.manifest["label_notes"], *notes, *found],
                 "sources": [*atlas.manifest["sources"], *described(sources, done)],
                 "next_row": first_row + sum(map(len, sources)),
-                "index": index | tuned(store, index, cells, rows, spec, compute),
+                "index": index | tuned(store, index, there, rows, spec, compute),
             }
             extended = publish(store, table, version, atlas.cells.version, manifest, f"extend by {_named(sources)}")
     return extended

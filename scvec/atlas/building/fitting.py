@@ -8,6 +8,7 @@ import numpy as np
 
 from scvec.atlas.fitted import Fitted
 from scvec.core.types import Floats, Ints, Progress
+from scvec.embed.given import cell_vectors, fit_given
 from scvec.embed.profiles import Profiles
 from scvec.embed.projection import Embedding, fit
 from scvec.embed.recipe import Recipe
@@ -46,7 +47,10 @@ def fit_reference(
     if recipe.refine is not None and gene_vectors is not None:
         trained = fit_head(recipe, gene_ids, gene_vectors, sample, progress)
         return Fitted(trained.head, profiles, _calibrated(sample, trained.folds), trained.to_dict(), sample.names)
-    embedding = fit(recipe, gene_ids, gene_vectors, sample.logged)
+    if sample.given is not None:
+        embedding: Embedding = fit_given(recipe, gene_ids, sample.given)
+    else:
+        embedding = fit(recipe, gene_ids, gene_vectors, sample.logged)
     parted = folds(sample.codes, sample.batches, FOLDS, recipe.random_state)
     return Fitted(embedding, profiles, _calibrated(sample, [(fold, embedding) for fold in parted]), None, sample.names)
 
@@ -59,7 +63,7 @@ def _calibrated(sample: Sample, held: Iterable[tuple[Fold, Embedding]]) -> Calib
 
 def _called(sample: Sample, fold: Fold, embedding: Embedding) -> HeldOut:
     measured = np.ones(len(embedding.gene_ids), bool)
-    vectors, _ = embedding.vectors(sample.logged, measured)
+    vectors, _ = cell_vectors(embedding, sample.logged, measured, sample.given)
     seen, truth = sample.codes[fold.seen], sample.codes[fold.held]
     found, votes = retrieve(vectors[fold.seen], seen, sample.n_labels, vectors[fold.held], DEFAULT)
     profiles = Profiles.of(embedding.gene_ids, sample.at(fold.seen), embedding.recipe.target_sum)

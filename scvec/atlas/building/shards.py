@@ -13,8 +13,9 @@ import scipy.sparse as sp
 
 from scvec.atlas.building.sources import SourceFile
 from scvec.atlas.rows import Keys, obs_columns, record_batch
-from scvec.core.types import Strings
-from scvec.embed.projection import Embedding, embed
+from scvec.core.types import Floats, Strings
+from scvec.embed.given import cell_vectors
+from scvec.embed.projection import Embedding, measured, normalise
 from scvec.errors import must_be
 from scvec.ingest.cells import CellFile, Matrix
 from scvec.ingest.cells.scale import Totals, expression
@@ -170,12 +171,14 @@ class _Opened:
     file: CellFile
     matrix: Matrix
     columns: dict[str, Strings]
+    given: Floats | None
 
 
 def _open(work: Work, number: int, stack: ExitStack) -> _Opened:
     source = work.sources[number]
     file, matrix = stack.enter_context(source.file.opened())
-    return _Opened(file, matrix, obs_columns(file, work.keys))
+    use_rep = source.file.use_rep
+    return _Opened(file, matrix, obs_columns(file, work.keys), None if use_rep is None else file.given(use_rep))
 
 
 def _embed(work: Work, shard: Shard, opened: _Opened) -> Done:
@@ -184,8 +187,10 @@ def _embed(work: Work, shard: Shard, opened: _Opened) -> Done:
     totals: Totals = np.zeros(source.columns.shape[0])
     n_empty = 0
     for start, batch in opened.matrix.batches("embedding cells", start=shard.start, stop=shard.stop):
-        values = source.file.values
-        vectors, empty = embed(work.embedding, batch, values, source.columns, share=source.share, device=work.device)
+        values, target = source.file.values, work.embedding.recipe.target_sum
+        known = normalise(batch, values, target, source.columns, source.share)
+        given = None if opened.given is None else opened.given[start : start + batch.shape[0]]
+        vectors, empty = cell_vectors(work.embedding, known, measured(source.columns), given, work.device)
         totals += expression(batch, values)
         n_empty += int(empty.sum())
         rows = _rows(shard, source, file, opened.columns, start, empty)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.atlas.building.options import ExtendOptions
+from scvec.atlas.engine import Engine, Local
 from scvec.atlas.rows import Keys, ids_of, obs_columns
-from scvec.core.types import Ints, Strings
+from scvec.core.types import Floats, Ints, Strings
 from scvec.embed.sample import SampledFile
 from scvec.errors import ConflictError, GeneMatchError, InputError
-from scvec.ingest.cells import AskedScale, CellFile, Matrix, absolute, expand, open_cells
+from scvec.ingest.cells import CellFile, Cells, InMemory, Matrix, absolute, expand, in_memory, open_cells
 from scvec.ingest.cells.scale import Totals, Values
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 GENERIC = {"filtered_feature_bc_matrix", "raw_feature_bc_matrix", "matrix", "counts", "outs", "adata", "data"}
 """Names that pipelines give to every file: the name of the folder says more."""
@@ -37,6 +42,10 @@ class SourceFile:
         The dataset of its cells.
     layer, values
         The matrix that is read, and its scale.
+    use_rep
+        The array of ``obsm`` with the cells' vectors; None if these are made of expression.
+    held
+        The cells, if they are in memory; `path` is then only their name.
     """
 
     path: str
@@ -45,19 +54,21 @@ class SourceFile:
     dataset: str
     layer: str
     values: Values
+    use_rep: str | None = None
+    held: AnnData | None = field(default=None, repr=False)
 
     @contextmanager
     def opened(self) -> Iterator[tuple[CellFile, Matrix]]:
         """Open the file and its matrix; raise `ConflictError` if it has changed."""
-        with open_cells(self.path, self.obs) as file:
+        with open_cells(self.path if self.held is None else self.held, self.obs) as file:
             self.expect_unchanged(file)
             with file.matrix(self.layer, self.values) as matrix:
                 yield file, matrix
 
     def expect_unchanged(self, file: CellFile) -> None:
         """Raise `ConflictError` if the open file is not as it was."""
-        if file.fingerprint() != self.fingerprint:
-            raise ConflictError(f"{self.path} was changed while it was read", fix="run the command again")
+        if file.fingerprint(self.layer, self.use_rep) != self.fingerprint:
+            raise ConflictError(f"{file.path} was changed while it was read", fix="run the command again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,8 @@ class Source:
         The id of each label; "" for a label without one.
     keyed
         Whether the ids are from a column.
+    given
+        (n, d) vectors that come with the cells; None if they are not used.
     """
 
     file: SourceFile
@@ -87,6 +100,7 @@ class Source:
     batches: Strings
     label_ids: dict[str, str]
     keyed: bool
+    given: Floats | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -98,7 +112,7 @@ class Source:
 
     def sampled_file(self) -> SampledFile:
         """Return the file as one from which cells are sampled."""
-        return SampledFile(self.match, self.file.values, self.labels, self.batches, self.take)
+        return SampledFile(self.match, self.file.values, self.labels, self.batches, self.take, self.given)
 
     def to_dict(self) -> dict[str, Any]:
         """Return its entry in the manifest, as JSON types."""
@@ -109,60 +123,74 @@ class Source:
             "n_cells": len(self),
             "fingerprint": file.fingerprint,
             "matrix": {"key": file.layer, "scale": file.values.scale, "log1p_total": file.values.log1p_total},
+            **({} if file.use_rep is None else {"use_rep": file.use_rep}),
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Files:
-    """Files of cells, and how they are read.
+def several(cells: Cells | Sequence[Cells]) -> list[Cells]:
+    """Return cells as a list, files first; those of a pattern are the files that match it."""
+    given: list[Any] = list(cells) if isinstance(cells, (list, tuple)) else [cells]
+    held: list[Cells] = [one for one in given if in_memory(one) is not None]
+    found = [*expand([one for one in given if in_memory(one) is None]), *held]
+    if not found:
+        raise InputError("no cells are given", "an AnnData or a file, or several", "name at least one")
+    return found
 
-    Attributes
-    ----------
-    paths
-        Paths, globs and URIs.
-    keys
-        The columns of ``obs`` to keep.
-    obs
-        A separate table of annotations; None: the files' own.
-    dataset
-        The dataset of a single file; None: the file's name.
-    layer, scale
-        Which matrix, and whether it holds counts or log1p values.
+
+def read_sources(
+    cells: Sequence[Cells],
+    keys: Keys,
+    options: ExtendOptions,
+    engine: Engine,
+    matched: Callable[[Matrix], GeneMatch],
+) -> list[Source]:
+    """Open each of the cells and see what they hold; `matched` matches the columns of a matrix to genes.
+
+    Raises
+    ------
+    InputError
+        If a file, a column, a matrix or its genes are invalid, or cells in memory are to be read by other processes.
     """
+    held = [one for one in cells if in_memory(one) is not None]
+    if held and not isinstance(engine, Local):
+        seen = "`engine` reads the cells in other processes, and some of them are in memory"
+        raise InputError(seen, "files", "write the AnnData to a file, or leave `engine` out")
+    if len(cells) > 1 and options.dataset is not None:
+        seen = f"`dataset` names one file, but there are {len(cells)}"
+        raise InputError(seen, fix="leave it out, or add the files one by one")
+    names = dataset_names([str(one) for one in cells[: len(cells) - len(held)]])
+    names += [InMemory().name] if len(held) == 1 else [f"{InMemory().name}{i + 1}" for i in range(len(held))]
+    names = names if options.dataset is None else [options.dataset]
+    return [_read(one, name, keys, options, matched) for one, name in zip(cells, names, strict=True)]
 
-    paths: Sequence[str | Path]
-    keys: Keys
-    obs: str | Path | None = None
-    dataset: str | None = None
-    layer: str | None = None
-    scale: AskedScale = "auto"
 
-    def read(self, matched: Callable[[Matrix], GeneMatch]) -> list[Source]:
-        """Open each file and see what it holds; `matched` matches the columns of its matrix to genes.
-
-        Raises
-        ------
-        InputError
-            If a file, a column, a matrix or its genes are invalid.
-        """
-        paths = expand(self.paths)
-        names = dataset_names(paths, self.dataset)
-        return [self._read(path, name, matched) for path, name in zip(paths, names, strict=True)]
-
-    def _read(self, path: str | Path, dataset: str, matched: Callable[[Matrix], GeneMatch]) -> Source:
-        path, obs = absolute(path), None if self.obs is None else absolute(self.obs)
-        with open_cells(path, obs) as file:
-            fingerprint, columns = file.fingerprint(), obs_columns(file, self.keys)
-            with file.matrix(self.layer, self.scale) as matrix:
-                return Source(
-                    file=SourceFile(path, obs, fingerprint, dataset, matrix.key, matrix.values),
-                    match=matched(matrix),
-                    sampled=matrix.sampled_totals,
-                    labels=columns["label"],
-                    batches=columns["batch"],
-                    label_ids=ids_of(columns["label"], columns["label_id"], path),
-                    keyed=self.keys.label_id is not None,
-                )
+def _read(
+    cells: Cells, dataset: str, keys: Keys, options: ExtendOptions, matched: Callable[[Matrix], GeneMatch]
+) -> Source:
+    held = in_memory(cells)
+    cells, obs = cells if held is not None else absolute(cells), None if options.obs is None else absolute(options.obs)
+    with open_cells(cells, obs) as file:
+        columns = obs_columns(file, keys)
+        with file.matrix(options.layer, options.scale) as matrix:
+            return Source(
+                file=SourceFile(
+                    path=InMemory().name if held is not None else str(cells),
+                    obs=obs,
+                    fingerprint=file.fingerprint(matrix.key, options.use_rep),
+                    dataset=dataset,
+                    layer=matrix.key,
+                    values=matrix.values,
+                    use_rep=options.use_rep,
+                    held=held,
+                ),
+                match=matched(matrix),
+                sampled=matrix.sampled_totals,
+                labels=columns["label"],
+                batches=columns["batch"],
+                label_ids=ids_of(columns["label"], columns["label_id"], str(file.path)),
+                keyed=keys.label_id is not None,
+                given=None if options.use_rep is None else file.given(options.use_rep),
+            )
 
 
 def on_common_genes(sources: Sequence[Source]) -> list[Source]:
@@ -188,20 +216,14 @@ def on_common_genes(sources: Sequence[Source]) -> list[Source]:
     return [replace(source, match=source.match.only(common)) for source in sources]
 
 
-def dataset_names(paths: Sequence[str | Path], given: str | None = None) -> list[str]:
+def dataset_names(paths: Sequence[str | Path]) -> list[str]:
     """Return the dataset of each file: the file's name, with as many of its folders as distinguish it from the others.
 
     Raises
     ------
     InputError
-        If one name is `given` for several files, or a file occurs twice.
+        If a file occurs twice.
     """
-    if given is not None:
-        if len(paths) > 1:
-            raise InputError(
-                f"`dataset` names one file, but there are {len(paths)}", fix="leave it out, or add the files one by one"
-            )
-        return [given]
     parts = [_named_parts(path) for path in paths]
     names = [own[-1] for own in parts]
     for depth in range(2, max(map(len, parts), default=0) + 1):

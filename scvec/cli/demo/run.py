@@ -18,7 +18,6 @@ from scvec._version import __version__
 from scvec.annotation import writing
 from scvec.annotation.query import annotate
 from scvec.annotation.result import Annotation
-from scvec.atlas import Atlas
 from scvec.cli.demo.cards import CARDS, ORIGIN, import_cards
 from scvec.core.files import placing, sha256
 from scvec.core.types import Progress, silent
@@ -148,11 +147,11 @@ def run(out: str | Path, *, store: str | None = None, progress: Progress = silen
         advance(1)
         rows = []
         for name, recipe in METHODS:
-            atlas, calls = _map(opened, texts, out, name, recipe)
-            result = evaluate(calls, out / "query.h5ad", label_key=LABEL_KEY)
+            calls = _map(opened, texts, out, name, recipe)
+            result = evaluate(calls, LABEL_KEY)
             rows.append((name, round(result.accuracy, 4), round(result.macro_f1, 4)))
             if name == SHOWN:
-                _write_shown(out, atlas, calls)
+                _write_shown(out, calls)
                 plots.confusion(result, out / "confusion.png", f"{SHOWN}: query cells by label")
             advance(1)
         rows.append(_logistic(out, calls))
@@ -217,7 +216,7 @@ def _split(cells: Path, out: Path) -> str:
     )
 
 
-def _map(store: Store, texts: GeneTexts, out: Path, name: str, recipe: Recipe) -> tuple[Atlas, Annotation]:
+def _map(store: Store, texts: GeneTexts, out: Path, name: str, recipe: Recipe) -> Annotation:
     atlas = atlases.build(
         store,
         _atlas_name(name),
@@ -228,7 +227,7 @@ def _map(store: Store, texts: GeneTexts, out: Path, name: str, recipe: Recipe) -
         release=texts.release,
         overwrite=True,
     )
-    return atlas, annotate(out / "query.h5ad", atlas)
+    return annotate(out / "query.h5ad", atlas)
 
 
 def _logistic(out: Path, calls: Annotation) -> tuple[str, float, float]:
@@ -237,11 +236,11 @@ def _logistic(out: Path, calls: Annotation) -> tuple[str, float, float]:
     return LOGISTIC, round(result.accuracy, 4), round(result.macro_f1, 4)
 
 
-def _write_shown(out: Path, atlas: Atlas, calls: Annotation) -> None:
+def _write_shown(out: Path, calls: Annotation) -> None:
     query = out / "query.h5ad"
     writing.write(calls, out / "query_annotated.h5ad", query)
     writing.write(calls, out / "calls.parquet", query)
-    shown = overview(calls, query, atlas, label_key=LABEL_KEY, command=f"scvec demo --out {out}")
+    shown = overview(calls, labels=LABEL_KEY, command=f"scvec demo --out {out}")
     write_report(shown, out / "report.html")
     truth, places = read_author_labels(query, LABEL_KEY), shown.cell_map
     background = np.arange(len(places.rows) + len(calls)) < len(places.rows)

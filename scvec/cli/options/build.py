@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from scvec.cli.app import open_store, renaming
-from scvec.cli.options.cells import CELLS, FileFlags
+from scvec.cli.options.cells import CELLS, FileFlags, UseRepOption
 from scvec.cli.options.common import DeviceFlags, InputOption, LabelsOption, keywords, panel
 from scvec.errors import InputError, must_be
 
@@ -53,6 +53,7 @@ class BuildFlags(FileFlags):
         list[str] | None, LabelsOption("--obs-key", help="Column of obs to keep, for scvec query --where; repeatable.")
     ] = None
     dataset: DatasetOption = None
+    use_rep: UseRepOption = None
     taxon: Annotated[str | None, RecipeOption(help="Species (default: the one in the store whose genes fit best).")] = (
         None
     )
@@ -132,19 +133,21 @@ def build_atlas(
     index: IndexFlags,
     engine: EngineFlags,
     common: DeviceFlags,
-    recipe: Recipe,
+    recipe: Recipe | None,
 ) -> dict[str, Any]:
     """Build as the options say, and return the atlas's manifest."""
     from scvec import atlas, ontology
+    from scvec.embed.recipe import RECIPES
     from scvec.index import IndexSpec
 
     store, ui = open_store(common.store), common.ui
-    recipe = recipe.with_encoder(flags.encoder)
+    if flags.random_state is not None:
+        recipe = replace(recipe or RECIPES["refined"], random_state=flags.random_state)
     with engine.open() as where:
         given = keywords(flags, atlas.build) | {
             "ontology": ontology.open_ontology(store) if flags.match_labels else None,
             "label_map": ontology.read_map(flags.label_map) if flags.label_map else {},
-            "recipe": recipe if flags.random_state is None else replace(recipe, random_state=flags.random_state),
+            "recipe": recipe,
             "index": index.spec(IndexSpec()),
             "shard_cells": engine.shard_cells,
             "device": ui.device(common.device),

@@ -24,6 +24,11 @@ ObsOption = Annotated[
 AskedScale: TypeAlias = Literal["auto", "counts", "log1p"]
 
 
+UseRepOption = Annotated[
+    str | None, InputOption(help="Array of obsm with the cells' vectors, as X_scVI, in place of scvec's own.")
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatrixFlags:
     """Which matrix of a file is read, and which genes it has."""

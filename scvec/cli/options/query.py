@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scvec.cli.options.cells import CELLS, ReadFlags
-from scvec.cli.options.common import LabelsOption, panel
+from scvec.cli.options.cells import CELLS, ReadFlags, UseRepOption
+from scvec.cli.options.common import LabelsOption, keywords, panel
 from scvec.knn.options import DEFAULT, Weights
+
+if TYPE_CHECKING:
+    from scvec.annotation.options import QueryOptions
 
 ReferenceOption = panel("Reference cells")
 VoteOption = panel("Vote")
@@ -34,6 +37,7 @@ WhereOption = Annotated[
 class QueryFlags(ReadFlags):
     """How a query is called: the options that ``query``, ``report`` and ``evaluate`` share."""
 
+    use_rep: UseRepOption = None
     where: WhereOption = None
     allow: Annotated[list[str] | None, ReferenceOption(help="Call only this label; repeatable.")] = None
     block: Annotated[list[str] | None, ReferenceOption(help="Never call this label; repeatable.")] = None
@@ -72,3 +76,11 @@ class QueryFlags(ReadFlags):
     readout_model: Annotated[
         str | None, ReadoutOption(help="Language model of the readout, if it is no longer where it was.")
     ] = None
+
+    def asked(self, cluster: str | None) -> QueryOptions:
+        """Return the same as the library's value, with the method that makes `cluster`."""
+        from scvec.annotation.options import QueryOptions
+        from scvec.knn.options import Voting
+
+        given = keywords(self, QueryOptions) | {"k": None, "voting": Voting(**keywords(self, Voting))}
+        return QueryOptions(**given | {"cluster": cluster})

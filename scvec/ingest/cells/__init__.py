@@ -3,17 +3,21 @@
 from scvec.ingest.cells.checked import VAR_NAMES, AskedScale, Matrix
 from scvec.ingest.cells.file import CellFile
 from scvec.ingest.cells.locations import Place, absolute, copy_local, expand, place
+from scvec.ingest.cells.memory import Cells, InMemory, in_memory
 from scvec.ingest.cells.opening import is_h5ad, open_cells
 
 __all__ = [
     "VAR_NAMES",
     "AskedScale",
     "CellFile",
+    "Cells",
+    "InMemory",
     "Matrix",
     "Place",
     "absolute",
     "copy_local",
     "expand",
+    "in_memory",
     "is_h5ad",
     "open_cells",
     "place",

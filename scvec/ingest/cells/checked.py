@@ -15,6 +15,7 @@ from scvec.errors import unknown
 from scvec.ingest.cells.frames import Frame, refuse_duplicates
 from scvec.ingest.cells.locations import Place, reading
 from scvec.ingest.cells.matrix import Rows
+from scvec.ingest.cells.memory import InMemory
 from scvec.ingest.cells.scale import Scale, Totals, Values, check, expression
 
 AskedScale: TypeAlias = Scale | Literal["auto"]
@@ -47,7 +48,7 @@ class Matrix:
         Cells from all over it, if some were read to decide the scale.
     """
 
-    path: Place
+    path: Place | InMemory
     key: str
     values: Values
     var: Frame

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
-from typing import Protocol
+from hashlib import sha256
+from typing import Any, Protocol
 
 import numpy as np
 
-from scvec.core.types import Ints, Strings
+from scvec.core.types import Floats, Ints, Strings
 from scvec.errors import FileError, InputError, LabelError, MatrixError, unknown
 from scvec.ingest.cells.checked import AskedScale, Matrix, read_sample
 from scvec.ingest.cells.frames import Column, Frame, Table, refuse_duplicates
-from scvec.ingest.cells.locations import Place, fingerprint
+from scvec.ingest.cells.locations import Place, fingerprint, reading
 from scvec.ingest.cells.matrix import Rows
+from scvec.ingest.cells.memory import InMemory
 from scvec.ingest.cells.scale import Values, decide
 
 
@@ -36,6 +38,15 @@ class Source(Protocol):
         """Notes for the user on the file."""
         ...
 
+    @property
+    def obsm_keys(self) -> list[str]:
+        """The names of further arrays of the cells: embeddings."""
+        ...
+
+    def obsm(self, key: str) -> Any:
+        """Return (n_obs, d) one of these arrays, or a data frame."""
+        ...
+
     def var(self, layer: str) -> Frame:
         """Return the annotations of a matrix's genes."""
         ...
@@ -51,14 +62,16 @@ class CellFile:
     Attributes
     ----------
     path
-        Its path, or the URI of a remote file.
+        Its path, or the URI of a remote file; `InMemory` for an AnnData.
     notes
         Notes for the user on the file.
     """
 
-    def __init__(self, path: Place, members: list[Place], source: Source, table: Table | None) -> None:
+    def __init__(
+        self, path: Place | InMemory, state: Callable[[str, str | None], str], source: Source, table: Table | None
+    ) -> None:
         self.path, self.notes = path, source.notes
-        self._members, self._source, self._table = members, source, table
+        self._state, self._source, self._table = state, source, table
         self._table_rows: Ints | None = None
 
     @cached_property
@@ -81,17 +94,42 @@ class CellFile:
         """The names of the matrices."""
         return self._source.layers
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, layer: str = "X", use_rep: str | None = None) -> str:
         """Return a hash that changes when the file, or its table of annotations, changes.
 
-        It is made from sizes and modification times, or the ETag of a remote file; the contents are not read.
+        It is made from sizes and modification times, or the ETag of a remote file; the contents are not read. For an
+        AnnData in memory, it is made from its names, and many values of the matrix `layer` and of ``obsm[use_rep]``.
 
         Raises
         ------
         FileError
             If the file no longer exists.
         """
-        return fingerprint(self._members if self._table is None else [*self._members, self._table.where])
+        own = self._state(layer, use_rep)
+        return own if self._table is None else sha256(f"{own} {fingerprint([self._table.where])}".encode()).hexdigest()
+
+    def given(self, use_rep: str) -> Floats:
+        """Return (n_obs, d) an array of ``obsm``: vectors that another tool has made of the cells.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If there is no such array.
+        MatrixError
+            If it is not an array of finite numbers with one row for each cell.
+        """
+        if use_rep not in self._source.obsm_keys:
+            raise unknown("array of obsm for `use_rep`", use_rep, self._source.obsm_keys, self.path)
+        where = f"{self.path}: obsm[{use_rep!r}]"
+        with reading(where):
+            array = np.asarray(self._source.obsm(use_rep))
+        if array.ndim != 2 or array.dtype.kind not in "iuf" or len(array) != len(self.obs_names):
+            seen = f"{where} holds {array.dtype} of shape {array.shape}"
+            raise MatrixError(seen, f"numbers, one row for each of the {len(self.obs_names):,} cells", "write it again")
+        found: Floats = np.asarray(array, np.float32)
+        if not np.isfinite(found).all():
+            raise MatrixError(f"{where} holds NaN or infinite values", "finite values", "make it again")
+        return found
 
     def labels(self, key: str, parameter: str) -> Strings:
         """Return (n_obs,) an annotation as strings; errors name the `parameter` that gave the key.

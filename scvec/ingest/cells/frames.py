@@ -121,7 +121,7 @@ class Table:
     def _names(self) -> Strings:
         return strings_of(self._frame.to_series(0).cast(str).to_arrow())
 
-    def rows_of(self, names: Strings, path: Place) -> Ints:
+    def rows_of(self, names: Strings, path: object) -> Ints:
         """Return (n,) the row of each cell.
 
         Raises

@@ -64,6 +64,18 @@ class AnnDataSource:
     def _own_layers(self) -> list[str]:
         return list(self._root["layers"]) if "layers" in self._root else []
 
+    @property
+    def obsm_keys(self) -> list[str]:
+        """The names of further arrays of the cells."""
+        with reading(str(self._path)):
+            return list(self._root["obsm"]) if "obsm" in self._root else []
+
+    def obsm(self, key: str) -> Any:
+        """Return (n_obs, d) one of these arrays, or a data frame."""
+        from anndata.io import read_elem
+
+        return read_elem(self._root["obsm"][key])
+
     def var(self, layer: str) -> Frame:
         """Return the annotations of a matrix's genes."""
         path = "raw/var" if self._at(layer) == "raw/X" else "var"

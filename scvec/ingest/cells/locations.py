@@ -204,6 +204,7 @@ def _states(where: Place) -> list[tuple[str, int, str]]:
     with reading(str(where)):
         if isinstance(where, Uri):
             return _remote_states(where)
+        where = where.absolute()  # a file is the same one, from whatever folder it is named
         files = sorted(one for one in where.rglob("*") if one.is_file()) if where.is_dir() else [where]
         states = [(one, one.stat()) for one in files]
         return [(str(one), state.st_size, str(state.st_mtime_ns)) for one, state in states]

@@ -13,7 +13,8 @@ from scvec.errors import FileError
 from scvec.ingest.cells.file import CellFile, Source
 from scvec.ingest.cells.frames import read_table
 from scvec.ingest.cells.h5ad import AnnDataSource
-from scvec.ingest.cells.locations import Place, Uri, place, reading
+from scvec.ingest.cells.locations import Place, Uri, fingerprint, place, reading
+from scvec.ingest.cells.memory import Cells, InMemory, MemorySource, in_memory
 from scvec.ingest.cells.tenx import is_tenx, market_file, market_members, open_market, open_tenx
 
 WANTED = "an h5ad, a zarr store of AnnData, or 10x's .h5 or folder with matrix.mtx"
@@ -23,15 +24,16 @@ ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 
 
 @contextmanager
-def open_cells(path: str | Path, obs: str | Path | None = None) -> Iterator[CellFile]:
-    """Open a file of cells for reading. The format is detected from the content, not the file name.
+def open_cells(cells: Cells, obs: str | Path | None = None) -> Iterator[CellFile]:
+    """Open cells for reading. The format of a file is detected from the content, not the file name.
 
     Parameters
     ----------
-    path
-        An h5ad; a zarr store of AnnData, format 2 or 3, a folder or a local ``.zip``; Cell Ranger's ``.h5``; the folder
-        of its ``matrix.mtx``, or that file itself, with barcodes and features beside it. Or the URI of one of these,
-        as fsspec knows it: ``s3://``, ``https://`` ...
+    cells
+        An AnnData: in memory, backed, or a view; it is neither changed nor copied. Or a file: an h5ad; a zarr store of
+        AnnData, format 2 or 3, a folder or a local ``.zip``; Cell Ranger's ``.h5``; the folder of its ``matrix.mtx``,
+        or that file itself, with barcodes and features beside it. Or the URI of one of these, as fsspec knows it:
+        ``s3://``, ``https://`` ...
     obs
         A table of annotations, CSV, TSV or Parquet, with the cells' names in the first column. It must have every cell
         of the file; other rows are ignored. Its columns replace the file's columns of the same name.
@@ -45,9 +47,14 @@ def open_cells(path: str | Path, obs: str | Path | None = None) -> Iterator[Cell
     MissingDependencyError
         If the protocol's package is not installed.
     """
-    where = place(path)
+    adata = in_memory(cells)
+    table = None if obs is None else read_table(obs)
+    if adata is not None:
+        held = MemorySource(adata)
+        yield CellFile(InMemory(), held.state, held, table)
+        return
+    where = place(cells)
     with ExitStack() as stack:
-        table = None if obs is None else read_table(obs)
         members = [where]
         if matrix := _market(where):
             members = market_members(matrix)
@@ -58,12 +65,14 @@ def open_cells(path: str | Path, obs: str | Path | None = None) -> Iterator[Cell
                 members = [one for mark in ZARR_MARKS if (one := where / mark).exists()]
         else:
             source = _hdf5_source(where, stack)
-        yield CellFile(where, members, source, table)
+        yield CellFile(where, lambda _layer, _use_rep: fingerprint(members), source, table)
 
 
-def is_h5ad(path: str | Path) -> bool:
-    """Whether a file is an h5ad, to a copy of which calls can be added."""
-    where = place(path)
+def is_h5ad(cells: Cells) -> bool:
+    """Whether cells are an h5ad file, to a copy of which calls can be added."""
+    if in_memory(cells) is not None:
+        return False
+    where = place(cells)
     if _market(where) or is_zarr(where):
         return False
     with ExitStack() as stack:

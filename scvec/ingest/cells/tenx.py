@@ -76,6 +76,15 @@ class TenxSource:
         return self._cells
 
     @property
+    def obsm_keys(self) -> list[str]:
+        """The names of further arrays of the cells: none."""
+        return []
+
+    def obsm(self, key: str) -> Any:
+        """Raise `KeyError`: there are no such arrays."""
+        raise KeyError(key)
+
+    @property
     def layers(self) -> list[str]:
         """The only matrix."""
         return ["X"]

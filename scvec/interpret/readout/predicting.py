@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from scvec._version import __version__
 from scvec.annotation.result import Annotation
 from scvec.annotation.second_opinions import SecondOpinion
-from scvec.atlas.query_cells import match_to
+from scvec.atlas.query_cells import QueryCells, match_to
+from scvec.core.options import merged
 from scvec.core.types import UNKNOWN, Floats, Progress, Strings, silent
 from scvec.embed.projection import aligner
-from scvec.ingest.cells import AskedScale, open_cells
+from scvec.ingest.cells import Cells, open_cells
+from scvec.ingest.cells.options import ReadChanges, ReadOptions
 from scvec.ingest.cells.scale import expression
 from scvec.interpret.readout.modules import probabilities
 from scvec.interpret.readout.readout import Readout
@@ -74,26 +75,24 @@ class Predicted:
 
 
 def predict(
-    cells: str | Path,
+    cells: Cells | QueryCells,
     readout: Readout,
+    options: ReadOptions | None = None,
     *,
-    obs: str | Path | None = None,
-    layer: str | None = None,
-    scale: AskedScale = "auto",
-    gene_key: str | None = None,
-    taxon: str | int | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
+    **changes: Unpack[ReadChanges],
 ) -> Predicted:
-    """Label the cells of a file by a readout.
+    """Label cells by a readout.
 
     Parameters
     ----------
     cells
-        A file of cells that `scvec.ingest.open_cells` reads; it is not changed.
+        An AnnData, or a file that `scvec.ingest.open_cells` reads; or the query of calls, `Annotation.query`, which is
+        read as it was.
     readout
         The trained readout.
-    obs, layer, scale, gene_key, taxon
-        As in `scvec.annotate`.
+    options, changes
+        How the cells are read: a `scvec.ReadOptions`, or its fields as keywords.
     progress
         Shows the cells done.
 
@@ -102,8 +101,11 @@ def predict(
     InputError
         If the file, the matrix or the genes are invalid.
     """
-    with open_cells(cells, obs) as file, file.matrix(layer, scale) as matrix:
-        match, notes = match_to(matrix, readout.store, readout.genes.texts, readout.genes.ids, gene_key, taxon)
+    read, progress = merged(ReadOptions, options, dict(changes)), progress or silent
+    given, read = (cells.cells, cells.read) if isinstance(cells, QueryCells) else (cells, read)
+    with open_cells(given, read.obs) as file, file.matrix(read.layer, read.scale) as matrix:
+        own = readout.genes
+        match, notes = match_to(matrix, readout.store, own.texts, own.ids, read.gene_key, read.taxon)
         columns = aligner(match, readout.genes.ids)
         totals, found = np.zeros(matrix.n_genes), []
         with all_threads(), progress("reading the cells out", len(file.obs_names)) as advance:

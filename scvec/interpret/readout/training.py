@@ -90,7 +90,7 @@ def train(
         label_key=label_key,
         batch_key=batch_key,
         release=release,
-        reading=ReadOptions(obs, layer, scale, gene_key, taxon),
+        reading=ReadOptions(obs=obs, layer=layer, scale=scale, gene_key=gene_key, taxon=taxon),
         progress=progress,
     )
     spec = _findable(spec)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -14,13 +13,11 @@ import scipy.sparse as sp
 
 from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
-from scvec.atlas.query_cells import log_normalised, match_to_atlas, placed
+from scvec.atlas.query_cells import QueryCells
 from scvec.core.types import Floats, Ints, Progress, Strings, silent
 from scvec.core.vectors import unit_rows
 from scvec.embed.projection import Mask
 from scvec.errors import KeyNotFoundError, NotInStoreError
-from scvec.ingest.cells import open_cells
-from scvec.ingest.cells.options import ReadOptions
 from scvec.interpret.reranking.cases import Cases
 from scvec.ontology import Ontology, open_ontology
 
@@ -56,11 +53,8 @@ def evidence_of(
     cases: Cases,
     asked: Ints,
     calls: Annotation,
-    query: str | Path,
-    atlas: Atlas,
     *,
     tissue: str | None = None,
-    reading: ReadOptions | None = None,
     progress: Progress = silent,
 ) -> list[Case]:
     """Return the cases at the positions `asked` with their evidence; this reads the query once more.
@@ -71,11 +65,12 @@ def evidence_of(
     Raises
     ------
     InputError
-        If the query's cells are not those of `calls`.
+        If the query was changed since it was annotated.
     """
     if not len(asked):
         return []
-    means, has = _means(cases, asked, calls, query, atlas, reading or ReadOptions(), progress)
+    atlas = calls.query.atlas
+    means, has = _means(cases, asked, calls.query, progress)
     symbols = atlas.gene_symbols
     usable = np.flatnonzero(has & (symbols != ""))
     above, below = _genes(cases.codes[asked], means, atlas.profiles.labels, usable)
@@ -120,35 +115,25 @@ def _case(
     return Case(str(cases.names[one]), labels, tuple(evidence["genes"]), evidence)
 
 
-def _means(
-    cases: Cases,
-    asked: Ints,
-    calls: Annotation,
-    query: str | Path,
-    atlas: Atlas,
-    reading: ReadOptions,
-    progress: Progress,
-) -> tuple[sp.csr_matrix[np.float32], Mask]:
+def _means(cases: Cases, asked: Ints, query: QueryCells, progress: Progress) -> tuple[sp.csr_matrix[np.float32], Mask]:
     """Return (a, g) the mean cell of each case asked, and (g,) which genes the query measures."""
     place = np.full(len(cases) + 1, -1, np.int64)  # The last entry is for cells in no case.
     place[asked] = np.arange(len(asked))
     row_of = place[cases.member]
+    profiles = query.atlas.profiles
     nothing: tuple[Floats, tuple[Ints, Ints]] = np.zeros(0, np.float32), (np.zeros(0, np.int64), np.zeros(0, np.int64))
-    sums = sp.csr_matrix(nothing, shape=(len(asked), len(atlas.profiles.gene_ids)))
-    with open_cells(query, reading.obs) as file, file.matrix(reading.layer, reading.scale) as matrix:
-        calls.check_cells(file.obs_names.tolist(), query)
-        match, _ = match_to_atlas(matrix, atlas, reading.gene_key, reading.taxon)
-        columns, has, share = placed(match, atlas)
-        seen = float(np.sqrt(atlas.profiles.power[has].sum(dtype=np.float64)))
-        for first, _, known in log_normalised(matrix, columns, share, atlas, "reading the cells to judge", progress):
+    sums = sp.csr_matrix(nothing, shape=(len(asked), len(profiles.gene_ids)))
+    with query.opened() as cells:
+        seen = float(np.sqrt(profiles.power[cells.measured].sum(dtype=np.float64)))
+        for first, _, known in cells.batches("reading the cells to judge", progress):
             rows = row_of[first : first + known.shape[0]]
-            cells = np.flatnonzero(rows >= 0)
-            if not len(cells):
+            here = np.flatnonzero(rows >= 0)
+            if not len(here):
                 continue
-            scale = np.asarray(seen / cases.n_cells[asked[rows[cells]]], np.float32)
-            indicator = sp.csr_matrix((scale, (rows[cells], cells)), shape=(len(asked), len(rows)))
+            scale = np.asarray(seen / cases.n_cells[asked[rows[here]]], np.float32)
+            indicator = sp.csr_matrix((scale, (rows[here], here)), shape=(len(asked), len(rows)))
             sums = sp.csr_matrix(sums + indicator @ unit_rows(known))
-    return sums, has
+        return sums, cells.measured
 
 
 def _genes(codes: Ints, means: sp.csr_matrix[np.float32], profiles: Floats, usable: Ints) -> tuple[Ints, Ints]:

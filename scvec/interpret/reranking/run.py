@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -13,10 +12,7 @@ import numpy as np
 
 from scvec.annotation.result import Annotation
 from scvec.annotation.second_opinions import STATUSES, Reranked
-from scvec.atlas import Atlas
 from scvec.core.types import Ints, Progress, Strings, silent
-from scvec.errors import InputError
-from scvec.ingest.cells.options import ReadOptions
 from scvec.interpret.reranking.asking import UNASKED, Outcome, ask_all, known
 from scvec.interpret.reranking.budget import USUAL_CHARACTERS_A_TOKEN, USUAL_TOKENS_OUT, Budget, text_of
 from scvec.interpret.reranking.cache import AnswerCache
@@ -71,12 +67,9 @@ class _Questions:
 
 def rerank(
     calls: Annotation,
-    query: str | Path,
-    atlas: Atlas,
     asked: RerankOptions,
     *,
-    reading: ReadOptions | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Annotation:
     """Return the calls with a language model's ranking of the unsure ones, in `Annotation.reranked`.
 
@@ -87,11 +80,7 @@ def rerank(
     Parameters
     ----------
     calls
-        The calls by retrieval.
-    query, reading
-        The file that was annotated, and how it was read, if `scvec.annotate` was told how.
-    atlas
-        The atlas that it was annotated with.
+        The calls by retrieval; their query is read again.
     asked
         Which model is asked, about what, at what cost. A case is asked about if its label's share of the votes is below
         the lowest share at which at most `RerankOptions.error` of the atlas's held-out calls are wrong.
@@ -101,8 +90,8 @@ def rerank(
     Raises
     ------
     InputError
-        If an argument is invalid, if `max_cost` is set and no price is known, if `calls` do not belong to this query
-        and atlas, or if there are no clusters to ask about.
+        If an argument is invalid, if `max_cost` is set and no price is known, if the query was changed since it
+        was annotated, or if there are no clusters to ask about.
     FileError
         If the weights of a local model are missing.
     MissingDependencyError
@@ -110,7 +99,8 @@ def rerank(
     ServiceError
         If the server fails permanently; answers received so far are kept, and a further run continues from there.
     """
-    questions = _questions(calls, query, atlas, asked, reading or ReadOptions(), progress)
+    progress = progress or silent
+    questions = _questions(calls, asked, progress)
     of_prompts = ask_all(questions.prompts, questions.cache, questions.budget, asked.concurrency, progress)
     outcomes = [of_prompts[i] for i in questions.prompt_at]
     return _with_outcomes(calls, questions, of_prompts, outcomes)
@@ -118,15 +108,12 @@ def rerank(
 
 def rerank_bill(
     calls: Annotation,
-    query: str | Path,
-    atlas: Atlas,
     asked: RerankOptions,
     *,
-    reading: ReadOptions | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> RerankBill:
     """Return what `rerank` would cost, without asking anything; raises as `rerank` does, except for the server."""
-    questions = _questions(calls, query, atlas, asked, reading or ReadOptions(), progress)
+    questions = _questions(calls, asked, progress or silent)
     prompts, judge, budget = questions.prompts, questions.cache.judge, questions.budget
     done = known(prompts, questions.cache, budget)
     new = [one for i, one in enumerate(prompts) if i not in done]
@@ -139,17 +126,14 @@ def rerank_bill(
     return RerankBill(judge.name, len(new), len(done), tokens_in, tokens_out, usd, at_most)
 
 
-def _questions(
-    calls: Annotation, query: str | Path, atlas: Atlas, asked: RerankOptions, reading: ReadOptions, progress: Progress
-) -> _Questions:
+def _questions(calls: Annotation, asked: RerankOptions, progress: Progress) -> _Questions:
     judge, budget = asked.judge()
-    if calls.labels != tuple(atlas.label_names.tolist()):
-        raise InputError(f"the calls have labels that atlas {atlas.name!r} lacks", fix="annotate with this atlas")
+    atlas = calls.query.atlas
     cases = cases_of(calls, atlas, asked.by)
     threshold = None if atlas.calibration is None else atlas.calibration.sure_share(asked.error)
     positions = cases.unsure(np.inf if threshold is None else threshold)
     tissue = asked.tissue and shorten(asked.tissue, MAX_TISSUE_CHARACTERS, placeholder="...")
-    shown = evidence_of(cases, positions, calls, query, atlas, tissue=tissue, reading=reading, progress=progress)
+    shown = evidence_of(cases, positions, calls, tissue=tissue, progress=progress)
     unique: dict[str, int] = {}
     prompts: list[Prompt] = []
     prompt_at = []

@@ -39,7 +39,7 @@ class Doubts:
     Attributes
     ----------
     error
-        The accepted share of wrong calls; None if the atlas has no calibration, and doubtful calls are not known.
+        The accepted share of wrong calls; None if the calls have no confidence, and doubtful ones are not known.
     reason
         (n,) what `Annotation.reason` would be with `error` as `max_error`.
     group
@@ -57,7 +57,7 @@ class Doubts:
     held_out
         What held-out reference cells were called; None if the atlas has no calibration.
     novelty_limit
-        The novelty above which a cell is `NOVEL`; NaN if the atlas has no calibration.
+        The novelty above which a cell is `NOVEL`; NaN if `error` is None.
     """
 
     error: float | None
@@ -140,7 +140,9 @@ def doubts(calls: Annotation, atlas: Atlas, error: float) -> Doubts:
     # Calls that were rejected with another error are judged anew.
     empty = calls.reason == NO_EXPRESSION
     fresh = replace(calls, reason=np.where(empty, NO_EXPRESSION, "").astype(object), rejected=empty)
-    reason = fresh.reason if atlas.calibration is None else reject(fresh, atlas, error).reason
+    # Without a calibration, or with votes that were not calibrated, no call has a confidence.
+    calibration = atlas.calibration if np.isfinite(calls.confidence).any() else None
+    reason = fresh.reason if calibration is None else reject(fresh, atlas, error).reason
     doubted = (reason == NOVEL) | (reason == LOW_CONFIDENCE)
     pairs = zip(calls.label_before_rejection.tolist(), reason.tolist(), doubted.tolist(), strict=True)
     group = np.array([f"{label}, {why.replace('_', ' ')}" if yes else "" for label, why, yes in pairs], dtype=object)
@@ -150,7 +152,7 @@ def doubts(calls: Annotation, atlas: Atlas, error: float) -> Doubts:
     ]
     other = others(calls.label_before_rejection, calls.unexpected_genes, cells, owner)
     return Doubts(
-        error=None if atlas.calibration is None else error,
+        error=None if calibration is None else error,
         reason=reason,
         group=group,
         other=other,
@@ -159,7 +161,7 @@ def doubts(calls: Annotation, atlas: Atlas, error: float) -> Doubts:
         shared=shared(calls.label_before_rejection, calls.unexpected_genes, cells, owner),
         labels=label_qualities(calls, atlas, error, doubted),
         held_out=held_out_calls(atlas),
-        novelty_limit=float("nan") if atlas.calibration is None else atlas.calibration.too_novel(TOO_NOVEL),
+        novelty_limit=float("nan") if calibration is None else calibration.too_novel(TOO_NOVEL),
     )
 
 

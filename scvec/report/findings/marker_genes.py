@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
 from scvec.atlas import Atlas
-from scvec.atlas.query_cells import match_to_atlas
+from scvec.atlas.query_cells import OpenCells, QueryCells
 from scvec.core.types import Floats, Ints, Progress, Strings, silent
 from scvec.errors import InputError
 from scvec.explain.streaming import GroupedCells
-from scvec.ingest.cells import open_cells
-from scvec.ingest.cells.options import ReadOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +51,19 @@ class Markers:
 
 
 def markers(
-    query: str | Path,
-    atlas: Atlas,
+    query: QueryCells,
     groups: Strings,
     gene_ids: Ints,
     symbols: Strings,
     *,
-    reading: ReadOptions | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Markers:
     """Return how groups of a query's cells express some of the atlas's genes.
 
     Parameters
     ----------
-    query, reading
-        A file of cells, and how to read it.
-    atlas
-        The atlas, whose recipe scales the expression.
+    query
+        The cells, as the calls know them: `Annotation.query`. The recipe of their atlas scales the expression.
     groups
         (n,) the group of each cell; "" for none.
     gene_ids, symbols
@@ -79,24 +72,27 @@ def markers(
     Raises
     ------
     InputError
-        If the atlas lacks a gene.
+        If the atlas lacks a gene, or the query was changed since it was annotated.
     """
-    reading = reading or ReadOptions()
+    with query.opened() as cells:
+        return markers_in(cells, groups, gene_ids, symbols, progress or silent)
+
+
+def markers_in(cells: OpenCells, groups: Strings, gene_ids: Ints, symbols: Strings, progress: Progress) -> Markers:
+    """Return what `markers` does, of an open query."""
     names = np.array(sorted(set(groups.tolist()) - {""}), dtype=object)
     code = {name: i for i, name in enumerate(names.tolist())}
     codes = np.array([code.get(one, -1) for one in groups.tolist()], np.int64)
-    at = _places(gene_ids, atlas)
+    at = _places(gene_ids, cells.query.atlas)
     mean, share = np.zeros((len(names), len(at))), np.zeros((len(names), len(at)))
-    with open_cells(query, reading.obs) as file, file.matrix(reading.layer, reading.scale) as matrix:
-        match, _ = match_to_atlas(matrix, atlas, reading.gene_key, reading.taxon)
-        for rows, known in GroupedCells.of(matrix, match, atlas, codes).batches("markers", progress):
-            member = sp.csr_matrix(
-                (np.ones(len(rows), np.float32), (codes[rows], np.arange(len(rows)))), shape=(len(names), len(rows))
-            )
-            values = known[:, at]
-            mean += (member @ values).todense()
-            values.data = np.sign(values.data)
-            share += (member @ values).todense()
+    for rows, known in GroupedCells(cells, codes).batches("markers", progress):
+        member = sp.csr_matrix(
+            (np.ones(len(rows), np.float32), (codes[rows], np.arange(len(rows)))), shape=(len(names), len(rows))
+        )
+        values = known[:, at]
+        mean += (member @ values).todense()
+        values.data = np.sign(values.data)
+        share += (member @ values).todense()
     size = np.bincount(codes[codes >= 0], minlength=len(names))[:, None]
     return Markers(names, gene_ids, symbols, np.asarray(mean / size, np.float32), np.asarray(share / size, np.float32))
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from scvec.annotation.query import USUAL_ERROR
 from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.atlas import Atlas
-from scvec.core.types import Ints, Progress, Strings, silent
+from scvec.core.types import Floats, Ints, Progress, Strings, silent
 from scvec.errors import InputError
-from scvec.evaluation.author_labels import read_author_labels
+from scvec.evaluation.author_labels import Given, labels_of
 from scvec.evaluation.result import Evaluation, evaluate
-from scvec.explain import Attribution, attributions
-from scvec.ingest.cells.options import ReadOptions
+from scvec.explain import Attribution
+from scvec.explain.attribution import attributions_in, groups_of
+from scvec.ontology.matching import NO_MAP
 from scvec.report.findings.doubtful_calls import Doubts, doubts
 from scvec.report.findings.map import CellMap, cell_map, require_umap
-from scvec.report.findings.marker_genes import Markers, markers
+from scvec.report.findings.marker_genes import Markers, markers_in
 
 N_SPEAKING, N_MARKERS = 20, 3
 """Genes that speak most for a label, and the most specific of these, which the table of markers shows."""
@@ -40,11 +40,14 @@ class Overview:
     doubts
         The doubtful calls, and the reasons.
     genes
-        For each label, before rejection: the genes that make the calls.
+        For each label, before rejection: the genes that make the calls; None if the atlas's vectors are not made of
+        expression.
     doubted_genes
-        For each group of doubtful calls: the genes for and against the label; None if no call is doubtful.
+        For each group of doubtful calls: the genes for and against the label; None if no call is doubtful, or `genes`
+        is None.
     markers
-        How the labels' cells express the genes that speak most for them.
+        How the labels' cells express the genes that speak most for them, or, without `genes`, those that the
+        reference's cells of the label express most beyond others.
     truth, evaluation
         (n,) the author's labels, and how the calls compare with them; None without such labels.
     command, made_on
@@ -55,7 +58,7 @@ class Overview:
     calls: Annotation
     cell_map: CellMap
     doubts: Doubts
-    genes: Attribution
+    genes: Attribution | None
     doubted_genes: Attribution | None
     markers: Markers
     truth: Strings | None = None
@@ -66,69 +69,66 @@ class Overview:
 
 def overview(
     calls: Annotation,
-    query: str | Path,
-    atlas: Atlas,
     *,
-    label_key: str | None = None,
-    label_map: Mapping[str, str] | None = None,
+    labels: Given | None = None,
+    label_map: Mapping[str, str] = NO_MAP,
     error: float | None = None,
-    reading: ReadOptions | None = None,
     random_state: int = 0,
     command: str = "",
     made_on: str = "",
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Overview:
     """Collect what a report says about a query: a map, doubtful calls, the genes behind the calls.
 
     Parameters
     ----------
     calls
-        The calls for the query.
-    query, reading
-        The file that was annotated, and how it was read, if `scvec.annotate` was told how.
-    atlas
-        The atlas that it was annotated with.
-    label_key, label_map
-        A column of the query's ``obs`` with the author's labels, and the atlas's label for an author's label.
+        The calls; their query is read again, once.
+    labels, label_map
+        The author's labels, and the atlas's label for an author's label: see `scvec.evaluate`.
     error
         The accepted share of wrong calls, which decides what is doubtful; None: the query's `max_error`, or 0.05.
     random_state
         Seed of the map.
     command, made_on
         The command that made the report, and the day, to be shown.
+    progress
+        Shows how many cells are done.
 
     Raises
     ------
     MissingDependencyError
         If umap-learn is not installed.
     InputError
-        If no cell has expression on the atlas's genes, or there is no such column.
+        If no cell has expression on the atlas's genes, the query was changed since it was annotated, or there is no
+        such column.
     """
     require_umap()
-    reading = reading or ReadOptions()
+    progress, atlas = progress or silent, calls.query.atlas
     if error is None:
         error = calls.provenance.get("max_error") or USUAL_ERROR
     truth = evaluation = None
-    if label_key is not None:
-        truth = read_author_labels(query, label_key, obs=reading.obs)
-        evaluation = evaluate(calls, query, label_key=label_key, label_map=label_map or {}, obs=reading.obs)
+    if labels is not None:
+        truth = labels_of(calls, labels, "labels")
+        evaluation = evaluate(calls, truth, label_map=label_map)
     here = calls.reason != NO_EXPRESSION
     if not here.any():
         raise InputError("no cell has expression on the atlas's genes", fix="check the names of the genes")
     found = doubts(calls, atlas, error)
     by_label = np.where(here, calls.label_before_rejection, "").astype(object)
-    genes = attributions(calls, query, atlas, groups=by_label.tolist(), reading=reading, progress=progress)
-    doubted = None
-    if found.groups:
-        doubted = attributions(calls, query, atlas, groups=found.group.tolist(), reading=reading, progress=progress)
-    chosen = _speaking(genes)
-    ids, symbols = genes.gene_ids[chosen], genes.symbols[chosen]
-    expressed = markers(query, atlas, by_label, ids, symbols, reading=reading, progress=progress)
+    with calls.query.opened() as cells:
+        genes = doubted = None
+        if atlas.recipe.weights != "given":
+            genes = attributions_in(cells, calls, groups_of(calls, (), by_label.tolist()), None, progress)
+            if found.groups:
+                doubted = attributions_in(cells, calls, groups_of(calls, (), found.group.tolist()), None, progress)
+        chosen = _typical(atlas, sorted(set(by_label[here].tolist()))) if genes is None else _speaking(genes)
+        expressed = markers_in(cells, by_label, atlas.embedding.gene_ids[chosen], atlas.gene_symbols[chosen], progress)
     with progress("mapping the cells", 1) as advance:
         places = cell_map(calls, atlas, random_state=random_state)
         advance(1)
     return Overview(
-        Path(str(query)).name,
+        calls.query.name,
         calls,
         places,
         found,
@@ -144,7 +144,18 @@ def overview(
 
 def _speaking(genes: Attribution) -> Ints:
     """Return positions of the genes whose presence speaks most for each label, without repeats."""
-    speaking = np.where(genes.excess > 0, genes.contributions, -np.inf)
-    order = np.argsort(-speaking, axis=1, kind="stable")[:, :N_SPEAKING]
-    kept = [gene for group, row in enumerate(order.tolist()) for gene in row if speaking[group, gene] > 0]
+    return _highest(np.where(genes.excess > 0, genes.contributions, -np.inf))
+
+
+def _typical(atlas: Atlas, labels: Sequence[str]) -> Ints:
+    """Return positions of the genes that the reference's cells of each label express most beyond other labels'."""
+    profiles, names = atlas.profiles.labels, atlas.label_names.tolist()
+    rows = [row for row in map(names.index, labels) if row < len(profiles)]
+    return _highest(profiles[rows] - profiles.mean(axis=0)) if rows else np.arange(1)
+
+
+def _highest(values: Floats) -> Ints:
+    """Return the columns with the highest values above 0 of each row, without repeats."""
+    order = np.argsort(-values, axis=1, kind="stable")[:, :N_SPEAKING]
+    kept = [gene for group, row in enumerate(order.tolist()) for gene in row if values[group, gene] > 0]
     return np.array(list(dict.fromkeys(kept)), np.int64)

@@ -82,13 +82,12 @@
     for (const place of document.querySelectorAll("[data-figure]")) if (!drawn.has(place)) draw(place, place.dataset.figure);
   });
 
-  const label = chosen("label");
+  const label = chosen("label");  // none where no gene has a part in the calls
   const drawLabel = () => {
     chosen("label-title").textContent = label.selectedOptions[0].textContent;
     return draw(chosen("label-genes"), label.value);
   };
-  label.addEventListener("change", drawLabel);
-  drawLabel();
+  if (label) { label.addEventListener("change", drawLabel); drawLabel(); }
 
   // The map.
   const cells = chosen("cells"), card = chosen("card"), only = chosen("only"), colour = chosen("colour"), find = chosen("find");

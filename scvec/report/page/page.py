@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Mapping
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec._version import __version__
+from scvec.annotation.result import Annotation
 from scvec.core.files import placing
+from scvec.core.types import Progress
 from scvec.errors import InputError
+from scvec.evaluation.author_labels import Given
 from scvec.evaluation.writing import summary
+from scvec.ontology.matching import NO_MAP
 from scvec.report import figures
-from scvec.report.findings import Overview
+from scvec.report.findings import Overview, overview
 from scvec.report.map_figure import cell_map
 from scvec.report.page import words
 
@@ -58,6 +64,48 @@ def write_report(overview: Overview, out: str | Path) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def write(
+    calls: Annotation,
+    out: str | Path,
+    *,
+    labels: Given | None = None,
+    label_map: Mapping[str, str] = NO_MAP,
+    error: float | None = None,
+    random_state: int = 0,
+    progress: Progress | None = None,
+) -> Overview:
+    """Write a report of calls as one HTML file that needs no network, and return what it shows.
+
+    Parameters
+    ----------
+    calls
+        The calls; their query is read again, once.
+    out
+        The file; its name ends in ``.html``.
+    labels, label_map, error, random_state, progress
+        As in `overview`.
+
+    Raises
+    ------
+    InputError
+        If `out` is a folder, or does not end in ``.html``; or as `overview` does.
+    MissingDependencyError
+        If plotly, jinja2 or umap-learn is not installed.
+    """
+    check_report(out)
+    found = overview(
+        calls,
+        labels=labels,
+        label_map=label_map,
+        error=error,
+        random_state=random_state,
+        made_on=f"{date.today():%Y-%m-%d}",
+        progress=progress,
+    )
+    write_report(found, out)
+    return found
+
+
 def render(overview: Overview) -> str:
     """Return the page."""
     from jinja2 import Environment
@@ -85,7 +133,7 @@ def render(overview: Overview) -> str:
         story=words.story(overview),
         map_note=words.map_note(overview),
         labels=words.label_rows(overview),
-        gene_figures=[(f"label {name}", words.gene_title(overview, i)) for i, name in enumerate(overview.genes.groups)],
+        gene_figures=words.gene_figures(overview),
         truth=[] if evaluation is None else [*summary(evaluation).split("\n"), *evaluation.notes],
         coverage=words.coverage(overview),
         provenance=words.provenance(overview),
@@ -107,7 +155,8 @@ def _figures(overview: Overview) -> dict[str, str]:
         "dots": figures.dots(overview.markers),
         "coverage": figures.coverage(overview),
     }
-    made |= {f"label {one}": figures.genes(overview.genes, one) for one in overview.genes.groups}
+    if overview.genes is not None:
+        made |= {f"label {one}": figures.genes(overview.genes, one) for one in overview.genes.groups}
     if overview.doubted_genes is not None:
         names = overview.doubted_genes.groups
         made |= {f"doubt {one}": figures.genes(overview.doubted_genes, one, 8) for one in names}

@@ -34,7 +34,8 @@ def lead(overview: Overview) -> list[str]:
     said += f"{counted(len(named), 'label')} called, mostly {_listed(shares)}." if shares else "No cell got a label."
     n_doubted = sum(one.n_cells for one in doubts.groups)
     if doubts.error is None:
-        return [said, "The atlas has no calibration, so the report cannot tell which calls are doubtful."]
+        why = OTHER_VOTES if OTHER_VOTES in calls.notes else "the atlas has no calibration"
+        return [said, f"The report cannot tell which calls are doubtful: {why}."]
     if n_doubted:
         unknown = UNKNOWN in set(calls.label[calls.reason != NO_EXPRESSION])
         kept = "are labelled unknown" if unknown else "keep their labels in this report"
@@ -43,7 +44,6 @@ def lead(overview: Overview) -> list[str]:
         told += f"Of the others, at most {doubts.error:.0%} should be wrong. Doubtful calls {kept}."
     else:
         told = f"No call is doubtful: at most {doubts.error:.0%} of the calls should be wrong."
-    told += f" Note that {OTHER_VOTES}." if OTHER_VOTES in calls.notes else ""
     weak = [one for one in doubts.labels if one.is_often_wrong]
     n_weak = sum(one.n_called - one.n_doubted for one in weak)
     if not n_weak:
@@ -86,8 +86,10 @@ def sections(overview: Overview) -> list[tuple[str, str]]:
 
 def doubts_lead(doubts: Doubts) -> list[str]:
     """Return what makes a call doubtful, one paragraph each."""
-    if doubts.error is None or doubts.held_out is None:
+    if doubts.held_out is None:
         return ["The atlas has no calibration: its labels have too few cells to hold some out."]
+    if doubts.error is None:
+        return ["No call has a confidence: the votes are not those that were calibrated."]
     held = doubts.held_out
     tested = (
         f"Of {held.n_cells:,} held-out reference cells, which the others called, {held.accuracy:.1%} were called right."
@@ -224,10 +226,15 @@ def label_rows(overview: Overview) -> list[tuple[str, ...]]:
     ]
 
 
-def gene_title(overview: Overview, row: int) -> str:
-    """Return the title of a figure of genes: the labels compared."""
+def gene_figures(overview: Overview) -> list[tuple[str, str]]:
+    """Return the name of each figure of genes, and its title: the labels compared. None without attributions."""
     found = overview.genes
-    return f"{found.label[row]}, compared with {found.against[row]} ({counted(int(found.n_cells[row]), 'cell')})"
+    if found is None:
+        return []
+    return [
+        (f"label {name}", f"{found.label[i]}, compared with {found.against[i]} ({counted(int(n), 'cell')})")
+        for i, (name, n) in enumerate(zip(found.groups, found.n_cells, strict=True))
+    ]
 
 
 def coverage(overview: Overview) -> list[str]:

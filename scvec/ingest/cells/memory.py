@@ -1,0 +1,247 @@
+"""An AnnData read as a file of cells is, by range and never copied: in memory, backed, a view, with dask arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+
+from scvec.core.types import Ints, Strings
+from scvec.errors import FileError, InputError
+from scvec.ingest.cells.frames import Column, Frame
+from scvec.ingest.cells.layout import by_cells
+from scvec.ingest.cells.locations import Uri
+from scvec.ingest.cells.matrix import BATCH_BYTES, MAX_BATCH_CELLS, Rows, spans
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+FIXES = {"MuData": "give the part with the RNA, such as mdata['rna']", "Raw": "give the AnnData, and `layer` 'raw'"}
+"""What to give in place of other objects that hold cells."""
+
+Cells: TypeAlias = "str | Path | AnnData"
+"""What cells are given as: the path or URI of a file, or an AnnData."""
+
+BLOCK_CELLS = 64
+"""Cells that are read together if some of them are wanted."""
+
+STATE_VALUES = 2**20
+"""A change of the values is looked for in this many of them, from all over the matrix."""
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """The place of cells that are in memory, for messages and manifests."""
+
+    name: str = "adata"
+
+    def __str__(self) -> str:
+        return "the AnnData"
+
+
+def in_memory(cells: Cells) -> AnnData | None:
+    """Return the AnnData if cells are given as one, None if they are a path or URI.
+
+    Raises
+    ------
+    InputError
+        If they are neither.
+    """
+    if isinstance(cells, (str, Path, Uri)):
+        return None
+    # Whoever has an AnnData has imported anndata: it is not imported to ask.
+    anndata = sys.modules.get("anndata")
+    if anndata is not None and isinstance(cells, anndata.AnnData):
+        return cells
+    kind = type(cells).__name__
+    fix = FIXES.get(kind, "anndata.AnnData(X, obs, var) makes one of a matrix and its names")
+    raise InputError(f"cells are given as {kind}", "a path, a URI or an AnnData", fix)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFrame:
+    """``obs`` or ``var`` of an AnnData."""
+
+    frame: Any
+
+    @property
+    def keys(self) -> list[str]:
+        """The names of the columns."""
+        return [str(key) for key in self.frame.columns]
+
+    def names(self) -> Strings:
+        """Return (n,) the names of the rows."""
+        names = np.empty(len(self.frame), object)
+        names[:] = [str(name) for name in self.frame.index]
+        return names
+
+    def column(self, key: str) -> Column:
+        """Return a column."""
+        return Column.of(self.frame[key].array)
+
+
+class MemorySource:
+    """An AnnData, which is never changed."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, adata: AnnData) -> None:
+        self._adata = adata
+
+    @property
+    def obs(self) -> Frame:
+        """The annotations of the cells."""
+        return MemoryFrame(self._adata.obs)
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the matrices."""
+        whole, raw = _whole(self._adata), self._adata.raw
+        has_x = whole.isbacked or whole.X is not None
+        return ["X"] * has_x + [str(key) for key in whole.layers] + ["raw"] * (raw is not None)
+
+    def var(self, layer: str) -> Frame:
+        """Return the annotations of a matrix's genes."""
+        return MemoryFrame(self._adata.raw.var if layer == "raw" else self._adata.var)
+
+    @contextmanager
+    def rows(self, layer: str) -> Iterator[Rows]:
+        """Yield the cells of a matrix. A CSC matrix is first rearranged by cells in temporary files.
+
+        Raises
+        ------
+        FileError
+            If it is not a matrix of numbers.
+        """
+        adata, whole = self._adata, _whole(self._adata)
+        if layer in whole.layers:
+            matrix: Any = whole.layers[layer]
+        else:
+            matrix = adata.raw.X if layer == "raw" else whole.X
+        where = f"the AnnData: {layer}"
+        if matrix.dtype.kind not in "biuf" or len(matrix.shape) != 2:
+            seen = f"{where} is not a matrix of numbers (it holds {matrix.dtype})"
+            raise FileError(seen, "CSR, CSC or dense values", "choose another `layer`")
+        with TemporaryDirectory(prefix="scvec-") as folder:
+            rows = _by_cells(matrix, Path(folder))
+            yield rows if whole is adata or layer == "raw" else _Selected(rows, *_selection(adata))
+
+    @property
+    def obsm_keys(self) -> list[str]:
+        """The names of further arrays of the cells."""
+        return [str(key) for key in self._adata.obsm]
+
+    def obsm(self, key: str) -> Any:
+        """Return (n_obs, d) one of these arrays."""
+        array: Any = self._adata.obsm[key]
+        return array.compute() if hasattr(array, "compute") else array
+
+    def state(self, layer: str, use_rep: str | None = None) -> str:
+        """Return a hash that changes when the names, the values of a matrix, or ``obsm[use_rep]`` change.
+
+        Of a large matrix, about `STATE_VALUES` values from all over it are seen. Columns of ``obs`` do not count: calls
+        are written there.
+        """
+        seen = hashlib.sha256(layer.encode())
+        for frame in (self.obs, self.var(layer)):
+            seen.update("\n".join(frame.names().tolist()).encode())
+        with self.rows(layer) as rows:
+            n_cells = rows.shape[0]
+            a_block = len(rows.read(0, min(n_cells, BLOCK_CELLS)).data)
+            n_blocks = min(-(-n_cells // BLOCK_CELLS), max(8, STATE_VALUES // max(1, a_block)))
+            for start in np.unique(np.linspace(0, max(0, n_cells - BLOCK_CELLS), n_blocks, dtype=int)).tolist():
+                block = rows.read(start, min(start + BLOCK_CELLS, n_cells))
+                for part in (block.data, block.indices, block.indptr):
+                    seen.update(np.ascontiguousarray(part).tobytes())
+        if use_rep in self.obsm_keys:
+            seen.update(np.ascontiguousarray(self.obsm(str(use_rep))).tobytes())
+        return seen.hexdigest()
+
+
+class _ArrayRows:
+    """Rows of an array that is sliced by rows: of NumPy, SciPy, dask, or a backed AnnData's on disk."""
+
+    def __init__(self, array: Any) -> None:
+        self.shape, self._array = (int(array.shape[0]), int(array.shape[1])), array
+        block = self.read(0, min(BLOCK_CELLS, self.shape[0]))
+        self._values_per_cell = max(1.0, len(block.data) / max(1, block.shape[0]))
+        if isinstance(array, np.ndarray):  # whose slices are whole before they are sparse
+            self._values_per_cell = max(1.0, self.shape[1] / 2)
+
+    def read(self, start: int, stop: int) -> sp.csr_matrix[np.float32]:
+        """Return cells `start` to `stop` as (stop - start, n_vars) float32."""
+        part: Any = self._array[start:stop]
+        if hasattr(part, "compute"):
+            part = part.compute()
+        if not sp.issparse(part):
+            part = np.asarray(part)
+        rows = sp.csr_matrix(part, dtype=np.float32)
+        if not rows.has_canonical_format:
+            rows = rows.copy()  # as sorting in place could change the caller's arrays
+            rows.sum_duplicates()
+        return rows
+
+    def batch_cells(self) -> int:
+        """Return the number of cells in a batch."""
+        return int(min(MAX_BATCH_CELLS, max(1, BATCH_BYTES // (8 * self._values_per_cell))))
+
+    def together(self, cells: Ints) -> Iterator[tuple[int, int]]:
+        """Yield ranges of `cells` that are close together."""
+        return spans(cells, cells + 1, BLOCK_CELLS, self.batch_cells())
+
+
+class _Selected:
+    """Some cells and columns of other rows, as an AnnData's view has them: in any order."""
+
+    def __init__(self, rows: Rows, cells: Ints, columns: Ints | None) -> None:
+        self.shape = (len(cells), rows.shape[1] if columns is None else len(columns))
+        self._rows, self._cells, self._columns = rows, cells, columns
+        self.batch_cells = rows.batch_cells
+
+    def read(self, start: int, stop: int) -> sp.csr_matrix[np.float32]:
+        """Return cells `start` to `stop`."""
+        cells = self._cells[start:stop]
+        order = np.argsort(cells, kind="stable")
+        wanted = cells[order]
+        parts = [sp.csr_matrix(np.zeros((0, self._rows.shape[1]), np.float32))]
+        for first, last in self._rows.together(wanted):
+            block = self._rows.read(int(wanted[first]), int(wanted[last - 1]) + 1)
+            parts.append(sp.csr_matrix(block[wanted[first:last] - wanted[first]]))
+        rows = sp.csr_matrix(sp.vstack(parts, format="csr"))[np.argsort(order, kind="stable")]
+        return sp.csr_matrix(rows if self._columns is None else rows[:, self._columns])
+
+    def together(self, cells: Ints) -> Iterator[tuple[int, int]]:
+        """Yield ranges of `cells` that are close together."""
+        return spans(cells, cells + 1, BLOCK_CELLS, self.batch_cells())
+
+
+def _by_cells(matrix: Any, folder: Path) -> Rows:
+    """Return the rows of a matrix; one that is kept by columns is rearranged in files in `folder`."""
+    if getattr(matrix, "format", None) != "csc":
+        return _ArrayRows(matrix)
+    if sp.issparse(matrix):
+        parts: Any = {name: getattr(matrix, name) for name in ("indptr", "indices", "data")}
+    else:
+        parts = matrix.group  # of a backed AnnData
+    shape = (int(matrix.shape[0]), int(matrix.shape[1]))
+    return by_cells(parts, np.asarray(parts["indptr"][:], np.int64), shape, folder)
+
+
+def _whole(adata: AnnData) -> AnnData:
+    """Return the AnnData itself, or the one of which it is a view: reading `X` of a view would copy it whole."""
+    return adata._adata_ref if adata.is_view else adata
+
+
+def _selection(view: AnnData) -> tuple[Ints, Ints | None]:
+    """Return the positions of a view's cells, and of its genes if these are not all."""
+    whole = _whole(view)
+    cells, genes = np.arange(whole.n_obs)[view._oidx], np.arange(whole.n_vars)[view._vidx]
+    return cells, None if np.array_equal(genes, np.arange(whole.n_vars)) else genes

@@ -117,9 +117,9 @@ def text_groups(
     InputError
         If the atlas was made without texts and `encoder` is None, or there are fewer genes than clusters.
     NotInStoreError
-        If the encoder's vectors of the atlas's texts are not in the store.
+        If the texts of the atlas's genes, or the encoder's vectors of them, are not in the store.
     """
-    name = encoder or (atlas.recipe.encoder if atlas.recipe.reads_text else None)
+    texts, name = atlas.texts, encoder or (atlas.recipe.encoder if atlas.recipe.reads_text else None)
     if name is None:
         raise InputError(
             f"atlas {atlas.name!r} was made without gene texts", "an encoder of texts", "give an `encoder`"
@@ -128,7 +128,7 @@ def text_groups(
     revision = atlas.recipe.encoder_revision if name == atlas.recipe.encoder else None
     vectors = open_genes(
         atlas.store,
-        atlas.texts,
+        texts,
         encoder=name,
         revision=revision,
         gene_ids=atlas.embedding.gene_ids,

@@ -108,18 +108,20 @@ def reader_of(atlas: Atlas, encoder: str | None = None) -> Reader:
         The reference.
     encoder
         An encoder whose vectors of the atlas's release are in the store, or take only seconds to make; None: the
-        encoder of the atlas's recipe.
+        encoder of the atlas's recipe, or if its head learned without texts, the first whose vectors are there.
 
     Raises
     ------
     InputError
-        If `encoder` is None and the recipe has none.
+        If `encoder` is None and there is none.
     NotInStoreError
-        If the store lacks the vectors.
+        If the store lacks the texts of the atlas's genes, or the vectors.
     """
     own = atlas.recipe.encoder
     if encoder is None and own is None:
         there = encoders_there(atlas.store, atlas.texts, atlas.profiles.gene_ids)
+        if there and atlas.recipe.weights == "free":
+            return reader_of(atlas, there[0])
         release = f"--taxon {taxon_name(atlas.texts.taxon_id)} --release {atlas.texts.release}"
         raise InputError(
             f"atlas {atlas.name!r} of recipe {atlas.recipe.name!r} has no encoder that reads words",

@@ -137,7 +137,7 @@ def test_clusters_of_the_file(atlas: Atlas, files: Path) -> None:
     calls = sv.annotate(files / "query.h5ad", atlas, cluster_key="cell_type")
     assert plain.cluster is None
     assert "cluster" not in plain.to_frame().columns
-    assert "scvec_cluster" not in plain.obs_columns()
+    assert "scvec_cluster" not in plain.entries().obs
     truth = toy.cells(41, seed=1).obs["cell_type"].tolist()
     frame = calls.to_frame()
     assert frame["cluster"].to_list() == frame["cluster_label"].to_list() == truth

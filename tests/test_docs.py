@@ -1,9 +1,7 @@
-"""What the README says, done."""
+"""What the README and the pages of docs/ say, done."""
 
 from __future__ import annotations
 
-import gzip
-import os
 import re
 import shutil
 import subprocess
@@ -15,122 +13,136 @@ from pathlib import Path
 import pytest
 
 from scvec.embed.recipe import Recipe
-from tests import toy, toy_ontology
+from tests import docs_world
 from tests.chat_server import ChatServer
 from tests.server import Server
 from tests.toy_llm import toy_llm
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONTRAST = (ROOT / "docs" / "contrast.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
+PAGES = sorted(ROOT.glob("docs/*.md"))
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
-def blocks(language: str, text: str = README) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
 
 
-def run(command: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def blocks(language: str, page: Path) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text_of(page), flags=re.DOTALL | re.MULTILINE)
 
 
-@pytest.fixture
-def folder(tmp_path: Path, files: Path) -> Path:
-    """The folder of a user who followed the README so far: toy files, under the names it gives."""
-    mouse = toy.cells(20, seed=1)
-    mouse.var_names = [toy.symbol_of(i, toy.MOUSE) for i in range(toy.N_GENES)]
-    mouse.write_h5ad(tmp_path / "mouse.h5ad")
-    reference = toy.cells(120, seed=0)
-    reference.obs["tissue"] = ["pancreas", "spleen"] * 60
-    reference.write_h5ad(tmp_path / "reference.h5ad")
-    shutil.copy(files / "query.h5ad", tmp_path)
-    themes = {label: [toy.symbol_of(i) for i in range(toy.N_GENES) if toy.theme_of(i) == label] for label in toy.LABELS}
-    sets = [f"{label} genes\tof the toy world\t" + "\t".join(names) for label, names in themes.items()]
-    (tmp_path / "sets.gmt").write_text("\n".join(sets) + "\n", encoding="utf-8")
-    return tmp_path
+EXECUTED = [page for page in PAGES if blocks("bash", page) or blocks("python", page)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A mirror of NCBI's gene files, of the toy world."""
+    """A server of NCBI's gene files and of the Cell Ontology."""
     root = tmp_path_factory.mktemp("mirror")
-    place = root / "GENE_INFO" / "Mammalia"
-    place.mkdir(parents=True)
-    summaries: list[str] = []
-    for taxon, name in ((toy.HUMAN, "Homo_sapiens"), (toy.MOUSE, "Mus_musculus")):
-        info, summary = toy.write_ncbi(place, taxon)
-        info.rename(place / f"{name}.gene_info.gz")
-        summaries += gzip.decompress(summary.read_bytes()).decode().splitlines()[bool(summaries) :]
-        summary.unlink()
-    toy.write_lines(root / "gene_summary.gz", summaries)
-    toy.write_orthologs(root / "gene_orthologs.gz")
-    (root / "cl-basic.obo").write_text(toy_ontology.as_obo(toy_ontology.TOY), encoding="utf-8")
+    docs_world.write_mirror(root)
     with Server(root) as server:
         yield server.url
 
 
-@pytest.mark.slow
-def test_the_walk_through(folder: Path, mirror: str) -> None:
-    """Every bash block in one shell, then the Python block, as they stand, with NCBI's files from a mirror."""
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    environment |= {"SCVEC_NCBI": mirror, "SCVEC_CACHE": str(folder / "cache"), "NO_PROXY": "127.0.0.1"}
-    environment |= {"SCVEC_CL": f"{mirror}/cl-basic.obo"}
-    shutil.copytree(toy_llm(), folder / "llm")
-    script = "set -euo pipefail\n" + "\n".join(blocks("bash") + blocks("bash", CONTRAST))
+@pytest.fixture(scope="session")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a user who has cells, and no store. Not to be written to."""
+    folder = tmp_path_factory.mktemp("started")
+    docs_world.write_files(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(started: Path, mirror: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a user who has a store too, with all that the pages suppose. Not to be written to."""
+    folder = tmp_path_factory.mktemp("prepared") / "user"
+    shutil.copytree(started, folder)
+    docs_world.bash(docs_world.PREPARED, folder, docs_world.environment(mirror, folder / "cache"))
+    return folder
+
+
+@pytest.fixture
+def chat(mirror: str, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a user, with an OpenAI-compatible server."""
     with ChatServer() as server:
-        environment |= {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "a-key"}
-        done = run(["bash", "-c", script], folder, environment)
-    assert done.returncode == 0, done.stderr
-    made = {path.name for path in folder.iterdir()}
-    assert {
-        "my-store",
-        "calls.h5ad",
-        "calls.parquet",
-        "report",
-        "page.html",
-        "genes.csv",
-        "contrast.csv",
-        "contrast.pathways.csv",
-        "contrast.parquet",
-        "trusted.csv",
-        "map.csv",
-        "terms.csv",
-        "mouse.csv",
-        "asked.parquet",
-        "second.h5ad",
-        "curve.png",
-        "read.csv",
-    } <= made
-    python = "\n".join(blocks("python") + blocks("python", CONTRAST))
-    done = run([sys.executable, "-c", python], folder, environment)
-    assert done.returncode == 0, done.stderr
-    assert "obs_name" in done.stdout
+        yield docs_world.environment(mirror, tmp_path / "cache", OPENAI_BASE_URL=server.url, OPENAI_API_KEY="a-key")
 
 
-def test_the_recipe_file() -> None:
-    (text,) = blocks("toml")
-    assert Recipe.from_dict(tomllib.loads(text)).centre
+def follow(page: Path, folder: Path, variables: dict[str, str]) -> str:
+    """Do what a page says, first in one shell, then in one Python, and return what these printed."""
+    for recipe in blocks("toml", page):
+        (folder / f"{tomllib.loads(recipe)['name']}.toml").write_text(recipe, encoding="utf-8")
+    shell, code = "\n".join(blocks("bash", page)), "\n".join(blocks("python", page))
+    said = docs_world.bash(shell, folder, variables) + docs_world.python(code, folder, variables)
+    named = re.findall(r"--(?:out|report|plot) ([\w.-]+)", shell) + re.findall(
+        r"write\w*\([^()]*\"([\w-]+\.\w+)\"", code
+    )
+    assert not [one for one in named if not (folder / one).exists()]
+    return said
+
+
+@pytest.mark.slow
+def test_the_readme(started: Path, tmp_path: Path, chat: dict[str, str]) -> None:
+    """In a folder with two files of cells, without a store and without gene texts."""
+    folder = tmp_path / "user"
+    shutil.copytree(started, folder)
+    said = follow(README, folder, chat)
+    assert "Annotation: 41 cells, 4 labels" in said
+    assert not (folder / "cache").exists()  # nothing was downloaded
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.stem)
+def test_a_page(page: Path, prepared: Path, tmp_path: Path, chat: dict[str, str]) -> None:
+    """Each page by itself, in a folder with a store that has gene texts, the Cell Ontology and atlases."""
+    folder = tmp_path / "user"
+    shutil.copytree(prepared, folder)
+    if "./llm" in text_of(page):
+        shutil.copytree(toy_llm(), folder / "llm")
+    follow(page, folder, chat)
+
+
+def test_the_recipe_files() -> None:
+    recipes = [Recipe.from_dict(tomllib.loads(text)) for page in DOCUMENTS for text in blocks("toml", page)]
+    assert [one.centre for one in recipes] == [True]
 
 
 def test_make_targets_and_extras_exist() -> None:
-    shell = "\n".join(blocks("sh"))
+    shell = "\n".join(blocks("sh", README))
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r"^make (\w+)", shell, flags=re.MULTILINE)
     assert targets[:2] == ["demo", "test"]
     assert all(re.search(rf"^{one}:", makefile, flags=re.MULTILINE) for one in targets)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    named = {one for group in re.findall(r"scvec\[([\w,]+)\]", README) for one in group.split(",")}
-    assert named == {"text", "report", "pathways", "openai", "llm", "cluster", "gpu", "ray", "remote"}
-    assert named <= extras.keys()
+    assert named_extras(ROOT / "docs" / "install.md") == extras.keys() - {"demo", "dev"}
+    assert set.union(*map(named_extras, [README, *PAGES])) <= extras.keys()
+
+
+def named_extras(page: Path) -> set[str]:
+    return {one for group in re.findall(r"scvec\[([\w,]+)\]", text_of(page)) for one in group.split(",")}
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", text_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
-    text = document.read_text(encoding="utf-8")
-    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        assert target[1:] in anchors if target.startswith("#") else (document.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)]+)\)", text_of(document)):
+        name, _, anchor = target.partition("#")
+        page = document.parent / name if name else document
+        assert page.exists(), target
+        assert not anchor or anchor in anchors(page), target
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    linked = re.findall(r"\]\(docs/([\w-]+)\.\w+", text_of(README))
+    assert {page.stem for page in PAGES} <= set(linked)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(text_of(README).splitlines()) <= 150
 
 
 def test_every_module_is_in_the_architecture() -> None:

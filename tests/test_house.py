@@ -16,7 +16,7 @@ import pytest
 import scvec
 
 PACKAGE = Path(scvec.__file__).parent
-LOOSE = {"_version", "errors", "overview"}
+LOOSE = {"_version", "errors", "overview", "tl"}
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,9 @@ def test_attributes_and_columns_of_calls(atlas: Atlas, files: Path, tmp_path: Pa
     assert frame[old].to_list() == frame[new].to_list()
     obs = anndata.read_h5ad(tmp_path / "calls.h5ad").obs
     assert obs[f"scvec_{old}"].tolist() == obs[f"scvec_{new}"].tolist()
+    assert obs["scvec_label"].tolist() == obs["scvec"].tolist()
+    write(calls, tmp_path / "other.h5ad", key_added="islet")
+    assert not {f"islet_{old}", "islet_label", "scvec_label"} & set(anndata.read_h5ad(tmp_path / "other.h5ad").obs)
 
 
 @pytest.mark.parametrize(

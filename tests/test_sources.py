@@ -469,6 +469,10 @@ def test_cells_in_an_object_store(remote: str, folder: Path, cells: AnnData, atl
     writing.write(calls, out, query)
     with open_cells(out) as file:
         assert file.labels("scvec_label", "--label-key").tolist() == list(calls.label)
+    out, query = tmp_path / "calls.zarr", f"{remote}/{written(folder, 'zarr3').name}"
+    writing.write(sv.annotate(query, atlas), out, query)
+    with open_cells(out) as file:
+        assert file.labels("scvec", "--label-key").tolist() == list(calls.label)
 
 
 def test_no_credentials(bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

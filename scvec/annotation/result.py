@@ -6,18 +6,21 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.annotation.entries import DEFAULT_KEY, Entries, check_key, colors_of, obsm_names, rows_of
 from scvec.annotation.second_opinions import Reranked, SecondOpinion
 from scvec.core.arrow import lists
-from scvec.core.types import Floats, Ints, Neighbors, Strings
+from scvec.core.html import table
+from scvec.core.tabular import Tabular
+from scvec.core.text import counted
+from scvec.core.types import UNKNOWN, Floats, Ints, Neighbors, Strings
 from scvec.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
     import polars as pl
     from anndata import AnnData
 
@@ -28,7 +31,7 @@ NO_EXPRESSION, NOVEL, LOW_CONFIDENCE = "no_expression", "novel", "low_confidence
 """Reasons for the call `UNKNOWN`: see `Annotation.reason`."""
 
 RENAMED = {"nearest": "label_before_rejection", "odd_genes": "unexpected_genes"}
-"""Columns and attributes of 0.6, which stay beside the new ones until 0.8."""
+"""Columns and attributes of 0.6, which stay beside the new ones until 0.9, as does ``obs["scvec_label"]`` of 0.7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Annotation:
+class Annotation(Tabular):
     """The calls for the n cells of one query, in the order of its file.
 
     Attributes
@@ -109,6 +112,8 @@ class Annotation:
         The query, from which `query` is taken.
     """
 
+    INDEX: ClassVar[str | None] = "obs_name"
+
     obs_names: Strings
     label: Strings
     label_id: Strings
@@ -139,6 +144,23 @@ class Annotation:
     def __len__(self) -> int:
         return len(self.obs_names)
 
+    def __repr__(self) -> str:
+        n_labels = len(set(self.label.tolist()) - {UNKNOWN})
+        why = [(one, int((self.reason == one).sum())) for one in (NO_EXPRESSION, NOVEL, LOW_CONFIDENCE)]
+        said = ", ".join(f"{n:,} {one.replace('_', ' ')}" for one, n in why if n)
+        unknown = f"{int(self.rejected.sum()):,} unknown" + (f" ({said})" if said else "")
+        return f"Annotation: {counted(len(self), 'cell')}, {counted(n_labels, 'label')}, {unknown}"
+
+    def _repr_html_(self) -> str:
+        names, codes, counts = np.unique(self.label.astype(str), return_inverse=True, return_counts=True)
+        known = ~np.isnan(self.confidence)
+        sums = np.bincount(codes[known], self.confidence[known], minlength=len(names))
+        n_known = np.bincount(codes[known], minlength=len(names))
+        mean = np.where(n_known > 0, sums / np.maximum(n_known, 1), np.nan)
+        order = np.lexsort((names, -counts))
+        rows = [(str(names[i]), int(counts[i]), float(mean[i])) for i in order]
+        return table(repr(self), ("label", "cells", "mean confidence"), rows)
+
     @property
     def query(self) -> QueryCells:
         """The cells that were called, and the atlas; raises `InputError` for calls that were not made by `annotate`."""
@@ -168,7 +190,7 @@ class Annotation:
         found |= {} if self.reranked is None else {"reranked_label": self.reranked.label}
         return found | ({} if self.second is None else {"readout_label": self.second.label})
 
-    def to_frame(self, n_alternatives: int = 2) -> pl.DataFrame:
+    def to_polars(self, n_alternatives: int = 2) -> pl.DataFrame:
         """Return one row for each cell: the call, its runners-up, its neighbours.
 
         Parameters
@@ -246,28 +268,61 @@ class Annotation:
             f"score_{rank + 2}": pl.Series(np.where(score > 0, score, np.nan), nan_to_null=True),
         }
 
-    def to_adata(self, adata: AnnData) -> AnnData:
-        """Return a copy of `adata` with the calls in ``obs``, ``obsm`` and ``uns``; `adata` is not changed.
+    def write(self, adata: AnnData, key_added: str = DEFAULT_KEY) -> None:
+        """Write the calls to `adata`, in place. Nothing is changed if an error is raised.
 
-        Other columns of ``obs`` that begin with ``scvec_`` belong to earlier calls and are left out.
+        Entries of earlier calls under the same key are replaced, those under other keys stay. A view becomes an AnnData
+        of its own, as with any change of a view.
+
+        Parameters
+        ----------
+        adata
+            The annotated cells or some of them, in any order: they are matched by ``obs_names``.
+        key_added
+            The name of the column of labels, and the beginning of the names of all entries.
 
         Raises
         ------
         InputError
-            If the cells of `adata` are not those that were annotated, in the same order.
-        """
-        import pandas as pd
+            If a cell was not annotated, an entry would replace one that scvec did not write under this key, the key is
+            invalid, or `adata` is a view of a backed AnnData.
 
-        self.check_cells(adata.obs_names.tolist(), "`adata`")
-        result = adata.copy()
-        columns = self.obs_columns()
-        stale = [key for key in result.obs if key.startswith("scvec_") and key not in columns]
-        result.obs = result.obs.drop(columns=stale)
-        for key, values in columns.items():
-            result.obs[key] = pd.Series(values, index=result.obs_names)
-        for key, values in self.obsm_arrays(result.obs_names).items():
-            result.obsm[key] = values
-        result.uns["scvec"] = self.uns()
+        Notes
+        -----
+        Written, with ``KEY`` for `key_added`:
+
+        - ``obs["KEY"]``: the label called, a categorical of the labels that occur.
+        - ``obs["KEY_confidence"]``, ``_reason``, ``_novelty``, ``_label_before_rejection``, ``_label_id``, ``_score``,
+          ``_distance``, ``_rejected``, ``_unexpected_genes``: see the attributes of the same names. And, where asked
+          for: ``_set``, labels joined by ``"; "``; ``_term``, ``_term_id``, ``_term_depth``, ``_term_support``;
+          ``_cluster``, ``_cluster_label``, ``_cluster_share``; ``_reranked_label``, ``_rerank_status``,
+          ``_rerank_reason``, ``_rerank_genes``, ``_rerank_case``; ``_readout_label``, ``_readout_score``,
+          ``_readout_agrees``.
+        - ``obsm["X_KEY"]``: (n, d) `vectors`; ``obsm["KEY_scores"]``: (n, L) `scores`; ``obsm["KEY_neighbors"]``:
+          (n, k) `neighbor_names`.
+        - ``uns["KEY"]``: a dict of the atlas and its version, the recipe, `max_error`, scvec's version, the labels (the
+          columns of ``KEY_scores``), the notes, the provenance as JSON, and the names written.
+        - ``uns["KEY_colors"]``: colours of the categories as scanpy has them, where the reference has them.
+
+        Under the key ``"scvec"``, the names of earlier versions stay for one release: ``obs["scvec_label"]``,
+        ``scvec_nearest``, ``scvec_odd_genes``.
+        """
+        check_key(key_added)
+        rows = rows_of(adata.obs_names, self.obs_names.tolist())
+        self.entries(key_added).put(adata, rows)
+
+    def to_adata(self, adata: AnnData, key_added: str = DEFAULT_KEY) -> AnnData:
+        """Return a copy of `adata` with the calls, as `write` writes them; `adata` is not changed.
+
+        Raises
+        ------
+        InputError
+            As `write` does.
+        """
+        check_key(key_added)
+        rows = rows_of(adata.obs_names, self.obs_names.tolist())
+        result = adata.to_memory() if adata.isbacked else adata.copy()
+        self.entries(key_added).put(result, rows)
         return result
 
     def check_cells(self, names: Sequence[str], where: object) -> None:
@@ -278,58 +333,66 @@ class Annotation:
                 seen, "the annotated cells in their order", "annotate it, or give the file that was annotated"
             )
 
-    def obs_columns(self) -> dict[str, Any]:
-        """Return the columns of ``obs``; their categories are those that occur, as scanpy's plots expect."""
+    def entries(self, key_added: str = DEFAULT_KEY) -> Entries:
+        """Return what `write` writes, for all cells."""
+        key = key_added
+        obs = {f"{key}_{name}" if name else key: values for name, values in self._obs_columns().items()}
+        if key == DEFAULT_KEY:
+            obs |= {f"{key}_{old}": obs[f"{key}_{new}"] for old, new in RENAMED.items()}
+            obs["scvec_label"] = obs[key]
+        neighbors = np.array(self.neighbor_names, dtype=object)
+        obsm = dict(zip(obsm_names(key), (self.vectors, self.scores, neighbors), strict=True))
+        return Entries(key, obs, obsm, self._about(), colors_of(self.provenance))
+
+    def _obs_columns(self) -> dict[str, Any]:
+        """Return the columns of ``obs`` by the rest of their names, "" for the labels.
+
+        Their categories are those that occur, as scanpy's plots expect.
+        """
         import pandas as pd
 
         columns: dict[str, Any] = {
-            "scvec_label": pd.Categorical(self.label.tolist()),
-            "scvec_label_id": pd.Categorical([one or None for one in self.label_id]),
-            "scvec_score": self.score,
-            "scvec_distance": self.distance,
-            "scvec_rejected": self.rejected,
-            "scvec_reason": pd.Categorical(self.reason.tolist()),
-            "scvec_label_before_rejection": pd.Categorical(self.label_before_rejection.tolist()),
-            "scvec_confidence": self.confidence,
-            "scvec_novelty": self.novelty,
-            "scvec_unexpected_genes": pd.Categorical(self.unexpected_genes),
+            "": pd.Categorical(self.label.tolist()),
+            "label_id": pd.Categorical([one or None for one in self.label_id]),
+            "score": self.score,
+            "distance": self.distance,
+            "rejected": self.rejected,
+            "reason": pd.Categorical(self.reason.tolist()),
+            "label_before_rejection": pd.Categorical(self.label_before_rejection.tolist()),
+            "confidence": self.confidence,
+            "novelty": self.novelty,
+            "unexpected_genes": pd.Categorical(self.unexpected_genes),
         }
         if self.sets is not None:
-            columns["scvec_set"] = pd.Categorical(["; ".join(one) for one in self.sets])
+            columns["set"] = pd.Categorical(["; ".join(one) for one in self.sets])
         if self.terms is not None:
             columns |= {
-                "scvec_term_id": pd.Categorical([one or None for one in self.terms.ids]),
-                "scvec_term": pd.Categorical([one or None for one in self.terms.names]),
-                "scvec_term_depth": self.terms.depth,
-                "scvec_term_support": self.terms.support,
+                "term_id": pd.Categorical([one or None for one in self.terms.ids]),
+                "term": pd.Categorical([one or None for one in self.terms.names]),
+                "term_depth": self.terms.depth,
+                "term_support": self.terms.support,
             }
         if self.cluster is not None and self.cluster_label is not None:
             columns |= {
-                "scvec_cluster": pd.Categorical([one or None for one in self.cluster]),
-                "scvec_cluster_label": pd.Categorical(self.cluster_label.tolist()),
-                "scvec_cluster_share": self.cluster_share,
+                "cluster": pd.Categorical([one or None for one in self.cluster]),
+                "cluster_label": pd.Categorical(self.cluster_label.tolist()),
+                "cluster_share": self.cluster_share,
             }
         for opinion in (self.reranked, self.second):
             columns |= {} if opinion is None else opinion.obs_columns()
-        return columns | {f"scvec_{old}": columns[f"scvec_{new}"] for old, new in RENAMED.items()}
+        return columns
 
-    def obsm_arrays(self, index: pd.Index[str]) -> dict[str, Any]:
-        """Return the entries of ``obsm``, by key; frames have the given `index`."""
-        import pandas as pd
-
-        return {
-            "X_scvec": self.vectors,
-            "scvec_scores": self.scores,
-            "scvec_neighbors": pd.DataFrame(
-                self.neighbor_names.astype(str),
-                index=index,
-                columns=[str(i + 1) for i in range(self.neighbor_names.shape[1])],
-            ),
+    def _about(self) -> dict[str, Any]:
+        """Return what ``uns`` says of the calls, as types that h5ad and zarr store."""
+        atlas = self.provenance.get("atlas", {})
+        known = {
+            "atlas": atlas.get("name"),
+            "atlas_version": atlas.get("version"),
+            "recipe": atlas.get("recipe", {}).get("name"),
+            "max_error": self.provenance.get("max_error"),
+            "scvec": self.provenance.get("scvec"),
         }
-
-    def uns(self) -> dict[str, Any]:
-        """Return ``uns["scvec"]``: the labels of ``scvec_scores``'s columns, the notes, the provenance as JSON."""
-        return {
+        return {name: value for name, value in known.items() if value is not None} | {
             "labels": np.array(self.labels, dtype=object),
             "notes": np.array(self.notes, dtype=object),
             "provenance": json.dumps(self.provenance, sort_keys=True),

@@ -50,11 +50,11 @@ class Reranked:
         return {"reranked_label": self.label.tolist(), **words}
 
     def obs_columns(self) -> dict[str, Any]:
-        """Return its columns in ``obs``."""
+        """Return its columns in ``obs``, by the rest of their names."""
         import pandas as pd
 
         columns = self.frame_columns()
-        return {f"scvec_{key}": pd.Categorical(values) for key, values in columns.items()}
+        return {key: pd.Categorical(values) for key, values in columns.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,11 @@ class SecondOpinion:
         return {"readout_label": self.label.tolist(), "readout_score": score, "readout_agrees": self.agrees}
 
     def obs_columns(self) -> dict[str, Any]:
-        """Return its columns in ``obs``."""
+        """Return its columns in ``obs``, by the rest of their names."""
         import pandas as pd
 
         return {
-            "scvec_readout_label": pd.Categorical(self.label.tolist()),
-            "scvec_readout_score": self.score,
-            "scvec_readout_agrees": self.agrees,
+            "readout_label": pd.Categorical(self.label.tolist()),
+            "readout_score": self.score,
+            "readout_agrees": self.agrees,
         }

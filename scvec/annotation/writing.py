@@ -1,20 +1,33 @@
-"""Writes calls to a file (h5ad, Parquet or CSV), completely or not at all."""
+"""Writes calls to a file (h5ad, zarr, Parquet or CSV), completely or not at all."""
 
 from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import h5py
 import numpy as np
 
+from scvec.annotation.entries import DEFAULT_KEY, PARTS, Entries, check_key, obsm_names
 from scvec.annotation.result import Annotation
-from scvec.core.files import placing
+from scvec.core.files import placing, placing_folder
 from scvec.errors import InputError, must_be
-from scvec.ingest.cells import copy_local, is_h5ad, place
+from scvec.ingest.cells import (
+    Cells,
+    Place,
+    copy_local,
+    copy_local_folder,
+    in_memory,
+    is_h5ad,
+    is_zarr,
+    open_cells,
+    place,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,30 +35,44 @@ if TYPE_CHECKING:
 HDF5_OVERHEAD, NAME_BYTES = 2, 64
 """Upper bounds of what calls take in a file: this many times their arrays, and this many bytes a name."""
 
-SUFFIXES = (".h5ad", ".parquet", ".csv")
-TABLES = SUFFIXES[1:]
+TABLES = (".parquet", ".csv")
+ANNDATA = (".h5ad", ".zarr")
+SUFFIXES = (*ANNDATA, *TABLES)
 
 
-def check_target(out: str | Path, query: str | Path, endings: Sequence[str] = SUFFIXES) -> None:
+def check_target(
+    out: str | Path, query: Cells, endings: Sequence[str] = SUFFIXES, key_added: str = DEFAULT_KEY
+) -> None:
     """Raise `InputError` if calls cannot be written to `out`; called before any work is done.
 
     Raises
     ------
     FileError
-        If `out` ends in ``.h5ad`` and the query cannot be opened.
+        If `out` ends in ``.h5ad`` or ``.zarr`` and the query cannot be opened.
     """
+    check_key(key_added)
+    out = Path(out)
     check_name(out, endings)
-    out, where = Path(out), place(query)
-    if isinstance(where, Path) and out.resolve() == where.resolve():
+    given = in_memory(query)
+    if given is None and _overlap(out, place(query)):
         raise InputError(
             f"`out` {out} is the query itself", "another file, as inputs are never changed", "choose another name"
         )
-    if out.suffix == ".h5ad" and not is_h5ad(query):
+    if out.suffix in TABLES:
+        return
+    if given is not None:
+        fix = f"calls.write(adata), then adata.write_{out.suffix[1:]}({str(out)!r})"
+        raise InputError(f"`out` cannot be {out}, because the query is in memory", "a query that is a file", fix)
+    kind, is_kind = ("an h5ad file", is_h5ad) if out.suffix == ".h5ad" else ("a zarr store", _is_zarr)
+    if not is_kind(query):
         raise InputError(
-            f"`out` cannot be {out}, because the query {query} is not an h5ad file",
+            f"`out` cannot be {out}, because the query {query} is not {kind}",
             "a name that ends in .parquet or .csv, which suits any query",
-            f"`out` {out.with_suffix('.parquet')}, or save the query as h5ad first",
+            f"`out` {out.with_suffix('.parquet')}, or save the query as {kind.split()[1]} first",
         )
+    if out.suffix == ".zarr" and out.exists() and not is_zarr(out):
+        raise InputError(f"`out` {out} is not a zarr store", "one to replace, or a new name", "choose another name")
+    _check_free(place(cast("str | Path", query)), key_added)
 
 
 def check_name(out: str | Path, endings: Sequence[str] = TABLES) -> None:
@@ -53,32 +80,54 @@ def check_name(out: str | Path, endings: Sequence[str] = TABLES) -> None:
     out = Path(out)
     if out.suffix not in endings:
         raise must_be("out", f"a file name that ends in {', '.join(endings)}", str(out))
-    if out.is_dir():
+    if out.is_dir() and out.suffix != ".zarr":
         raise InputError(f"`out` {out} is a folder", "a file", f"`out` {out}/calls{out.suffix}")
 
 
-def write(calls: Annotation, out: str | Path, query: str | Path) -> None:
+def write(calls: Annotation, out: str | Path, query: Cells | None = None, *, key_added: str = DEFAULT_KEY) -> None:
     """Write calls in the format that the ending of `out` names.
 
-    ``.h5ad`` is a copy of the query, which must be an h5ad file, with the calls in ``obs``, ``obsm`` and ``uns``; its
-    matrices are copied without being read. ``.parquet`` and ``.csv`` have one row a cell; in CSV, lists are joined by
-    ``;``.
+    ``.h5ad`` and ``.zarr`` are a copy of the query, which must be such a file, with the entries of `Annotation.write`;
+    its matrices are copied without being read. ``.parquet`` and ``.csv`` have one row a cell; in CSV, lists are joined
+    by ``;``.
+
+    Parameters
+    ----------
+    calls
+        The calls.
+    out
+        The file to write; an older one is replaced, once the new one is complete.
+    query
+        The cells that were called; None: the calls know them.
+    key_added
+        The column of labels in an AnnData, and the beginning of the names of all entries.
 
     Raises
     ------
     InputError
-        If `out` has another ending, is a folder, is the query, or ends in ``.h5ad`` and the query is not an h5ad file.
+        If `out` has another ending, is a folder, or is the query; or ends in ``.h5ad`` or ``.zarr`` and the query is
+        not such a file, has other cells than the calls, or has entries of these names that scvec did not write.
     DiskFullError
         If the disk is full; `out` is then as before.
     """
-    check_target(out, query)
-    if Path(out).suffix in TABLES:
-        write_frame(calls.to_frame(), out)
+    query = calls.query.cells if query is None else query
+    check_target(out, query, key_added=key_added)
+    out, entries = Path(out), calls.entries(key_added)
+    if out.suffix in TABLES:
+        write_frame(calls.to_polars(), out)
         return
-    with placing(Path(out)) as part:
-        copy_local(query, part)
+    with open_cells(cast("str | Path", query)) as file:
+        calls.check_cells(file.obs_names.tolist(), query)
+    if out.suffix == ".zarr":
+        with placing_folder(out) as part:
+            copy_local_folder(cast("str | Path", query), part)
+            _add_to_zarr(entries, part)
+        return
+    with placing(out) as part:
+        copy_local(cast("str | Path", query), part)
         _check_room(calls, part)
-        _add_to_h5ad(calls, part)
+        with h5py.File(part, "r+") as root:
+            _add(entries, root)
 
 
 def write_frame(frame: pl.DataFrame, out: str | Path) -> None:
@@ -101,24 +150,76 @@ def _check_room(calls: Annotation, path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
-def _add_to_h5ad(calls: Annotation, path: Path) -> None:
-    import pandas as pd
+def _add_to_zarr(entries: Entries, path: Path) -> None:
+    import zarr
+
+    # What a store says of all its members in one place would hide the new ones.
+    consolidated = zarr.open_group(path, mode="r").metadata.consolidated_metadata is not None
+    with warnings.catch_warnings():
+        # They say that strings, and that one place, are not in zarr's third specification; the query is in it already.
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        root = zarr.open_group(path, mode="r+", use_consolidated=False)
+        _add(entries, root)
+        if consolidated:
+            zarr.consolidate_metadata(root.store)
+
+
+def _add(entries: Entries, root: Any) -> None:
+    """Write entries to an open AnnData file, of HDF5 or zarr, as `Entries.put` does to an AnnData."""
     from anndata.io import write_elem
 
-    with h5py.File(path, "r+") as file:
-        obs = file["obs"]
-        columns = calls.obs_columns()
-        for stale in [key for key in obs if key.startswith("scvec_") and key not in columns]:
-            del obs[stale]
-        for key, values in columns.items():
-            write_elem(obs, key, values)
-        known = [name for name in obs.attrs["column-order"] if name not in columns and name in obs]
-        obs.attrs["column-order"] = np.array([*known, *columns], dtype=h5py.string_dtype())
-        for group, items in (
-            ("obsm", calls.obsm_arrays(pd.Index(calls.obs_names))),
-            ("uns", {"scvec": calls.uns()}),
-        ):
-            if group not in file:
-                write_elem(file, group, {})
-            for key, values in items.items():
-                write_elem(file[group], key, values)
+    obs, (there, uns) = root["obs"], _present(root)
+    stale, new = entries.stale(there, uns), {"obs": entries.obs, "obsm": entries.obsm, "uns": entries.uns()}
+    for part in PARTS:
+        if part not in root:
+            write_elem(root, part, {})
+        for name in stale[part] - set(new[part]):
+            del root[part][name]
+        for name, value in new[part].items():
+            write_elem(root[part], name, value)
+    order = [name for name in there["obs"] if name in entries.obs or name not in stale["obs"]]
+    names = list(dict.fromkeys([*order, *entries.obs]))
+    obs.attrs["column-order"] = np.array(names, dtype=h5py.string_dtype()) if isinstance(obs, h5py.Group) else names
+
+
+def _present(root: Any) -> tuple[dict[str, list[str]], dict[str, Any]]:
+    """Return the names of the entries in an open AnnData file, and the entries of ``uns`` that calls may have made."""
+    from anndata.io import read_elem
+
+    uns = root.get("uns", {})
+    made = {key: read_elem(uns[key]) for key in uns if "provenance" in getattr(uns[key], "keys", tuple)()}
+    there = {"obs": list(root["obs"].attrs["column-order"]), "uns": list(uns)}
+    return there | {"obsm": list(root.get("obsm", ()))}, made
+
+
+def _check_free(query: Place, key_added: str) -> None:
+    """Raise `InputError` if the entries that all calls have would replace what scvec did not write."""
+    if not isinstance(query, Path) or query.suffix == ".zip":  # found out when it is copied
+        return
+    obsm = {name: np.empty(0) for name in obsm_names(key_added)}
+    with _opened(query) as root:
+        Entries(key_added, {key_added: None}, obsm, {}, {}).stale(*_present(root))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    import zarr
+
+    if path.is_dir():
+        yield zarr.open_group(path, mode="r")
+        return
+    with h5py.File(path, "r") as root:
+        yield root
+
+
+def _overlap(out: Path, where: Place) -> bool:
+    """Whether one of two places is the other, or in it."""
+    if not isinstance(where, Path):
+        return False
+    one, other = out.resolve(), where.resolve()
+    return one == other or one in other.parents or (other in one.parents and is_zarr(other))
+
+
+def _is_zarr(query: Cells) -> bool:
+    return is_zarr(place(cast("str | Path", query)))

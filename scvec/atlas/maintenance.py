@@ -10,13 +10,14 @@ from scvec.atlas.opening import open_atlas, versions
 from scvec.atlas.paths import CURRENT, atlas_folder, version_folder
 from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
-from scvec.core.types import Progress, silent
+from scvec.core.progress import shown
+from scvec.core.types import Progress
 from scvec.errors import InputError
 from scvec.index import IndexSpec, is_lance
 from scvec.store import Store
 
 
-def remove(atlas: Atlas, where: str, *, progress: Progress = silent) -> Atlas:
+def remove(atlas: Atlas, where: str, *, progress: Progress | None = None) -> Atlas:
     """Remove the cells that meet a condition, in one commit, and return the atlas without them.
 
     They are no longer found; their bytes are freed when the atlas is compacted. The row ids of other cells and what was
@@ -36,6 +37,7 @@ def remove(atlas: Atlas, where: str, *, progress: Progress = silent) -> Atlas:
     InputError
         If the condition is invalid, or meets no cell, or all cells.
     """
+    progress = shown(progress)
     gone = atlas.where(where)
     left = np.setdiff1d(atlas.filled, gone, assume_unique=True)
     if not len(gone) or not len(left):
@@ -51,7 +53,9 @@ def remove(atlas: Atlas, where: str, *, progress: Progress = silent) -> Atlas:
     return removed
 
 
-def rebuild(atlas: Atlas, spec: IndexSpec | None = None, *, device: str = "cpu", progress: Progress = silent) -> Atlas:
+def rebuild(
+    atlas: Atlas, spec: IndexSpec | None = None, *, device: str = "cpu", progress: Progress | None = None
+) -> Atlas:
     """Rebuild the index from the cells' vectors: choose it for their number, train and tune it; nothing else changes.
 
     Useful to change the kind of index, and after extensions, whose parts use an index that was trained on other cells.
@@ -70,6 +74,7 @@ def rebuild(atlas: Atlas, spec: IndexSpec | None = None, *, device: str = "cpu",
     InputError
         If the index cannot be made of these cells.
     """
+    progress = shown(progress)
     spec = IndexSpec(**atlas.manifest["index"]["spec"]) if spec is None else spec
     with atlas.store.only_writer(f"{atlas_folder(atlas.name)}/writer"):
         version = atlas.at_head()
@@ -79,7 +84,7 @@ def rebuild(atlas: Atlas, spec: IndexSpec | None = None, *, device: str = "cpu",
         return _republished(atlas, cells.version, made, f"rebuild the index: {made['factory']}")
 
 
-def compact(atlas: Atlas, *, forget: bool = False, device: str = "cpu", progress: Progress = silent) -> Atlas:
+def compact(atlas: Atlas, *, forget: bool = False, device: str = "cpu", progress: Progress | None = None) -> Atlas:
     """Rewrite the table as few files and the index as few parts, without removed cells.
 
     Parameters
@@ -91,6 +96,7 @@ def compact(atlas: Atlas, *, forget: bool = False, device: str = "cpu", progress
     device, progress
         As in `build`.
     """
+    progress = shown(progress)
     store, table, compute = atlas.store, atlas.table, Compute(device, progress=progress)
     with store.only_writer(f"{atlas_folder(atlas.name)}/writer"):
         version = table.compact(atlas.at_head())

@@ -15,7 +15,9 @@ from scvec.atlas.fitted import load_calibration, load_embedding, load_profiles
 from scvec.atlas.indexing import faulty_part, open_index
 from scvec.atlas.paths import CURRENT, cells_path
 from scvec.atlas.rows import OBS_COLUMNS, Keys
+from scvec.core import html
 from scvec.core.arrow import coded, vectors_from_arrow
+from scvec.core.text import counted
 from scvec.core.types import Floats, Ints, Neighbors, Strings, freeze
 from scvec.embed.encoders import Address
 from scvec.embed.profiles import Profiles
@@ -57,6 +59,17 @@ class Atlas:
     cells: Snapshot
     manifest: dict[str, Any]
     device: str = "cpu"
+
+    def __repr__(self) -> str:
+        made = self.manifest
+        said = f"{counted(made['n_cells'], 'cell')}, {counted(len(made['labels']), 'label')}"
+        return f"Atlas {self.name}, version {made['version']}: {said}, recipe {self.recipe.name}, in {self.store.uri}"
+
+    def _repr_html_(self) -> str:
+        names, counts = np.unique(self.label_codes, return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        rows = [(str(self.label_names[names[i]]), int(counts[i])) for i in order]
+        return html.table(repr(self), ("label", "cells"), rows)
 
     @property
     def table(self) -> Table:

@@ -18,7 +18,8 @@ from scvec.atlas.paths import atlas_folder, version_folder
 from scvec.atlas.reference import Atlas
 from scvec.core.arrow import vectors_from_arrow
 from scvec.core.files import sha256
-from scvec.core.types import Ints, Progress, silent
+from scvec.core.progress import shown
+from scvec.core.types import Ints, Progress
 from scvec.errors import StoreError
 from scvec.index import IndexSpec
 
@@ -45,12 +46,13 @@ class Fault:
     part: str = ""
 
 
-def verify(atlas: Atlas, progress: Progress = silent) -> list[Fault]:
+def verify(atlas: Atlas, progress: Progress | None = None) -> list[Fault]:
     """Read all of an atlas and return its faults: an empty list if it is intact.
 
     Row ids and numbers of cells are compared with the manifest, files with their hashes, and the rows and vectors of
     the index with those of the table.
     """
+    progress = shown(progress)
     faults = [
         Fault(f"{path} is missing or has changed", _restore(atlas))
         for path in faulty_files(atlas.store, atlas.manifest["fitted"])
@@ -67,7 +69,7 @@ def verify(atlas: Atlas, progress: Progress = silent) -> list[Fault]:
     return faults + found
 
 
-def repair(atlas: Atlas, faults: list[Fault], *, device: str = "cpu", progress: Progress = silent) -> Atlas:
+def repair(atlas: Atlas, faults: list[Fault], *, device: str = "cpu", progress: Progress | None = None) -> Atlas:
     """Make what is faulty again from the table, be it parts of the index or all of it; return the atlas.
 
     Raises
@@ -75,6 +77,7 @@ def repair(atlas: Atlas, faults: list[Fault], *, device: str = "cpu", progress: 
     StoreError
         If something is faulty that cannot be made from the table.
     """
+    progress = shown(progress)
     lasting = [fault for fault in faults if not fault.derived]
     if lasting:
         raise StoreError(lasting[0].what, fix=lasting[0].fix)

@@ -9,7 +9,8 @@ from scvec._version import __version__
 from scvec.bench.methods import Method, Model, methods
 from scvec.bench.suite import Suite
 from scvec.bench.tasks import Prepared, digest, prepare
-from scvec.core.types import Progress, silent
+from scvec.core.progress import shown
+from scvec.core.types import Progress
 from scvec.embed import GeneVectors, ensure_genes
 from scvec.ingest import open_cells
 from scvec.ingest.genes.gene_table import offered_tables, texts_of
@@ -66,7 +67,7 @@ class Plan:
     runs: tuple[Run, ...]
 
 
-def plan(suite: Suite, out: str | Path, store: Store, *, progress: Progress = silent) -> Plan:
+def plan(suite: Suite, out: str | Path, store: Store, *, progress: Progress | None = None) -> Plan:
     """Write the files of a suite's tasks into `out`, and return its runs.
 
     Raises
@@ -76,6 +77,7 @@ def plan(suite: Suite, out: str | Path, store: Store, *, progress: Progress = si
     NotInStoreError
         If gene texts or vectors are missing.
     """
+    progress = shown(progress)
     out = Path(out)
     wanted = [(task, seed) for task in suite.tasks for seed in (suite.seeds if task.draws else (None,))]
     tasks = []

@@ -19,7 +19,8 @@ from scvec.bench.records import FAILURES, Record
 from scvec.bench.results import Results
 from scvec.bench.suite import Suite
 from scvec.bench.tasks import BATCH, LABEL
-from scvec.core.types import Progress, Strings, silent
+from scvec.core.progress import shown
+from scvec.core.types import Progress, Strings
 from scvec.evaluation.baselines import logistic_regression
 from scvec.evaluation.writing import check_folder
 from scvec.interpret.readout import Predicted, ReadoutSpec, predict, train
@@ -31,7 +32,7 @@ Call: TypeAlias = Callable[[Run], tuple[Strings, dict[str, Values]]]
 """Returns the labels called for a run's query, and uncertainties by name, larger where a call is less sure."""
 
 
-def run(suite: Suite, out: str | Path, store: Store, *, progress: Progress = silent) -> Results:
+def run(suite: Suite, out: str | Path, store: Store, *, progress: Progress | None = None) -> Results:
     """Run a suite into `out`; a run that has a record, made from the same inputs, is not repeated.
 
     A record is written after each run. A run that fails on its task is recorded as failed. Atlases are built in the
@@ -55,6 +56,7 @@ def run(suite: Suite, out: str | Path, store: Store, *, progress: Progress = sil
     NotInStoreError
         If gene texts or vectors are missing.
     """
+    progress = shown(progress)
     out = Path(out)
     check_folder(out)
     made = plan(suite, out, store, progress=progress)

@@ -115,7 +115,7 @@ def explain(
         against=how.against,
         progress=ui.progress,
     )
-    frame, n_genes = found.to_frame(how.genes), how.genes
+    frame, n_genes = found.to_polars(how.genes), how.genes
     if how.out is not None:
         writing.write_frame(frame, how.out)
     written = f"\nwritten to {how.out}" if how.out else ""
@@ -124,7 +124,7 @@ def explain(
 
 def _lines(found: Attribution, n_genes: int) -> list[str]:
     """Return what is shown of each group: how similar it is to both labels, and the genes for and against."""
-    frame, lines = found.to_frame(n_genes), []
+    frame, lines = found.to_polars(n_genes), []
     for i, name in enumerate(found.groups.tolist()):
         rows = [
             (symbol or str(gene_id), round(float(value), 4), where)
@@ -147,9 +147,9 @@ class _Found:
 
     def frames(self) -> dict[str, pl.DataFrame]:
         """Return what is written, by what stands before the ending of the file."""
-        made = {"": self.contrast.to_frame()}
-        made |= {".pathways": self.pathways.to_frame()} if self.pathways else {}
-        return made | ({".groups": self.groups.to_frame()} if self.groups else {})
+        made = {"": self.contrast.to_polars()}
+        made |= {".pathways": self.pathways.to_polars()} if self.pathways else {}
+        return made | ({".groups": self.groups.to_polars()} if self.groups else {})
 
     def about(self) -> dict[str, Any]:
         """Return what was compared and tested, as JSON types."""
@@ -256,7 +256,7 @@ def _write(found: _Found, out: Path) -> list[Path]:
 def _values(found: _Found, n_genes: int) -> dict[str, Any]:
     from scvec.explain.contrasts import By, Side
 
-    frame, one = found.contrast.to_frame(), found.contrast
+    frame, one = found.contrast.to_polars(), found.contrast
     rows = {row["gene_id"]: row for row in frame.to_dicts()}
     genes = {
         one.name(side): {
@@ -265,8 +265,8 @@ def _values(found: _Found, n_genes: int) -> dict[str, Any]:
         for side in get_args(Side)
     }
     made = found.about() | {"genes": genes}
-    made |= {"tested": found.pathways.to_frame().to_dicts()} if found.pathways else {}
-    return made | ({"groups": found.groups.to_frame().to_dicts()} if found.groups else {})
+    made |= {"tested": found.pathways.to_polars().to_dicts()} if found.pathways else {}
+    return made | ({"groups": found.groups.to_polars().to_dicts()} if found.groups else {})
 
 
 def _contrast_lines(found: _Found, n_genes: int) -> list[str]:

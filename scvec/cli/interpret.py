@@ -151,7 +151,7 @@ def predict(
     found = interpret.predict(cells, opened, **asdict(read), progress=ui.progress)
     for note in found.notes:
         ui.note(note)
-    frame = found.to_frame()
+    frame = found.to_polars()
     writing.write_frame(frame, out)
     counts = frame["label"].value_counts().sort("count", "label", descending=[True, False]).rows()
     rows = [(label, count, count / len(found)) for label, count in counts]

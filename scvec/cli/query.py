@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 def query(
     query: QueryArgument,
     atlas: AtlasOption,
-    out: Annotated[Path, OutputOption(help="Output file (.parquet, .csv or .h5ad).")],
+    out: Annotated[Path, OutputOption(help="Output file (.parquet, .csv, .h5ad or .zarr).")],
     *,
+    key_added: Annotated[
+        str, OutputOption(help="In an h5ad or zarr: the column of labels, and the beginning of all other names.")
+    ] = "scvec",
     report: Annotated[Path | None, OutputOption(help="Also write an HTML report to this file.")] = None,
     flags: QueryFlags,
     rerank: RerankFlags,
@@ -34,14 +37,14 @@ def query(
     from scvec.annotation import writing
 
     run = QueryRun(query, atlas, flags, rerank, common)
-    writing.check_target(out, query)
+    writing.check_target(out, query, key_added=key_added)
     if report is not None:
         check_reported(report)
     if dry_run:
         run.show_bill()
         return
     calls = run.called()
-    writing.write(calls, out, query)
+    writing.write(calls, out, query, key_added=key_added)
     if report is not None:
         run.reported(calls, report)
     names, counts = _counts(calls)
@@ -58,5 +61,5 @@ def query(
 
 
 def _counts(calls: Annotation) -> tuple[list[str], list[int]]:
-    counted = calls.to_frame(0)["label"].value_counts(sort=True).sort("count", "label", descending=[True, False])
+    counted = calls.to_polars(0)["label"].value_counts(sort=True).sort("count", "label", descending=[True, False])
     return counted["label"].to_list(), counted["count"].to_list()

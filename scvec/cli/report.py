@@ -39,7 +39,7 @@ def report(
     if label_key is not None:
         read_author_labels(query, label_key, obs=flags.obs)
     calls = run.called()
-    doubts = run.reported(calls, out, label_key, mapping).doubts.to_frame()
+    doubts = run.reported(calls, out, label_key, mapping).doubts.to_polars()
     values = {"out": str(out), "n_cells": len(calls), "doubts": doubts.to_dicts(), **calls.provenance}
     counted = f"{len(calls):,} cells, {int(doubts['n_cells'].sum()):,} doubtful calls"
     common.ui.result(values, f"{counted}; HTML report written to {out}")

@@ -100,7 +100,7 @@ def search(
         )
         for note in found.notes:
             common.ui.note(note)
-        frame, values, text = found.to_frame(), found.to_dict(), _found_text(found, wanted)
+        frame, values, text = found.to_polars(), found.to_dict(), _found_text(found, wanted)
     if out is not None:
         writing.write_frame(frame, out)
     common.ui.result(values or frame.to_dicts(), text + (f"\nwritten to {out}" if out else ""))
@@ -174,7 +174,7 @@ def _short(value: Any) -> Any:
 
 def _found_text(found: Found, n_labels: int) -> str:
     """Return the labels, the genes nearest to the words, and the exemplars."""
-    labels = found.to_frame().head(n_labels)
+    labels = found.to_polars().head(n_labels)
     nearest = ", ".join(found.genes["symbol"].to_list()[:N_NEAREST])
     parts = [
         _shown(labels, ["label", "n_cells", "score", "genes"]),

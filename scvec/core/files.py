@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,34 @@ def placing(target: Path) -> Iterator[Path]:
         raise (as_disk_full(error, str(target)) or error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def placing_folder(target: Path) -> Iterator[Path]:
+    """Yield the path of a folder to make; on success it becomes `target`, in place of an older one, else it is removed.
+
+    Raises
+    ------
+    DiskFullError
+        If no space was left.
+    """
+    part, old = (target.with_name(f".{target.name}.{mark}") for mark in ("part", "old"))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left in (part, old):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        yield part
+        if target.exists():
+            target.rename(old)
+        part.rename(target)
+    except OSError as error:
+        raise (as_disk_full(error, str(target)) or error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        elif old.exists():
+            old.rename(target)
 
 
 def read_pairs(path: str | Path, key: str, value: str, what: str) -> dict[str, str | None]:

@@ -13,7 +13,8 @@ import polars as pl
 import pyarrow as pa
 
 from scvec.core.arrow import vectors_from_arrow, vectors_to_arrow
-from scvec.core.types import Floats, Ints, Progress, silent
+from scvec.core.progress import shown
+from scvec.core.types import Floats, Ints, Progress
 from scvec.embed.encoders import Address, Encoder, Partial, Priced, find, make
 from scvec.embed.encoders.api import estimate_tokens
 from scvec.errors import InputError, NotInStoreError, ServiceError
@@ -104,7 +105,7 @@ def genes(
     encoder: str,
     gene_ids: Ints | None = None,
     download: bool = False,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> GeneVectors:
     """Encode the texts of a release that have no vector yet.
 
@@ -134,6 +135,7 @@ def genes(
     ServiceError
         If a server or a plug-in returns invalid vectors; those of earlier batches are kept.
     """
+    progress = shown(progress)
     model = make(encoder, texts.frame, download=download)
     table = _table(store, model.name, model.revision)
     wanted = _wanted(texts, model, gene_ids)
@@ -166,7 +168,7 @@ def open_genes(
     encoder: str,
     revision: str | None = None,
     gene_ids: Ints | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> GeneVectors:
     """Return the vectors of a release's texts that `genes` stored.
 
@@ -190,6 +192,7 @@ def open_genes(
     InputError
         If there are vectors of several revisions, and `revision` is None.
     """
+    progress = shown(progress)
     address = Address.parse(encoder)
     model = find(address.kind)
     if model.instant:
@@ -219,7 +222,7 @@ def ensure_genes(
     encoder: str,
     gene_ids: Ints,
     revision: str | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> GeneVectors:
     """Return the vectors of genes; an encoder that runs on this machine encodes those that are missing.
 

@@ -16,6 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec.annotation.result import LOW_CONFIDENCE, NOVEL, Annotation
+from scvec.core.html import table
+from scvec.core.logs import log_notes
+from scvec.core.tabular import Tabular
+from scvec.core.text import counted
 from scvec.core.types import UNKNOWN, Bools, Strings
 from scvec.errors import InputError, KeyNotFoundError, LabelError
 from scvec.evaluation.author_labels import Given, ids_by_label, labels_of, note_lacking, or_near
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Tabular):
     """How calls compare with an author's labels.
 
     All but `rejection` is about labels before rejection.
@@ -80,6 +84,20 @@ class Evaluation:
     trust: Trust | None = None
     sets: SetQuality | None = None
     other_calls: Mapping[str, Score] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        right = f"accuracy {self.accuracy:.3f}, macro-F1 {self.macro_f1:.3f}"
+        right += f" over {counted(len(self.classes), 'label')}"
+        lacking = f", {counted(len(self.not_in_atlas), 'label')} not in the atlas" if self.not_in_atlas else ""
+        return f"Evaluation: {counted(self.n_cells, 'cell')}, {right}{lacking}"
+
+    def _repr_html_(self) -> str:
+        frame = self.per_class().sort("support", "label", descending=[True, False])
+        return table(repr(self), frame.columns, frame.rows())
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return `per_class`."""
+        return self.per_class()
 
     def per_class(self) -> pl.DataFrame:
         """Return one row for each class: label, support, precision, recall, f1; and coverage if calls were rejected."""
@@ -204,7 +222,7 @@ def evaluate(
     max_error = calls.provenance.get("max_error")
     could = max_error is not None or bool(np.isin(calls.reason.astype(str), (NOVEL, LOW_CONFIDENCE)).any())
     codes = np.searchsorted(result.classes, truth.astype(str))
-    return replace(
+    compared = replace(
         result,
         judged_by="label" if ontology is None else str(ontology),
         notes=(*(() if terms is None else terms.notes()), *result.notes),
@@ -213,6 +231,8 @@ def evaluate(
         sets=None if calls.sets is None else _of_sets(calls.sets, truth, known, terms),
         other_calls=_other_calls(calls, truth, label_map, terms),
     )
+    log_notes(compared.notes, "evaluate")
+    return compared
 
 
 @dataclass(frozen=True, slots=True)

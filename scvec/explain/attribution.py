@@ -13,7 +13,11 @@ import scipy.sparse as sp
 from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.atlas import Atlas
 from scvec.atlas.query_cells import OpenCells
-from scvec.core.types import UNKNOWN, Doubles, Floats, Ints, Progress, Strings, silent
+from scvec.core.html import table
+from scvec.core.progress import shown
+from scvec.core.tabular import Tabular
+from scvec.core.text import counted
+from scvec.core.types import UNKNOWN, Doubles, Floats, Ints, Progress, Strings
 from scvec.errors import InputError, must_be, unknown
 from scvec.explain.streaming import GroupedCells, contributed, require_genes
 from scvec.ingest.cells import Cells, open_cells
@@ -25,9 +29,12 @@ if TYPE_CHECKING:
 STRAY = 0.01
 """A share of a group's votes below this comes from a few cells, and makes no runner-up."""
 
+N_SHOWN = 5
+"""Genes of a group that a notebook shows."""
+
 
 @dataclass(frozen=True, slots=True)
-class Attribution:
+class Attribution(Tabular):
     """What genes contribute to the calls of G groups of cells, or of single cells.
 
     The similarity of a cell with a label is the mean cosine with the label's cells in the atlas. Contributions of all g
@@ -71,7 +78,21 @@ class Attribution:
     def __len__(self) -> int:
         return len(self.groups)
 
-    def to_frame(self, n_genes: int = 20) -> pl.DataFrame:
+    def __repr__(self) -> str:
+        cells = counted(int(self.n_cells.sum()), "cell")
+        return f"Attribution: {counted(len(self), 'group')} of {cells}, {counted(len(self.gene_ids), 'gene')}"
+
+    def _repr_html_(self) -> str:
+        best = np.argsort(-self.contributions, axis=1, kind="stable")[:, :N_SHOWN]
+        rows = [
+            (str(name), int(n), str(label), str(against), ", ".join(self.symbols[genes].tolist()))
+            for name, n, label, against, genes in zip(
+                self.groups, self.n_cells, self.label, self.against, best, strict=True
+            )
+        ]
+        return table(repr(self), ("group", "cells", "label", "against", "genes for the label"), rows)
+
+    def to_polars(self, n_genes: int = 20) -> pl.DataFrame:
         """Return the genes that contribute most for and against each call, at most 2 `n_genes` rows for each group.
 
         ``expressed`` is ``"above"`` or ``"below"`` the gene's reference level: a gene that a cell lacks can speak for
@@ -107,10 +128,10 @@ class Attribution:
         )
 
     def to_dict(self, n_genes: int = 20) -> list[dict[str, Any]]:
-        """Return each group with the genes of `to_frame`, as JSON types."""
+        """Return each group with the genes of `to_polars`, as JSON types."""
         import polars as pl
 
-        frame = self.to_frame(n_genes)
+        frame = self.to_polars(n_genes)
         return [
             {
                 "group": str(name),
@@ -125,7 +146,7 @@ class Attribution:
             for i, name in enumerate(self.groups.tolist())
         ]
 
-    def to_adata(self, adata: AnnData, groupby: str = "scvec_label", n_genes: int = 100) -> AnnData:
+    def to_adata(self, adata: AnnData, groupby: str = "scvec", n_genes: int = 100) -> AnnData:
         """Return a copy of `adata` with ``uns["scvec_genes"]``, in the format of scanpy's ranked genes.
 
         ``sc.pl.rank_genes_groups_dotplot(adata, key="scvec_genes")`` and similar functions plot them. Genes that speak
@@ -227,7 +248,7 @@ def attributions(
     with calls.query.opened() as opened:
         if group_key is not None:
             groups = opened.file.labels(group_key, "group_key").tolist()
-        return attributions_in(opened, calls, groups_of(calls, cells, groups), against, progress or silent)
+        return attributions_in(opened, calls, groups_of(calls, cells, groups), against, shown(progress))
 
 
 def attributions_in(

@@ -10,8 +10,11 @@ import numpy as np
 from scvec._version import __version__
 from scvec.annotation.result import Annotation
 from scvec.atlas.query_cells import QueryCells
+from scvec.core.html import table
+from scvec.core.progress import shown
+from scvec.core.tabular import Tabular
 from scvec.core.text import counted
-from scvec.core.types import Doubles, Ints, Progress, Strings, silent
+from scvec.core.types import Doubles, Ints, Progress, Strings
 from scvec.errors import InputError, LabelError, unknown
 from scvec.explain.streaming import GroupedCells, compared, contributed, require_genes
 from scvec.ingest.cells import CellFile
@@ -26,9 +29,12 @@ Side: TypeAlias = Literal["a", "b"]
 FEWEST = 2
 """Cells that a group needs, to have a variance."""
 
+N_SHOWN = 10
+"""Genes of a side that a notebook shows."""
+
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class Contrast(Tabular):
     """What g genes contribute to the difference between two groups of cells, A and B.
 
     The direction is from the mean vector of B's cells to that of A's. A gene's contribution is what it adds to how far
@@ -89,6 +95,18 @@ class Contrast:
     def __len__(self) -> int:
         return len(self.gene_ids)
 
+    def __repr__(self) -> str:
+        a, b = (f"{name} ({counted(n, 'cell')})" for name, n in zip((self.a, self.b), self.n_cells, strict=True))
+        return f"Contrast: {a} and {b}, {counted(len(self), 'gene')}, distance {self.distance:.4f}"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (self.name(side), str(self.symbols[i]), float(self.attribution[i]), float(self.log2_fold_change[i]))
+            for side in ("a", "b")
+            for i in self.top("attribution", side, N_SHOWN)
+        ]
+        return table(repr(self), ("more in", "gene", "attribution", "log2 fold change"), rows)
+
     @property
     def attribution(self) -> Doubles:
         """(g,) the contribution with the sign of `more`; 0 for a gene that makes the groups more alike."""
@@ -112,7 +130,7 @@ class Contrast:
         """Return the name of a side's group."""
         return self.a if side == "a" else self.b
 
-    def to_frame(self) -> pl.DataFrame:
+    def to_polars(self) -> pl.DataFrame:
         """Return one row for each gene, in the order of attribution."""
         import polars as pl
 
@@ -167,7 +185,7 @@ def contrast(
         `group_key`.
     """
     calls, query = (cells, cells.query) if isinstance(cells, Annotation) else (None, cells)
-    atlas, progress = query.atlas, progress or silent
+    atlas, progress = query.atlas, shown(progress)
     require_genes(atlas)
     if a == b:
         raise InputError(f"both groups are {a!r}", "two different groups", "name another group")

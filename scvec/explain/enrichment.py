@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from scvec.atlas import Atlas
-from scvec.core.types import Progress, silent
+from scvec.core.progress import shown
+from scvec.core.tabular import Tabular
+from scvec.core.types import Progress
 from scvec.errors import InputError, missing, must_be
 from scvec.explain.contrasts import By, Contrast, Side, false_discovery
 from scvec.explain.gene_sets import GeneSets, MatchedSets, match_sets
@@ -107,7 +109,7 @@ class Enriched:
 
 
 @dataclass(frozen=True, slots=True)
-class Pathways:
+class Pathways(Tabular):
     """Results of tests of gene sets.
 
     Attributes
@@ -124,7 +126,7 @@ class Pathways:
     notes: tuple[str, ...]
     provenance: dict[str, Any]
 
-    def to_frame(self) -> pl.DataFrame:
+    def to_polars(self) -> pl.DataFrame:
         """Return one row for each set and test."""
         import polars as pl
 
@@ -140,7 +142,7 @@ def pathways(
     how: Enrichment | None = None,
     *,
     taxon: str | int | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Pathways:
     """Test which gene sets stand out among the genes of a contrast, by attribution and by expression, with gseapy.
 
@@ -168,6 +170,7 @@ def pathways(
     GeneMatchError
         If no gene of a file is known.
     """
+    progress = shown(progress)
     how = how or Enrichment()
     gseapy = require_gseapy()
     matched = [match_sets(one, atlas, taxon) for one in gene_sets]

@@ -9,7 +9,9 @@ import numpy as np
 import polars as pl
 
 from scvec.atlas import Atlas
-from scvec.core.types import Floats, Ints, Progress, Strings, silent
+from scvec.core.progress import shown
+from scvec.core.tabular import Tabular
+from scvec.core.types import Floats, Ints, Progress, Strings
 from scvec.core.vectors import unit_vectors
 from scvec.embed import open_genes
 from scvec.errors import InputError, must_be
@@ -47,7 +49,7 @@ class TextGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class TextGroups:
+class TextGroups(Tabular):
     """Groups of genes with similar texts.
 
     Attributes
@@ -68,7 +70,7 @@ class TextGroups:
     silhouette: float
     groups: tuple[TextGroup, ...]
 
-    def to_frame(self) -> pl.DataFrame:
+    def to_polars(self) -> pl.DataFrame:
         """Return one row for each group."""
         strings, number = pl.List(pl.String), pl.Int64
         schema: dict[str, Any] = {"group": number, "n_a": number, "n_b": number, "words": strings}
@@ -89,7 +91,7 @@ def text_groups(
     n_groups: int = N_GROUPS,
     n_words: int = 6,
     encoder: str | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> TextGroups:
     """Cluster the top genes of both sides by their texts' vectors, and find the words that distinguish each cluster.
 
@@ -119,6 +121,7 @@ def text_groups(
     NotInStoreError
         If the texts of the atlas's genes, or the encoder's vectors of them, are not in the store.
     """
+    progress = shown(progress)
     texts, name = atlas.texts, encoder or (atlas.recipe.encoder if atlas.recipe.reads_text else None)
     if name is None:
         raise InputError(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scvec.core.types import Progress, silent
+from scvec.core.progress import shown
+from scvec.core.types import Progress
 from scvec.ingest.cells import AskedScale, open_cells
 from scvec.ingest.cells.scale import expression
 from scvec.ingest.gene_coverage import Coverage
@@ -24,7 +25,7 @@ def coverage(
     layer: str | None = None,
     scale: AskedScale = "auto",
     gene_key: str | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Coverage:
     """Report which genes of a file of cells are known, by which route, and what their texts are made of.
 
@@ -37,6 +38,7 @@ def coverage(
     NotInStoreError
         If the store has no such gene texts, and no identifiers of the taxon are packaged.
     """
+    progress = shown(progress)
     offered = offered_tables(store, taxon, release)
     with open_cells(cells) as file, file.matrix(layer, scale) as matrix:
         match = match_genes(matrix, offered, gene_key=gene_key)

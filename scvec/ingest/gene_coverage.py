@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scvec.core.html import table
+
 WORTH_NAMING = 0.01
 """Notes name the genes that are left out if these have more than this share of the expression."""
 
@@ -63,6 +65,13 @@ class Coverage:
 
     def __str__(self) -> str:
         return f"{self.n_matched:,} of {self.n_genes:,} genes matched, {self.share:.1%} of the expression"
+
+    def __repr__(self) -> str:
+        return f"Coverage: {self}"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, part.n_genes, part.share) for name, part in self.routes.items()]
+        return table(repr(self), ("matched by", "genes", "share of the expression"), rows)
 
     def notes(self) -> list[str]:
         """Return notes for the user, one per line."""

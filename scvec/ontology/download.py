@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from scvec.core.types import Progress, silent
+from scvec.core.progress import shown
+from scvec.core.types import Progress
 from scvec.ingest.genes.download import POLITE, Fetched, Politeness, fetch, host_of
 from scvec.ontology.read import read_ontology
 from scvec.ontology.tables import import_ontology
@@ -41,7 +42,7 @@ def pull(
     release: str | None = None,
     folder: Path | None = None,
     politeness: Politeness = POLITE,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> PulledOntology:
     """Download the Cell Ontology and import it; an unchanged file is not downloaded again.
 
@@ -72,6 +73,7 @@ def pull(
     DiskFullError
         If the disk is full.
     """
+    progress = shown(progress)
     host = host_of(url)
     target = (folder or default_folder()) / host / urlsplit(url).path.lstrip("/")
     fetched = fetch(url, target, check=_check, politeness=politeness, progress=progress)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scvec.core.html import table
+from scvec.core.tabular import Tabular
+from scvec.core.text import counted
 from scvec.core.types import Floats, Ints, Strings, freeze
 
 if TYPE_CHECKING:
@@ -15,9 +18,12 @@ if TYPE_CHECKING:
 N_TIES = 8
 """Genes that a table names for each label."""
 
+SHOWN = 60
+"""Letters of the description that the line about a result shows."""
+
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Found(Tabular):
     """Labels of an atlas, ranked by how well a description fits what their cells express.
 
     Attributes
@@ -67,7 +73,17 @@ class Found:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def to_frame(self, n_genes: int = N_TIES) -> pl.DataFrame:
+    def __repr__(self) -> str:
+        best = f", first {self.labels[0]} ({self.scores[0]:.2f})" if len(self) else ""
+        words = self.words if len(self.words) <= SHOWN else f"{self.words[:SHOWN]}..."
+        return f"Found: {counted(len(self), 'label')} for {words!r}{best}"
+
+    def _repr_html_(self) -> str:
+        frame = self.to_polars(5).select("label", "n_cells", "score", "genes")
+        rows = [(label, n, score, ", ".join(genes)) for label, n, score, genes in frame.iter_rows()]
+        return table(repr(self), ("label", "cells", "score", "genes"), rows)
+
+    def to_polars(self, n_genes: int = N_TIES) -> pl.DataFrame:
         """Return one row for each label: label, id, cells, score, the genes that add most to it, its exemplars' ids."""
         import polars as pl
 
@@ -106,7 +122,7 @@ class Found:
         return {
             "words": self.words,
             "encoder": self.encoder,
-            "labels": self.to_frame().to_dicts(),
+            "labels": self.to_polars().to_dicts(),
             "ties": self.ties_frame().to_dicts(),
             "genes": self.genes.to_dicts(),
             "cells": self.cells.to_dicts(),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scvec._version import __version__
+from scvec.core.html import table
 from scvec.errors import ConflictError, StoreFormatError
 from scvec.store.folder import Folder
 from scvec.store.table import Table
@@ -18,6 +19,9 @@ READABLE = (2, 3)
 """Gene texts and vectors of format 2 are as in 3; its atlases have another layout and are refused one by one."""
 
 MARKER = "scvec-store.json"
+
+N_SHOWN = 8
+"""Atlases that the line about a store names."""
 
 
 class Store(Folder):
@@ -53,6 +57,18 @@ class Store(Folder):
                 "import gene texts and build atlases again in a new `store`",
             )
         self._format = found
+
+    def __repr__(self) -> str:
+        names = self._atlases()
+        shown = ", ".join(names[:N_SHOWN]) + (f" and {len(names) - N_SHOWN:,} more" if len(names) > N_SHOWN else "")
+        return f"Store {self.uri}" + (f": {shown}" if names else "")
+
+    def _repr_html_(self) -> str:
+        return table(f"Store {self.uri}", ("atlas",), [(name,) for name in self._atlases()])
+
+    def _atlases(self) -> list[str]:
+        """Return the names of the atlases, to be shown; an object store is not asked only for that."""
+        return self.children("atlases") if self.is_local else []
 
     @property
     def exists(self) -> bool:

@@ -28,7 +28,8 @@ from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
 from scvec.atlas.rows import Keys, table_schema
 from scvec.core.options import merged, spells_out
-from scvec.core.types import Floats, Ints, Progress, silent
+from scvec.core.progress import shown
+from scvec.core.types import Floats, Ints, Progress
 from scvec.embed.given import given_recipe
 from scvec.embed.projection import aligner
 from scvec.embed.recipe import Recipe
@@ -91,7 +92,7 @@ def build(
     options, store = merged(BuildOptions, options, dict(changes)), as_store(store)
     keys = Keys(options.label, options.batch_key, options.label_id_key, tuple(options.obs_keys))
     recipe, genes = recipe_for(options.recipe, options.genes, options.encoder), options.genes
-    compute = Compute(device, engine or Local(), progress or silent)
+    compute = Compute(device, engine or Local(), shown(progress))
     progress = compute.progress
     table, folder = store.table(cells_path(name)), atlas_folder(name)
 

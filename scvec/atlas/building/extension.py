@@ -17,8 +17,10 @@ from scvec.atlas.publishing import publish
 from scvec.atlas.query_cells import given_key, match_to, placed
 from scvec.atlas.reference import Atlas
 from scvec.atlas.rows import Keys
+from scvec.core.logs import log_notes
 from scvec.core.options import merged, spells_out
-from scvec.core.types import Progress, silent
+from scvec.core.progress import shown
+from scvec.core.types import Progress
 from scvec.errors import InputError
 from scvec.index import IndexSpec
 from scvec.ingest.cells import Cells, Matrix
@@ -65,7 +67,7 @@ def extend(
     store, name, table = atlas.store, atlas.name, atlas.table
     options = merged(ExtendOptions, options, dict(changes))
     options = replace(options, use_rep=given_key(atlas, options))
-    compute = Compute(device, engine or Local(), progress or silent)
+    compute = Compute(device, engine or Local(), shown(progress))
     keys = Keys(
         options.label_key or atlas.keys.label,
         options.batch_key or atlas.keys.batch,
@@ -82,6 +84,7 @@ def extend(
         return match
 
     sources = read_sources(several(cells), keys, options, compute.engine, matched)
+    log_notes(notes, "extend")
     _refuse_known(atlas, sources)
     ids, found = label_ids(sources, options.ontology, options.label_map, atlas.label_ids)
     folder, made = atlas_folder(name), atlas.manifest["index"]

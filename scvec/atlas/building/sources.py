@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -91,6 +91,8 @@ class Source:
         Whether the ids are from a column.
     given
         (n, d) vectors that come with the cells; None if they are not used.
+    colors
+        The colours of the labels, where the file has them.
     """
 
     file: SourceFile
@@ -101,6 +103,7 @@ class Source:
     label_ids: dict[str, str]
     keyed: bool
     given: Floats | None = field(default=None, repr=False)
+    colors: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -124,6 +127,7 @@ class Source:
             "fingerprint": file.fingerprint,
             "matrix": {"key": file.layer, "scale": file.values.scale, "log1p_total": file.values.log1p_total},
             **({} if file.use_rep is None else {"use_rep": file.use_rep}),
+            **({"colors": dict(self.colors)} if self.colors else {}),
         }
 
 
@@ -190,6 +194,7 @@ def _read(
                 label_ids=ids_of(columns["label"], columns["label_id"], str(file.path)),
                 keyed=keys.label_id is not None,
                 given=None if options.use_rep is None else file.given(options.use_rep),
+                colors=file.colors(keys.label),
             )
 
 

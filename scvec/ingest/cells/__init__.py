@@ -2,9 +2,9 @@
 
 from scvec.ingest.cells.checked import VAR_NAMES, AskedScale, Matrix
 from scvec.ingest.cells.file import CellFile
-from scvec.ingest.cells.locations import Place, absolute, copy_local, expand, place
+from scvec.ingest.cells.locations import Place, absolute, copy_local, copy_local_folder, expand, place
 from scvec.ingest.cells.memory import Cells, InMemory, in_memory
-from scvec.ingest.cells.opening import is_h5ad, open_cells
+from scvec.ingest.cells.opening import is_h5ad, is_zarr, open_cells
 
 __all__ = [
     "VAR_NAMES",
@@ -16,9 +16,11 @@ __all__ = [
     "Place",
     "absolute",
     "copy_local",
+    "copy_local_folder",
     "expand",
     "in_memory",
     "is_h5ad",
+    "is_zarr",
     "open_cells",
     "place",
 ]

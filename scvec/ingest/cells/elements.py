@@ -42,18 +42,19 @@ class TreeFrame:
             # Newer writers may store names as a nullable array instead of a plain one.
             if hasattr(element, "shape") and element.attrs.get("encoding-type") == "string-array":
                 return _strings(element)
-            return _as_strings(_read(element))
+            return _as_strings(read_elem(element))
 
     def column(self, key: str) -> Column:
         """Return a column."""
         with reading(f"{self.where}[{key!r}]"):
-            return Column.of(_read(self.group[key]))
+            return Column.of(read_elem(self.group[key]))
 
 
-def _read(element: Any) -> Any:
-    from anndata.io import read_elem
+def read_elem(element: Any) -> Any:
+    """Return an element of an AnnData file as anndata reads it."""
+    from anndata import io
 
-    return read_elem(element)
+    return io.read_elem(element)
 
 
 def _strings(array: Any) -> Strings:

@@ -51,6 +51,10 @@ class Source(Protocol):
         """Return the annotations of a matrix's genes."""
         ...
 
+    def colors(self, key: str) -> dict[str, str]:
+        """Return the colours of the values of a column of ``obs``, where the file has them."""
+        ...
+
     def rows(self, layer: str) -> AbstractContextManager[Rows]:
         """Yield the cells of a matrix."""
         ...
@@ -162,6 +166,11 @@ class CellFile:
         if self._table_rows is None:
             self._table_rows = table.rows_of(self.obs_names, self.path)
         return self._table_rows
+
+    def colors(self, key: str) -> dict[str, str]:
+        """Return the colours of an annotation's values, as scanpy keeps them in ``uns``; empty where there are none."""
+        added = self._table is not None and key in self._table.keys
+        return self._source.colors(key) if not added and key in self._source.obs.keys else {}
 
     @contextmanager
     def matrix(self, layer: str | None = None, scale: AskedScale | Values = "auto") -> Iterator[Matrix]:

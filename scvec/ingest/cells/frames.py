@@ -68,6 +68,17 @@ def _name(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+def colors_by_label(categories: Sequence[Any], colors: Any) -> dict[str, str]:
+    """Return the colour of each category, as scanpy keeps colours: in the order of the categories; none if they differ.
+
+    Colours are for looking at: what is not a colour for each category is left aside, and is no error.
+    """
+    found = np.asarray(colors, object)
+    if found.shape != (len(categories),):
+        return {}
+    return {str(label): str(color) for label, color in zip(categories, found, strict=True)}
+
+
 class Frame(Protocol):
     """The annotations of cells or genes, read on demand."""
 

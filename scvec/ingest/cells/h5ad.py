@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from scvec.errors import FileError
-from scvec.ingest.cells.elements import TreeFrame
-from scvec.ingest.cells.frames import Frame
+from scvec.ingest.cells.elements import TreeFrame, read_elem
+from scvec.ingest.cells.frames import Frame, colors_by_label
 from scvec.ingest.cells.layout import by_cells
 from scvec.ingest.cells.locations import Place, Uri, reading
 from scvec.ingest.cells.matrix import CsrRows, DenseRows, Rows
@@ -53,6 +53,15 @@ class AnnDataSource:
     def obs(self) -> Frame:
         """The annotations of the cells."""
         return TreeFrame(self._root["obs"], f"{self._path}: obs")
+
+    def colors(self, key: str) -> dict[str, str]:
+        """Return the colours of a categorical's values that are in ``uns``."""
+        name = f"{key}_colors"
+        with reading(f"{self._path}: uns"):
+            column = self._root["obs"][key]
+            if column.attrs.get("encoding-type") != "categorical" or name not in self._root.get("uns", ()):
+                return {}
+            return colors_by_label(read_elem(column["categories"]), read_elem(self._root["uns"][name]))
 
     @property
     def layers(self) -> list[str]:

@@ -235,6 +235,23 @@ def copy_local(path: str | Path, target: Path) -> None:
         where.fs.get_file(where.uri, str(target))
 
 
+def copy_local_folder(path: str | Path, target: Path) -> None:
+    """Copy a folder, local or remote, or what is in a local zip archive, to a local path that does not exist yet."""
+    where = place(path)
+    if isinstance(where, Uri):
+        with reading(str(where)):
+            where.fs.get(where.uri, str(target), recursive=True)
+    elif where.is_dir():
+        # shutil.copytree goes on after an error, and its own error does not say that the disk is full.
+        for file in (one for one in where.rglob("*") if one.is_file()):
+            copied = target / file.relative_to(where)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copied)
+    else:
+        with zipfile.ZipFile(where) as archive:
+            archive.extractall(target)
+
+
 def expand(paths: Sequence[str | Path]) -> list[str | Path]:
     """Return the files that match paths and patterns, each once; those of a pattern are sorted.
 

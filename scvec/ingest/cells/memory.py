@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from scvec.core.types import Ints, Strings
 from scvec.errors import FileError, InputError
-from scvec.ingest.cells.frames import Column, Frame
+from scvec.ingest.cells.frames import Column, Frame, colors_by_label
 from scvec.ingest.cells.layout import by_cells
 from scvec.ingest.cells.locations import Uri
 from scvec.ingest.cells.matrix import BATCH_BYTES, MAX_BATCH_CELLS, Rows, spans
@@ -100,6 +100,11 @@ class MemorySource:
     def obs(self) -> Frame:
         """The annotations of the cells."""
         return MemoryFrame(self._adata.obs)
+
+    def colors(self, key: str) -> dict[str, str]:
+        """Return the colours of a categorical's values that are in ``uns``."""
+        categories = getattr(self._adata.obs[key].array, "categories", ())
+        return colors_by_label(categories, self._adata.uns.get(f"{key}_colors", ()))
 
     @property
     def layers(self) -> list[str]:

@@ -94,6 +94,11 @@ class TenxSource:
         del layer
         return self._var
 
+    def colors(self, key: str) -> dict[str, str]:
+        """Return no colours: a matrix of 10x has no annotations."""
+        del key
+        return {}
+
     @contextmanager
     def rows(self, layer: str) -> Iterator[Rows]:
         """Yield the cells with their genes."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from scvec.core.types import Progress, silent
+from scvec.core.progress import shown
+from scvec.core.types import Progress
 from scvec.errors import ServiceError
 from scvec.ingest.genes.download import POLITE, Fetched, Politeness, check_gzip, fetch, host_of
 
@@ -74,7 +75,7 @@ def pull(
     base_url: str = BASE_URL,
     release: str | None = None,
     politeness: Politeness = POLITE,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Pulled:
     """Download NCBI's files for one taxon into a folder; files that have not changed are not downloaded again.
 
@@ -101,6 +102,7 @@ def pull(
     DiskFullError
         If no space was left.
     """
+    progress = shown(progress)
     base, home = base_url.rstrip("/"), folder / host_of(base_url)
     fetched = tuple(
         fetch(f"{base}/{one}", home / one, check=check_gzip, politeness=politeness, progress=progress)

@@ -13,7 +13,9 @@ from scvec.annotation.result import Annotation
 from scvec.annotation.second_opinions import SecondOpinion
 from scvec.atlas.query_cells import QueryCells, match_to
 from scvec.core.options import merged
-from scvec.core.types import UNKNOWN, Floats, Progress, Strings, silent
+from scvec.core.progress import shown
+from scvec.core.tabular import Tabular
+from scvec.core.types import UNKNOWN, Floats, Progress, Strings
 from scvec.embed.projection import aligner
 from scvec.ingest.cells import Cells, open_cells
 from scvec.ingest.cells.options import ReadChanges, ReadOptions
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Predicted:
+class Predicted(Tabular):
     """A readout's labels for the cells of a file, in the file's order.
 
     Attributes
@@ -63,7 +65,7 @@ class Predicted:
         best: Floats = self.probabilities.max(axis=1)
         return best
 
-    def to_frame(self) -> pl.DataFrame:
+    def to_polars(self) -> pl.DataFrame:
         """Return one row per cell: its label, that label's probability, and those of all labels."""
         import polars as pl
 
@@ -101,7 +103,7 @@ def predict(
     InputError
         If the file, the matrix or the genes are invalid.
     """
-    read, progress = merged(ReadOptions, options, dict(changes)), progress or silent
+    read, progress = merged(ReadOptions, options, dict(changes)), shown(progress)
     given, read = (cells.cells, cells.read) if isinstance(cells, QueryCells) else (cells, read)
     with open_cells(given, read.obs) as file, file.matrix(read.layer, read.scale) as matrix:
         own = readout.genes

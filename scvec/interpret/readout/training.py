@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from scvec.atlas.paths import check_name
-from scvec.core.types import Progress, silent
+from scvec.core.progress import shown
+from scvec.core.types import Progress
 from scvec.errors import ExistsError, InputError
 from scvec.ingest.cells import AskedScale
 from scvec.ingest.cells.options import ReadOptions
@@ -36,7 +37,7 @@ def train(
     overwrite: bool = False,
     download: bool = False,
     device: str = "cpu",
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Readout:
     """Train a readout and save it; it appears in the store only when it is complete.
 
@@ -79,6 +80,7 @@ def train(
     ConflictError
         If another process is training one of that name.
     """
+    progress = shown(progress)
     require()
     if name is not None:
         check_name(name, "readout")

@@ -12,7 +12,8 @@ import numpy as np
 
 from scvec.annotation.result import Annotation
 from scvec.annotation.second_opinions import STATUSES, Reranked
-from scvec.core.types import Ints, Progress, Strings, silent
+from scvec.core.progress import shown
+from scvec.core.types import Ints, Progress, Strings
 from scvec.interpret.reranking.asking import UNASKED, Outcome, ask_all, known
 from scvec.interpret.reranking.budget import USUAL_CHARACTERS_A_TOKEN, USUAL_TOKENS_OUT, Budget, text_of
 from scvec.interpret.reranking.cache import AnswerCache
@@ -99,7 +100,7 @@ def rerank(
     ServiceError
         If the server fails permanently; answers received so far are kept, and a further run continues from there.
     """
-    progress = progress or silent
+    progress = shown(progress)
     questions = _questions(calls, asked, progress)
     of_prompts = ask_all(questions.prompts, questions.cache, questions.budget, asked.concurrency, progress)
     outcomes = [of_prompts[i] for i in questions.prompt_at]
@@ -113,7 +114,7 @@ def rerank_bill(
     progress: Progress | None = None,
 ) -> RerankBill:
     """Return what `rerank` would cost, without asking anything; raises as `rerank` does, except for the server."""
-    questions = _questions(calls, asked, progress or silent)
+    questions = _questions(calls, asked, shown(progress))
     prompts, judge, budget = questions.prompts, questions.cache.judge, questions.budget
     done = known(prompts, questions.cache, budget)
     new = [one for i, one in enumerate(prompts) if i not in done]

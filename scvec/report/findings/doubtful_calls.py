@@ -11,6 +11,7 @@ import numpy as np
 from scvec.annotation.rejection import TOO_NOVEL, reject
 from scvec.annotation.result import LOW_CONFIDENCE, NO_EXPRESSION, NOVEL, Annotation
 from scvec.atlas import Atlas
+from scvec.core.tabular import Tabular
 from scvec.core.types import Ints, Strings
 from scvec.errors import must_be
 from scvec.report.findings.label_quality import HeldOutCalls, LabelQuality, held_out_calls, label_qualities
@@ -33,7 +34,7 @@ N_GENES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Doubts:
+class Doubts(Tabular):
     """Calls that would be rejected at an accepted error, in groups of one label and one reason each.
 
     Attributes
@@ -71,7 +72,7 @@ class Doubts:
     held_out: HeldOutCalls | None
     novelty_limit: float
 
-    def to_frame(self) -> pl.DataFrame:
+    def to_polars(self) -> pl.DataFrame:
         """Return one row for each group, the largest first."""
         import polars as pl
 

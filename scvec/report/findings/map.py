@@ -56,7 +56,7 @@ class CellMap:
     def to_adata(self, adata: AnnData) -> AnnData:
         """Return a copy of `adata`, the query, with ``obsm["X_scvec_umap"]``.
 
-        ``sc.pl.embedding(adata, "X_scvec_umap", color="scvec_label")`` draws it.
+        ``sc.pl.embedding(adata, "X_scvec_umap", color="scvec")`` draws it.
 
         Raises
         ------

@@ -9,7 +9,8 @@ import scipy.sparse as sp
 
 from scvec.atlas import Atlas
 from scvec.atlas.query_cells import OpenCells, QueryCells
-from scvec.core.types import Floats, Ints, Progress, Strings, silent
+from scvec.core.progress import shown
+from scvec.core.types import Floats, Ints, Progress, Strings
 from scvec.errors import InputError
 from scvec.explain.streaming import GroupedCells
 
@@ -75,7 +76,7 @@ def markers(
         If the atlas lacks a gene, or the query was changed since it was annotated.
     """
     with query.opened() as cells:
-        return markers_in(cells, groups, gene_ids, symbols, progress or silent)
+        return markers_in(cells, groups, gene_ids, symbols, shown(progress))
 
 
 def markers_in(cells: OpenCells, groups: Strings, gene_ids: Ints, symbols: Strings, progress: Progress) -> Markers:

@@ -10,7 +10,8 @@ import numpy as np
 from scvec.annotation.query import USUAL_ERROR
 from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.atlas import Atlas
-from scvec.core.types import Floats, Ints, Progress, Strings, silent
+from scvec.core.progress import shown
+from scvec.core.types import Floats, Ints, Progress, Strings
 from scvec.errors import InputError
 from scvec.evaluation.author_labels import Given, labels_of
 from scvec.evaluation.result import Evaluation, evaluate
@@ -104,7 +105,7 @@ def overview(
         such column.
     """
     require_umap()
-    progress, atlas = progress or silent, calls.query.atlas
+    progress, atlas = shown(progress), calls.query.atlas
     if error is None:
         error = calls.provenance.get("max_error") or USUAL_ERROR
     truth = evaluation = None

@@ -24,7 +24,7 @@ from scvec.bench.tasks import BATCH, LABEL, Prepared
 from scvec.embed.recipe import RECIPES, Recipe, Refinement
 from scvec.evaluation.author_labels import read_author_labels
 
-REFINED = RECIPES["refined"]
+REFINED = RECIPES["refined"].with_encoder("minilm")
 TASKS = ("baron, human to mouse", "5 cells", "200 genes")
 VARIANTS: dict[str, Refinement] = {
     "as it is": Refinement(),

@@ -33,6 +33,7 @@ from scvec.store import Table
 from tests import toy
 
 HASH = sv.RECIPES["genept-w"].with_encoder("hash")
+PAID = sv.RECIPES["refined"].with_encoder("text-embedding-3-small")
 
 
 def tree(store: sv.Store) -> dict[str, bytes]:
@@ -136,7 +137,7 @@ def test_a_name_is_taken_once(store: sv.Store, files: Path) -> None:
         ({"obs_keys": ["tissue"]}, KeyNotFoundError, "`obs_keys`"),
         ({"obs_keys": ["batch"]}, InputError, "not row, cell_id"),
         ({"layer": "spliced"}, KeyNotFoundError, "spliced"),
-        ({"recipe": sv.RECIPES["genept-w"]}, NotInStoreError, "scvec embed --taxon human --encoder minilm"),
+        ({"recipe": PAID}, NotInStoreError, "scvec embed --taxon human --encoder text-embedding-3-small"),
         ({"recipe": sv.Recipe(name="big", weights="svd", dimension=150)}, InputError, "150 dimensions"),
         ({"index": sv.IndexSpec(factory="IVF500,Flat")}, InputError, "IVF500,Flat"),
         ({"taxon": "mouse"}, GeneMatchError, "0 of 240 genes matched"),

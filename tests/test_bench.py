@@ -134,6 +134,9 @@ def test_a_head_and_its_controls_differ_in_the_text_alone(folder: Path) -> None:
     found = {one.name: one for one in methods(suite, task(folder, query_genes=20, panel=True))}
     own, shuffled = found["refined, hash"].at(3), found["refined, hash, shuffled text (control)"].at(3)
     drawn = found["refined, random vectors (control)"].at(3)
+    free = found["refined, no text"].at(3)
+    assert isinstance(free, Recipe)
+    assert (free.weights, free.encoder, free.refine) == ("free", None, sv.RECIPES["refined"].refine)
     assert isinstance(own, Recipe)
     assert isinstance(shuffled, Recipe)
     assert isinstance(drawn, Recipe)
@@ -144,6 +147,7 @@ def test_a_head_and_its_controls_differ_in_the_text_alone(folder: Path) -> None:
     assert rebuilt == {
         f"{name}, rebuilt for the query's genes"
         for name in (
+            "refined, no text",
             "refined, hash",
             "refined, hash, shuffled text (control)",
             "refined, random vectors (control)",

@@ -7,6 +7,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
+import anndata as ad
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 import scvec as sv
 from scvec.atlas import Atlas
 from scvec.cli import main
-from scvec.errors import GeneMatchError, NotInStoreError
+from scvec.errors import GeneMatchError, InputError, NotInStoreError
 from scvec.explain.gene_sets import GeneSets, match_sets
 from scvec.ingest.genes import packaged as packaged_module
 from scvec.ingest.genes.gene_table import newest_tables, open_table
@@ -219,7 +220,9 @@ def import_texts(store: sv.Store, folder: Path) -> sv.ingest.GeneTexts:
     """Import texts of the genes of `named`, as a release of human."""
     info, summary = toy.write_ncbi(folder)
     texts = sv.ingest.texts(store, taxon="human", gene_info=info, gene_summary=summary)
-    frame = texts.frame[: toy.N_GENES - 1].with_columns(gene_id=pl.Series(named("gene_id")[:-1]).cast(pl.Int64))
+    ids = pl.Series(named("gene_id")[:-1]).cast(pl.Int64)
+    symbols = pl.Series(named("symbol")[:-1])
+    frame = texts.frame[: toy.N_GENES - 1].with_columns(gene_id=ids, symbol=symbols)
     return write_texts(store, HUMAN, frame, "own", {"origin": "toy"})
 
 
@@ -295,7 +298,54 @@ def test_the_command_line_in_an_empty_folder(
     assert "human Ensembl ids, by the human gene identifiers packaged-2021-07-11" in capsys.readouterr().out
     assert main(["genes", "list"]) == 0
     assert "packaged: mouse gene identifiers" in capsys.readouterr().err
-    build = ["atlas", "build", "toy", str(reference), "--label-key", "cell_type", "--recipe", "expression"]
+    build = ["atlas", "build", "toy", str(reference), "--label-key", "cell_type"]
     assert main(build) == 0
     assert main(["query", str(query), "--atlas", "toy", "--out", "calls.parquet"]) == 0
     assert pl.read_parquet("calls.parquet").height == 120
+
+
+def test_refined_needs_no_texts_and_its_calls_can_be_explained(empty: sv.Store, tmp_path: Path) -> None:
+    path, query = cells(tmp_path, named("symbol"), 0), cells(tmp_path, named("symbol"), 1)
+    atlas = sv.atlas.build(empty, "free", path, label_key="cell_type", batch_key="donor")
+    assert (atlas.recipe.name, atlas.recipe.weights, atlas.recipe.encoder) == ("refined", "free", None)
+    assert atlas.recipe == sv.RECIPES["refined"].without_text().bind(ours(HUMAN).release, None)
+    calls = sv.annotate(query, atlas)
+    assert sv.evaluate(calls, "cell_type").accuracy > 0.9
+    found = sv.explain.attributions(calls)
+    assert np.isfinite(found.contributions).all()
+    with pytest.raises(InputError, match="does not apply to recipe 'expression'"):
+        sv.atlas.build(empty, "other", path, label_key="cell_type", recipe="expression", encoder="tfidf")
+    with pytest.raises(NotInStoreError, match=r"has no gene texts of human: .*scvec genes pull --taxon human"):
+        sv.atlas.build(empty, "other", path, label_key="cell_type", encoder="tfidf")
+    # With texts in the store, but no vectors of them, nothing changes; search reads words once an encoder did.
+    import_texts(empty, tmp_path)
+    again = sv.atlas.build(empty, "again", path, label_key="cell_type", batch_key="donor")
+    assert (again.recipe.weights, again.recipe.release) == ("free", "own")
+    with pytest.raises(InputError, match=r"no encoder that reads words.*scvec embed --encoder minilm"):
+        sv.search.words(atlas, "insulin secretion")
+    sv.embed.genes(empty, again.texts, encoder="tfidf")
+    words = "insulin secretion and glucose sensing in islet beta cells"
+    assert sv.search.words(sv.atlas.open_atlas(empty, "free"), words).labels[0] == "beta"
+
+
+def test_a_build_encodes_the_texts_of_its_genes_and_no_others(store: sv.Store, tmp_path: Path, files: Path) -> None:
+    """By minilm, which runs here and takes long; what it encoded stays, and decides for the next build."""
+    made = ad.read_h5ad(files / "reference.h5ad")[:, :60].copy()
+    made.write_h5ad(tmp_path / "few.h5ad")
+    genept = sv.RECIPES["genept-w"]
+    few = sv.atlas.build(store, "few", tmp_path / "few.h5ad", label_key="cell_type", recipe=genept)
+    assert few.recipe.encoder == "minilm"
+    table = store.table(f"gene_vectors/minilm/{few.recipe.encoder_revision}")
+    assert len(table.latest()) == 60
+    # Search within the atlas needs no more; all genes of the release do.
+    assert len(sv.search.reader_of(few).gene_ids) == 60
+    with pytest.raises(NotInStoreError, match="scvec embed --taxon human --encoder minilm"):
+        sv.embed.open_genes(store, few.texts, encoder="minilm")
+    texts = few.texts
+    some = texts.frame["gene_id"].to_numpy()[50:70]
+    assert sv.embed.genes(store, texts, encoder="minilm", gene_ids=some).n_encoded == 10
+    # The vectors are there for the genes of the one reference, and not for those of the other.
+    auto = sv.atlas.build(store, "auto", tmp_path / "few.h5ad", label_key="cell_type", batch_key="donor")
+    assert (auto.recipe.weights, auto.recipe.encoder) == ("text", "minilm")
+    free = sv.atlas.build(store, "free", files / "reference.h5ad", label_key="cell_type", batch_key="donor")
+    assert (free.recipe.weights, free.recipe.encoder) == ("free", None)

@@ -593,6 +593,16 @@ def test_without_text_such_a_gene_has_nothing() -> None:
     assert np.abs(head.weights[seen]).sum(axis=1).min() > 0
 
 
+def test_free_weights_are_those_of_a_text_that_counts_nothing() -> None:
+    """Without texts, vectors have no dimensions; the head is that of texts of weight 0."""
+    sample = toy_sample()
+    free = fit_head(recipe().without_text(), IDS, np.zeros((len(IDS), 0), np.float32), sample, silent)
+    texts = fit_head(recipe(replace(FEW, text_weight=0.0)), IDS, VECTORS, sample, silent)
+    np.testing.assert_array_equal(free.head.weights, texts.head.weights)
+    assert free.curve == texts.curve
+    assert free.head.recipe.weights == "free"
+
+
 def test_triplets_and_no_proxy_are_options() -> None:
     reference, query = toy_sample(), toy_sample(40, seed=1)
     for refine in (

@@ -78,7 +78,9 @@ def _recipes(suite: Suite) -> Iterator[Method]:
     for recipe in suite.recipes:
         if recipe in (RECIPES[name] for name in CONTROLS):
             continue
-        if not recipe.reads_text:
+        if recipe.weights == "auto":
+            yield Method(f"{recipe.name}, no text", "recipe", recipe.without_text())
+        elif not recipe.reads_text:
             yield Method(recipe.name, "recipe", recipe)
         for encoder in _encoders(suite, recipe):
             yield Method(f"{recipe.name}, {encoder}", "recipe", recipe.with_encoder(encoder))
@@ -87,7 +89,7 @@ def _recipes(suite: Suite) -> Iterator[Method]:
 def _without_text(suite: Suite) -> Iterator[Method]:
     """Yield each recipe that trains a head on text, but without the text: what still works is not due to the text."""
     for recipe in suite.recipes:
-        if recipe.refine is None or recipe.weights != "text":
+        if recipe.refine is None or recipe.weights not in ("text", "auto") or not _encoders(suite, recipe):
             continue
         for encoder in _encoders(suite, recipe):
             shuffled = replace(recipe.with_encoder(encoder), weights="shuffled")
@@ -106,6 +108,8 @@ def _readouts(suite: Suite) -> Iterator[Method]:
 
 
 def _encoders(suite: Suite, recipe: Recipe) -> tuple[str, ...]:
+    if recipe.weights == "auto":
+        return suite.encoders
     if not recipe.reads_text:
         return ()
     return suite.encoders or (recipe.encoder or "",)

@@ -11,10 +11,10 @@ from scvec.bench.suite import Suite
 from scvec.bench.tasks import Prepared, digest, prepare
 from scvec.core.progress import shown
 from scvec.core.types import Progress
-from scvec.embed import GeneVectors, open_genes
+from scvec.embed import GeneVectors, ensure_genes
 from scvec.ingest import open_cells
-from scvec.ingest.genes.gene_table import GeneTable, offered_tables, texts_of
-from scvec.ingest.matching import match_genes
+from scvec.ingest.genes.gene_table import offered_tables, texts_of
+from scvec.ingest.matching import GeneMatch, match_genes
 from scvec.interpret.readout import ReadoutSpec
 from scvec.knn.options import DEFAULT
 from scvec.models.causal_lm import place_of
@@ -100,8 +100,8 @@ class _Binder:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._tables: dict[Path, GeneTable] = {}
-        self._vectors: dict[tuple[int, str, str | None], GeneVectors] = {}
+        self._matches: dict[Path, GeneMatch] = {}
+        self._vectors: dict[tuple[Path, str, str | None], GeneVectors] = {}
         self._llms: dict[str, str] = {}
 
     def bound(self, model: Model | None, task: Prepared, seed: int | None) -> tuple[Model | None, int | None, str]:
@@ -116,28 +116,33 @@ class _Binder:
         """
         if model is None:
             return None, seed, ""
-        table = self._table_of(task)
+        release = self._match_of(task).gene_table.release
         if isinstance(model, ReadoutSpec):
-            vectors = self._vectors_of(table, model.encoder, model.encoder_revision)
+            vectors = self._vectors_of(task, model.encoder, model.encoder_revision)
             llm = self._llm_of(model.model) if model.reads_llm and model.model else ""
-            return replace(model, encoder_revision=vectors.revision), seed, f" {table.release} {llm}"
+            return replace(model, encoder_revision=vectors.revision), seed, f" {release} {llm}"
         if model.encoder is None:
-            return model.bind(table.release, None), seed, ""
-        vectors = self._vectors_of(table, model.encoder, model.encoder_revision)
-        return model.with_encoder(vectors.encoder).bind(table.release, vectors.revision), seed, ""
+            return model.bind(release, None), seed, ""
+        vectors = self._vectors_of(task, model.encoder, model.encoder_revision)
+        return model.with_encoder(vectors.encoder).bind(release, vectors.revision), seed, ""
 
-    def _table_of(self, task: Prepared) -> GeneTable:
+    def _match_of(self, task: Prepared) -> GeneMatch:
         source = task.task.reference
-        if source not in self._tables:
+        if source not in self._matches:
             with open_cells(task.reference) as file, file.matrix() as matrix:
-                self._tables[source] = match_genes(matrix, offered_tables(self._store, None)).gene_table
-        return self._tables[source]
+                self._matches[source] = match_genes(matrix, offered_tables(self._store, None))
+        return self._matches[source]
 
-    def _vectors_of(self, table: GeneTable, encoder: str, revision: str | None) -> GeneVectors:
-        key = (table.taxon_id, encoder, revision)
+    def _vectors_of(self, task: Prepared, encoder: str, revision: str | None) -> GeneVectors:
+        key = (task.task.reference, encoder, revision)
         if key not in self._vectors:
-            self._vectors[key] = open_genes(
-                self._store, texts_of(self._store, table), encoder=encoder, revision=revision
+            match = self._match_of(task)
+            self._vectors[key] = ensure_genes(
+                self._store,
+                texts_of(self._store, match.gene_table),
+                encoder=encoder,
+                gene_ids=match.genes,
+                revision=revision,
             )
         return self._vectors[key]
 

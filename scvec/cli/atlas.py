@@ -222,7 +222,8 @@ def verify(
 
 def _recipe(manifest: dict[str, Any]) -> str:
     recipe = manifest["recipe"]
-    return f"{recipe['name']} ({recipe['encoder']})" if "encoder" in recipe else str(recipe["name"])
+    read = "no text" if recipe["weights"] == "free" else recipe.get("encoder")
+    return f"{recipe['name']} ({read})" if read else str(recipe["name"])
 
 
 def describe(manifest: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ COMMIT_TEXTS = 512
 
 @dataclass(frozen=True)
 class GeneVectors:
-    """The vectors of one release's texts, by one encoder.
+    """The vectors of one release's texts, or of some of its genes, by one encoder.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class GeneVectors:
 
     @cached_property
     def gene_ids(self) -> Ints:
-        """(g,) the genes that have a vector: all of the release, unless the encoder is a file with fewer genes."""
+        """(g,) the genes that have a vector: those that were encoded, which need not be all of the release."""
         there = pl.col("text_sha256").is_in(list(self._positions))
         return self.texts.frame.filter(there)["gene_id"].to_numpy()
 
@@ -99,7 +99,13 @@ class Bill:
 
 
 def genes(
-    store: Store, texts: GeneTexts, *, encoder: str, download: bool = False, progress: Progress | None = None
+    store: Store,
+    texts: GeneTexts,
+    *,
+    encoder: str,
+    gene_ids: Ints | None = None,
+    download: bool = False,
+    progress: Progress | None = None,
 ) -> GeneVectors:
     """Encode the texts of a release that have no vector yet.
 
@@ -113,6 +119,8 @@ def genes(
         The store, and the release in it.
     encoder
         Name in the registry, with argument and options: see `scvec.embed.encoders.Address`.
+    gene_ids
+        Encode only the texts of these genes; None: of all. The others can be encoded later.
     download
         Whether the encoder may download its weights.
     progress
@@ -130,7 +138,7 @@ def genes(
     progress = shown(progress)
     model = make(encoder, texts.frame, download=download)
     table = _table(store, model.name, model.revision)
-    wanted = _wanted(texts, model)
+    wanted = _wanted(texts, model, gene_ids)
     left = _left(wanted, table)
     with progress(f"{model.name}: {len(left):,} of {len(wanted):,} texts to encode", len(left)) as advance:
         for start in range(0, len(left), COMMIT_TEXTS):
@@ -154,11 +162,28 @@ def bill(store: Store, texts: GeneTexts, *, encoder: str, download: bool = False
 
 
 def open_genes(
-    store: Store, texts: GeneTexts, *, encoder: str, revision: str | None = None, progress: Progress | None = None
+    store: Store,
+    texts: GeneTexts,
+    *,
+    encoder: str,
+    revision: str | None = None,
+    gene_ids: Ints | None = None,
+    progress: Progress | None = None,
 ) -> GeneVectors:
     """Return the vectors of a release's texts that `genes` stored.
 
     Missing vectors of an encoder that takes only seconds are computed.
+
+    Parameters
+    ----------
+    store, texts, encoder
+        As for `genes`.
+    revision
+        The encoder's revision; None: the only one there.
+    gene_ids
+        The genes whose vectors are needed, of which those without a text are left out; None: all of the release.
+    progress
+        As for `genes`.
 
     Raises
     ------
@@ -171,9 +196,9 @@ def open_genes(
     address = Address.parse(encoder)
     model = find(address.kind)
     if model.instant:
-        return genes(store, texts, encoder=encoder, progress=progress)
+        return genes(store, texts, encoder=encoder, gene_ids=gene_ids, progress=progress)
     revision = revision or model.revision_of(address)
-    name, hashes = address.canonical(), set(texts.frame["text_sha256"])
+    name, hashes = address.canonical(), set(_of_genes(texts, gene_ids)["text_sha256"])
     tables = {one: _table(store, name, one) for one in store.children(_folder(name)) if revision in (None, one)}
     there = {one: hashes & _positions(table).keys() for one, table in tables.items()}
     whole = [one for one, found in there.items() if len(found) == len(hashes) or (model.partial and found)]
@@ -190,9 +215,43 @@ def open_genes(
     return GeneVectors(texts, name, whole[0], table.latest().manifest["dimension"], 0, len(there[whole[0]]), table)
 
 
-def _wanted(texts: GeneTexts, model: Encoder) -> pl.DataFrame:
+def ensure_genes(
+    store: Store,
+    texts: GeneTexts,
+    *,
+    encoder: str,
+    gene_ids: Ints,
+    revision: str | None = None,
+    progress: Progress | None = None,
+) -> GeneVectors:
+    """Return the vectors of genes; an encoder that runs on this machine encodes those that are missing.
+
+    One that costs money, or runs elsewhere, is only asked by `genes`. The parameters are those of `open_genes`.
+
+    Raises
+    ------
+    NotInStoreError
+        If texts have no vector yet, and the encoder does not run here or another `revision` is asked for.
+    MissingDependencyError
+        If the encoder needs a package or weights that are not installed.
+    InputError
+        If there are vectors of several revisions, and `revision` is None.
+    """
+    try:
+        return open_genes(store, texts, encoder=encoder, revision=revision, gene_ids=gene_ids, progress=progress)
+    except NotInStoreError:
+        if revision is not None or not find(Address.parse(encoder).kind).local:
+            raise
+    return genes(store, texts, encoder=encoder, gene_ids=gene_ids, progress=progress)
+
+
+def _of_genes(texts: GeneTexts, gene_ids: Ints | None) -> pl.DataFrame:
+    return texts.frame if gene_ids is None else texts.frame.filter(pl.col("gene_id").is_in(gene_ids.tolist()))
+
+
+def _wanted(texts: GeneTexts, model: Encoder, gene_ids: Ints | None = None) -> pl.DataFrame:
     """Return the distinct texts that the encoder accepts."""
-    wanted = texts.frame.select("text_sha256", "text").unique("text_sha256", maintain_order=True)
+    wanted = _of_genes(texts, gene_ids).select("text_sha256", "text").unique("text_sha256", maintain_order=True)
     if isinstance(model, Partial):
         return wanted.filter(pl.Series([model.knows(text) for text in wanted["text"]], dtype=pl.Boolean))
     return wanted

@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeVar
 from scvec.core.toml import check_keys, is_count, read_toml, without_none
 from scvec.errors import InputError, must_be, unknown
 
-WEIGHTS = ("text", "shuffled", "random", "svd", "given")
+WEIGHTS = ("text", "shuffled", "random", "svd", "given", "free", "auto")
+DEFAULT_ENCODER = "minilm"
 DTYPES = ("float32", "float16")
 TARGET_SUM = 1e4
 """The total that a cell's counts are scaled to before log1p, unless a recipe says otherwise."""
@@ -47,7 +48,8 @@ class Refinement:
     thinning
         Up to this share of a cell's counts is dropped at random, if the reference holds counts.
     text_weight
-        Weight of the part of a gene's weights that comes from its text vector, relative to its free part.
+        Weight of the part of a gene's weights that comes from its text vector, relative to its free part; of no effect
+        without texts.
     decay
         Weight decay, as a share of the learning rate.
     learning_rate, steps, batch_cells
@@ -109,11 +111,14 @@ class Recipe:
         Name of the recipe.
     weights
         ``"text"``: a gene's weights are its vector from `encoder`. ``"svd"``: they are its loadings in a truncated
-        SVD of the reference's log-normalised expression. Baselines: ``"shuffled"``, each gene has another gene's
-        vector, permuted by `random_state`; ``"random"``, Gaussian vectors seeded by it. ``"given"``: genes have none;
-        cell vectors come with the cells, in the array of ``obsm`` that `name` names.
+        SVD of the reference's log-normalised expression. ``"free"``, for a head only: the head learns each gene's
+        weights alone, and needs no texts. ``"auto"``: ``"text"`` if the store has vectors of `DEFAULT_ENCODER` for the
+        reference's genes when an atlas is built, else ``"free"``; with an encoder, ``"text"``. Baselines:
+        ``"shuffled"``, each gene has another gene's vector, permuted by `random_state`; ``"random"``, Gaussian vectors
+        seeded by it. ``"given"``: genes have none; cell vectors come with the cells, in the array of ``obsm`` that
+        `name` names.
     encoder
-        Name of the gene-text encoder; None with ``"svd"``, ``"random"`` and ``"given"``.
+        Name of the gene-text encoder; None with weights that come from no text.
     top_n
         Use only the n most expressed genes of a cell (ties: those that come first in the atlas); None: all.
     target_sum
@@ -136,7 +141,7 @@ class Recipe:
     """
 
     name: str
-    weights: Literal["text", "shuffled", "random", "svd", "given"] = "text"
+    weights: Literal["text", "shuffled", "random", "svd", "given", "free", "auto"] = "text"
     encoder: str | None = None
     top_n: int | None = None
     target_sum: float = TARGET_SUM
@@ -154,14 +159,20 @@ class Recipe:
             if not good:
                 raise must_be(name, allowed, getattr(self, name))
 
-        with_these = f"with {self.weights} weights"
         check("weights", self.weights in WEIGHTS, f"one of {', '.join(WEIGHTS)}")
+        if self.weights == "auto" and self.encoder is not None:
+            object.__setattr__(self, "weights", "text")
+        with_these = f"with {self.weights} weights"
         if self.reads_text:
             check("encoder", isinstance(self.encoder, str), f"the name of an encoder {with_these}")
-            check("dimension", self.dimension is None, f"left out {with_these}")
         else:
             check("encoder", self.encoder is None, f"left out {with_these}")
+        if self.weights in ("svd", "random", "given"):
             check("dimension", is_count(self.dimension), f"a positive integer {with_these}")
+        else:
+            check("dimension", self.dimension is None, f"left out {with_these}")
+        if self.weights in ("free", "auto"):
+            check("refine", self.refine is not None, f"set {with_these}")
         check("top_n", self.top_n is None or is_count(self.top_n), "a positive integer, or left out")
         check("fit_cells", is_count(self.fit_cells), "a positive integer")
         check("random_state", is_count(self.random_state + 1), "an integer of at least 0")
@@ -191,11 +202,15 @@ class Recipe:
         """
         if encoder in (None, self.encoder):
             return self
-        if not self.reads_text:
+        if not self.reads_text and self.weights != "auto":
             raise InputError(
                 f"`encoder` does not apply to recipe {self.name!r}, which reads no text", fix="leave it out"
             )
         return replace(self, encoder=encoder)
+
+    def without_text(self) -> Recipe:
+        """Return the recipe with each gene's weights learned alone; it must have a head."""
+        return replace(self, weights="free", encoder=None, encoder_revision=None)
 
     def bind(self, release: str, encoder_revision: str | None) -> Recipe:
         """Return the recipe bound to a release of the gene texts and a revision of the encoder."""
@@ -255,12 +270,13 @@ RECIPES: MappingProxyType[str, Recipe] = MappingProxyType(
     {
         recipe.name: recipe
         for recipe in (
-            # A contrastive head trained on the labels, over text, as in arXiv 2509.23543, which states no loss.
-            Recipe(name="refined", encoder="minilm", refine=Refinement()),
+            # A contrastive head trained on the labels, over text where there is some, as in arXiv 2509.23543, which
+            # states no loss. Without text it calls as well (``benchmarks/results/without-texts.md``).
+            Recipe(name="refined", weights="auto", refine=Refinement()),
             # Expression-weighted mean of gene vectors: GenePT-w (Chen and Zou, bioRxiv 2023.10.16.562533).
-            Recipe(name="genept-w", encoder="minilm"),
+            Recipe(name="genept-w", encoder=DEFAULT_ENCODER),
             # The most expressed genes only; 2,048 as in scInterpreter (arXiv 2402.12405).
-            Recipe(name="topn", encoder="minilm", top_n=2048),
+            Recipe(name="topn", encoder=DEFAULT_ENCODER, top_n=2048),
             # Baselines without text.
             Recipe(name="expression", weights="svd", dimension=50),
             Recipe(name="random", weights="random", dimension=384),

@@ -119,17 +119,24 @@ def text_groups(
     InputError
         If the atlas was made without texts and `encoder` is None, or there are fewer genes than clusters.
     NotInStoreError
-        If the encoder's vectors of the atlas's texts are not in the store.
+        If the texts of the atlas's genes, or the encoder's vectors of them, are not in the store.
     """
     progress = shown(progress)
-    name = encoder or (atlas.recipe.encoder if atlas.recipe.reads_text else None)
+    texts, name = atlas.texts, encoder or (atlas.recipe.encoder if atlas.recipe.reads_text else None)
     if name is None:
         raise InputError(
             f"atlas {atlas.name!r} was made without gene texts", "an encoder of texts", "give an `encoder`"
         )
     sides = contrast.top(by, "a", n_genes), contrast.top(by, "b", n_genes)
     revision = atlas.recipe.encoder_revision if name == atlas.recipe.encoder else None
-    vectors = open_genes(atlas.store, atlas.texts, encoder=name, revision=revision, progress=progress)
+    vectors = open_genes(
+        atlas.store,
+        texts,
+        encoder=name,
+        revision=revision,
+        gene_ids=atlas.embedding.gene_ids,
+        progress=progress,
+    )
     with_vector = np.isin(contrast.gene_ids, vectors.gene_ids)
     first, second = (side[with_vector[side]] for side in sides)
     genes = np.concatenate([first, second])

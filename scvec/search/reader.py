@@ -108,18 +108,20 @@ def reader_of(atlas: Atlas, encoder: str | None = None) -> Reader:
         The reference.
     encoder
         An encoder whose vectors of the atlas's release are in the store, or take only seconds to make; None: the
-        encoder of the atlas's recipe.
+        encoder of the atlas's recipe, or if its head learned without texts, the first whose vectors are there.
 
     Raises
     ------
     InputError
-        If `encoder` is None and the recipe has none.
+        If `encoder` is None and there is none.
     NotInStoreError
-        If the store lacks the vectors.
+        If the store lacks the texts of the atlas's genes, or the vectors.
     """
     own = atlas.recipe.encoder
     if encoder is None and own is None:
-        there = encoders_there(atlas.store, atlas.texts)
+        there = encoders_there(atlas.store, atlas.texts, atlas.profiles.gene_ids)
+        if there and atlas.recipe.weights == "free":
+            return reader_of(atlas, there[0])
         release = f"--taxon {taxon_name(atlas.texts.taxon_id)} --release {atlas.texts.release}"
         raise InputError(
             f"atlas {atlas.name!r} of recipe {atlas.recipe.name!r} has no encoder that reads words",
@@ -129,8 +131,9 @@ def reader_of(atlas: Atlas, encoder: str | None = None) -> Reader:
     name = encoder or own or ""
     is_own = own is not None and Address.parse(name).canonical() == Address.parse(own).canonical()
     revision = atlas.recipe.encoder_revision if is_own else None
-    vectors = open_genes(atlas.store, atlas.texts, encoder=name, revision=revision)
-    return Reader(vectors, atlas.profiles.gene_ids)
+    gene_ids = atlas.profiles.gene_ids
+    vectors = open_genes(atlas.store, atlas.texts, encoder=name, revision=revision, gene_ids=gene_ids)
+    return Reader(vectors, gene_ids)
 
 
 def genes(reader: Reader, words: str, n: int = N_GENES) -> pl.DataFrame:
@@ -168,23 +171,23 @@ def named(reader: Reader, scores: Floats) -> pl.DataFrame:
     return frame.select("gene_id", "symbol", "name", "score").sort("score", "gene_id", descending=[True, False])
 
 
-def encoders_there(store: Store, texts: GeneTexts) -> list[str]:
-    """Return the encoders that read words and have vectors of these texts in the store, those of models first."""
+def encoders_there(store: Store, texts: GeneTexts, gene_ids: Ints) -> list[str]:
+    """Return the encoders that read words and have vectors of these genes in the store, those of models first."""
     names = set()
     for folder in store.children(FOLDER):
         for revision in store.children(f"{FOLDER}/{folder}"):
             table = store.table(f"{FOLDER}/{folder}/{revision}")
             names |= {table.latest().manifest["encoder"]} if table.exists else set()
     order = sorted(names, key=lambda name: (find(Address.parse(name).kind).instant, name))
-    return [name for name in order if _is_there(store, texts, name)]
+    return [name for name in order if _is_there(store, texts, gene_ids, name)]
 
 
-def _is_there(store: Store, texts: GeneTexts, name: str) -> bool:
-    """Whether the encoder reads words, and the store has its vector of every text."""
+def _is_there(store: Store, texts: GeneTexts, gene_ids: Ints, name: str) -> bool:
+    """Whether the encoder reads words, and the store has its vectors of the genes."""
     if find(Address.parse(name).kind).partial:
         return False
     try:
-        open_genes(store, texts, encoder=name)
+        open_genes(store, texts, encoder=name, gene_ids=gene_ids)
     except (InputError, NotInStoreError):
         return False
     return True

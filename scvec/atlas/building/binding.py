@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from scvec.core.types import Floats, Progress
-from scvec.embed import GeneVectors, open_genes
+from scvec.embed import GeneVectors, ensure_genes, open_genes
 from scvec.embed.encoders import Address
-from scvec.embed.recipe import RECIPES, Recipe
+from scvec.embed.recipe import DEFAULT_ENCODER, RECIPES, Recipe
 from scvec.embed.recipe import recipe as named
-from scvec.errors import GeneMatchError, InputError, MismatchError
+from scvec.errors import GeneMatchError, InputError, MismatchError, NotInStoreError
 from scvec.ingest.cells import CellFile, Cells, Matrix, open_cells
 from scvec.ingest.cells.scale import Totals
 from scvec.ingest.genes.gene_table import offered_tables, open_table, texts_of
@@ -23,12 +23,14 @@ from scvec.store import Store
 
 
 def recipe_for(recipe: Recipe | str | None, genes: GeneVectors | None, encoder: str | None = None) -> Recipe:
-    """Return the recipe with its encoder, or the default one for None; raise `InputError` if `genes` are of another."""
-    if isinstance(recipe, str):
-        recipe = named(recipe)
-    if recipe is None:
-        recipe = RECIPES["refined"].with_encoder(genes.encoder if genes and encoder is None else None)
+    """Return the recipe with its encoder, or the default one for None; raise `InputError` if `genes` are of another.
+
+    A recipe of auto weights stays so if neither `encoder` nor `genes` are given: `bind` decides.
+    """
+    recipe = RECIPES["refined"] if recipe is None else named(recipe) if isinstance(recipe, str) else recipe
     recipe = recipe.with_encoder(encoder)
+    if recipe.weights == "auto" and genes is not None:
+        recipe = recipe.with_encoder(genes.encoder)
     if recipe.weights == "given":
         seen = f"recipe {recipe.name!r} takes vectors that come with the cells"
         raise InputError(seen, "the array of obsm that has them", f"`use_rep` {recipe.name!r}, without a recipe")
@@ -98,15 +100,22 @@ def bind(
 
     `sampled` is (n_vars,) the expression of the matched columns in a sample of cells.
     """
+    if recipe.weights == "auto":
+        recipe = _with_or_without_text(store, recipe, match)
     if not recipe.reads_text:
-        n, dimension = len(match.genes), recipe.dimension or 0
+        n, dimension = len(match.genes), recipe.dimension or 0  # free weights: vectors without dimensions
         vectors_of = None if recipe.weights in ("svd", "given") else drawn(n, dimension, recipe.random_state)
         return recipe.bind(match.gene_table.release, None), vectors_of, match
     # Vectors are of texts, whatever identifiers the names were matched by.
     texts = genes.texts if genes else texts_of(store, match.gene_table)
     match = replace(match, gene_table=texts)
-    vectors = genes or open_genes(
-        store, texts, encoder=recipe.encoder or "", revision=recipe.encoder_revision, progress=progress
+    vectors = genes or ensure_genes(
+        store,
+        texts,
+        encoder=recipe.encoder or "",
+        gene_ids=match.genes,
+        revision=recipe.encoder_revision,
+        progress=progress,
     )
     if recipe.encoder_revision not in (None, vectors.revision):
         raise MismatchError(
@@ -120,6 +129,19 @@ def bind(
     if recipe.weights == "shuffled":
         found = found[np.random.default_rng(recipe.random_state).permutation(len(found))]
     return bound, found, match
+
+
+def _with_or_without_text(store: Store, recipe: Recipe, match: GeneMatch) -> Recipe:
+    """Return a recipe of auto weights with the default encoder if the store has its vectors of the genes, else without.
+
+    No text is encoded for it: that would take the better part of an hour, and calls are no better for it.
+    """
+    try:
+        texts = texts_of(store, match.gene_table)
+        open_genes(store, texts, encoder=DEFAULT_ENCODER, gene_ids=match.genes)
+    except NotInStoreError:
+        return recipe.without_text()
+    return recipe.with_encoder(DEFAULT_ENCODER)
 
 
 def with_vectors(match: GeneMatch, vectors: GeneVectors, sampled: Totals) -> GeneMatch:
@@ -146,4 +168,4 @@ def with_vectors(match: GeneMatch, vectors: GeneVectors, sampled: Totals) -> Gen
 def drawn(n: int, dimension: int, random_state: int) -> Floats:
     """Return (n, dimension) Gaussian vectors whose expected length is one: the baseline without text."""
     values = np.random.default_rng(random_state).standard_normal((n, dimension))
-    return np.asarray(values / np.sqrt(dimension), np.float32)
+    return np.asarray(values / np.sqrt(max(1, dimension)), np.float32)

@@ -41,11 +41,11 @@ TOP_N = 100
 
 SHOWN = "refined minilm"
 METHODS: tuple[tuple[str, Recipe], ...] = (
-    (SHOWN, RECIPES["refined"]),
+    (SHOWN, RECIPES["refined"].with_encoder("minilm")),
     ("genept-w minilm", RECIPES["genept-w"]),
     ("genept-w tfidf", RECIPES["genept-w"].with_encoder("tfidf")),
     (f"topn {TOP_N} minilm", replace(RECIPES["topn"], top_n=TOP_N)),
-    ("refined shuffled text (control)", replace(RECIPES["refined"], weights="shuffled")),
+    ("refined shuffled text (control)", replace(RECIPES["refined"].with_encoder("minilm"), weights="shuffled")),
     ("expression (control)", RECIPES["expression"]),
     ("random (control)", RECIPES["random"]),
 )

@@ -58,9 +58,10 @@ class BuildFlags(FileFlags):
         None
     )
     release: Annotated[str | None, RecipeOption(help="Release of the gene texts (default: the last import).")] = None
-    encoder: Annotated[str | None, RecipeOption(help="Encoder of the gene texts (default: the recipe's, minilm).")] = (
-        None
-    )
+    encoder: Annotated[
+        str | None,
+        RecipeOption(help="Encoder of the gene texts (default: minilm; for refined, only if its vectors are there)."),
+    ] = None
     panel: Annotated[str | None, RecipeOption(help="Use only the genes that this file of cells measures too.")] = None
     panel_taxon: Annotated[str | None, RecipeOption(help="Species of --panel, if not the reference's.")] = None
     random_state: Annotated[int | None, RecipeOption("--seed", help="Random seed (default: the recipe's, 0).")] = None

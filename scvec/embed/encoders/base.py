@@ -165,7 +165,9 @@ class Model:
     partial
         Whether its encoders are `Partial`.
     instant
-        Whether it encodes a whole genome in seconds: a build then computes missing vectors itself.
+        Whether it encodes a whole genome in seconds: missing vectors are then computed wherever they are needed.
+    local
+        Whether it runs on this machine and costs nothing but time: a build then encodes the texts of its genes itself.
     """
 
     name: str
@@ -178,3 +180,4 @@ class Model:
     revision_of: Callable[[Address], str | None] = lambda _address: None
     partial: bool = False
     instant: bool = False
+    local: bool = False

@@ -174,9 +174,9 @@ def _hub(source: str) -> str:
 
 
 TEXT_MODELS = (
-    Model("minilm", make_minilm, "a package, scvec[text]", _minilm_is_here, "", 384, 256),
-    Model("biobert", make_preset(BIOBERT), _hub(BIOBERT), _is_cached(BIOBERT), "", 768, 512),
-    Model("scibert", make_preset(SCIBERT), _hub(SCIBERT), _is_cached(SCIBERT), "", 768, 512),
-    Model("st", make_sentence, "a sentence-transformers model: a folder or the hub", _can_run, "MODEL"),
-    Model("bert", make_bert, "a BERT, ?pooling=mean or cls: a folder or the hub", _can_run, "MODEL"),
+    Model("minilm", make_minilm, "a package, scvec[text]", _minilm_is_here, "", 384, 256, local=True),
+    Model("biobert", make_preset(BIOBERT), _hub(BIOBERT), _is_cached(BIOBERT), "", 768, 512, local=True),
+    Model("scibert", make_preset(SCIBERT), _hub(SCIBERT), _is_cached(SCIBERT), "", 768, 512, local=True),
+    Model("st", make_sentence, "a sentence-transformers model: a folder or the hub", _can_run, "MODEL", local=True),
+    Model("bert", make_bert, "a BERT, ?pooling=mean or cls: a folder or the hub", _can_run, "MODEL", local=True),
 )

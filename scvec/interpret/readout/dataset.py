@@ -13,7 +13,7 @@ import numpy as np
 
 from scvec.atlas.building.binding import drawn, match_reference, with_vectors
 from scvec.core.types import Floats, Ints, Progress, Strings
-from scvec.embed import open_genes
+from scvec.embed import ensure_genes
 from scvec.embed.projection import aligner
 from scvec.errors import LabelError
 from scvec.ingest.cells import Matrix, open_cells
@@ -184,7 +184,14 @@ def _genes(
     store: Store, spec: ReadoutSpec, match: GeneMatch, matrix: Matrix, progress: Progress
 ) -> tuple[GeneMatch, Genes]:
     texts = texts_of(store, match.gene_table)
-    found = open_genes(store, texts, encoder=spec.encoder, revision=spec.encoder_revision, progress=progress)
+    found = ensure_genes(
+        store,
+        texts,
+        encoder=spec.encoder,
+        gene_ids=match.genes,
+        revision=spec.encoder_revision,
+        progress=progress,
+    )
     match = with_vectors(match, found, matrix.sampled_totals)
     ids = match.genes
     return match, genes_of(spec, texts, ids, found.of(ids), found.encoder, found.revision)

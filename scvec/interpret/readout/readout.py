@@ -174,7 +174,7 @@ def _genes(store: Store, name: str, spec: ReadoutSpec, ids: Any, made: Mapping[s
     texts = open_texts(store, made["taxon_id"], made["release"])
     again = "train it again with `overwrite`"
     _expect(str(texts), texts.manifest["digest"], made["gene_texts_digest"], again)
-    found = open_genes(store, texts, encoder=made["encoder"], revision=made["encoder_revision"])
+    found = open_genes(store, texts, encoder=made["encoder"], revision=made["encoder_revision"], gene_ids=ids)
     if found.revision != made["encoder_revision"]:
         raise NotInStoreError(
             f"readout {name!r}: the store has gene vectors of revision {found.revision}",

@@ -349,13 +349,13 @@ def test_markers_are_genes_of_the_atlas(world: World, gene: int) -> None:
 
 
 def test_an_overview_puts_it_all_together(world: World) -> None:
-    found, calls = world.overview, world.calls
+    found, calls, genes = world.overview, world.calls, world.genes
     assert found.name == "query.h5ad"
     assert found.calls is calls
     assert found.doubts.error == 0.05
-    assert found.genes.groups.tolist() == sorted(set(calls.label_before_rejection[:EMPTY]))
+    assert genes.groups.tolist() == sorted(set(calls.label_before_rejection[:EMPTY]))
     wanted = attributions(calls, groups=[*calls.label_before_rejection[:EMPTY], ""])
-    np.testing.assert_array_equal(found.genes.contributions, wanted.contributions)
+    np.testing.assert_array_equal(genes.contributions, wanted.contributions)
     assert found.doubted_genes is not None
     assert set(found.doubted_genes.groups) == {one.name for one in found.doubts.groups}
     assert found.truth is not None
@@ -365,7 +365,7 @@ def test_an_overview_puts_it_all_together(world: World) -> None:
 
 
 def test_markers_speak_for_a_label_by_being_there_and_are_the_most_its_own(world: World) -> None:
-    genes, found = world.overview.genes, world.overview.markers
+    genes, found = world.genes, world.overview.markers
     np.testing.assert_array_equal(found.groups, genes.groups)
     speaking: list[int] = []
     for values, excess in zip(genes.contributions, genes.excess, strict=True):
@@ -390,6 +390,7 @@ def test_the_error_is_the_one_given_or_asked_of_the_query(world: World) -> None:
         assert found.doubts.reason.tolist() == reject(world.calls, world.atlas, wanted).reason.tolist()
         assert (found.truth, found.evaluation) == (None, None)
         # The genes are of the cells nearest to a label, also where the call is unknown.
+        assert found.genes is not None
         assert found.genes.n_cells.sum() == EMPTY
 
 

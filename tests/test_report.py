@@ -245,7 +245,7 @@ def test_names_are_on_the_page_as_they_are(page: Parsed, world: World) -> None:
 
 def test_a_page_has_each_figure_that_it_shows(page: Parsed, world: World) -> None:
     assert set(page.figures) <= set(page.data["figures"])
-    labels, groups = world.overview.genes.groups, world.overview.doubts.groups
+    labels, groups = world.genes.groups, world.overview.doubts.groups
     own = {f"label {one}" for one in labels} | {f"doubt {one.name}" for one in groups}
     assert own == set(page.data["figures"]) - {
         *("map", "composition", "confidences", "by confidence", "by distance", "dots", "coverage", "confusion"),

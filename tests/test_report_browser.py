@@ -152,7 +152,7 @@ def test_the_legend_names_labels_and_puts_them_away_for_good(opened: Opened, wor
 
 
 def test_the_genes_of_each_label_can_be_seen(opened: Opened, world: World) -> None:
-    found = world.overview.genes
+    found = world.genes
     for row, label in enumerate(found.groups):
         opened.page.select_option("#label", f"label {label}")
         ticks = opened.js(

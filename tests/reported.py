@@ -12,6 +12,7 @@ from anndata import AnnData
 
 import scvec as sv
 from scvec.atlas import Atlas
+from scvec.explain import Attribution
 from scvec.report.findings import Overview, overview
 from scvec.report.page import write_report
 from tests import toy, unsure
@@ -71,6 +72,12 @@ class World:
     calls: sv.Annotation
     overview: Overview
     page: Path
+
+    @property
+    def genes(self) -> Attribution:
+        """The genes behind the calls, which there are."""
+        assert self.overview.genes is not None
+        return self.overview.genes
 
 
 def build(folder: Path) -> World:

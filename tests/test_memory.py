@@ -263,6 +263,7 @@ def test_what_scanpy_leaves_is_called_by_raw_or_a_layer(
 def test_the_calls_know_their_anndata(reference: Atlas, tmp_path: Path) -> None:
     """What explains and evaluates reads it again, and finds what it does in the file."""
     cells = toy.cells(41, seed=1)
+    author = cells.obs["cell_type"]
     cells.write_h5ad(tmp_path / "q.h5ad")
     one, other = sv.annotate(cells, reference), sv.annotate(tmp_path / "q.h5ad", reference)
     assert one.query.cells is cells
@@ -270,7 +271,7 @@ def test_the_calls_know_their_anndata(reference: Atlas, tmp_path: Path) -> None:
     assert contrast(one, "alpha", "beta").to_frame().equals(contrast(other, "alpha", "beta").to_frame())
     # By a column of the AnnData, and by the values.
     assert evaluate(one, "cell_type").to_dict() == evaluate(other, "cell_type").to_dict()
-    assert evaluate(one, cells.obs["cell_type"]).accuracy == 1
+    assert evaluate(one, author).accuracy == 1
     with pytest.raises(KeyNotFoundError, match=r"the AnnData: no obs column for `labels` 'nothing'"):
         evaluate(one, "nothing")
 

@@ -60,9 +60,10 @@ HEADS = st.builds(
     fit_cells=COUNTS,
     refine=st.none() | refinements(),
 )
+UNREAD = st.builds(Recipe, name=st.just("u"), weights=st.sampled_from(["free", "auto"]), refine=refinements())
 
 
-@given(TEXT | SVD | DRAWN | HEADS)
+@given(TEXT | SVD | DRAWN | HEADS | UNREAD)
 def test_toml_round_trip(tmp_path_factory: pytest.TempPathFactory, spec: Recipe) -> None:
     path = tmp_path_factory.mktemp("toml") / "recipe.toml"
     path.write_text(tomli_w.dumps(spec.to_dict()), encoding="utf-8")
@@ -71,6 +72,16 @@ def test_toml_round_trip(tmp_path_factory: pytest.TempPathFactory, spec: Recipe)
     assert again.sha256() == spec.sha256()
     assert hash(again) == hash(spec)
     assert Recipe.from_dict(spec.to_dict()) == spec
+
+
+def test_an_encoder_decides_what_is_left_open() -> None:
+    refined = RECIPES["refined"]
+    text = Recipe(name="refined", encoder="hash", refine=Refinement())
+    assert (refined.weights, refined.reads_text) == ("auto", False)
+    assert refined.with_encoder("hash") == text
+    assert replace(refined, encoder="hash") == text
+    assert refined.with_encoder(None) == refined
+    assert (refined.without_text().weights, text.without_text()) == ("free", refined.without_text())
 
 
 def test_every_field_counts_for_the_identity() -> None:
@@ -169,6 +180,10 @@ def test_wrong_refinements_are_refused(values: dict[str, Any]) -> None:
         {"name": "x", "encoder": "hash", "target_sum": "many"},
         {"name": "x", "encoder": "hash", "dimension": 5},
         {"name": "x", "weights": "svd"},
+        {"name": "x", "weights": "free"},
+        {"name": "x", "weights": "auto"},
+        {"name": "x", "weights": "free", "encoder": "hash", "refine": {}},
+        {"name": "x", "weights": "free", "dimension": 5, "refine": {}},
         {"name": "x", "weights": "svd", "dimension": 5, "encoder": "hash"},
         {"name": "x", "weights": "magic", "encoder": "hash"},
         {"name": "x", "encoder": "hash", "random_state": -1},

@@ -300,9 +300,12 @@ def test_a_spec_file_and_what_is_given_before_it(run: Run, store: sv.Store, file
     assert json.loads(out)["spec_sha256"] == expected.sha256()
 
 
-def test_bad_input_is_one_line(run: Run, store: sv.Store, files: Path, tmp_path: Path) -> None:
+def test_bad_input_is_one_line(
+    run: Run, store: sv.Store, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     trained(store, files, **QUICK)
     trained(store, files, "llm", epochs=1)
+    capsys.readouterr()  # making the model says how far it is
     reference, query = files / "reference.h5ad", files / "query.h5ad"
 
     def make(*more: object, name: str = "new", key: str = "cell_type") -> tuple[object, ...]:
@@ -325,7 +328,7 @@ def test_bad_input_is_one_line(run: Run, store: sv.Store, files: Path, tmp_path:
         "scvec embed": make("--encoder", "minilm"),
         "--epochs must be a whole number of at least 1 (got 0)": make("--epochs", 0),
         "--validation must be between 0 and 1 (got 1.0)": make("--validation", 1),
-        "scvec genes pull --taxon mouse": make("--taxon", "mouse"),
+        "scvec genes pull --taxon rat": make("--taxon", "rat"),
         "no readout 'tox': expected one of: llm, toy": ask("--readout", "tox"),
         ".parquet, .csv": ("interpret", "predict", query, "--readout", "toy", "--out", tmp_path / "x.h5ad"),
         "no readout 'tow'": (*calls, "--readout", "tow"),

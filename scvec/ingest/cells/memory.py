@@ -221,7 +221,10 @@ class _Selected:
             block = self._rows.read(int(wanted[first]), int(wanted[last - 1]) + 1)
             parts.append(sp.csr_matrix(block[wanted[first:last] - wanted[first]]))
         rows = sp.csr_matrix(sp.vstack(parts, format="csr"))[np.argsort(order, kind="stable")]
-        return sp.csr_matrix(rows if self._columns is None else rows[:, self._columns])
+        if self._columns is not None:
+            rows = sp.csr_matrix(rows[:, self._columns])
+            rows.sort_indices()  # as a file's are: sums depend on the order
+        return rows
 
     def together(self, cells: Ints) -> Iterator[tuple[int, int]]:
         """Yield ranges of `cells` that are close together."""

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from anndata import AnnData
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +36,8 @@ KINDS = [
     (ExtendOptions, ExtendChanges, sv.atlas.extend),
     (BuildOptions, BuildChanges, sv.atlas.build),
 ]
-NAMES = {**vars(reading), **vars(calling), **vars(building), "Ontology": Ontology, "GeneVectors": GeneVectors, "Recipe": sv.Recipe, "IndexSpec": sv.IndexSpec}
+HIDDEN = {"Ontology": Ontology, "GeneVectors": GeneVectors, "Recipe": sv.Recipe, "IndexSpec": sv.IndexSpec}
+NAMES = {**vars(reading), **vars(calling), **vars(building), **HIDDEN, "Cells": str | Path | AnnData}
 """What annotations name, also where it is imported for type checkers only."""
 
 

@@ -18,8 +18,10 @@ from scvec.annotation.result import Annotation
 from scvec.annotation.rollup import roll_up_of, with_terms
 from scvec.atlas import Atlas
 from scvec.atlas.query_cells import OpenCells, QueryCells, open_query
+from scvec.core.logs import log_notes
 from scvec.core.options import merged, spells_out
-from scvec.core.types import Doubles, Ints, Neighbors, Progress, silent
+from scvec.core.progress import shown
+from scvec.core.types import Doubles, Ints, Neighbors, Progress
 from scvec.embed.projection import aligner, measured
 from scvec.errors import InputError
 from scvec.ingest.cells import CellFile, Cells
@@ -87,7 +89,7 @@ def annotate(
         clusters = _clusters(cells.file, options)
         chosen = candidates_of(atlas, options.where, options.allow, options.block)
         totals = np.zeros(cells.matrix.n_genes)
-        found = Found.joined(list(_search(cells, chosen, voting, totals, progress or silent)))
+        found = Found.joined(list(_search(cells, chosen, voting, totals, shown(progress))))
     coverage = cells.query.match.coverage(totals)
     calls = call(found, cells.file.obs_names, chosen, voting)
     if others:
@@ -96,18 +98,20 @@ def annotate(
     calls = with_sets(calls, atlas, error) if options.sets else calls
     calls = with_terms(calls, how)
     calls = call_clusters(calls, clusters)
+    notes = (
+        f"{cells.query.layer} taken as {cells.query.values}",
+        *coverage.notes(),
+        *cells.query.notes,
+        *_panel_notes(cells.query),
+        *([OTHER_VOTES] if others else []),
+        *atlas.index.notes,
+        *calls.notes,
+    )
+    log_notes(notes, "annotate")
     return replace(
         calls,
         source=cells.query,
-        notes=(
-            f"{cells.query.layer} taken as {cells.query.values}",
-            *coverage.notes(),
-            *cells.query.notes,
-            *_panel_notes(cells.query),
-            *([OTHER_VOTES] if others else []),
-            *atlas.index.notes,
-            *calls.notes,
-        ),
+        notes=notes,
         provenance=_provenance(cells, coverage)
         | {"vote": voting.to_dict(), "n_searched": len(chosen)}
         | {"where": options.where, "allow": list(options.allow), "block": list(options.block)}

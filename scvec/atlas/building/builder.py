@@ -27,6 +27,7 @@ from scvec.atlas.paths import CURRENT, LAYOUT, atlas_folder, cells_path, check_n
 from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
 from scvec.atlas.rows import Keys, table_schema
+from scvec.core.logs import log_notes
 from scvec.core.options import merged, spells_out
 from scvec.core.progress import shown
 from scvec.core.types import Floats, Ints, Progress
@@ -137,6 +138,7 @@ def build(
                 "index": new_index(store, place, cells, rows, spec, compute),
             }
             atlas = publish(store, table, cells.version, base, manifest, "build")
+    log_notes([*notes, *manifest["index"]["notes"]], "build")
     return atlas
 
 

@@ -7,10 +7,7 @@ import hashlib
 import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
-<<<<<<< HEAD
-=======
 from contextlib import contextmanager
->>>>>>> 6fbf36f249f005235b050109bb0d7c3d9dca2fd7
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -141,40 +138,17 @@ def test_an_anndata_is_called_as_its_file(reference: Atlas, folder: Path, data: 
         cells.X = np.log1p(cells.X / cells.X.sum(1, keepdims=True) * 1e4).astype(np.float32)
     x, rows, columns = np.asarray(cells.X), np.arange(N_CELLS), np.arange(toy.N_GENES)
     adata = with_matrix(MAKE[form](x.astype(kind)), place, cells.obs, cells.var)
-<<<<<<< HEAD
-    if held.startswith("backed"):
-        path = folder / "held.h5ad"
-        adata.write_h5ad(path)
-        adata = ad.read_h5ad(path, backed="r")
-    whole = adata
-=======
     steps = []
->>>>>>> 6fbf36f249f005235b050109bb0d7c3d9dca2fd7
     for _ in range({"view": 1, "view of a view": 2, "backed view": 1}.get(held, 0)):
         chosen = data.draw(selections(len(rows)))
         order = data.draw(st.permutations(range(len(columns)))) if data.draw(st.booleans()) else range(len(columns))
         genes = np.array(order[: data.draw(st.integers(60, len(columns)))])
-<<<<<<< HEAD
-        adata, rows, columns = adata[chosen, genes], rows[chosen], columns[genes]
-    if not whole.isbacked:
-        seal(whole)
-=======
         steps.append((chosen, genes))
         rows, columns = rows[chosen], columns[genes]
->>>>>>> 6fbf36f249f005235b050109bb0d7c3d9dca2fd7
     # The matrix `raw` has the genes of its own.
     wanted = x[rows] if place == "raw" else x[rows][:, columns]
     var = cells.var if place == "raw" else cells.var.iloc[columns]
     ad.AnnData(sp.csr_matrix(wanted), obs=cells.obs.iloc[rows], var=var).write_h5ad(folder / "plain.h5ad")
-<<<<<<< HEAD
-    before = state(adata)
-    try:
-        same_calls(sv.annotate(adata, reference, layer=place), sv.annotate(folder / "plain.h5ad", reference))
-        assert state(adata) == before
-    finally:
-        if whole.isbacked:
-            whole.file.close()
-=======
     with opened(adata, folder / "held.h5ad" if held.startswith("backed") else None) as one:
         for chosen, genes in steps:
             one = one[chosen, genes]
@@ -196,7 +170,6 @@ def opened(adata: ad.AnnData, path: Path | None) -> Iterator[ad.AnnData]:
         yield backed
     finally:
         backed.file.close()
->>>>>>> 6fbf36f249f005235b050109bb0d7c3d9dca2fd7
 
 
 @st.composite
@@ -300,19 +273,6 @@ def test_what_scanpy_leaves_is_called_by_raw_or_a_layer(
 def test_the_calls_know_their_anndata(reference: Atlas, tmp_path: Path) -> None:
     """What explains and evaluates reads it again, and finds what it does in the file."""
     cells = toy.cells(41, seed=1)
-<<<<<<< HEAD
-    author = cells.obs["cell_type"]
-    cells.write_h5ad(tmp_path / "q.h5ad")
-    one, other = sv.annotate(cells, reference), sv.annotate(tmp_path / "q.h5ad", reference)
-    assert one.query.cells is cells
-    np.testing.assert_array_equal(attributions(one).contributions, attributions(other).contributions)
-    assert contrast(one, "alpha", "beta").to_frame().equals(contrast(other, "alpha", "beta").to_frame())
-    # By a column of the AnnData, and by the values.
-    assert evaluate(one, "cell_type").to_dict() == evaluate(other, "cell_type").to_dict()
-    assert evaluate(one, author).accuracy == 1
-    with pytest.raises(KeyNotFoundError, match=r"the AnnData: no obs column for `labels` 'nothing'"):
-        evaluate(one, "nothing")
-=======
     cells.write_h5ad(tmp_path / "q.h5ad")
     one, other = sv.annotate(cells, reference), sv.annotate(tmp_path / "q.h5ad", reference)
     np.testing.assert_array_equal(attributions(one).contributions, attributions(other).contributions)
@@ -322,7 +282,6 @@ def test_the_calls_know_their_anndata(reference: Atlas, tmp_path: Path) -> None:
     with pytest.raises(KeyNotFoundError, match=r"the AnnData: no obs column for `labels` 'nothing'"):
         evaluate(one, "nothing")
     assert one.query.cells is cells
->>>>>>> 6fbf36f249f005235b050109bb0d7c3d9dca2fd7
 
 
 def test_an_atlas_is_built_and_extended_from_an_anndata(store: sv.Store, files: Path, tmp_path: Path) -> None:
@@ -376,12 +335,6 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"scvec.ingest.cells.{module}.BATCH_BYTES", 2**20)
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("view", [False, True])
-@pytest.mark.parametrize(
-    ("form", "kind"),
-    [("csr", "float32"), ("csr", "int32"), ("csc", "float32"), ("dense", "float64")],
-=======
 @pytest.mark.parametrize(
     ("form", "kind", "view"),
     [
@@ -392,16 +345,11 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
         ("csr", "float32", True),
         ("dense", "float64", True),
     ],
->>>>>>> 6fbf36f249f005235b050109bb0d7c3d9dca2fd7
 )
 def test_it_is_read_a_batch_at_a_time(small_batches: None, form: str, kind: str, view: bool) -> None:
     cells = many(form, kind)
     held = sum(array.nbytes for array in arrays_of(cells))
-<<<<<<< HEAD
-    chosen = cells[np.random.default_rng(0).permutation(MANY)[: MANY // 2]] if view else cells
-=======
     chosen = cells[np.random.default_rng(0).permutation(MANY)[: MANY // 4]] if view else cells
->>>>>>> 6fbf36f249f005235b050109bb0d7c3d9dca2fd7
     n = []
     most = peak(lambda: n.append(read_all(chosen)))
     assert n == [chosen.n_obs]

@@ -11,10 +11,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-<<<<<<< HEAD
-=======
 from anndata import AnnData
->>>>>>> 6fbf36f249f005235b050109bb0d7c3d9dca2fd7
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,20 +36,8 @@ KINDS = [
     (ExtendOptions, ExtendChanges, sv.atlas.extend),
     (BuildOptions, BuildChanges, sv.atlas.build),
 ]
-<<<<<<< HEAD
-NAMES = {
-    **vars(reading),
-    **vars(calling),
-    **vars(building),
-    "Ontology": Ontology,
-    "GeneVectors": GeneVectors,
-    "Recipe": sv.Recipe,
-    "IndexSpec": sv.IndexSpec,
-}
-=======
 HIDDEN = {"Ontology": Ontology, "GeneVectors": GeneVectors, "Recipe": sv.Recipe, "IndexSpec": sv.IndexSpec}
 NAMES = {**vars(reading), **vars(calling), **vars(building), **HIDDEN, "Cells": str | Path | AnnData}
->>>>>>> 6fbf36f249f005235b050109bb0d7c3d9dca2fd7
 """What annotations name, also where it is imported for type checkers only."""
 
 

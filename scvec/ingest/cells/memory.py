@@ -127,17 +127,22 @@ class MemorySource:
             If it is not a matrix of numbers.
         """
         adata, whole = self._adata, _whole(self._adata)
+        # A view has its own cells of `raw` in memory; those of a backed one are on disk, and read by range as `X` is.
+        of = whole if layer != "raw" or whole.isbacked else adata
         if layer in whole.layers:
             matrix: Any = whole.layers[layer]
         else:
-            matrix = adata.raw.X if layer == "raw" else whole.X
+            matrix = of.raw.X if layer == "raw" else whole.X
         where = f"the AnnData: {layer}"
         if matrix.dtype.kind not in "biuf" or len(matrix.shape) != 2:
             seen = f"{where} is not a matrix of numbers (it holds {matrix.dtype})"
             raise FileError(seen, "CSR, CSC or dense values", "choose another `layer`")
         with TemporaryDirectory(prefix="scvec-") as folder:
             rows = _by_cells(matrix, Path(folder))
-            yield rows if whole is adata or layer == "raw" else _Selected(rows, *_selection(adata))
+            if of is not adata:
+                cells, genes = _selection(adata)
+                rows = _Selected(rows, cells, None if layer == "raw" else genes)
+            yield rows
 
     @property
     def obsm_keys(self) -> list[str]:

@@ -436,8 +436,11 @@ def test_an_atlas_of_a_single_cell_has_no_calibration(store: sv.Store, query: Pa
 def test_other_votes_than_those_calibrated_keep_no_error(atlas: Atlas, query: Path, other: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"default votes.*leave out `max_error` and `sets`"):
         sv.annotate(query, atlas, max_error=0.05, **other)
-    assert any("not for these votes" in note for note in sv.annotate(query, atlas, **other).notes)
-    assert not any("not for these votes" in note for note in sv.annotate(query, atlas, k=15).notes)
+    calls, usual = sv.annotate(query, atlas, **other), sv.annotate(query, atlas, k=15)
+    assert any("these votes get no confidence" in note for note in calls.notes)
+    assert np.isnan(calls.confidence).all()
+    assert not any("these votes" in note for note in usual.notes)
+    assert np.isfinite(usual.confidence[~usual.rejected]).all()
 
 
 # What comes out

@@ -33,8 +33,8 @@ Cells: TypeAlias = "str | Path | AnnData"
 BLOCK_CELLS = 64
 """Cells that are read together if some of them are wanted."""
 
-STATE_VALUES = 2**20
-"""A change of the values is looked for in this many of them, from all over the matrix."""
+PIECE_VALUES, STATE_VALUES = 2**12, 2**20
+"""A change of the values is looked for in this many of them, in pieces from all over the matrix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +126,29 @@ class MemorySource:
         FileError
             If it is not a matrix of numbers.
         """
+        matrix, of = self._found(layer)
+        with TemporaryDirectory(prefix="scvec-") as folder:
+            rows = _by_cells(matrix, Path(folder))
+            if of is not self._adata:
+                cells, genes = _selection(self._adata)
+                rows = _Selected(rows, cells, None if layer == "raw" else genes)
+            yield rows
+
+    def _found(self, layer: str) -> tuple[Any, AnnData]:
+        """Return a matrix, and the AnnData whose cells it has: that of which this one is a view, where that is larger.
+
+        A view has its own cells of `raw` in memory; those of a backed one are on disk, and read by range as `X` is.
+        """
         adata, whole = self._adata, _whole(self._adata)
-        # A view has its own cells of `raw` in memory; those of a backed one are on disk, and read by range as `X` is.
         of = whole if layer != "raw" or whole.isbacked else adata
         if layer in whole.layers:
             matrix: Any = whole.layers[layer]
         else:
             matrix = of.raw.X if layer == "raw" else whole.X
-        where = f"the AnnData: {layer}"
         if matrix.dtype.kind not in "biuf" or len(matrix.shape) != 2:
-            seen = f"{where} is not a matrix of numbers (it holds {matrix.dtype})"
+            seen = f"the AnnData: {layer} is not a matrix of numbers (it holds {matrix.dtype})"
             raise FileError(seen, "CSR, CSC or dense values", "choose another `layer`")
-        with TemporaryDirectory(prefix="scvec-") as folder:
-            rows = _by_cells(matrix, Path(folder))
-            if of is not adata:
-                cells, genes = _selection(adata)
-                rows = _Selected(rows, cells, None if layer == "raw" else genes)
-            yield rows
+        return matrix, of
 
     @property
     def obsm_keys(self) -> list[str]:
@@ -163,17 +169,32 @@ class MemorySource:
         seen = hashlib.sha256(layer.encode())
         for frame in (self.obs, self.var(layer)):
             seen.update("\n".join(frame.names().tolist()).encode())
-        with self.rows(layer) as rows:
-            n_cells = rows.shape[0]
-            a_block = len(rows.read(0, min(n_cells, BLOCK_CELLS)).data)
-            n_blocks = min(-(-n_cells // BLOCK_CELLS), max(8, STATE_VALUES // max(1, a_block)))
-            for start in np.unique(np.linspace(0, max(0, n_cells - BLOCK_CELLS), n_blocks, dtype=int)).tolist():
-                block = rows.read(start, min(start + BLOCK_CELLS, n_cells))
-                for part in (block.data, block.indices, block.indptr):
-                    seen.update(np.ascontiguousarray(part).tobytes())
+        for part in self._parts(layer):
+            seen.update(np.ascontiguousarray(part).tobytes())
         if use_rep in self.obsm_keys:
             seen.update(np.ascontiguousarray(self.obsm(str(use_rep))).tobytes())
         return seen.hexdigest()
+
+    def _parts(self, layer: str) -> Iterator[Any]:
+        """Yield pieces of a matrix from all over it: of its arrays as they lie in memory, else of its rows."""
+        matrix, of = self._found(layer)
+        if sp.issparse(matrix) and of is self._adata:
+            for name in ("indptr", "indices", "data"):
+                array = getattr(matrix, name)
+                for start in _starts(len(array), PIECE_VALUES, STATE_VALUES // PIECE_VALUES):
+                    yield array[start : start + PIECE_VALUES]
+            return
+        with self.rows(layer) as rows:
+            a_block = len(rows.read(0, min(rows.shape[0], BLOCK_CELLS)).data)
+            for start in _starts(rows.shape[0], BLOCK_CELLS, STATE_VALUES // max(1, a_block)):
+                block = rows.read(start, min(start + BLOCK_CELLS, rows.shape[0]))
+                yield from (block.data, block.indices, block.indptr)
+
+
+def _starts(length: int, size: int, most: int) -> list[int]:
+    """Return where pieces of a size begin: all of a length, or as many as `most`, evenly spaced; 8 at least."""
+    n = min(-(-length // size), max(8, most))
+    return [int(one) for one in np.unique(np.linspace(0, max(0, length - size), n, dtype=np.int64))]
 
 
 class _ArrayRows:
@@ -188,7 +209,15 @@ class _ArrayRows:
 
     def read(self, start: int, stop: int) -> sp.csr_matrix[np.float32]:
         """Return cells `start` to `stop` as (stop - start, n_vars) float32."""
-        part: Any = self._array[start:stop]
+        return self._as_rows(self._array[start:stop])
+
+    def at(self, cells: Ints) -> sp.csr_matrix[np.float32] | None:
+        """Return cells in any order, if the array has them at hand: those of NumPy and SciPy do; else None."""
+        array: Any = self._array
+        return self._as_rows(array[cells]) if isinstance(array, np.ndarray) or sp.issparse(array) else None
+
+    @staticmethod
+    def _as_rows(part: Any) -> sp.csr_matrix[np.float32]:
         if hasattr(part, "compute"):
             part = part.compute()
         if not sp.issparse(part):
@@ -219,17 +248,21 @@ class _Selected:
     def read(self, start: int, stop: int) -> sp.csr_matrix[np.float32]:
         """Return cells `start` to `stop`."""
         cells = self._cells[start:stop]
+        found = self._rows.at(cells) if isinstance(self._rows, _ArrayRows) else None
+        rows = self._by_range(cells) if found is None else found
+        if self._columns is not None:
+            rows = sp.csr_matrix(rows[:, self._columns])
+            rows.sort_indices()  # as a file's are: sums depend on the order
+        return rows
+
+    def _by_range(self, cells: Ints) -> sp.csr_matrix[np.float32]:
         order = np.argsort(cells, kind="stable")
         wanted = cells[order]
         parts = [sp.csr_matrix(np.zeros((0, self._rows.shape[1]), np.float32))]
         for first, last in self._rows.together(wanted):
             block = self._rows.read(int(wanted[first]), int(wanted[last - 1]) + 1)
             parts.append(sp.csr_matrix(block[wanted[first:last] - wanted[first]]))
-        rows = sp.csr_matrix(sp.vstack(parts, format="csr"))[np.argsort(order, kind="stable")]
-        if self._columns is not None:
-            rows = sp.csr_matrix(rows[:, self._columns])
-            rows.sort_indices()  # as a file's are: sums depend on the order
-        return rows
+        return sp.csr_matrix(sp.csr_matrix(sp.vstack(parts, format="csr"))[np.argsort(order, kind="stable")])
 
     def together(self, cells: Ints) -> Iterator[tuple[int, int]]:
         """Yield ranges of `cells` that are close together."""

@@ -202,6 +202,7 @@ class _ArrayRows:
 
     def __init__(self, array: Any) -> None:
         self.shape, self._array = (int(array.shape[0]), int(array.shape[1])), array
+        self._at_hand = isinstance(array, np.ndarray) or sp.issparse(array)
         block = self.read(0, min(BLOCK_CELLS, self.shape[0]))
         self._values_per_cell = max(1.0, len(block.data) / max(1, block.shape[0]))
         if isinstance(array, np.ndarray):  # whose slices are whole before they are sparse
@@ -213,8 +214,7 @@ class _ArrayRows:
 
     def at(self, cells: Ints) -> sp.csr_matrix[np.float32] | None:
         """Return cells in any order, if the array has them at hand: those of NumPy and SciPy do; else None."""
-        array: Any = self._array
-        return self._as_rows(array[cells]) if isinstance(array, np.ndarray) or sp.issparse(array) else None
+        return self._as_rows(self._array[cells]) if self._at_hand else None
 
     @staticmethod
     def _as_rows(part: Any) -> sp.csr_matrix[np.float32]:

@@ -309,7 +309,7 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "other encoder": (ask(query, "--encoder", "minilm"), "hash"),
         "no such recipe": (build(reference, "--recipe", "magic"), "expression"),
         "no such encoder": (("embed", "--taxon", "human", "--encoder", "ada"), "minilm"),
-        "no vectors": (build(reference, "--encoder", "minilm"), "scvec embed"),
+        "no vectors": (build(reference, "--encoder", "text-embedding-3-small"), "scvec embed"),
         "bad index": (build(reference, "--index", "FLAT"), "HNSW32"),
         "no recall": (build(reference, "--recall", "1.5"), "--recall must be a share above 0"),
         "no size": (build(reference, "--memory", "much"), "--memory must be a size"),

@@ -413,7 +413,7 @@ WRONG = {
     "no such recipe": (('"genept-w"', '"magic"'), "no recipe 'magic'"),
     "no recipe file": (('"small.toml"', '"large.toml"'), "large.toml"),
     "no such encoder": (('["hash"]', '["ada"]'), "'ada'"),
-    "no vectors": (('["hash"]', '["minilm"]'), "scvec embed"),
+    "no vectors": (('["hash"]', '["text-embedding-3-small"]'), "scvec embed"),
     "no label key": (('label_key = "cell_type"\nbatch', "batch"), "lacks label_key"),
     "a missing file": (("/query.h5ad", "/none.h5ad"), "none.h5ad does not exist"),
     "no such column": (('"cell_type"', '"type"'), "cell_type"),

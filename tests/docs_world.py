@@ -22,10 +22,9 @@ STORE = "scvec-store"
 
 PREPARED = """
 scvec genes pull --taxon human
-scvec embed --taxon human --encoder minilm
 scvec embed --taxon human --encoder tfidf
 scvec ontology pull
-scvec atlas build pancreas reference.h5ad --label-key cell_type --batch-key donor --encoder minilm
+scvec atlas build pancreas reference.h5ad --label-key cell_type --batch-key donor --encoder tfidf
 """
 """What pages suppose: gene texts, the Cell Ontology, an atlas."""
 

@@ -325,7 +325,7 @@ def test_bad_input_is_one_line(
         "is a folder": make("--plot", tmp_path),
         "obs column for --label-key 'kind'": make(key="kind"),
         "(1): expected at least two": _one_label(tmp_path),
-        "scvec embed": make("--encoder", "minilm"),
+        "scvec embed": make("--encoder", "text-embedding-3-small"),
         "--epochs must be a whole number of at least 1 (got 0)": make("--epochs", 0),
         "--validation must be between 0 and 1 (got 1.0)": make("--validation", 1),
         "scvec genes pull --taxon rat": make("--taxon", "rat"),

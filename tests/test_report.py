@@ -483,6 +483,10 @@ def test_a_report_without_doubts(
 
 def test_votes_that_were_not_calibrated_are_said_first(world: World) -> None:
     calls = sv.annotate(world.query, world.atlas, k=3)
-    first = words.lead(replace(world.overview, calls=calls))
-    assert "calibrated for the default votes" in " ".join(first)
+    found = look(calls)
+    assert found.doubts.error is None
+    assert found.doubts.groups == ()
+    said = " ".join(words.lead(found))
+    assert "cannot tell which calls are doubtful: confidence and novelty are calibrated for the default" in said
+    assert "the votes are not those that were calibrated" in " ".join(words.doubts_lead(found.doubts))
     assert "calibrated for the default votes" not in " ".join(words.lead(world.overview))

@@ -18,8 +18,7 @@ from scvec.atlas import Atlas
 from scvec.atlas.query_cells import query_cells
 from scvec.cli import main
 from scvec.core.types import UNKNOWN
-from scvec.errors import FileError, InputError, LabelError, MissingDependencyError
-from scvec.evaluation import plots
+from scvec.errors import FileError, InputError, LabelError
 from scvec.evaluation.author_labels import ids_by_label
 from scvec.evaluation.baselines import logistic_regression
 from scvec.evaluation.result import compare
@@ -359,12 +358,6 @@ def test_the_command_line_judges_by_the_ontology(
     assert "for an error of 20.0%" in out
     assert "called" in out
     assert "in the query, 1 of 3 labels have a term" in err
-
-
-def test_pictures_need_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "find_spec", lambda _name: None)
-    with pytest.raises(MissingDependencyError, match=r"scvec\[report\]"):
-        plots.require()
 
 
 def test_logistic_regression_reads_what_a_query_does(files: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import scvec as sv
 from scvec.annotation.rejection import reject
 from scvec.atlas import Atlas
 from scvec.core.types import Floats
-from scvec.errors import InputError, KeyNotFoundError, LabelError, MissingDependencyError
+from scvec.errors import InputError, KeyNotFoundError, LabelError
 from scvec.explain import attributions
 from scvec.report.findings import cell_map, doubts, markers, overview
 from scvec.report.findings.label_quality import LabelQuality
@@ -314,14 +314,6 @@ def test_scanpy_draws_the_map(world: World) -> None:
     plt.close("all")
     with pytest.raises(InputError, match="give the query"):
         world.overview.cell_map.to_adata(adata[:5].copy())
-
-
-def test_a_map_needs_its_extra(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda _name: None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'scvec\[report\]'"):
-        cell_map(world.calls, world.atlas)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'scvec\[report\]'"):
-        overview(world.calls)
 
 
 @settings(max_examples=20)

@@ -17,7 +17,7 @@ import scvec as sv
 from scvec.annotation.result import NO_EXPRESSION
 from scvec.atlas import Atlas
 from scvec.cli import main
-from scvec.errors import DiskFullError, InputError, MissingDependencyError
+from scvec.errors import DiskFullError, InputError
 from scvec.report import figures
 from scvec.report.findings import Overview, doubts
 from scvec.report.findings import overview as look
@@ -367,13 +367,6 @@ def test_a_report_is_a_file_of_html(world: World, tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["folder.html"]
 
 
-LACKING = [
-    ("plotly", "scvec.report.figures"),
-    ("jinja2", "scvec.report.figures"),
-    ("umap", "scvec.report.findings.map"),
-]
-
-
 @pytest.fixture
 def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     """No query is run."""
@@ -382,29 +375,6 @@ def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the query was run")
 
     monkeypatch.setattr(sys.modules["scvec.annotation.query"], "annotate", annotate)
-
-
-@pytest.mark.usefixtures("unasked")
-@pytest.mark.parametrize("verb", ["report", "query"])
-@pytest.mark.parametrize(("package", "module"), LACKING)
-def test_without_its_extra_a_report_is_refused_before_the_query(
-    world: World,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    verb: str,
-    package: str,
-    module: str,
-) -> None:
-    find = sys.modules[module].find_spec
-    monkeypatch.setattr(sys.modules[module], "find_spec", lambda name: None if name == package else find(name))
-    assert main(asked(world, verb, tmp_path / "report.html", tmp_path)) == 2
-    err = capsys.readouterr().err
-    assert "pip install 'scvec[report]'" in err
-    assert len(err.splitlines()) == 1
-    if package != "umap":
-        with pytest.raises(MissingDependencyError, match=r"scvec\[report\]"):
-            write_report(world.overview, tmp_path / "report.html")
 
 
 def asked(world: World, verb: str, out: Path, folder: Path) -> list[str]:

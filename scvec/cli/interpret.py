@@ -99,10 +99,8 @@ def train(
     from scvec.evaluation import plots
 
     ui = common.ui
-    if plot is not None:
-        plots.require()
-        if plot.is_dir():
-            raise InputError(f"--plot {plot} is a folder", "a file", f"--plot {plot}/learning.png")
+    if plot is not None and plot.is_dir():
+        raise InputError(f"--plot {plot} is a folder", "a file", f"--plot {plot}/learning.png")
     trained = interpret.train(
         open_store(common.store),
         name,

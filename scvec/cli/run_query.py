@@ -116,11 +116,9 @@ class QueryRun:
 
 def check_reported(out: Path) -> None:
     """Raise if a query could not be reported to `out`: asked before it is called."""
-    from scvec.report.findings.map import require_umap
     from scvec.report.page import check_report
 
     check_report(out)
-    require_umap()
 
 
 def reordered(calls: Annotation) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 
 from scvec.core.files import placing
 from scvec.core.types import Strings
-from scvec.errors import missing
 from scvec.evaluation.metrics import Rejection, Trust, wilson
 from scvec.evaluation.result import Evaluation
 
@@ -23,12 +21,6 @@ INK, FAINT, GREY = "#22272e", "#d5d9de", "#6b737d"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1")
 """Distinct for colour-blind readers too: Okabe and Ito's palette without yellow, and one more."""
 CONTROL_SHAPES = ("o", "^", "D", "v", "p", "h", "<", ">")
-
-
-def require() -> None:
-    """Raise `MissingDependencyError` if matplotlib is not installed; called before any work is done."""
-    if find_spec("matplotlib") is None:
-        raise missing("matplotlib", "report", "drawing plots")
 
 
 def confusion(evaluation: Evaluation, path: Path, title: str) -> None:
@@ -284,7 +276,6 @@ def _palette(plt: Any, n: int) -> list[Any]:
 
 
 def _save(draw: Callable[[Any], Any], path: Path) -> None:
-    require()
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -14,10 +14,9 @@ from scvec.evaluation.result import Evaluation
 
 
 def check_folder(out: Path) -> None:
-    """Raise if an evaluation cannot be written to `out`: it is a file, or matplotlib is not installed."""
+    """Raise if an evaluation cannot be written to `out`: it is a file."""
     if out.exists() and not out.is_dir():
         raise InputError(f"`out` {out} is a file", "a folder", "name a folder")
-    plots.require()
 
 
 def write_evaluation(evaluation: Evaluation, out: Path, title: str) -> list[Path]:

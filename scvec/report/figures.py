@@ -6,7 +6,6 @@ Backgrounds are transparent and lines grey, so that figures suit light and dark 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 
 from scvec.annotation.result import LOW_CONFIDENCE, NO_EXPRESSION, NOVEL
 from scvec.core.types import Floats
-from scvec.errors import missing
 from scvec.evaluation.plots import COLOURS
 from scvec.evaluation.result import Evaluation
 from scvec.explain import Attribution
@@ -40,13 +38,6 @@ BANDS = (0.5, 0.8, 0.9, 0.95, 0.99)
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 ROW = 24
 """Height of one bar with its margin, in pixels."""
-
-
-def require() -> None:
-    """Raise `MissingDependencyError` if plotly or jinja2 is not installed; called before any work is done."""
-    for module in ("plotly", "jinja2"):
-        if find_spec(module) is None:
-            raise missing(module, "report", "a report")
 
 
 def composition(overview: Overview) -> go.Figure:

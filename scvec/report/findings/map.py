@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,7 @@ from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.atlas import Atlas
 from scvec.core.text import counted
 from scvec.core.types import Floats, Ints, Neighbors, Strings
-from scvec.errors import InputError, missing
+from scvec.errors import InputError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -72,12 +71,6 @@ class CellMap:
         return result
 
 
-def require_umap() -> None:
-    """Raise `MissingDependencyError` if umap-learn is not installed; called before any work is done."""
-    if find_spec("umap") is None:
-        raise missing("umap-learn", "report", "a map of the cells")
-
-
 def cell_map(calls: Annotation, atlas: Atlas, *, random_state: int = 0) -> CellMap:
     """Map the cells of a query and of its reference to two dimensions by UMAP (McInnes et al. 2018, arXiv 1802.03426).
 
@@ -87,12 +80,9 @@ def cell_map(calls: Annotation, atlas: Atlas, *, random_state: int = 0) -> CellM
 
     Raises
     ------
-    MissingDependencyError
-        If umap-learn is not installed.
     InputError
         If no cell has expression, or there are fewer than four cells in all.
     """
-    require_umap()
     rng = np.random.default_rng(random_state)
     rows = _even(atlas, rng)
     here = np.flatnonzero(calls.reason != NO_EXPRESSION)

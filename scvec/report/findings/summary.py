@@ -19,7 +19,7 @@ from scvec.explain import Attribution
 from scvec.explain.attribution import attributions_in, groups_of
 from scvec.ontology.matching import NO_MAP
 from scvec.report.findings.doubtful_calls import Doubts, doubts
-from scvec.report.findings.map import CellMap, cell_map, require_umap
+from scvec.report.findings.map import CellMap, cell_map
 from scvec.report.findings.marker_genes import Markers, markers_in
 
 N_SPEAKING, N_MARKERS = 20, 3
@@ -98,13 +98,10 @@ def overview(
 
     Raises
     ------
-    MissingDependencyError
-        If umap-learn is not installed.
     InputError
         If no cell has expression on the atlas's genes, the query was changed since it was annotated, or there is no
         such column.
     """
-    require_umap()
     progress, atlas = shown(progress), calls.query.atlas
     if error is None:
         error = calls.provenance.get("max_error") or USUAL_ERROR

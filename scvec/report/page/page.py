@@ -37,15 +37,12 @@ def check_report(out: str | Path) -> None:
     ------
     InputError
         If it is a folder, or does not end in ``.html``.
-    MissingDependencyError
-        If plotly or jinja2 is not installed.
     """
     out = Path(out)
     if out.suffix not in (".html", ".htm"):
         raise InputError(f"report {out}", "a file name that ends in .html", "give such a name")
     if out.is_dir():
         raise InputError(f"report {out} is a folder", "a file", f"name {out}/report.html")
-    figures.require()
 
 
 def write_report(overview: Overview, out: str | Path) -> None:
@@ -55,8 +52,6 @@ def write_report(overview: Overview, out: str | Path) -> None:
     ------
     InputError
         If `out` is a folder, or does not end in ``.html``.
-    MissingDependencyError
-        If plotly or jinja2 is not installed.
     """
     check_report(out)
     text = render(overview)
@@ -89,8 +84,6 @@ def write(
     ------
     InputError
         If `out` is a folder, or does not end in ``.html``; or as `overview` does.
-    MissingDependencyError
-        If plotly, jinja2 or umap-learn is not installed.
     """
     check_report(out)
     found = overview(

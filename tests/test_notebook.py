@@ -16,7 +16,7 @@ SECONDS_A_CELL = 300
 def read() -> Any:
     import nbformat
 
-    return nbformat.reads(NOTEBOOK.read_text(encoding="utf-8"), as_version=4)  # type: ignore[no-untyped-call]
+    return nbformat.reads(NOTEBOOK.read_text(encoding="utf-8"), as_version=4)
 
 
 def shown(notebook: Any) -> str:

@@ -39,5 +39,5 @@ Look at {out}/report.html in a browser, then try on the demo's own files:
   scvec query {asked} --out my_calls.csv
   scvec explain {asked} --out genes.csv
   scvec evaluate {asked} --label-key {run.LABEL_KEY} --out report
-and on yours: scvec genes pull --help, scvec atlas build --help"""
+and on yours: scvec atlas build --help, scvec query --help"""
     common.ui.result(made.to_dict(), text.strip("\n"))

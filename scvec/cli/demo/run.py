@@ -68,8 +68,8 @@ FILES = (
 )
 RESULTS = "results.json"
 READING = (
-    "A text average alone is a baseline. What refined gains is by its labels: with text it does no better than without,\n"
-    "or with shuffled text.\n"
+    "A text average alone is a baseline. What refined gains is by its labels: with text it does no better than\n"
+    "without, or with shuffled text.\n"
     "The cards name cell types, so they know more of these labels than NCBI's texts do."
 )
 

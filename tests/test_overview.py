@@ -20,6 +20,7 @@ from scvec.atlas import Atlas
 from scvec.core.types import Floats
 from scvec.errors import InputError, KeyNotFoundError, LabelError
 from scvec.explain import attributions
+from scvec.ingest.cells import open_cells
 from scvec.report.findings import cell_map, doubts, markers, overview
 from scvec.report.findings.label_quality import LabelQuality
 from scvec.report.findings.summary import N_MARKERS, N_SPEAKING
@@ -374,6 +375,20 @@ def test_markers_speak_for_a_label_by_being_there_and_are_the_most_its_own(world
         wanted += np.argsort(-(own - others), kind="stable")[:N_MARKERS].tolist()
     assert found.symbols.tolist() == every.symbols[list(dict.fromkeys(wanted))].tolist()
     np.testing.assert_array_equal(found.share, every.share[:, list(dict.fromkeys(wanted))])
+
+
+def test_the_query_is_opened_once_and_matched_never_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[object] = []
+
+    def counted(*arguments: Any) -> Any:
+        opened.append(arguments)
+        return open_cells(*arguments)
+
+    monkeypatch.setattr("scvec.atlas.query_cells.open_cells", counted)
+    monkeypatch.setattr("scvec.atlas.query_cells.match_genes", None)
+    found = overview(world.calls, labels="cell_type")
+    assert found.evaluation is not None
+    assert len(opened) == 1
 
 
 def test_the_error_is_the_one_given_or_asked_of_the_query(world: World) -> None:

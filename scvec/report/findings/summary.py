@@ -105,17 +105,17 @@ def overview(
     progress, atlas = shown(progress), calls.query.atlas
     if error is None:
         error = calls.provenance.get("max_error") or USUAL_ERROR
-    truth = evaluation = None
-    if labels is not None:
-        truth = labels_of(calls, labels, "labels")
-        evaluation = evaluate(calls, truth, label_map=label_map)
     here = calls.reason != NO_EXPRESSION
     if not here.any():
         raise InputError("no cell has expression on the atlas's genes", fix="check the names of the genes")
     found = doubts(calls, atlas, error)
     by_label = np.where(here, calls.label_before_rejection, "").astype(object)
     with calls.query.opened() as cells:
-        genes = doubted = None
+        truth = evaluation = genes = doubted = None
+        if labels is not None:
+            own = cells.file.labels(labels, "labels") if isinstance(labels, str) else labels
+            truth = labels_of(calls, own, "labels")
+            evaluation = evaluate(calls, truth, label_map=label_map)
         if atlas.recipe.weights != "given":
             genes = attributions_in(cells, calls, groups_of(calls, (), by_label.tolist()), None, progress)
             if found.groups:

@@ -18,7 +18,8 @@ class QueryOptions(ReadOptions):
     k
         Number of neighbours that vote; None: that of `voting`.
     voting
-        How they vote.
+        How they vote. Confidence is calibrated for the default votes of all labels. Other votes, and those under
+        `where`, `allow` or `block`, get none, and cannot be combined with `max_error` and `sets`.
     where
         A condition in SQL on the columns of the atlas's ``obs``, as ``"tissue = 'pancreas'"``, for the reference cells
         to search; None: all.

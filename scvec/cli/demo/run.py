@@ -66,7 +66,7 @@ FILES = (
     "umap.png",
     "report.html",
 )
-RESULTS = "results.json"
+RESULTS, CONTROLS = "results.json", "controls"
 READING = (
     "A text average alone is a baseline. What refined gains is by its labels: with text it does no better than\n"
     "without, or with shuffled text.\n"
@@ -83,7 +83,7 @@ class Demo:
     out
         The folder all is in.
     store
-        The store its atlases are in.
+        The store its atlas is in.
     rows
         Method, accuracy and macro-F1.
     split
@@ -119,7 +119,7 @@ def run(out: str | Path, *, store: str | None = None, progress: Progress = silen
     out
         A folder.
     store
-        The store for its gene texts, vectors and atlases; None: a folder of `out`.
+        The store for its atlas; None: a folder of `out`.
     progress
         Shows the steps done.
 
@@ -147,7 +147,8 @@ def run(out: str | Path, *, store: str | None = None, progress: Progress = silen
         rows = [_row(SHOWN, evaluate(calls, LABEL_KEY))]
         _write_shown(out, calls)
         advance(1)
-        opened = Store(place)
+        # What it is compared with has texts, and a store of its own: in one with texts, the main job would use them.
+        opened = Store(out / CONTROLS)
         texts = import_cards(opened)
         for encoder in ("minilm", "tfidf"):
             embed.genes(opened, texts, encoder=encoder)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from scvec.embed.projection import Projection, aligner, embed, fit, measured, normalise, top_genes
+from scvec.embed.projection import Projection, aligner, fit, measured, normalise, top_genes
 from scvec.embed.recipe import RECIPES, Recipe, Refinement
 from scvec.embed.sample import Sample, SampledFile, draw
 from scvec.errors import InputError, MismatchError
@@ -35,6 +35,14 @@ def matched(names: Any, columns: Any, gene_ids: Any) -> GeneMatch:
 
 MATCH = matched(NAMES, np.arange(0, 240, 2), IDS[::2])
 VECTORS = np.random.default_rng(0).standard_normal((120, 16)).astype(np.float32)
+
+
+def embed(
+    projection: Projection, batch: Any, values: Values, columns: sp.csr_matrix[np.float32]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return vectors of cells as a matrix has them, and which are empty."""
+    known = normalise(batch, values, projection.recipe.target_sum, columns)
+    return projection.vectors(known, measured(columns))
 
 
 def fitted(recipe: Recipe, x: sp.csr_matrix[np.float32], vectors: Any = VECTORS) -> Projection:

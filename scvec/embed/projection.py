@@ -168,42 +168,6 @@ def fit(recipe: Recipe, gene_ids: Ints, gene_vectors: Floats | None, logged: sp.
     return Projection(recipe, gene_ids, weights, centre)
 
 
-def embed(
-    embedding: Embedding,
-    batch: sp.csr_matrix[np.float32],
-    values: Values,
-    columns: sp.csr_matrix[np.float32],
-    share: float | None = None,
-    device: str = "cpu",
-) -> tuple[Floats, Mask]:
-    """Embed a batch of cells from a matrix.
-
-    Parameters
-    ----------
-    embedding
-        The fitted recipe.
-    batch
-        (n, n_vars) cells.
-    values
-        The scale of their values.
-    columns
-        (n_vars, g) from `aligner`.
-    share
-        As in `normalise`.
-    device
-        Where the vectors are computed.
-
-    Returns
-    -------
-    vectors
-        (n, d) unit vectors; zeros for an empty cell.
-    empty
-        (n,) True for a cell without expression on the genes of `embedding`, or with a zero vector.
-    """
-    known = normalise(batch, values, embedding.recipe.target_sum, columns, share)
-    return embedding.vectors(known, measured(columns), device)
-
-
 def measured(columns: sp.csr_matrix[np.float32]) -> Mask:
     """Return (g,) True for the genes that an aligner's matrix has."""
     return np.asarray(columns.sum(axis=0)).ravel() > 0

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests import docs_world
 from tests.chat_server import ChatServer
 from tests.server import Server
 from tests.toy_llm import toy_llm
+from tests.workers import alone_with_ray
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -99,7 +101,8 @@ def test_a_page(page: Path, prepared: Path, tmp_path: Path, chat: dict[str, str]
     shutil.copytree(prepared, folder)
     if "./llm" in text_of(page):
         shutil.copytree(toy_llm(), folder / "llm")
-    follow(page, folder, chat)
+    with alone_with_ray() if "--engine ray" in text_of(page) else nullcontext():
+        follow(page, folder, chat)
 
 
 def test_the_recipe_files() -> None:

@@ -26,6 +26,7 @@ from scvec.core.jit import THREADS
 from scvec.errors import ConflictError, MatrixError, MissingDependencyError, ServiceError, StoreError
 from tests import toy
 from tests.engines import N_CELLS, SHARD_CELLS, After, build, check_equal, check_whole, data_files, times, variables
+from tests.workers import alone_with_ray
 
 # Of Lance, while the nodes of the cluster are started, which are programs of their own.
 pytestmark = [pytest.mark.filterwarnings("ignore:lance is not fork-safe:UserWarning"), pytest.mark.slow]
@@ -42,14 +43,15 @@ def cluster() -> Iterator[Any]:
     soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
     soon |= {"worker_niceness": 0}
     head = {"num_cpus": 1, "include_dashboard": False, "_system_config": soon}
-    with pytest.MonkeyPatch.context() as patched:
-        for name in THREADS:  # a node hands on to its workers what it is started with
-            patched.delenv(name, raising=False)
-        made = Cluster(initialize_head=True, head_node_args=head)
-        made.add_node(num_cpus=1)
-        made.wait_for_nodes()
-    yield made
-    made.shutdown()
+    with alone_with_ray():
+        with pytest.MonkeyPatch.context() as patched:
+            for name in THREADS:  # a node hands on to its workers what it is started with
+                patched.delenv(name, raising=False)
+            made = Cluster(initialize_head=True, head_node_args=head)
+            made.add_node(num_cpus=1)
+            made.wait_for_nodes()
+        yield made
+        made.shutdown()
 
 
 @pytest.fixture

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
+
+from filelock import BaseFileLock, FileLock
 
 CACHE = Path(__file__).parents[1] / ".pytest_cache" / "numba"
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -14,6 +17,11 @@ def number() -> int:
     """Return the number of this worker, from 0; of a process that is none, its own."""
     name = os.environ.get("PYTEST_XDIST_WORKER", "")
     return int(name.removeprefix("gw")) if name else os.getpid()
+
+
+def alone_with_ray() -> BaseFileLock:
+    """Return the lock of whoever has Ray work: Ray's own tests kill every worker of Ray's that they find."""
+    return FileLock(Path(tempfile.gettempdir()) / "scvec-tests-with-ray.lock")
 
 
 def before_workers() -> None:

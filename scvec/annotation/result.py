@@ -76,7 +76,7 @@ class Annotation(Tabular):
         (n,) the chance that `label_before_rejection` is right for a cell of a type that the atlas has, calibrated on
         held-out cells; NaN where `reason` is `NO_EXPRESSION`, and for votes other than the default ones of all labels.
     novelty
-        (n,) how unlike the held-out cells of known types the cell is, from 0; NaN likewise.
+        (n,) how unlike the held-out cells of known types the cell is, from 0; NaN where `reason` is `NO_EXPRESSION`.
     unexpected_genes
         (n,) symbols of the genes expressed farthest above that label, the first few, joined by ``", "``.
     score

@@ -39,7 +39,7 @@ def _logged(title: str, total: int) -> Iterator[Callable[[int], None]]:
 
 def in_notebook() -> bool:
     """Whether this process is the kernel of a notebook."""
-    # Where IPython was not imported, this is no kernel, and importing it here would take half a second.
+    # A kernel has imported IPython already; importing it here would take half a second.
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return getattr(shell, "kernel", None) is not None
 

@@ -8,8 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from scvec.annotation.result import Annotation
 from scvec.core.types import Strings
 from scvec.errors import InputError, LabelError
@@ -49,15 +47,7 @@ def labels_of(calls: Annotation, given: Given, parameter: str) -> Strings:
         given = _by_name(calls, given, parameter, wanted)
     if len(given) != len(calls):
         raise InputError(f"`{parameter}` has {len(given):,} values", wanted, "give the labels of the annotated cells")
-    values, absent = Column.of(getattr(given, "array", given)).labels()
-    if absent.any():
-        first = calls.obs_names[int(np.argmax(absent))]
-        raise LabelError(
-            f"`{parameter}` lacks {int(absent.sum()):,} of {len(calls):,} values ({first}, ...)",
-            "a value for every cell",
-            "drop those cells, or fill in the values",
-        )
-    return values
+    return Column.of(getattr(given, "array", given)).complete_labels(f"`{parameter}`", calls.obs_names)
 
 
 def _by_name(calls: Annotation, series: Any, parameter: str, wanted: str) -> Any:

@@ -134,7 +134,7 @@ def bind(
 def _with_or_without_text(store: Store, recipe: Recipe, match: GeneMatch) -> Recipe:
     """Return a recipe of auto weights with the default encoder if the store has its vectors of the genes, else without.
 
-    No text is encoded for it: that would take the better part of an hour, and calls are no better for it.
+    It encodes no text: encoding takes minutes, and calls are no better with text.
     """
     try:
         texts = texts_of(store, match.gene_table)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from scvec.core.types import Floats, Ints, Strings
-from scvec.errors import FileError, InputError, LabelError, MatrixError, unknown
+from scvec.errors import FileError, InputError, MatrixError, unknown
 from scvec.ingest.cells.checked import AskedScale, Matrix, read_sample
 from scvec.ingest.cells.frames import Column, Frame, Table, refuse_duplicates
 from scvec.ingest.cells.locations import Place, fingerprint, reading
@@ -147,15 +147,7 @@ class CellFile:
         """
         if key not in self.obs_keys:
             raise unknown(f"obs column for `{parameter}`", key, self.obs_keys, self.path)
-        labels, absent = self._column(key).labels()
-        if absent.any():
-            first = self.obs_names[int(np.argmax(absent))]
-            raise LabelError(
-                f"{self.path}: obs[{key!r}] lacks {int(absent.sum()):,} of {len(labels):,} values ({first}, ...)",
-                "a value for every cell",
-                "drop those cells, or fill in the values",
-            )
-        return labels
+        return self._column(key).complete_labels(f"{self.path}: obs[{key!r}]", self.obs_names)
 
     def _column(self, key: str) -> Column:
         if self._table is not None and key in self._table.keys:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from scvec.core.types import Ints, Strings
-from scvec.errors import DuplicateNameError, FileError, must_be
+from scvec.errors import DuplicateNameError, FileError, LabelError, must_be
 from scvec.ingest.cells.locations import Place, place, reading
 
 if TYPE_CHECKING:
@@ -51,6 +51,24 @@ class Column:
         """Return (n,) the values as strings, and (n,) where one is missing or blank."""
         return self._strings([str(value) for value in self.values])
 
+    def complete_labels(self, what: str, names: Strings) -> Strings:
+        """Return (n,) the values as strings; `names` are the cells', and errors call the column `what`.
+
+        Raises
+        ------
+        LabelError
+            If values are missing.
+        """
+        labels, absent = self.labels()
+        if absent.any():
+            first = names[int(np.argmax(absent))]
+            raise LabelError(
+                f"{what} lacks {int(absent.sum()):,} of {len(labels):,} values ({first}, ...)",
+                "a value for every cell",
+                "drop those cells, or fill in the values",
+            )
+        return labels
+
     def gene_names(self) -> Strings:
         """Return (n,) the values as strings: "" for missing ones, no ".0" where whole numbers were read as floats."""
         return self._strings([_name(value) for value in self.values])[0]
@@ -71,7 +89,7 @@ def _name(value: object) -> str:
 def colors_by_label(categories: Sequence[Any], colors: Any) -> dict[str, str]:
     """Return the colour of each category, as scanpy keeps colours: in the order of the categories; none if they differ.
 
-    Colours are for looking at: what is not a colour for each category is left aside, and is no error.
+    Colours that do not fit the categories are ignored and raise no error.
     """
     found = np.asarray(colors, object)
     if found.shape != (len(categories),):

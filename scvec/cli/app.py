@@ -66,7 +66,7 @@ class _InOrder(typer.core.TyperGroup):
 app = typer.Typer(
     name="scvec",
     cls=_InOrder,
-    help="Label single cells by retrieval: cell vectors from gene texts, searched in versioned reference atlases.",
+    help="Label single cells by retrieval from versioned reference atlases.",
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )

@@ -39,6 +39,8 @@ class Found:
     odd, unexpected_genes
         (n,) and (n, m) how far each cell expresses more than its label does, and which of the atlas's genes these are;
         see `Profiles.odd`.
+    n_expressed
+        (n,) number of the atlas's genes that each cell expresses.
     """
 
     vectors: Floats
@@ -48,6 +50,7 @@ class Found:
     votes: Votes
     odd: Floats
     unexpected_genes: Ints
+    n_expressed: Ints
 
     @classmethod
     def joined(cls, parts: Sequence[Found]) -> Found:
@@ -66,6 +69,7 @@ class Found:
             ),
             np.concatenate([one.odd for one in parts]),
             np.concatenate([one.unexpected_genes for one in parts]),
+            np.concatenate([one.n_expressed for one in parts]),
         )
 
 

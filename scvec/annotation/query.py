@@ -14,6 +14,7 @@ from scvec.annotation.candidates import Candidates, candidates_of
 from scvec.annotation.clusters import Clusters, Leiden, call_clusters
 from scvec.annotation.options import QueryChanges, QueryOptions
 from scvec.annotation.rejection import check, reject, with_sets
+from scvec.annotation.remarks import remarks
 from scvec.annotation.result import Annotation
 from scvec.annotation.rollup import roll_up_of, with_terms
 from scvec.atlas import Atlas
@@ -105,6 +106,7 @@ def annotate(
         *_panel_notes(cells.query),
         *([OTHER_VOTES] if others else []),
         *atlas.index.notes,
+        *remarks(calls, found, atlas, int(cells.measured.sum())),
         *calls.notes,
     )
     log_notes(notes, "annotate")
@@ -161,7 +163,7 @@ def _search(
         neighbors = Neighbors(ids, distances)
         votes, positions = votes_of(neighbors, candidates, voting)
         odd, genes = profiles.odd(known, cells.measured, _profiled(votes.winner, len(profiles.labels)))
-        yield Found(vectors, empty, neighbors, positions, votes, odd, genes)
+        yield Found(vectors, empty, neighbors, positions, votes, odd, genes, np.diff(known.indptr))
 
 
 def _profiled(winner: Ints, n_profiles: int) -> Ints:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from scvec.core.types import Bools, Doubles, Floats
 
+SAME = 1e-6
+"""Cosine distance up to which two cells are the same one: vectors of equal expression in float32 differ by less."""
+
 
 def lengths(vectors: NDArray[Any]) -> Doubles:
     """Return (n,) the lengths of (n, d) vectors, in float64."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.annotation.remarks import WORTH_NAMING, same_cells
 from scvec.annotation.result import LOW_CONFIDENCE, NOVEL, Annotation
 from scvec.core.html import table
 from scvec.core.logs import log_notes
@@ -225,7 +226,7 @@ def evaluate(
     compared = replace(
         result,
         judged_by="label" if ontology is None else str(ontology),
-        notes=(*(() if terms is None else terms.notes()), *result.notes),
+        notes=(*_note_same(calls), *(() if terms is None else terms.notes()), *result.notes),
         rejection=Rejection.of(max_error, calls.rejected, right, known, codes) if could else None,
         trust=Trust.of(calls.confidence, calls.novelty, right, known),
         sets=None if calls.sets is None else _of_sets(calls.sets, truth, known, terms),
@@ -233,6 +234,13 @@ def evaluate(
     )
     log_notes(compared.notes, "evaluate")
     return compared
+
+
+def _note_same(calls: Annotation) -> tuple[str, ...]:
+    """Return a note if cells are evaluated on an atlas that has them; none if they are not."""
+    n = int(same_cells(calls).sum())
+    said = f"{n:,} of {len(calls):,} cells are cells of the atlas: their accuracy is not that of new cells"
+    return (said,) if n > WORTH_NAMING * len(calls) else ()
 
 
 @dataclass(frozen=True, slots=True)

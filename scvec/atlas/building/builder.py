@@ -20,6 +20,7 @@ from scvec.atlas.building.job import Job, open_job
 from scvec.atlas.building.options import BuildChanges, BuildOptions
 from scvec.atlas.building.sources import Source, on_common_genes, read_sources, several
 from scvec.atlas.building.steps import NewCells, described, embed_and_commit, label_ids, planned
+from scvec.atlas.building.twins import note_twins
 from scvec.atlas.engine import Compute, Engine, Local
 from scvec.atlas.fitted import Fitted, load_fitted, save_fitted
 from scvec.atlas.indexing import filled_rows, index_folder, new_index, no_expression, with_table_index
@@ -114,7 +115,7 @@ def build(
     with store.only_writer(f"{folder}/writer"):
         job = open_job(store, table, f"{folder}/job", plan)
         with _removed_if_invalid(store, folder, base), job.carried_out():
-            fitted, made = _fitted(job, bound, match.genes, vectors, sources, progress)
+            fitted, made, seen = _fitted(job, bound, match.genes, vectors, sources, progress)
             about = _about(name, match, fitted)
             columns = [(aligner(source.match, fitted.embedding.gene_ids), None) for source in sources]
             schema = table_schema(keys, fitted.embedding.dimension, bound.dtype)
@@ -130,7 +131,7 @@ def build(
             manifest = {
                 **about,
                 "labels": list(fitted.labels),
-                "label_notes": notes,
+                "label_notes": [*notes, *seen],
                 "keys": keys.to_dict(),
                 "sources": described(sources, done),
                 "next_row": len(cells),
@@ -138,7 +139,7 @@ def build(
                 "index": new_index(store, place, cells, rows, spec, compute),
             }
             atlas = publish(store, table, cells.version, base, manifest, "build")
-    log_notes([*notes, *manifest["index"]["notes"]], "build")
+    log_notes([*manifest["label_notes"], *manifest["index"]["notes"]], "build")
     return atlas
 
 
@@ -169,19 +170,25 @@ def _removed_if_invalid(store: Store, folder: str, base: int | None) -> Iterator
 
 def _fitted(
     job: Job, recipe: Recipe, gene_ids: Ints, vectors: Floats | None, sources: Sequence[Source], progress: Progress
-) -> tuple[Fitted, dict[str, Any]]:
-    """Return what is fitted on the reference, now or by a run that this one resumes, and its entry in the manifest."""
+) -> tuple[Fitted, dict[str, Any], list[str]]:
+    """Return what is fitted on the reference, now or by a resumed run; its entry in the manifest; and notes."""
     noted = job.noted("fitted")
     if noted is not None:
         fitted = load_fitted(job.store, noted, recipe, noted["training"], noted["labels"])
-        return fitted, {key: noted[key] for key in ("folder", "hashes")}
+        return fitted, {key: noted[key] for key in ("folder", "hashes")}, noted["notes"]
     sample = draw(recipe, gene_ids, [source.sampled_file() for source in sources], progress)
     if not len(sample):
         raise no_expression(f"in {sources[0].file.path}")
     fitted = fit_reference(recipe, gene_ids, vectors, sample, progress)
     made = save_fitted(job.store, f"{Path(job.folder).parent.as_posix()}/fitted/{job.token}", fitted)
-    job.note("fitted", made | {"training": fitted.training, "labels": list(fitted.labels)})
-    return fitted, made
+    notes = [*_note_one_label(fitted.labels), *note_twins(sample.logged)]
+    job.note("fitted", made | {"training": fitted.training, "labels": list(fitted.labels), "notes": notes})
+    return fitted, made, notes
+
+
+def _note_one_label(labels: Sequence[str]) -> list[str]:
+    said = f"all cells have the label {labels[0]}: the atlas can call nothing else"
+    return [said] if len(labels) == 1 else []
 
 
 def _about(name: str, match: GeneMatch, fitted: Fitted) -> dict[str, Any]:

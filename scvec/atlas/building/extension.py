@@ -10,6 +10,7 @@ from scvec.atlas.building.job import open_job
 from scvec.atlas.building.options import ExtendChanges, ExtendOptions
 from scvec.atlas.building.sources import Source, read_sources, several
 from scvec.atlas.building.steps import NewCells, described, embed_and_commit, label_ids, planned
+from scvec.atlas.building.twins import note_known
 from scvec.atlas.engine import Compute, Engine, Local
 from scvec.atlas.indexing import add_parts, filled_rows, tuned
 from scvec.atlas.paths import atlas_folder
@@ -109,12 +110,15 @@ def extend(
             )
             there = table.at(version)
             rows = filled_rows(there, name)
+            new_rows = rows[rows >= first_row]
+            known = note_known(atlas, there, new_rows)
+            log_notes(known, "extend")
             spec = IndexSpec(**made["spec"])
-            added = add_parts(store, made, there, rows[rows >= first_row], spec, f"v{version}", compute)
+            added = add_parts(store, made, there, new_rows, spec, f"v{version}", compute)
             index = {**made, "parts": [*made["parts"], *added]}
             manifest = {
                 **atlas.manifest,
-                "label_notes": [*atlas.manifest["label_notes"], *notes, *found],
+                "label_notes": [*atlas.manifest["label_notes"], *notes, *found, *known],
                 "sources": [*atlas.manifest["sources"], *described(sources, done)],
                 "next_row": first_row + sum(map(len, sources)),
                 "index": index | tuned(store, index, there, rows, spec, compute),

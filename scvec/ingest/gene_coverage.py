@@ -55,7 +55,7 @@ class Coverage:
         Prefixes that were taken off the names.
     n_joined
         Names that hold an Ensembl id and another name.
-    n_numbered
+    numbered
         Names with a number of `make_unique`, which are the gene's without it.
     """
 
@@ -72,7 +72,7 @@ class Coverage:
     other_genomes: tuple[LeftOut, ...] = ()
     prefixes: tuple[str, ...] = ()
     n_joined: int = 0
-    n_numbered: int = 0
+    numbered: tuple[str, ...] = ()
 
     @property
     def n_unmatched(self) -> int:
@@ -109,11 +109,12 @@ class Coverage:
         """Yield notes on what names hold beside a gene's name."""
         if self.prefixes:
             shown = ", ".join(self.prefixes[:5]) + (", ..." if len(self.prefixes) > 5 else "")
-            yield f"prefixes of names are taken off: {shown}"
+            yield f"taken off the names: {shown}"
         if self.n_joined:
             yield f"{self.n_joined:,} {_names(self.n_joined)} read by the Ensembl id, or the symbol, within"
-        if self.n_numbered:
-            yield f"{self.n_numbered:,} {_names(self.n_numbered)} read without the number of make_unique (INS-1 as INS)"
+        if self.numbered:
+            shown = ", ".join(self.numbered[:3]) + (", ..." if len(self.numbered) > 3 else "")
+            yield f"{len(self.numbered):,} {_names(len(self.numbered))} read without the number of make_unique: {shown}"
 
     def apart(self) -> Iterator[str]:
         """Yield notes on what is in the matrix beside genes of the species."""
@@ -139,7 +140,7 @@ class Coverage:
             "other_genomes": [one.to_dict() for one in self.other_genomes],
             "prefixes": list(self.prefixes),
             "n_joined": self.n_joined,
-            "n_numbered": self.n_numbered,
+            "n_numbered": len(self.numbered),
         }
 
 

@@ -104,6 +104,8 @@ def _fix(match: GeneMatch, matrix: Matrix, own: GeneTable) -> str:
     best = max(shares, key=lambda key: shares[key], default=None)
     if best is not None and shares[best] >= MIN_COVERAGE:
         return f"set `gene_key` to {best}, whose names have {shares[best]:.0%} of the expression"
+    if _most_are_known(match):
+        return "leave those columns out, if they are no genes: adata[:, ~adata.var_names.isin([...])]"
     looks = suspect(match.plain.tolist())
     if looks in FIXES:
         return FIXES[looks]
@@ -204,7 +206,13 @@ def with_second_species(match: GeneMatch, others: Sequence[GeneTable], matrix: M
 
 
 def _looks(match: GeneMatch) -> str:
+    if _most_are_known(match):
+        return "most names are known, and most of the expression is on those that are not"
     return f"its genes ({_examples(match)}) look like {suspect(match.plain.tolist())}"
+
+
+def _most_are_known(match: GeneMatch) -> bool:
+    return len(match.columns) * 2 > int((~match.foreign).sum())
 
 
 def _examples(match: GeneMatch) -> str:

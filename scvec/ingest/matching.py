@@ -28,6 +28,9 @@ NUMBERS_LESS = 0.1
 
 N_UNMATCHED_SHOWN = 10
 
+MIN_OTHER = 0.05
+"""A genome with less than this share of the names is no species with cells of its own: a virus, what was added."""
+
 
 @dataclass(frozen=True, slots=True)
 class Second:
@@ -107,10 +110,12 @@ class GeneMatch:
 
     @property
     def others(self) -> tuple[str, Bools]:
-        """The name of other genomes or species in the matrix, and (n_vars,) their columns; "" if there is none."""
-        if self.foreign.any():
-            return ", ".join(one.kind for one in self._other_genomes(np.zeros(len(self.names)))), self.foreign
-        return ("", self.foreign) if self.second is None else (self.second.name, self.second.mask)
+        """The name of other genomes or species with many genes, and (n_vars,) their columns; "" if there is none."""
+        if self.second is not None or self.looked_up is None:
+            return ("", self.foreign) if self.second is None else (self.second.name, self.second.mask)
+        sizes = self._other_genomes(np.zeros(len(self.names)))
+        large = [one.kind for one in sizes if one.n > MIN_OTHER * len(self.names)]
+        return ", ".join(large), self.foreign & np.isin(self.looked_up.foreign.genomes.astype(str), large)
 
     def only(self, gene_ids: Ints) -> GeneMatch:
         """Return the match restricted to `gene_ids`."""
@@ -158,7 +163,7 @@ class GeneMatch:
             other_genomes=self._other_genomes(totals),
             prefixes=() if looked_up is None else looked_up.prefixes,
             n_joined=0 if looked_up is None else looked_up.n_joined,
-            n_numbered=0 if looked_up is None else looked_up.n_numbered,
+            numbered=() if looked_up is None else looked_up.numbered,
         )
 
     def _other_genomes(self, totals: Totals) -> tuple[LeftOut, ...]:

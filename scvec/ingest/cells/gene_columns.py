@@ -11,7 +11,7 @@ from scvec.core.types import Ints, Strings
 from scvec.errors import FileError
 from scvec.ingest.cells.frames import Column, Frame
 from scvec.ingest.cells.scale import Values, expression
-from scvec.ingest.genes.features import TYPE_KEYS, LeftOut, by_name, by_type, counted, said
+from scvec.ingest.genes.features import TYPE_KEYS, LeftOut, by_company, by_name, by_type, counted, said
 
 SYMBOL_KEYS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name")
 """Columns of ``var`` in which a feature has its name where ``var_names`` has its id."""
@@ -51,9 +51,11 @@ def no_genes(var: Frame, names: Strings, where: str) -> dict[int, str]:
     found: dict[int, str] = {}
     for own in (names, *(var.column(key).gene_names() for key in SYMBOL_KEYS if key in keys)):
         found |= by_name(own)
-    for key in TYPE_KEYS:
-        if key in keys:
-            found |= by_type(var.column(key).gene_names())
+    types = [key for key in TYPE_KEYS if key in keys]
+    for key in types:
+        found |= by_type(var.column(key).gene_names())
+    if not types:
+        found |= by_company(names)
     if len(found) == len(names):
         what = said(counted(found)) or "no features at all"
         raise FileError(f"{where} has no genes ({what})", "features that are genes", "choose another file or matrix")

@@ -11,13 +11,14 @@ NUMBERED = re.compile(r"(.+)([-._])(\d{1,2})")
 """A name and the number that `make_unique` of anndata (``-1``) or of R (``.1``) adds to one that occurs again."""
 
 
-def joined(name: str) -> tuple[str, str] | None:
-    """Return the Ensembl id and the other name of a name that joins both; None for other names."""
+def joined(name: str) -> list[str]:
+    """Return the names that a name joins, its Ensembl id first; none for a name that joins none."""
     found = ENSEMBL_WITHIN.search(name)
     if found is None or found.span() == (0, len(name)):
-        return None
-    rest = name[: found.start()].strip(AROUND), name[found.end() :].strip(AROUND)
-    return found[1], re.split(r"[|;]", rest[0] or rest[1])[0]
+        return []
+    rest = (name[: found.start()], *name[found.end() :].split("|"))
+    others = [one.strip(AROUND) for part in rest for one in re.split(r"[|;]", part)]
+    return [found[1], *(one for one in others if one and not one.isdigit())]
 
 
 def numbered(name: str) -> tuple[str, str] | None:

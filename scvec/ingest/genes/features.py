@@ -35,7 +35,8 @@ NO_GENE_TYPES = re.compile(
 """Types of features that are no genes, in small letters with blanks between words."""
 
 GENOME = (
-    r"(?:GRC[a-z]\d+|hg\d\d|mm\d\d?|rn\d|T2T|CHM13|mRatBN\d|Rnor\w?\d?|Mmul\w?\d*|rheMac\d+|Sscrofa\d+|susScr\d+|danRer\d+"
+    r"(?:refdata-\w+-)?"
+    r"(?:GRC[hmrz]\d+|hg\d\d|mm\d\d?|rn\d|T2T(?:-CHM13)?(?:v\d)?|CHM13|mRatBN\d|Rnor\w?\d?|Mmul\w?\d*|rheMac\d+|Sscrofa\d+|susScr\d+|danRer\d+"
     r"|canFam\d|chlSab\d|ChlSab\d?)(?:[-_. ]?(?:pre[-_]?mrna|v?\d{4}[-_]?[A-Z]|p\d+))?"
 )
 """An assembly of a genome, as in a prefix of names."""
@@ -54,9 +55,9 @@ KINDS: Mapping[str, tuple[str, ...]] = {
         r"(?:gSpikein[-_])?ERCC[-_.]?\d{5}.*",  # ERCC-00002, and CELLxGENE's "ERCC-00002 (spike-in control)"
         r"SIRV\d+\w*|phi[-_]?X(?:174)?",
     ),
-    "unaligned reads": (
-        r"__\w+|(?:--|\.\.)?ambiguous",  # htseq-count, also as Seurat and R rewrite it
-        r"(?:--|\.\.)?(?:no[-_.]feature|too[-_.]low[-_.]aQual|not[-_.]aligned|alignment[-_.]not[-_.]unique)",
+    "unaligned-read counters": (
+        r"(?:__|--|\.\.)ambiguous|ambiguous",  # htseq-count, also as Seurat and R rewrite it
+        r"(?:__|--|\.\.)?(?:no[-_.]feature|too[-_.]low[-_.]aQual|not[-_.]aligned|alignment[-_.]not[-_.]unique)",
         r"N_(?:unmapped|multimapping|noFeature|ambiguous)",  # STAR
         r"Unassigned_[A-Z]\w+|\*|unmapped",  # featureCounts, salmon, CITE-seq-Count
     ),
@@ -98,8 +99,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
         rf"|{FLUORESCENT}))*(?:[-_.]\d)?",
         r"tTA2?",
     ),
-    "viruses": (
-        r"(?i:sars)[-_. ]?(?i:cov)[-_. ]?2?.*|NC_\d{6}(?:\.\d+)?.*|MN908947.*|ORF1ab|orf1ab",
+    "viral genes": (
+        r"(?i:sars)[-_. ]?(?i:cov)[-_. ]?2?.*|(?:gene[-:])?GU280_gp\d+|NC_\d{6}(?:\.\d+)?.*|MN908947.*|ORF1ab|orf1ab",
         r"(?:EBV|HCMV|KSHV|HHV\d\w?|HSV1?|HPV\d*|HBV|HCV|IAV|MHV68|ZIKV|DENV\d?)[-_:][A-Za-z]\S*",
         r"HIV(?:[-_]?[12])?[-_:](?i:gag|pol|env|tat|rev|nef|vif|vp[rux]|ltr|gp|p\d|genome)\S*",
     ),
@@ -107,13 +108,32 @@ KINDS: Mapping[str, tuple[str, ...]] = {
         r"(?:chr)?(?:\d\d?|[XYM]|MT)[:_-]\d{3,}[-_:]\d{3,}",
         r"(?:chr\w+[-_.])?(?:GL|KI|JH|KV|MU)\d{6}\.\d[:_-]\d+[-_]\d+",
     ),
-    "sums and annotations": (
+    "sums": (
         r"(?:log1p_)?total_(?:counts|umis?|reads)(?:_\w+)?|n_(?:counts|genes|umis?)(?:_by_counts)?",
         r"n(?:Count|Feature)_\w+|(?:percent|pct)[._](?:mt|mito|ribo|rb|hb|counts\w*)|pct_counts\w*",
         r"library_size|doublet_scores?|seurat_clusters",
     ),
 }
 """Names of features that are no genes, by kind."""
+
+
+NEVER_GENE = re.compile(
+    r"CD3|CD8|CD11|CD45R[ABO]?|CD45R/B220|CD66\w*/\w+|CD235ab"
+    r"|HLA[-_.]?(?:DR|ABC|A[-,_ ]?B[-,_ ]?C|DR[-,_ ]?DP[-,_ ]?DQ)"
+    r"|TCR[-_. ]?(?:ab|gd|a/b|g/d|[Vv]\S+|alpha.*|gamma.*)|Ig[GMAD]\d?[abc]?"
+)
+"""Proteins, by the names that antibodies have, that are no single gene's."""
+
+PROTEIN = re.compile(
+    rf"{NEVER_GENE.pattern}|CD(?:11[abc]|15s?|16|18|21|23|25|26|31|32|35|41\w?|42b|45|49\w|51|54|56|57|62[LPE]|64|66\w|71|73|75"
+    r"|95|98|103|105|106|107a|115|117|119|120\w|122|123|124|126|127|130|134|137|138|140[ab]|141|144|146|152|158\w*|161|162"
+    r"|169|172a|183|184|185|186|194|195|196|197|206|223|235a?b?|269|272|273|274|278|279|294|303|304|314|319|335|337|366)"
+    r"|PD[-_.]?1|PD[-_.]?L[12]"
+)
+"""Proteins by names that are no symbols: none or an alias of a gene."""
+
+SURFACE = re.compile(r"CD\d+\w*|HLA\S*|TCR\S*|TIGIT|Ig\w+|PD[-_.]?\S+")
+MIN_PROTEINS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +156,8 @@ class LeftOut:
 
     def __str__(self) -> str:
         share = "" if self.share is None else f" ({self.share:.1%} of the values)"
-        return f"{self.n:,} {self.kind}{share}"
+        kind = self.kind.removesuffix("s") if self.n == 1 and self.kind in KINDS else self.kind
+        return f"{self.n:,} {kind}{share}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
@@ -171,6 +192,23 @@ def by_name(names: Strings) -> dict[int, str]:
     hits = np.flatnonzero(column.str.contains(_any()).to_numpy())
     found = {int(i): kind_of(str(names[i])) for i in hits}
     return {i: kind for i, kind in found.items() if kind is not None}
+
+
+def by_company(names: Strings) -> dict[int, str]:
+    """Return the tags among names that are antibodies' and no genes', where there are several such names.
+
+    A tag may be named as its protein is, without a mark: ``CD3``. Some of these names are aliases of genes
+    (``CD56``), but no matrix of genes has several of them. Then a number of `make_unique` is that of a tag, too.
+    """
+    listed, column = names.tolist(), pl.Series(names, dtype=pl.String)
+    tags = np.flatnonzero(column.str.contains(f"^(?:{PROTEIN.pattern})$").to_numpy()).tolist()
+    if len(tags) < MIN_PROTEINS or not any(NEVER_GENE.fullmatch(listed[i]) for i in tags):
+        return {}
+    tags += [i for i, name in enumerate(listed) if re.fullmatch(r"(?:CD|HLA|TCR|Ig)\S*[-._]\d", name)]
+    surface = [i for i, name in enumerate(listed) if SURFACE.fullmatch(name)]
+    if len({*tags, *surface}) * 2 > len(listed):  # tags, and nothing else
+        tags = list(range(len(listed)))
+    return dict.fromkeys(tags, "antibody tags")
 
 
 def kind_of(name: str) -> str | None:

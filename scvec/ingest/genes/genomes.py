@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,12 +28,16 @@ TAXON_OF: Mapping[int, str] = {
 """Words by which a genome's name tells its species."""
 
 PREFIX = re.compile(rf"({GENOME})[-_.:|]+(?=.)", re.IGNORECASE)
+ENDING, ASSEMBLY = re.compile(r"[-_.:|]+([A-Za-z]+\d[A-Za-z0-9]*)$"), re.compile(GENOME, re.IGNORECASE)
 TOKENS = (re.compile(r"([A-Za-z][A-Za-z0-9]+)[-_.:|]+(?=.)"), re.compile(r"([A-Za-z]+[-_ .][A-Za-z0-9]+)[-_.:|]+(?=.)"))
 """The first word of a name, or its first two."""
 
 MIN_NAMES, MIN_SHARE, MIN_KNOWN = 10, 0.02, 0.5
 """A word is a prefix if so many unknown names, and this share of them, begin with it, and this share of these is known
 without it."""
+
+ID = re.compile(r"ENS[A-Z]*\d+|LOC\d+", re.IGNORECASE)
+"""Words that are names themselves."""
 
 TRIED = 200
 """Names with a word on which it is tried whether they are known without it."""
@@ -70,19 +74,14 @@ def without_prefixes(names: Strings, unknown: Ints, known: Callable[[Strings], i
     bare, genomes = names.copy(), np.full(len(names), "", object)
     left: list[int] = []
     for i in unknown.tolist():
-        found = PREFIX.match(names[i])
+        found = PREFIX.match(names[i]) or _ending(names[i])
         if found:
-            bare[i], genomes[i] = names[i][found.end() :], found[1]
+            bare[i], genomes[i] = names[i][: found.start()] + names[i][found.end() :], found[1]
         else:
             left.append(i)
-    words = _words(names, left, known)
-    if words:
-        for i in left:
-            for pattern in reversed(TOKENS):
-                found = pattern.match(names[i])
-                if found and found[1] in words:
-                    bare[i], genomes[i] = names[i][found.end() :], found[1]
-                    break
+    for pattern in TOKENS:
+        for i, found in _with_words(names, [i for i in left if genomes[i] == ""], pattern, known):
+            bare[i], genomes[i] = names[i][found.end() :], found[1]
     if (genomes != "").mean() > MIN_KNOWN:
         # The names of this matrix have prefixes: one that is no species' is a virus's, or that of what was added.
         for i in left:
@@ -92,22 +91,31 @@ def without_prefixes(names: Strings, unknown: Ints, known: Callable[[Strings], i
     return Prefixed(bare, genomes)
 
 
-def _words(names: Strings, left: list[int], known: Callable[[Strings], int]) -> set[str]:
-    """Return the words before names that are prefixes."""
-    least = max(MIN_NAMES, MIN_SHARE * len(left))
-    words: set[str] = set()
-    for pattern in TOKENS:
-        of_word: dict[str, list[str]] = {}
-        for i in left:
-            found = pattern.match(names[i])
-            if found:
-                of_word.setdefault(found[1], []).append(names[i][found.end() :])
-        for word, rest in of_word.items():
-            species = taxon_of(word) is not None and len(rest) >= MIN_NAMES
-            some = np.array(rest[:: max(1, len(rest) // TRIED)], object)
-            if species or (len(rest) >= least and known(some) > MIN_KNOWN * len(some)):
-                words.add(word)
-    return words
+def _ending(name: str) -> re.Match[str] | None:
+    """Return where a name ends in a genome; None for other names."""
+    found = ENDING.search(name)
+    return found if found and found.start() and ASSEMBLY.fullmatch(found[1]) else None
+
+
+def _with_words(
+    names: Strings, left: list[int], pattern: re.Pattern[str], known: Callable[[Strings], int]
+) -> list[tuple[int, re.Match[str]]]:
+    """Return the names that begin with a word that is a prefix, and where it is."""
+    of_word: dict[str, list[tuple[int, re.Match[str]]]] = {}
+    for i in left:
+        found = pattern.match(names[i])
+        if found and not ID.fullmatch(found[1]):
+            of_word.setdefault(found[1], []).append((i, found))
+    prefixed = []
+    for word, places in of_word.items():
+        if len(places) < MIN_NAMES:
+            continue
+        some = places[:: max(1, len(places) // TRIED)]
+        rest = np.array([names[i][found.end() :] for i, found in some], object)
+        common = len(places) >= MIN_SHARE * len(left) and known(rest) > MIN_KNOWN * len(rest)
+        if common or taxon_of(word) is not None:
+            prefixed += places
+    return prefixed
 
 
 def taxon_of(genome: str) -> int | None:
@@ -128,20 +136,17 @@ class Foreign:
         (n,) True for them.
     genomes
         (n,) the genome of each gene; "" where none is known.
-    own
-        The genomes that are looked for.
     """
 
     mask: Bools
-    genomes: Strings = field(repr=False)
-    own: tuple[str, ...] = ()
+    genomes: Strings
 
 
 def foreign(genomes: Strings, known: Bools, taxon_id: int) -> Foreign:
     """Tell which genes are of another genome than a species'.
 
     A genome is the species' if its name says so. One whose name says nothing is, if most of its names are known and
-    no other's name says so. Where no genome is the species', none is another.
+    no other's name says so. Where no genome is the species', none is another, unless most names without one are known.
 
     Parameters
     ----------
@@ -154,12 +159,11 @@ def foreign(genomes: Strings, known: Bools, taxon_id: int) -> Foreign:
     """
     kinds = Counter(genomes.tolist())
     kinds.pop("", None)
-    none = Foreign(np.zeros(len(genomes), bool), genomes, tuple(kinds))
-    if len(kinds) < 2:
-        return none
+    none = Foreign(np.zeros(len(genomes), bool), genomes)
+    without = genomes == ""
     named = [one for one in kinds if taxon_of(one) == taxon_id]
     fits = [one for one in kinds if taxon_of(one) is None and float(known[genomes == one].mean()) > MIN_KNOWN]
     own = named or fits
-    if not own:
+    if not own and not (without.any() and float(known[without].mean()) > MIN_KNOWN):
         return none
-    return Foreign(~np.isin(genomes.astype(str), ["", *own]), genomes, tuple(own))
+    return Foreign(~np.isin(genomes.astype(str), ["", *own]), genomes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,10 @@ from scvec.ingest.genes.identifiers import EXACT, Identifiers, Resolved
 
 SURE = EXACT - {"entrez"}
 """Routes by which names with something else before them count as known: a number may match by chance."""
+
+
+MANY = 0.05
+"""A share of names above which what they end in is no chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,10 @@ class LookedUp:
         Which names are of other genomes.
     prefixes
         What was taken off the names.
-    n_joined, n_numbered
-        How many names joined two names of a gene, and how many had a number of `make_unique`.
+    n_joined
+        How many names joined several names of a gene.
+    numbered
+        The names that had a number of `make_unique`.
     """
 
     plain: Strings
@@ -38,7 +45,7 @@ class LookedUp:
     foreign: Foreign
     prefixes: tuple[str, ...] = ()
     n_joined: int = 0
-    n_numbered: int = 0
+    numbered: tuple[str, ...] = ()
 
 
 class _Lookup:
@@ -117,14 +124,14 @@ def look_up(names: Strings, identifiers: Identifiers, taxon_id: int, genomes: St
         prefixed = _unprefix(lookup, identifiers)
     n_joined = _unjoin(lookup)
     others = foreign(_either(genomes, prefixed), lookup.sure, taxon_id)
-    n_numbered = _unnumber(lookup, others.mask)
+    without = _unnumber(lookup, others.mask)
     return LookedUp(
         plain=lookup.plain,
         found=lookup.found(others.mask),
         foreign=others,
         prefixes=tuple(dict.fromkeys(one for one in prefixed.tolist() if one)),
         n_joined=n_joined,
-        n_numbered=n_numbered,
+        numbered=tuple(names[without].tolist()),
     )
 
 
@@ -136,11 +143,12 @@ def _unprefix(lookup: _Lookup, identifiers: Identifiers) -> Strings:
     """Take prefixes off; return the prefix of each name."""
 
     def known(names: Strings) -> int:
-        inner = [(joined(name) or (name,))[0] for name in names.tolist()]
+        inner = [(joined(name) or [name])[0] for name in names.tolist()]
         return int(np.isin(identifiers.resolve(np.array(inner, object), exact=True).routes.astype(str), [*SURE]).sum())
 
     without = without_prefixes(lookup.plain, lookup.unknown, known)
-    at = np.flatnonzero(without.genomes != "")
+    numbers = np.array([name.isdigit() for name in without.names.tolist()], bool)  # which may be genes by chance
+    at = np.flatnonzero((without.genomes != "") & ~numbers)
     if len(at):
         lookup.take(at, without.names[at])
         lookup.plain = without.names
@@ -148,28 +156,31 @@ def _unprefix(lookup: _Lookup, identifiers: Identifiers) -> Strings:
 
 
 def _unjoin(lookup: _Lookup) -> int:
-    parts = {int(i): found for i in lookup.unknown if (found := joined(lookup.plain[i])) is not None}
-    n = len(lookup.rename(list(parts), [ensembl for ensembl, _ in parts.values()]))
-    left = [i for i in lookup.unknown.tolist() if i in parts and parts[i][1]]
-    return n + len(lookup.rename(left, [parts[i][1] for i in left]))
+    parts = {int(i): found for i in lookup.unknown if (found := joined(lookup.plain[i]))}
+    n, left = 0, list(parts)
+    for place in range(max(map(len, parts.values()), default=0)):
+        left = [i for i in left if len(parts[i]) > place and lookup.routes[i] == "" and not lookup.ambiguous[i]]
+        n += len(lookup.rename(left, [parts[i][place] for i in left]))
+    return n
 
 
-def _unnumber(lookup: _Lookup, without: Bools) -> int:
-    """Look up names without the number of `make_unique`.
+def _unnumber(lookup: _Lookup, without: Bools) -> Ints:
+    """Look up names without the number of `make_unique`; return the columns that were found.
 
-    A number is one where the name without it is another column's. If there are such columns, a number that is
-    separated as theirs is one, too, where the name without it is exactly a symbol.
+    A number is one where the name without it is another column's. If there are such columns, or very many names like
+    that, a number is one, too, where the name without it is exactly a symbol.
     """
     parts = {
         int(i): found for i in lookup.unknown if not without[i] and (found := numbered(lookup.plain[i])) is not None
     }
     if not parts:
-        return 0
+        return np.empty(0, np.int64)
     there = set(lookup.plain[lookup.routes != ""].tolist())
-    twins = [i for i, (name, _) in parts.items() if name in there]
-    styles = {parts[i][1] for i in twins}
-    n = len(lookup.rename(twins, [parts[i][0] for i in twins]))
-    alone = [i for i, (_, separator) in parts.items() if i not in set(twins) and separator in styles]
+    twins = {i for i, (name, _) in parts.items() if name in there}
+    alone = [i for i in parts if i not in twins]
     symbols = lookup.symbols([parts[i][0] for i in alone])
     alone = [i for i, is_symbol in zip(alone, symbols, strict=True) if is_symbol]
-    return n + len(lookup.rename(alone, [parts[i][0] for i in alone]))
+    styles = {parts[i][1] for i in twins}
+    styles |= {one for one, n in Counter(parts[i][1] for i in alone).items() if n > MANY * len(lookup.plain)}
+    numbers = [i for i in parts if i in twins or (i in set(alone) and parts[i][1] in styles)]
+    return lookup.rename(numbers, [parts[i][0] for i in numbers])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from scvec.core.limits import bounded_json, check_size
+from scvec.core.reading import reading
 from scvec.errors import InputError, StoreError
+from scvec.store.folder import AGAIN, Values
 
 if TYPE_CHECKING:
     import lance
@@ -44,8 +46,9 @@ class Snapshot:
         raw = (self._dataset.schema.metadata or {}).get(MANIFEST)
         if raw is None:
             raise StoreError(f"{self.path} has no manifest", "a table that scvec wrote", "rebuild it")
-        values: dict[str, Any] = json.loads(raw)
-        return values
+        with reading(f"the manifest of {self.path}", "JSON that scvec wrote", AGAIN, raised=StoreError):
+            check_size(len(raw), self.path, "manifest")
+            return Values(bounded_json(raw), f"the manifest of {self.path}")
 
     def __len__(self) -> int:
         with self._reading():

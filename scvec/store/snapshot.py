@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from scvec.core.conditions import check_condition, wrong_condition
 from scvec.core.limits import bounded_json, check_size
-from scvec.core.reading import reading
-from scvec.errors import InputError, StoreError
+from scvec.core.reading import no_panic, reading
+from scvec.errors import StoreError
 from scvec.store.folder import AGAIN, Values
 
 if TYPE_CHECKING:
@@ -68,22 +69,13 @@ class Snapshot:
             If it is not a condition on the table's columns.
         """
         names = [field.name for field in self._dataset.schema if not pa.types.is_nested(field.type)]
-        fault = _fault(expression, names)
-        # In brackets, as Lance ignores what follows a complete expression.
-        condition = f"({expression}\n)"
+        check_condition(expression, names)
         try:
-            # "AND false" leaves no rows: rows here mean that a bracket in the expression closed ours.
-            if not fault and self._dataset.count_rows(f"{condition} AND false"):
-                fault = "its brackets do not match"
-            if not fault:
-                return self._dataset.to_table(columns=list(columns), filter=condition)
-        except (ValueError, OSError) as error:
-            fault = _reason(error)
-        raise InputError(
-            f"condition {expression!r}: {fault}",
-            f"SQL on the columns {', '.join(names)}",
-            "put text in single quotes, and names that are not one plain word in backticks",
-        )
+            # In brackets, as Lance ignores what follows a complete expression; on a line of its own, after a remark.
+            with no_panic():
+                return self._dataset.to_table(columns=list(columns), filter=f"({expression}\n)")
+        except (ValueError, OSError, RuntimeError) as error:
+            raise wrong_condition(expression, _reason(error), names) from error
 
     @property
     def schema(self) -> pa.Schema:
@@ -160,15 +152,6 @@ class Snapshot:
                 "complete files",
                 "restore it from a copy, or rebuild it",
             ) from error
-
-
-def _fault(expression: str, names: Iterable[str]) -> str:
-    """Return a fault in a condition that Lance would misread, or would break off at; "" for none."""
-    for name in names:
-        if f'"{name}"' in expression:
-            return f'"{name}" in double quotes is read as text'
-    bare = re.sub(r"'[^']*'|`[^`]*`|\"[^\"]*\"", "", expression)
-    return "it has a placeholder" if re.search(r"[?$]|(?<!:):(?!:)", bare) else ""
 
 
 def _reason(error: Exception) -> str:

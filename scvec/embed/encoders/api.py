@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from scvec.core.limits import bounded_json
 from scvec.core.types import Floats
 from scvec.embed.encoders.base import Address, Model, Request
 from scvec.errors import InputError, ServiceError, missing
@@ -150,7 +150,7 @@ def _read(body: str, n_texts: int) -> tuple[Floats, int]:
     It is parsed here and not by the client, whose models accept values of any type.
     """
     try:
-        answer = json.loads(body)
+        answer = bounded_json(body)
     except (ValueError, RecursionError):
         raise ValueError(f"invalid JSON: {body}") from None
     items = answer.get("data") if isinstance(answer, dict) else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,8 @@ from urllib.parse import urlsplit
 
 from scvec._version import __version__
 from scvec.core.files import sha256
+from scvec.core.limits import check_size
+from scvec.core.reading import reading
 from scvec.core.types import Progress, silent
 from scvec.errors import FileError, InputError, ServiceError, as_disk_full
 from scvec.ingest.genes.partial import Answer, Part, read_note, write_note
@@ -149,13 +150,12 @@ def check_gzip(path: Path, first_column: str = "#tax_id") -> None:
         page = start.lstrip().startswith(b"<")
         seen = "begins with '<', like an HTML page" if page else f"is not gzip: it begins with {start[:20]!r}"
         raise FileError(f"{path} {seen}", expected, fix)
-    try:
-        with gzip.open(path) as table:
-            first = table.readline(CHUNK).split(b"\t")[0].strip()
-            while table.read(CHUNK):
-                pass
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise FileError(f"{path} is cut short or damaged ({error})", expected, fix) from error
+    with reading(str(path), expected, fix), gzip.open(path) as table:
+        first = table.readline(CHUNK).split(b"\t")[0].strip()
+        n = 0
+        while held := len(table.read(CHUNK)):
+            n += held
+            check_size(n, str(path), "table")
     if first != first_column.encode():
         raise FileError(f"{path} holds a table that starts with {first[:40]!r}", expected, fix)
 

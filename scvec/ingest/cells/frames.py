@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from scvec.core.spreadsheets import unguarded
 from scvec.core.types import Ints, Strings
 from scvec.errors import DuplicateNameError, FileError, LabelError, must_be
 from scvec.ingest.cells.locations import Place, place, reading
@@ -212,7 +213,7 @@ def read_table(path: str | Place) -> Table:
             if kind == "parquet":
                 frame = pl.read_parquet(stream)
             else:
-                frame = pl.read_csv(stream, separator="\t" if kind == "tsv" else ",", infer_schema=False)
+                frame = unguarded(pl.read_csv(stream, separator="\t" if kind == "tsv" else ",", infer_schema=False))
         except pl.exceptions.PolarsError as error:
             raise ValueError(str(error)) from error
     if not frame.width:

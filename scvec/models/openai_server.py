@@ -67,6 +67,8 @@ class Server:
         """Return a client, to be closed; raise `InputError`, which hides the key, if it is missing or invalid."""
         import openai
 
+        from scvec.models.bounded_client import BoundedClient
+
         key = os.environ.get("OPENAI_API_KEY", "").strip()
         if re.search(r"[^!-~]", key) or (not key and "openai.com" in self.host):
             seen = "OPENAI_API_KEY contains a character that no key has" if key else "OPENAI_API_KEY is not set"
@@ -77,6 +79,7 @@ class Server:
             default_headers={"Authorization": f"Basic {self.secrets[0]}"} if self.secrets else None,
             max_retries=MAX_RETRIES,
             timeout=openai.Timeout(TIMEOUT_SECONDS, connect=min(CONNECT_SECONDS, TIMEOUT_SECONDS)),
+            http_client=BoundedClient(),
         )
 
     def hide(self, text: str, key: str, least: int = 1) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from scvec._version import __version__
 from scvec.core.files import sha256
-from scvec.core.limits import check_size
+from scvec.core.limits import check_size, limit_of, too_large
 from scvec.core.reading import reading
 from scvec.core.types import Progress, silent
 from scvec.errors import FileError, InputError, ServiceError, as_disk_full
@@ -28,6 +28,9 @@ PASSING = (429, 500, 502, 503, 504)
 
 LONGEST_WAIT_S = 120
 """The longest wait between two tries, whatever the server's Retry-After says."""
+
+LEAST_BYTES_S, PATIENCE_S = 200, 120.0
+"""A server that sends less in a second, on average and after this time, would be listened to forever."""
 
 CHUNK = 1 << 18
 
@@ -187,7 +190,7 @@ def _append(response: Response, part: Part, answer: Answer, progress: Progress) 
     """Append a body to the part; return what went wrong if the part is still incomplete."""
     from urllib3.exceptions import HTTPError
 
-    trouble = "it closed the connection"
+    trouble, received, started = "it closed the connection", 0, time.monotonic()
     with part.path.open("ab") as stream, progress(f"fetching {part.target.name}", answer.total or 0) as advance:
         advance(answer.start)
         try:
@@ -195,6 +198,13 @@ def _append(response: Response, part: Part, answer: Answer, progress: Progress) 
             while data := response.raw.read1(CHUNK, decode_content=False):
                 stream.write(data)
                 advance(len(data))
+                received += len(data)
+                if answer.start + received > limit_of("table"):
+                    part.remove()
+                    large = too_large(part.url, "table")
+                    raise ServiceError(large.seen, large.expected, large.fix)
+                if received < LEAST_BYTES_S * (time.monotonic() - started - PATIENCE_S):
+                    raise _broken_off(part, answer, f"it sends less than {LEAST_BYTES_S:,} bytes a second")
         except HTTPError as error:
             trouble = _reason(error)
         else:

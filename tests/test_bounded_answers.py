@@ -87,7 +87,7 @@ def test_an_answer_without_end_ends(monkeypatch: pytest.MonkeyPatch, speak: Spea
     with speaking(speak) as (address, asked):
         monkeypatch.setenv("OPENAI_BASE_URL", f"{address}/v1")
         server, started = Server.from_environment(), time.monotonic()
-        with server.client() as client, pytest.raises(openai.APIStatusError) as caught:
+        with server.client(1_000_000) as client, pytest.raises(openai.APIStatusError) as caught:
             client.embeddings.with_raw_response.create(model="toy", input=["x"])
         assert time.monotonic() - started < 15
         assert len(asked) == 1, "it is not asked again"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from scvec.core.forks import computing
 from scvec.core.types import Ints, Strings, freeze
 from scvec.ingest.cells import VAR_NAMES, Matrix
 from scvec.ingest.cells.scale import Totals
@@ -138,6 +139,7 @@ def match_genes(matrix: Matrix, offered: Sequence[GeneTable], *, gene_key: str |
         The only column to read names from; None: choose.
     """
     totals = matrix.sampled_totals
+    computing()
     best: list[GeneMatch] = []
     for key in [gene_key] if gene_key else matrix.gene_keys:
         names = matrix.gene_names(key)

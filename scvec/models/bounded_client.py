@@ -14,8 +14,6 @@ from typing import Any
 
 import openai
 
-from scvec.core.limits import limit_of
-
 _HTTP: Any = import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
 """The library that openai's client is made of: its name depends on openai's release."""
 
@@ -27,10 +25,19 @@ STATUS = 502
 
 
 class BoundedClient(openai.DefaultHttpxClient):
-    """Reads each answer whole, and answers itself, once, in place of a server whose answer has no end."""
+    """Reads each answer whole, and answers itself, once, in place of a server whose answer has no end.
 
-    def __init__(self, **options: Any) -> None:
+    Parameters
+    ----------
+    most
+        Bytes of an answer, once it is decompressed.
+    options
+        As for the client of openai.
+    """
+
+    def __init__(self, most: int, **options: Any) -> None:
         super().__init__(**options)
+        self._most = most
         self._late = threading.Event()
 
     def send(self, request: Any, **options: Any) -> Any:
@@ -55,7 +62,7 @@ class BoundedClient(openai.DefaultHttpxClient):
         self.close()
 
     def _whole(self, request: Any, options: dict[str, Any]) -> Any:
-        started, most, body = monotonic(), limit_of("answer"), bytearray()
+        started, most, body = monotonic(), self._most, bytearray()
         with closing(super().send(request, **options)) as response:
             for block in response.iter_bytes():
                 body += block

@@ -199,8 +199,8 @@ def evaluate(
     Raises
     ------
     InputError
-        If a column is not there, no cell has a label, a label has two ids, no label is the atlas's, `label_map` leads to
-        a label that the atlas lacks, or `label_ids` is given without `ontology`.
+        If a column is not there, no cell has a label, a label has two ids, no label is the atlas's, `label_map` leads
+        to a label that the atlas lacks, or `label_ids` is given without `ontology`.
     """
     stray = sorted(set(label_map.values()) - set(calls.labels))
     if stray:

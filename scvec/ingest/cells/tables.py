@@ -251,8 +251,10 @@ def _layout(text: str, usual: str | None) -> tuple[str, list[str], str]:
         if widths == {len(head) + 1}:
             more = "nothing" if all(row[-1] == "" for row in rows[1:]) else "names"
         if more or (len(head) > 1 and widths <= {len(head)}):
-            # A blank separates only where nothing else does; a head that fits is surer than one that lacks a field.
-            rank = (separator != " ", more != "names", separator == usual, len(head))
+            # A blank separates only where nothing else does; a head that fits is surer than one that lacks a field, and
+            # then what is usual is surer than more fields, as a field may hold other separators.
+            fits = more != "names"
+            rank = (separator != " ", fits, fits and separator == usual, len(head))
             found.append((rank, (separator, head, more)))
     if found:
         return max(found, key=lambda one: one[0])[1]

@@ -64,7 +64,7 @@ def open_cells(cells: Cells, obs: str | Path | None = None, selection: Selection
         members = [where]
         if matrix := _market(where):
             members = market_members(matrix)
-            source: Source = open_market(where, members, stack)
+            source: Source = open_market(members, stack)
         elif is_zarr(where):
             source = AnnDataSource(where, _zarr_root(where, stack))
             if isinstance(where, Uri) and where.is_http:  # which cannot list folders

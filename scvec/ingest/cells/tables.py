@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from scvec.core.limits import GZIP, check_parquet, read_bounded
 from scvec.core.types import Ints, Strings
 from scvec.errors import FileError, must_be
 from scvec.ingest.cells.frames import Column, refuse_duplicates, strings_of
@@ -157,12 +157,9 @@ def read_table(path: str | Path | Place) -> Table:
     if kind not in ENDINGS:
         raise must_be("obs", "a .csv, .tsv, .txt or .parquet file", str(where))
     with reading(str(where)), where.open("rb") as stream:
-        content = stream.read()
-        if content[:2] == b"\x1f\x8b":
-            try:
-                content = gzip.decompress(content)
-            except zlib.error as error:
-                raise ValueError(str(error)) from error
+        content = read_bounded(stream, str(where), "table")
+        if content[:2] == GZIP:
+            content = read_bounded(cast("IO[bytes]", gzip.GzipFile(fileobj=io.BytesIO(content))), str(where), "table")
     if content[:4] == b"PAR1":
         frame = _parquet(where, content)
     elif kind in ("parquet", "pq"):
@@ -183,11 +180,13 @@ def _parquet(where: Place, content: bytes) -> pl.DataFrame:
     import pyarrow.parquet as pq
 
     with reading(str(where)):
+        file = pq.ParquetFile(io.BytesIO(content))
+        check_parquet(file, str(where))
+        about = file.schema_arrow.pandas_metadata or {}
         try:
             frame = pl.read_parquet(io.BytesIO(content))
         except pl.exceptions.PolarsError as error:
             raise ValueError(str(error)) from error
-        about = pq.read_schema(io.BytesIO(content)).pandas_metadata or {}
     index = [one for one in about.get("index_columns", ()) if isinstance(one, str) and one in frame.columns]
     return frame.select(*index, *(one for one in frame.columns if one not in index))
 

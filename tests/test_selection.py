@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 import scvec as sv
 from scvec.atlas import Atlas
+from scvec.cli import main
 from scvec.errors import InputError, LabelError
 from scvec.ingest import open_cells
 from scvec.ingest.cells.selection import Selection
@@ -378,3 +380,47 @@ def test_a_10x_query_becomes_an_h5ad(toys: Atlas, tmp_path: Path, kind: str) -> 
     np.testing.assert_array_equal(found.X.toarray(), kept.X.toarray())
     again = sv.annotate(found, toys)
     assert again.to_polars().equals(calls.to_polars())
+
+
+def run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+def test_the_whole_way_from_the_command_line(
+    store: sv.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Reference and query in one file, partly labelled."""
+    monkeypatch.setenv("SCVEC_STORE", store.uri)
+    cells = toy.cells(N, seed=3)
+    labels = cells.obs["cell_type"].astype(object)
+    labels.iloc[::10] = "Unassigned"
+    cells.obs["cell_type"] = labels
+    cells.write_h5ad(tmp_path / "all.h5ad")
+    label = ("--label-key", "cell_type")
+    build = ("atlas", "build", "part", tmp_path / "all.h5ad", *label, "--recipe", "expression", "--where")
+    assert run(*build, "donor <> 'd1'", "--json") == 0
+    out, err = capsys.readouterr()
+    made = json.loads(out)
+    assert (made["n_cells"], made["n_labels"]) == (90, 4)
+    assert made["sources"][0]["selection"] == {
+        "n_cells_in_file": N,
+        "only": "donor <> 'd1'",
+        "unlabelled": {"Unassigned": 10},
+    }
+    assert "10 of 100 cells left out, as they have no label (10 'Unassigned')" in err
+    some = (tmp_path / "all.h5ad", "--atlas", "part", "--only", "donor = 'd1'")
+    assert run("evaluate", *some, *label, "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["n_cells"] == 45
+    assert "evaluated on the 45 of 50 cells" in err
+    assert run("query", *some, "--out", tmp_path / "calls.h5ad", "--json") == 0
+    assert ad.read_h5ad(tmp_path / "calls.h5ad").obs["scvec"].notna().sum() == 50
+    assert run("report", *some, *label, "--out", tmp_path / "page.html") == 0
+    extend = ("atlas", "extend", "part", tmp_path / "all.h5ad", "--dataset", "more", "--json", "--only")
+    capsys.readouterr()
+    assert run(*extend, "donor = 'd1'", "--unlabelled", "IMMUNE") == 0
+    assert json.loads(capsys.readouterr().out)["n_cells"] == 90 + int(
+        ((cells.obs["donor"] == "d1") & ~cells.obs["cell_type"].isin(["immune", "Unassigned"])).sum()
+    )
+    assert run("query", *some[:-1], "doner = 'd1'", "--out", tmp_path / "no.csv") == 2
+    assert "--only \"doner = 'd1'\"" in capsys.readouterr().err

@@ -83,6 +83,8 @@ def test_separators_too_many_and_fields_with_separators(tmp_path: Path) -> None:
     assert read(path) == labels
     path.write_text("\ncell;label;share\n" + "".join(f"{a};{b};0,5\n" for a, b in zip(NAMES, LABELS, strict=True)))
     assert (read(path), read(path, "share")) == (LABELS, ["0,5"] * N)
+    path.write_text("sep=;\n" + path.read_text().lstrip())
+    assert (read(path), read(path, "share")) == (LABELS, ["0,5"] * N)
 
 
 def test_names_in_another_column_are_found_and_said(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -226,7 +227,7 @@ def _decoded(where: Place, content: bytes) -> str:
     if "\0" in text[:4096]:
         raise FileError(f"{where} is not a text", WANTED, "save it as CSV")
     text = text if "\r" not in text else text.replace("\r\n", "\n").replace("\r", "\n")
-    return text.lstrip("\n")
+    return re.sub(r'\A\n*("?sep=.*\n)?', "", text)  # Excel's first line, which names what separates
 
 
 def _layout(text: str, usual: str | None) -> tuple[str, list[str], str]:

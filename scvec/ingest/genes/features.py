@@ -190,10 +190,18 @@ def _plain(kind: str) -> str:
 
 def by_name(names: Strings) -> dict[int, str]:
     """Return the kind of each feature whose name is that of no gene, by its position."""
-    column = pl.Series(names, dtype=pl.String)
-    hits = np.flatnonzero(column.str.contains(_any()).to_numpy())
-    found = {int(i): kind_of(str(names[i])) for i in hits}
+    found = {i: kind_of(str(names[i])) for i in _matching(names, _any())}
     return {i: kind for i, kind in found.items() if kind is not None}
+
+
+def _matching(names: Strings, pattern: str) -> list[int]:
+    """Return the positions of the names that match a pattern."""
+    try:
+        column = pl.Series(names, dtype=pl.String)
+    except UnicodeEncodeError:  # lone surrogates, which no string of Arrow holds
+        column = pl.Series([name.encode(errors="replace").decode() for name in names.tolist()], dtype=pl.String)
+    found: list[int] = np.flatnonzero(column.str.contains(pattern).to_numpy()).tolist()
+    return found
 
 
 def by_company(names: Strings) -> dict[int, str]:
@@ -202,8 +210,8 @@ def by_company(names: Strings) -> dict[int, str]:
     A tag may be named as its protein is, without a mark: ``CD3``. Some of these names are aliases of genes
     (``CD56``), but no matrix of genes has several of them. Then a number of `make_unique` is that of a tag, too.
     """
-    listed, column = names.tolist(), pl.Series(names, dtype=pl.String)
-    tags = np.flatnonzero(column.str.contains(f"^(?:{PROTEIN.pattern})$").to_numpy()).tolist()
+    listed = names.tolist()
+    tags = _matching(names, f"^(?:{PROTEIN.pattern})$")
     if len(tags) < MIN_PROTEINS or not any(NEVER_GENE.fullmatch(listed[i]) for i in tags):
         return {}
     tags += [i for i, name in enumerate(listed) if re.fullmatch(r"(?:CD|HLA|TCR|Ig)\S*[-._]\d", name)]

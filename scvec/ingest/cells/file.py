@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from scvec.core.types import Floats, Ints, Strings
-from scvec.errors import FileError, InputError, MatrixError, unknown
+from scvec.errors import InputError, MatrixError, unknown
 from scvec.ingest.cells.checked import AskedScale, Matrix, read_sample
 from scvec.ingest.cells.frames import Column, Frame, Table, refuse_duplicates
 from scvec.ingest.cells.locations import Place, fingerprint, reading
-from scvec.ingest.cells.matrix import Rows
+from scvec.ingest.cells.matrix import Rows, unfit
 from scvec.ingest.cells.memory import InMemory
 from scvec.ingest.cells.scale import Values, decide
 
@@ -195,11 +195,7 @@ class CellFile:
         where, var = f"{self.path}: {key}", self._source.var(key)
         wanted = (len(self.obs_names), len(var.names()))
         if rows.shape != wanted:
-            raise FileError(
-                f"{where} has the shape {rows.shape} for {wanted[0]} cells and {wanted[1]} genes",
-                "a matrix that fits its names",
-                "write the file again",
-            )
+            raise unfit(where, rows.shape, wanted)
         if isinstance(scale, Values):
             return Matrix(self.path, key, scale, var, rows)
         sample = read_sample(rows, where)

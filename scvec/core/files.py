@@ -43,8 +43,11 @@ def placing(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield part
         part.replace(target)
-    except OSError as error:
-        raise (as_disk_full(error, str(target)) or error) from error
+    except Exception as error:
+        full = as_disk_full(error, str(target))
+        if full is None:
+            raise
+        raise full from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -67,8 +70,11 @@ def placing_folder(target: Path) -> Iterator[Path]:
         if target.exists():
             target.rename(old)
         part.rename(target)
-    except OSError as error:
-        raise (as_disk_full(error, str(target)) or error) from error
+    except Exception as error:
+        full = as_disk_full(error, str(target))
+        if full is None:
+            raise
+        raise full from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
         if target.exists():

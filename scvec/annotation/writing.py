@@ -23,6 +23,7 @@ from scvec.ingest.cells import (
     copy_local,
     copy_local_folder,
     in_memory,
+    is_anndata_zarr,
     is_h5ad,
     is_zarr,
     open_cells,
@@ -63,7 +64,7 @@ def check_target(
     if given is not None:
         fix = f"calls.write(adata), then adata.write_{out.suffix[1:]}({str(out)!r})"
         raise InputError(f"`out` cannot be {out}, because the query is in memory", "a query that is a file", fix)
-    kind, is_kind = ("an h5ad file", is_h5ad) if out.suffix == ".h5ad" else ("a zarr store", _is_zarr)
+    kind, is_kind = ("an h5ad file", is_h5ad) if out.suffix == ".h5ad" else ("a zarr store", is_anndata_zarr)
     if not is_kind(query):
         raise InputError(
             f"`out` cannot be {out}, because the query {query} is not {kind}",
@@ -219,7 +220,3 @@ def _overlap(out: Path, where: Place) -> bool:
         return False
     one, other = out.resolve(), where.resolve()
     return one == other or one in other.parents or (other in one.parents and is_zarr(other))
-
-
-def _is_zarr(query: Cells) -> bool:
-    return is_zarr(place(cast("str | Path", query)))

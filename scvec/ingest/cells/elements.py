@@ -50,7 +50,7 @@ class TreeFrame:
         return text(self.group.attrs["_index"])
 
     def __len__(self) -> int:
-        """The number of rows, as the file declares it."""
+        """Return the number of rows, as the file declares it."""
         with reading(self.where):
             return _length(self.group[self._index])
 
@@ -66,7 +66,7 @@ class TreeFrame:
     def column(self, key: str) -> Column:
         """Return a column."""
         with reading(f"{self.where}[{key!r}]"):
-            return Column.of(_decoded(self._values(key)))
+            return Column.of(decoded(self._values(key)))
 
     def categories(self, key: str) -> Sequence[Any]:
         """Return the values of a categorical, in their order; none where a column is no categorical."""
@@ -93,10 +93,16 @@ class TreeFrame:
         values = read_elem(element)
         if CATEGORIES in element.attrs:
             categories = read_elem(self.group.referred(element, CATEGORIES))
-            return pd.Categorical.from_codes(values, _decoded(categories))
+            return pd.Categorical.from_codes(values, decoded(categories))
         if getattr(values, "shape", None) != (n_rows,):
             raise ValueError(f"it is not a column of {n_rows:,} values")
         return values
+
+
+def frame_of(root: Tree, part: str, where: str) -> TreeFrame:
+    """Return ``obs`` or ``var`` of an AnnData, whose root this is; `where` describes the root."""
+    with reading(f"{where}: {part}"):
+        return TreeFrame(root[part], f"{where}: {part}")
 
 
 def _length(element: Any) -> int:
@@ -121,6 +127,12 @@ def _strings(array: Any) -> Strings:
     return names
 
 
+def strings_in(array: Any) -> Strings:
+    """Return (n,) the strings of an array: text, or bytes of fixed or variable width."""
+    refuse_bloated(array)
+    return _as_strings(array[:])
+
+
 def _as_strings(values: Any) -> Strings:
     """Return (n,) names as strings; raise `ValueError` if one is missing."""
     import pandas as pd
@@ -133,13 +145,13 @@ def _as_strings(values: Any) -> Strings:
     return names
 
 
-def _decoded(values: Any) -> Any:
+def decoded(values: Any) -> Any:
     """Return values whose byte strings, of fixed or variable width, are text."""
     import pandas as pd
 
     if isinstance(values, pd.Categorical):
         found = values.categories.to_numpy()
-        return values if found.dtype.kind != "O" else values.rename_categories(_decoded(found))
+        return values if found.dtype.kind != "O" else values.rename_categories(decoded(found))
     kind = getattr(getattr(values, "dtype", None), "kind", "")
     if kind == "S" or (kind == "O" and isinstance(values, np.ndarray)):
         return np.array([one.decode() if isinstance(one, bytes) else one for one in values.tolist()], object)

@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from scvec.errors import FileError
-from scvec.ingest.cells.elements import TreeFrame
+from scvec.ingest.cells.elements import TreeFrame, frame_of
 from scvec.ingest.cells.frames import Frame, colors_by_label
 from scvec.ingest.cells.layout import by_cells
 from scvec.ingest.cells.locations import Place, Uri, reading
@@ -56,8 +54,7 @@ class AnnDataSource:
         return self._frame("obs")
 
     def _frame(self, part: str) -> TreeFrame:
-        with reading(f"{self._where}: {part}"):
-            return TreeFrame(self._root[part], f"{self._where}: {part}")
+        return frame_of(self._root, part, self._where)
 
     def colors(self, key: str) -> dict[str, str]:
         """Return the colours of a categorical's values that are in ``uns``."""

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeAlias
 
+from scvec.core.reading import reason
 from scvec.errors import FileError, InputError, MissingDependencyError, ScvecError, as_disk_full, missing
 
 BLOCK_BYTES, N_BLOCKS = 4 * 2**20, 16
@@ -167,14 +168,10 @@ def reading(where: str) -> Iterator[None]:
         raise FileError(f"{where} does not exist", "a file of cells", "check the path") from error
     except _denials() as error:
         raise _no_access(where, error) from error
-    except MemoryError as error:
-        seen = f"{where} cannot be read: it claims more than there is memory for"
-        raise FileError(seen, "a complete file", "download or write it again, or give the machine more memory") from error
-    except Exception as error:  # noqa: BLE001  # by contract: see above
-        if isinstance(error, OSError) and (full := as_disk_full(error, "temporary files")):
-            raise full from error
-        seen = f"{where} cannot be read ({_said(error)})"
-        raise FileError(seen, "a complete file", "download or write it again") from error
+    except Exception as error:  # by contract: see above
+        full = as_disk_full(error, "the temporary files")
+        fix = "download or write it again"
+        raise full or FileError(f"{where} {reason(error)}", "a complete file", fix) from error
 
 
 def _unreachable(error: BaseException | None) -> bool:
@@ -188,9 +185,7 @@ def _no_access(where: str, error: BaseException | None) -> FileError:
 
 
 def _said(error: BaseException | None) -> str:
-    # The text of a KeyError is only the key.
-    text = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-    return " ".join(text.split())[:100] or type(error).__name__
+    return " ".join(str(error).split())[:100] or type(error).__name__
 
 
 def _denials() -> tuple[type[BaseException], ...]:

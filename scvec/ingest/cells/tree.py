@@ -162,7 +162,7 @@ def _refuse_pickle(array: Any) -> None:
 
 
 def refuse_bloated(array: Any) -> None:
-    """Raise `ValueError` if an array is declared to be far larger than what is stored of it; called before it is read."""
+    """Raise `ValueError` if an array that is to be read whole is declared far larger than what is stored of it."""
     shape = tuple(int(n) for n in array.shape or ())
     declared = int(np.prod(shape, dtype=object)) * max(1, getattr(array.dtype, "itemsize", 16))
     if declared <= LARGE_BYTES:

@@ -28,6 +28,7 @@ from scvec.ingest.cells import (
     is_zarr,
     open_cells,
     place,
+    require_inside,
 )
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def write(calls: Annotation, out: str | Path, query: Cells | None = None, *, key
         copy_local(cast("str | Path", query), part)
         _check_room(calls, part)
         with h5py.File(part, "r+") as root:
+            require_inside(root, str(query))
             _add(entries, root)
 
 
@@ -211,6 +213,7 @@ def _opened(path: Path) -> Iterator[Any]:
         yield zarr.open_group(path, mode="r")
         return
     with h5py.File(path, "r") as root:
+        require_inside(root, str(path))
         yield root
 
 

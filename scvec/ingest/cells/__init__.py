@@ -5,6 +5,7 @@ from scvec.ingest.cells.file import CellFile
 from scvec.ingest.cells.locations import Place, absolute, copy_local, copy_local_folder, expand, place
 from scvec.ingest.cells.memory import Cells, InMemory, in_memory
 from scvec.ingest.cells.opening import is_anndata_zarr, is_h5ad, open_cells
+from scvec.ingest.cells.tree import require_inside
 from scvec.ingest.cells.zarrs import is_zarr
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "is_zarr",
     "open_cells",
     "place",
+    "require_inside",
 ]

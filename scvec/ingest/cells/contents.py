@@ -57,11 +57,7 @@ MAGIC: tuple[tuple[bytes, Content], ...] = (
 USER_BLOCKS = (512, 1024, 2048, 4096, 8192)
 """Where HDF5 may begin, after a block of the user's."""
 
-COMPRESSED: dict[Content, Callable[[IO[bytes]], Any]] = {
-    "gzip": gzip.GzipFile,
-    "bzip2": bz2.BZ2File,
-    "xz": lzma.LZMAFile,
-}
+COMPRESSED: dict[Content, Callable[[IO[bytes]], Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 
 
 def content_of(where: Place) -> tuple[Content, Content | None]:

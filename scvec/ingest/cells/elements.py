@@ -105,6 +105,11 @@ def frame_of(root: Tree, part: str, where: str) -> TreeFrame:
         return TreeFrame(root[part], f"{where}: {part}")
 
 
+def is_null(element: Any) -> bool:
+    """Whether an element is the one that stands for None."""
+    return attribute(element, "encoding-type") == "null"
+
+
 def _length(element: Any) -> int:
     """Return the number of values of a column, as it is declared."""
     if isinstance(element, Tree):

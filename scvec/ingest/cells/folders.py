@@ -129,10 +129,10 @@ def unfiltered_note(where: Place) -> tuple[str, ...]:
     """Return a note if a file or folder is the unfiltered matrix, and the filtered one is beside it."""
     if isinstance(where, Uri):
         return ()
-    for one in (where, where.parent):
-        other = one.with_name(RAW.sub("filtered", one.name, count=1))
-        if other != one and other.exists():
-            return (
-                f"{one.name} is the unfiltered matrix, mostly of empty droplets; {other}, beside it, has the cells",
-            )
+    where = where.absolute()
+    for one, rest in ((where, ""), (where.parent, where.name)):
+        name = RAW.sub("filtered", one.name, count=1)
+        if name not in (one.name, "") and (other := one.with_name(name) / rest).exists():
+            said = f"{one.name} is the unfiltered matrix, mostly empty droplets; {other}, beside it, has the cells"
+            return (said,)
     return ()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scvec.errors import FileError
-from scvec.ingest.cells.elements import TreeFrame, frame_of
+from scvec.ingest.cells.elements import TreeFrame, frame_of, is_null
 from scvec.ingest.cells.frames import Frame, colors_by_label
 from scvec.ingest.cells.layout import by_cells
 from scvec.ingest.cells.locations import Place, Uri, reading
@@ -68,7 +68,8 @@ class AnnDataSource:
     def layers(self) -> list[str]:
         """The names of the matrices."""
         with reading(self._where):
-            return ["X"] * ("X" in self._root) + self._members("layers") + ["raw"] * ("raw" in self._root)
+            whole, raw = (name in self._root and not is_null(self._root[name]) for name in ("X", "raw"))
+            return ["X"] * whole + self._members("layers") + ["raw"] * raw
 
     def _members(self, part: str) -> list[str]:
         with reading(f"{self._where}: {part}"):

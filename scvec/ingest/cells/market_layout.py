@@ -109,10 +109,10 @@ def _known(stem: str) -> Iterator[_Names]:
     """Yield the names that programs give."""
     if "matrix" in stem:  # Cell Ranger, STARsolo, GEO
         left, _, right = stem.rpartition("matrix")
-        names = tuple(f"{left}{word}{right}.tsv" for word in ("features", "genes"))
-        yield _Names((f"{left}barcodes{right}.tsv",), names)
+        genes = tuple(f"{left}{word}{right}.tsv" for word in ("features", "genes"))
+        yield _Names((f"{left}barcodes{right}.tsv",), genes)
     for one in dict.fromkeys((stem, stem.rpartition(".")[0] or stem)):  # bustools; its matrices of one table of names
-        genes = (f"{one}.genes.txt", f"{one}.genes.tsv")
+        genes = tuple(f"{one}.genes.{ending}" for ending in ("txt", "tsv"))
         yield _Names((f"{one}.barcodes.txt", f"{one}.barcodes.tsv"), genes, (f"{one}.genes.names.txt",), by_cells=True)
     yield _Names((f"{stem}_rows.txt",), (f"{stem}_cols.txt",), by_cells=True)  # alevin, alevin-fry
     for word in ("count_matrix", "DGE"):  # split-pipe

@@ -20,7 +20,8 @@ HEADS = {
     "", "x", "v1", "barcode", "barcodes", "bc_wells", "bc_well", "cell", "cells", "cell_id", "cellid", "cell_name",
     "cell_names", "cell_barcode", "cell_barcodes", "cellname", "feature", "features", "feature_id", "feature_name",
     "gene", "genes", "gene_id", "gene_ids", "geneid", "gene_name", "gene_names", "gene_symbol", "gene_symbols",
-    "genesymbol", "symbol", "symbols", "ensembl", "ensembl_id", "ensembl_ids", "id", "ids", "index", "name", "names", "unnamed: 0",
+    "genesymbol", "symbol", "symbols", "ensembl", "ensembl_id", "ensembl_ids", "id", "ids", "index", "name", "names",
+    "unnamed: 0",
 }  # fmt: skip
 """First columns of tables that have a head; no cell and no gene is called so."""
 

@@ -98,7 +98,7 @@ def is_anndata_zarr(cells: Cells) -> bool:
 
 
 def _file_of(cells: Cells) -> Place | None:
-    return place(cells) if in_memory(cells) is None else None  # type: ignore[arg-type]  # an AnnData is none
+    return place(cells) if in_memory(cells) is None else None
 
 
 def _opened(where: Place, stack: ExitStack) -> _Opened:

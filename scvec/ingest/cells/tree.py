@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import h5py
@@ -143,13 +145,11 @@ def _require_filters(array: Any, where: str) -> None:
     for code in (made.get_filter(i)[0] for i in range(made.get_nfilters())):
         if h5py.h5z.filter_avail(code):
             continue
-        try:
-            import hdf5plugin
-        except ImportError:
-            hdf5plugin = None
-        if hdf5plugin is None or not h5py.h5z.filter_avail(code):
+        with suppress(ImportError):
+            import_module("hdf5plugin")  # which registers its filters
+        if not h5py.h5z.filter_avail(code):
             kind = FILTERS.get(code, f"filter {code} of HDF5")
-            raise missing("hdf5plugin", "filters", f"{where}: {array.name} is compressed with {kind}: reading it")
+            raise missing("hdf5plugin", "filters", f"{where}: {array.name} is compressed with {kind}; reading it")
 
 
 def _refuse_pickle(array: Any) -> None:
@@ -159,6 +159,26 @@ def _refuse_pickle(array: Any) -> None:
     codecs += getattr(metadata, "codecs", ())
     if any("pickle" in str(getattr(one, "codec_id", type(one).__name__)).lower() for one in codecs):
         raise ValueError(f"{array.name} is stored as pickle, which can run programs")
+
+
+def require_inside(root: Any, where: str) -> None:
+    """Raise `FileError` if any data of an HDF5 file are outside of it; called before it is written to.
+
+    Parameters
+    ----------
+    root
+        The open file; a zarr store is checked when it is opened.
+    where
+        The file, for messages.
+    """
+    seen, left = set(), [Tree(root, where)] if isinstance(root, h5py.Group) else []
+    while left:
+        tree = left.pop()
+        for key in tree:
+            child = tree[key]
+            if isinstance(child, Tree) and (address := h5py.h5o.get_info(child.group.id).addr) not in seen:
+                seen.add(address)
+                left.append(child)
 
 
 def refuse_bloated(array: Any) -> None:

@@ -114,7 +114,7 @@ def spatial_table(path: Place, root: Tree) -> tuple[Tree, str] | None:
             if part not in root:
                 continue
             group = root[part]
-            names = [name for name in group if isinstance(group[name], Tree) and "obs" in group[name]]
+            names = [name for name in sorted(group) if isinstance(group[name], Tree) and "obs" in group[name]]
             if len(names) > 1:
                 seen = f"{path} is SpatialData with several tables: {', '.join(names)}"
                 raise FileError(seen, "one table", f"give one of them, such as {path / part / names[0]}")

@@ -22,7 +22,7 @@ from scvec.ingest.cells.scale import Values
 from scvec.ingest.genes.gene_table import GeneTable, newest_tables, open_table
 from scvec.ingest.genes.gene_texts import taxon_id, taxon_name
 from scvec.ingest.genes.orthologs import orthologs
-from scvec.ingest.guards import guard, guard_species, other_species
+from scvec.ingest.guards import guard, guard_species, other_species, with_second_species
 from scvec.ingest.matching import GeneMatch, match_genes
 from scvec.store import Store
 
@@ -229,6 +229,9 @@ def match_to(
         other = other_species(match, newest_tables(store), matrix)
         if other is not None:
             notes.append(f"the genes look like {other[1]}, but `taxon` says {taxon_name(own.taxon_id)}")
+    if not notes:
+        match = with_second_species(match, newest_tables(store), matrix)
+        notes += [] if match.second is None else [str(match.second)]
     if own.taxon_id != table.taxon_id:
         match = match.through(orthologs(own, table), table)
     match = match.only(gene_ids)

@@ -9,13 +9,15 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 import numpy as np
+import scipy.sparse as sp
 
 from scvec.core.types import Floats, Ints, Strings
 from scvec.errors import InputError, MatrixError, unknown
 from scvec.ingest.cells.checked import AskedScale, Matrix, read_sample
 from scvec.ingest.cells.frames import Column, Frame, Table, refuse_duplicates
+from scvec.ingest.cells.gene_columns import Selected, no_genes, shares
 from scvec.ingest.cells.locations import Place, fingerprint, reading
-from scvec.ingest.cells.matrix import Rows, unfit
+from scvec.ingest.cells.matrix import ColumnsOf, Rows, unfit
 from scvec.ingest.cells.memory import InMemory
 from scvec.ingest.cells.scale import Values, decide
 
@@ -193,13 +195,21 @@ class CellFile:
 
     def _decided(self, key: str, rows: Rows, scale: AskedScale | Values) -> Matrix:
         where, var = f"{self.path}: {key}", self._source.var(key)
-        wanted = (len(self.obs_names), len(var.names()))
+        names = var.names()
+        wanted = (len(self.obs_names), len(names))
         if rows.shape != wanted:
             raise unfit(where, rows.shape, wanted)
+        others = no_genes(var, names, where)
+        genes: Ints = np.setdiff1d(np.arange(len(names)), list(others)) if others else np.arange(len(names))
+        whole = rows
+        if others:
+            var, rows = Selected(var, genes), ColumnsOf(whole, genes)
         if isinstance(scale, Values):
             return Matrix(self.path, key, scale, var, rows)
-        sample = read_sample(rows, where)
-        return Matrix(self.path, key, decide(sample, scale, where), var, rows, sample)
+        every = read_sample(whole, where)
+        sample = sp.csr_matrix(every[:, genes]) if others else every
+        values = decide(sample, scale, where)
+        return Matrix(self.path, key, values, var, rows, sample, shares(others, every, values))
 
     def _would_do(self, key: str) -> bool:
         try:

@@ -6,8 +6,6 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-
 from scvec.core.types import Strings
 from scvec.errors import FileError
 from scvec.ingest.cells.compressed import opened
@@ -19,7 +17,7 @@ from scvec.ingest.cells.matrix import Rows
 from scvec.ingest.cells.matrix_market import UnsuitedError, read_market, size_of
 from scvec.ingest.cells.name_tables import NameTable, read_names
 from scvec.ingest.cells.refusals import refusal
-from scvec.ingest.cells.tenx import GENES, TenxSource
+from scvec.ingest.cells.tenx import TenxSource
 
 COLUMNS = {
     "ids": ("gene_id", "gene_ids", "geneid", "ensembl", "ensembl_id", "ensembl_ids", "feature_id", "id"),
@@ -42,7 +40,7 @@ FRY = ("-U", "-A")
 """What alevin-fry adds to the names of unspliced and ambiguous counts."""
 
 
-def open_market(path: Place, layout: Layout, stack: ExitStack) -> TenxSource:
+def open_market(layout: Layout, stack: ExitStack) -> TenxSource:
     """Return the cells of a matrix in text.
 
     The text of the matrix is read once, when it is first needed, into temporary files that `stack` removes.
@@ -66,7 +64,7 @@ def open_market(path: Place, layout: Layout, stack: ExitStack) -> TenxSource:
                 made.append(read_market(stream, (len(cells), len(genes)), folder, by_cells=by_cells))
         return made[0]
 
-    return TenxSource(path, Named(cells.names(), cells.columns()), features, whole)
+    return TenxSource(Named(cells.names(), cells.columns()), features, whole)
 
 
 def _size(matrix: Place) -> tuple[int, int]:
@@ -113,7 +111,6 @@ def _features(genes: NameTable, symbols: Place | None, size: tuple[int, int]) ->
         features = dict(zip(("ids", "symbols", "types"), columns, strict=False))
     if symbols is not None and len(named_too := read_names(symbols, size)) == len(genes):
         features["symbols"] = named_too.names()
-    features.setdefault("types", np.full(len(genes), GENES, object))
     return features
 
 

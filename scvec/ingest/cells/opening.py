@@ -106,7 +106,7 @@ def _opened(where: Place, stack: ExitStack) -> _Opened:
         return _of_zarr(where, stack)
     if _is_market(where):
         layout = layout_of(where)
-        return _Opened(open_market(where, layout, stack), layout.members, unfiltered_note(where))
+        return _Opened(open_market(layout, stack), layout.members, unfiltered_note(where))
     if is_folder(where) and not (isinstance(where, Uri) and not _is_remote_folder(where)):
         found = inside(where)
         opened = _opened(found.where, stack)

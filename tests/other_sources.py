@@ -47,7 +47,8 @@ def legacy(cells: ad.AnnData, path: Path, frames: tuple[str, ...] = ("obs",)) ->
 def _as_codes(group: Any, key: str, column: Any) -> None:
     del group[key]
     kept = group.require_group(CATEGORIES)
-    write_elem(kept, key, column.categories.to_numpy().astype(object))
+    values = column.categories.to_numpy()
+    write_elem(kept, key, values.astype(object) if values.dtype.kind in "OT" else values)
     kept[key].attrs["ordered"] = False
     write_elem(group, key, column.codes.to_numpy())
     for attribute in ("encoding-type", "encoding-version"):

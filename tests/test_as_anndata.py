@@ -77,7 +77,8 @@ def compare(path: Path, same: ad.AnnData, layers: tuple[str, ...] = ()) -> None:
                 found = [np.zeros((0, matrix.n_genes))]
                 found += [batch.toarray() for _, batch in matrix.batches("reading")]
             x = same.X if layer == "X" else same.raw.X if layer == "raw" else same.layers[layer]
-            np.testing.assert_array_equal(np.concatenate(found), sp.csr_matrix(x).toarray().astype(np.float32))
+            whole = np.asarray(x.toarray() if sp.issparse(x) else x, np.float32)
+            np.testing.assert_array_equal(np.concatenate(found), whole)
 
 
 def quiet(read: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -230,19 +231,19 @@ def test_names_in_any_form(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("index", sorted(INDEXES))
-@pytest.mark.parametrize("store", ["h5ad", "zarr2", "zarr3", "legacy"])
-def test_what_is_written_is_read_by_anndata(atlas: Atlas, tmp_path: Path, index: str, store: str) -> None:
+@pytest.mark.parametrize("kind", ["h5ad", "zarr2", "zarr3", "legacy"])
+def test_what_is_written_is_read_by_anndata(atlas: Atlas, tmp_path: Path, index: str, kind: str) -> None:
     cells = toy.cells(12, seed=1)
-    for kind, make in COLUMNS.items():
-        cells.obs[kind] = make(12)
+    for column, make in COLUMNS.items():
+        cells.obs[column] = make(12)
     cells.obs.index = INDEXES[index](list(cells.obs_names))
-    query, out = tmp_path / f"q.{store[:4]}", tmp_path / f"calls.{'zarr' if store.startswith('zarr') else 'h5ad'}"
+    query, out = tmp_path / "q.x", tmp_path / f"calls.{'zarr' if kind.startswith('zarr') else 'h5ad'}"
     query = query.with_suffix(out.suffix)
     with ad.settings.override(allow_write_nullable_strings=True):
-        if store.startswith("zarr"):
-            with ad.settings.override(zarr_write_format=int(store[-1])):
+        if kind.startswith("zarr"):
+            with ad.settings.override(zarr_write_format=int(kind[-1])):
                 quiet(cells.write_zarr, query)
-        elif store == "legacy":
+        elif kind == "legacy":
             quiet(other_sources.legacy, cells, query)
         else:
             quiet(cells.write_h5ad, query)
@@ -254,8 +255,8 @@ def test_what_is_written_is_read_by_anndata(atlas: Atlas, tmp_path: Path, index:
         assert list(found.obs_names) == list(calls.obs_names)
         assert found.obsm["scvec_neighbors"].shape == calls.neighbor_names.shape
         before = quiet(ad.read_zarr if out.suffix == ".zarr" else ad.read_h5ad, query)
-        for kind in COLUMNS:
-            assert expected_labels(found.obs[kind]) == expected_labels(before.obs[kind])
+        for column in COLUMNS:
+            assert expected_labels(found.obs[column]) == expected_labels(before.obs[column])
         shutil.rmtree(query) if query.is_dir() else query.unlink()
         shutil.move(out, query)
         calls = sv.annotate(query, atlas)
@@ -320,7 +321,7 @@ def test_data_outside_of_the_file_are_refused(
         elif shape is None:
             return
         else:
-            fixed = "S10" if dtype == object else dtype
+            fixed = "S10" if dtype is not None and dtype.kind == "O" else dtype
             if way == "external":
                 file.create_dataset(name, shape, fixed, external=[(str(other), 0, h5py.h5f.UNLIMITED)])
             else:
@@ -340,13 +341,13 @@ def test_data_outside_of_the_file_are_refused(
 
 def test_links_inside_of_a_file_are_followed(tmp_path: Path) -> None:
     def change(file: h5py.File) -> None:
-        file.move("obs", "kept")
-        file["obs"] = h5py.SoftLink("/kept")
-        file.move("X/data", "values")
-        file["X/data"] = h5py.SoftLink("../values") if False else h5py.SoftLink("/values")
+        file.move("obs", "uns/kept")
+        file["obs"] = h5py.SoftLink("/uns/kept")
+        file.move("X/data", "uns/values")
+        file["X/data"] = h5py.SoftLink("/uns/values")
 
     path = altered(tmp_path, change)
-    compare(path, ad.read_h5ad(path))
+    compare(path, quiet(ad.read_h5ad, path))
     with h5py.File(path, "r+") as file:
         del file["obs"]
         file["obs"] = h5py.SoftLink("/obs")
@@ -479,7 +480,7 @@ def test_every_group_in_place_of_an_array_is_one_line(tmp_path: Path) -> None:
         "group": lambda file, name: file.create_group(name),
         "scalar": lambda file, name: file.__setitem__(name, 3),
         "texts": lambda file, name: file.__setitem__(name, np.array(["a", "b"], "S1")),
-        "nothing": lambda file, name: None,
+        "nothing": lambda _file, _name: None,
         "compound": lambda file, name: file.__setitem__(name, np.ones(20, [("a", "i4"), ("b", "f4")])),
         "type": lambda file, name: file.__setitem__(name, np.dtype("f4")),
     }

@@ -22,10 +22,10 @@ from scvec.embed.refine import Head, fit
 from scvec.errors import (
     ExistsError,
     GeneMatchError,
-    MatrixError,
     InputError,
     KeyNotFoundError,
     LabelError,
+    MatrixError,
     MismatchError,
     NotInStoreError,
     ScvecError,

@@ -209,4 +209,7 @@ def read_elem(element: Any) -> Any:
             check(node[key], depth + 1)
 
     check(element, 0)
+    if not isinstance(element, Tree) and not attribute(element, "encoding-type"):
+        # anndata 0.7 and other writers say nothing of plain arrays, of which anndata would warn.
+        return (element.asstr() if h5py.check_string_dtype(element.dtype) else element)[()]
     return io.read_elem(element.group if isinstance(element, Tree) else element)

@@ -32,6 +32,7 @@ def legacy(cells: ad.AnnData, path: Path, frames: tuple[str, ...] = ("obs",)) ->
         cells.write_h5ad(path)
         root = h5py.File(path, "r+")
     for name in frames:
+        columns: Any
         group, columns = (
             root[name],
             {"obs": cells.obs, "var": cells.var}.get(name, cells.raw.var if cells.raw else None),

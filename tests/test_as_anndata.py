@@ -74,9 +74,9 @@ def compare(path: Path, same: ad.AnnData, layers: tuple[str, ...] = ()) -> None:
         for layer in ("X", *layers):
             with file.matrix(layer) as matrix:
                 assert matrix.gene_names().tolist() == [str(one) for one in same.var_names]
-                found = [np.zeros((0, matrix.n_genes))]
+                found = [np.zeros((0, matrix.n_genes), np.float32)]
                 found += [batch.toarray() for _, batch in matrix.batches("reading")]
-            x = same.X if layer == "X" else same.raw.X if layer == "raw" else same.layers[layer]
+            x: Any = same.X if layer == "X" else same.raw.X if layer == "raw" else same.layers[layer]
             whole = np.asarray(x.toarray() if sp.issparse(x) else x, np.float32)
             np.testing.assert_array_equal(np.concatenate(found), whole)
 
@@ -94,7 +94,8 @@ def made(data: st.DataObject, n: int) -> ad.AnnData:
     form = draw(st.sampled_from(["csr", "csc", "dense"] if dtype != "f2" else ["dense"]))
 
     def matrix(values: Any) -> Any:
-        whole: Any = {"csr": sp.csr_matrix, "csc": sp.csc_matrix, "dense": np.asarray}[form](values.astype(dtype))
+        make: dict[str, Any] = {"csr": sp.csr_matrix, "csc": sp.csc_matrix, "dense": np.asarray}
+        whole = make[form](values.astype(dtype))
         if form != "dense" and draw(st.booleans()):
             whole.indices, whole.indptr = whole.indices.astype(np.int64), whole.indptr.astype(np.int64)
         return whole

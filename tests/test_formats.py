@@ -309,7 +309,7 @@ FOREIGN: list[tuple[str, bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "message"), FOREIGN)
+@pytest.mark.parametrize(("name", "content", "message"), FOREIGN, ids=[name for name, _, _ in FOREIGN])
 def test_what_is_no_file_of_cells_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     import re
 

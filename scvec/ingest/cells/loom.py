@@ -30,7 +30,7 @@ CELL_NAMES = (
     "barcode",
     "barcodes",
 )
-GENE_NAMES = ("Gene", "var_names", "gene_names", "GeneName", "gene", "Symbol", "gene_symbol", "gene_name")
+GENE_NAMES = ("Gene", "var_names", "gene_names", "GeneName", "gene", "Symbol", "gene_symbol", "gene_name", "index")
 GENE_IDS = ("Accession", "gene_ids", "gene_id", "EnsemblID", "ensembl_id", "ID")
 """Attributes with names, by loompy, anndata, velocyto and R's packages; the first that is there is read."""
 

@@ -11,7 +11,7 @@ import h5py
 
 from scvec.errors import FileError
 from scvec.ingest.cells.compressed import unpacked
-from scvec.ingest.cells.contents import content_of
+from scvec.ingest.cells.contents import PEEKED, content_of, kind_of
 from scvec.ingest.cells.locations import Place, Uri, reading
 from scvec.ingest.cells.refusals import WANTED, quoted_out, refusal
 from scvec.ingest.cells.tree import Tree
@@ -51,23 +51,19 @@ def _stream(where: Uri, stack: ExitStack) -> Any:
 
 
 def _opened(where: Place, source: Any, stack: ExitStack) -> Any:
+    if isinstance(where, Uri):
+        # Within the blocks that are read anyway; a further request would be one for each file.
+        with reading(str(where)):
+            head = kind_of(source.read(PEEKED))
+            source.seek(0)
+        if head != "hdf5":
+            if content_of(where) != ("gzip", "hdf5"):
+                raise refusal(where)
+            source = unpacked(where, stack)
     try:
         return stack.enter_context(h5py.File(source, "r"))
-    except Exception as error:  # whatever is raised for what is no HDF5
-        said = str(error)
-        if isinstance(source, Path):
-            raise _not_opened(where, said) from error
-    content, inner = _kind(where)
-    if inner == "hdf5":
-        return stack.enter_context(h5py.File(unpacked(where, stack), "r"))
-    if content != "hdf5":
-        raise refusal(where)
-    raise _not_opened(where, said)
-
-
-def _kind(where: Place) -> tuple[str, str | None]:
-    content, inner = content_of(where)
-    return content, inner
+    except Exception as error:
+        raise _not_opened(where, str(error)) from error
 
 
 def _not_opened(where: Place, said: str) -> FileError:

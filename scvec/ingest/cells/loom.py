@@ -29,6 +29,7 @@ CELL_NAMES = (
     "Barcode",
     "barcode",
     "barcodes",
+    "index",
 )
 GENE_NAMES = ("Gene", "var_names", "gene_names", "GeneName", "gene", "Symbol", "gene_symbol", "gene_name", "index")
 GENE_IDS = ("Accession", "gene_ids", "gene_id", "EnsemblID", "ensembl_id", "ID")

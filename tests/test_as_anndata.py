@@ -67,7 +67,7 @@ def compare(path: Path, same: ad.AnnData, layers: tuple[str, ...] = ()) -> None:
         assert file.obs_names.tolist() == [str(one) for one in same.obs_names]
         assert set(file.obs_keys) == {str(key) for key in same.obs.columns}
         for key in same.obs.columns:
-            labels, absent = file._column(key).labels()
+            labels, absent = file.column(key).labels()
             wanted, gone = expected_labels(same.obs[key])
             assert absent.tolist() == gone
             assert [one for one, off in zip(labels, gone, strict=True) if not off] == [one for one in wanted if one]

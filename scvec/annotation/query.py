@@ -131,7 +131,7 @@ def _clusters(file: CellFile, options: QueryOptions) -> Clusters | None:
     if key is not None and method is not None:
         raise InputError("`cluster_key` and `cluster` exclude each other", fix="leave one out")
     if key is not None:
-        return file.labels(key, "cluster_key")
+        return file.groups(key, "cluster_key")
     return None if method is None else Leiden.parse(method)
 
 
@@ -201,5 +201,6 @@ def _provenance(cells: OpenCells, coverage: Coverage) -> dict[str, Any]:
     return {
         "scvec": __version__,
         "atlas": {key: made[key] for key in ("name", "version", "recipe", "recipe_sha256", "sources", "index")},
-        "query": {"file": query.name, "matrix": cells.matrix.to_dict(), "coverage": coverage.to_dict()},
+        "query": {"file": query.name, "matrix": cells.matrix.to_dict(), "coverage": coverage.to_dict()}
+        | ({"selection": dict(cells.file.left_out)} if cells.file.left_out else {}),
     }

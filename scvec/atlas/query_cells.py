@@ -72,7 +72,7 @@ class QueryCells:
         InputError
             If they are not as they were.
         """
-        with open_cells(self.cells, self.read.obs) as file:
+        with open_cells(self.cells, self.read.obs, self.read.selection) as file:
             if file.fingerprint(self.layer, given_key(self.atlas, self.read)) != self.fingerprint:
                 fix = "annotate it again"
                 if isinstance(file.path, InMemory):
@@ -84,17 +84,19 @@ class QueryCells:
                 )
 
     def labels(self, key: str, parameter: str) -> Strings:
-        """Return (n,) a column of ``obs`` as strings; errors name the `parameter` that gave the key.
+        """Return (n,) a column of ``obs`` as strings, "" where a cell has no label.
+
+        Errors name the `parameter` that gave the key.
 
         Raises
         ------
         KeyNotFoundError
             If there is no such column.
         LabelError
-            If values are missing.
+            If no cell has a label.
         """
-        with open_cells(self.cells, self.read.obs) as file:
-            return file.labels(key, parameter)
+        with open_cells(self.cells, self.read.obs, self.read.selection) as file:
+            return file.labels_where_any(key, parameter, self.read.unlabelled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCe
     InputError
         If the file, the matrix or the genes cannot be used.
     """
-    with open_cells(cells, read.obs) as file, file.matrix(read.layer, read.scale) as matrix:
+    with open_cells(cells, read.obs, read.selection) as file, file.matrix(read.layer, read.scale) as matrix:
         match, notes = match_to(
             matrix, atlas.store, atlas.gene_table, atlas.embedding.gene_ids, read.gene_key, read.taxon
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scvec.core.exchange import aside, replace_folder
 from scvec.errors import FileError, as_disk_full
 
 
@@ -61,15 +62,14 @@ def placing_folder(target: Path) -> Iterator[Path]:
     DiskFullError
         If no space was left.
     """
-    part, old = (target.with_name(f".{target.name}.{mark}") for mark in ("part", "old"))
+    part = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        for left in (part, old):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
+        if not target.exists() and aside(target).exists():  # by a process that was killed between two steps
+            aside(target).rename(target)
+        shutil.rmtree(part, ignore_errors=True)
         yield part
-        if target.exists():
-            target.rename(old)
-        part.rename(target)
+        replace_folder(part, target)
     except Exception as error:
         full = as_disk_full(error, str(target))
         if full is None:
@@ -77,10 +77,6 @@ def placing_folder(target: Path) -> Iterator[Path]:
         raise full from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        elif old.exists():
-            old.rename(target)
 
 
 def read_pairs(path: str | Path, key: str, value: str, what: str) -> dict[str, str | None]:

@@ -28,7 +28,7 @@ LIMITS: dict[Kind, int] = {
     "text": 1 * 2**30,  # an ontology, gene sets, names of cells and genes
     "table": 16 * 2**30,  # a table of cells or genes, some 100 bytes a row
     "line": 16 * 2**20,  # one line of a text
-    "array": 64 * 2**30,  # one array in an archive
+    "array": 16 * 2**30,  # the arrays of a file of vectors
 }
 """Bytes that an input of each kind may hold once it is unfolded."""
 
@@ -72,6 +72,16 @@ def check_size(n_bytes: int, what: str, kind: Kind) -> None:
     """Raise `FileError` if an input declares more bytes than its kind may have, before memory is taken."""
     if n_bytes > limit_of(kind):
         raise too_large(what, kind)
+
+
+def check_parquet(file: Any, what: str) -> None:
+    """Raise `FileError` if a `pyarrow.parquet.ParquetFile` declares more than a table may have.
+
+    Runs of equal values take next to no bytes in it, so that its numbers of rows and columns count as well.
+    """
+    about = file.metadata
+    groups = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+    check_size(max(groups, 8 * about.num_rows * about.num_columns), what, "table")
 
 
 def read_bounded(stream: IO[bytes], what: str, kind: Kind = "text") -> bytes:

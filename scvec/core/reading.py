@@ -35,11 +35,23 @@ def reading(
         If no space was left for what reading wrote.
     """
     try:
-        yield
+        with no_panic():
+            yield
     except ScvecError:
         raise
     except Exception as error:  # a file can make its reader raise anything
         raise as_disk_full(error, what) or raised(f"{what} {reason(error)}", expected, fix) from error
+
+
+@contextmanager
+def no_panic() -> Iterator[None]:
+    """Raise a `RuntimeError` where a library in Rust (polars, Lance) gives up, whose own error is no `Exception`."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise RuntimeError(str(error)) from error
 
 
 def reason(error: BaseException) -> str:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from scvec.errors import FileError
 from scvec.ingest.cells.contents import content_of
-from scvec.ingest.cells.file import CellFile, Source
+from scvec.ingest.cells.file import CellFile
 from scvec.ingest.cells.folders import inside, unfiltered_note
-from scvec.ingest.cells.frames import read_table
 from scvec.ingest.cells.h5ad import AnnDataSource
 from scvec.ingest.cells.hdf5 import foreign_hdf5, open_hdf5
 from scvec.ingest.cells.locations import Place, Uri, fingerprint, place, reading
@@ -21,6 +20,9 @@ from scvec.ingest.cells.market_layout import is_market, layout_of
 from scvec.ingest.cells.memory import Cells, InMemory, MemorySource, in_memory
 from scvec.ingest.cells.mudata import MuDataSource, spatial_table
 from scvec.ingest.cells.refusals import WANTED
+from scvec.ingest.cells.selection import ALL_CELLS, Selection
+from scvec.ingest.cells.source import Source
+from scvec.ingest.cells.tables import read_table
 from scvec.ingest.cells.tenx import is_tenx, open_tenx
 from scvec.ingest.cells.tree import Tree
 from scvec.ingest.cells.zarrs import ZARR_MARKS, is_folder, is_zarr, open_zarr
@@ -36,7 +38,7 @@ class _Opened:
 
 
 @contextmanager
-def open_cells(cells: Cells, obs: str | Path | None = None) -> Iterator[CellFile]:
+def open_cells(cells: Cells, obs: str | Path | None = None, selection: Selection = ALL_CELLS) -> Iterator[CellFile]:
     """Open cells for reading. The format of a file is detected from the content, not the file name.
 
     Parameters
@@ -49,8 +51,12 @@ def open_cells(cells: Cells, obs: str | Path | None = None) -> Iterator[CellFile
         name these files: the matrix, its folder, or a folder above it (``outs``), where the filtered matrix is read. Or
         the URI of one of these, as fsspec knows it: ``s3://``, ``https://`` ...
     obs
-        A table of annotations, CSV, TSV or Parquet, with the cells' names in the first column. It must have every cell
-        of the file; other rows are ignored. Its columns replace the file's columns of the same name.
+        A table of annotations, CSV, TSV or Parquet, with the cells' names in one of its columns. It must have every
+        cell that is read; other rows are ignored. Its columns replace the file's columns of the same name. Names that
+        differ by what is added to a barcode, as ``-1`` or the name of a sample, are matched, and `CellFile.notes` says
+        so.
+    selection
+        Which cells are read; the others are as if they were not there.
 
     Raises
     ------
@@ -66,14 +72,13 @@ def open_cells(cells: Cells, obs: str | Path | None = None) -> Iterator[CellFile
     table = None if obs is None else read_table(obs)
     if adata is not None:
         held = MemorySource(adata)
-        yield CellFile(InMemory(), held.state, held, table)
+        yield selection.of(CellFile(InMemory(), held.state, held, table))
         return
     where = place(cells)
     with ExitStack() as stack:
         found = _opened(where, stack)
-        file = CellFile(where, lambda _layer, _use_rep: fingerprint(found.members), found.source, table)
-        file.notes = (*found.notes, *file.notes)
-        yield file
+        file = CellFile(where, lambda _layer, _use_rep: fingerprint(found.members), found.source, table, found.notes)
+        yield selection.of(file)
 
 
 def is_h5ad(cells: Cells) -> bool:

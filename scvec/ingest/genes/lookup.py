@@ -16,8 +16,8 @@ SURE = EXACT - {"entrez"}
 """Routes by which names with something else before them count as known: a number may match by chance."""
 
 
-MANY = 0.05
-"""A share of names above which what they end in is no chance."""
+MANY, MIN_MANY = 0.05, 10
+"""A share, and a number, of names above which what they end in is no chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +181,8 @@ def _unnumber(lookup: _Lookup, without: Bools) -> Ints:
     symbols = lookup.symbols([parts[i][0] for i in alone])
     alone = [i for i, is_symbol in zip(alone, symbols, strict=True) if is_symbol]
     styles = {parts[i][1] for i in twins}
-    styles |= {one for one, n in Counter(parts[i][1] for i in alone).items() if n > MANY * len(lookup.plain)}
+    styles |= {
+        one for one, n in Counter(parts[i][1] for i in alone).items() if n > max(MIN_MANY, MANY * len(lookup.plain))
+    }
     numbers = [i for i in parts if i in twins or (i in set(alone) and parts[i][1] in styles)]
     return lookup.rename(numbers, [parts[i][0] for i in numbers])

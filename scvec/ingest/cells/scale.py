@@ -21,6 +21,9 @@ SAME_TOTAL = 0.01
 """Cells whose expm1 totals differ by less than this (standard deviation / mean) were scaled to one total."""
 
 
+GREATEST = 1e15
+"""Sums of larger values are not exact, and their squares leave float32."""
+
 PIECE = 2**15
 """Values checked together: 128 kB."""
 
@@ -113,11 +116,17 @@ def _check_finite(batch: sp.csr_matrix[np.float32], where: str) -> None:
     if not len(batch.data):
         return
     # NaN and infinity show in the extremes, so that no temporary arrays are needed.
-    least = batch.data.min()
-    if not (np.isfinite(least) and np.isfinite(batch.data.max())):
+    least, most = batch.data.min(), batch.data.max()
+    if not (np.isfinite(least) and np.isfinite(most)):
         raise MatrixError(
             f"{where} holds NaN or infinite values",
             "finite values",
+            "find their cause, and remove them",
+        )
+    if most > GREATEST:
+        raise MatrixError(
+            f"{where} holds values up to {most:.3g}, which no count reaches",
+            f"values of at most {GREATEST:.0e}",
             "find their cause, and remove them",
         )
     if least < 0:

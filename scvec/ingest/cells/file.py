@@ -40,9 +40,14 @@ class CellFile:
     """
 
     def __init__(
-        self, path: Place | InMemory, state: Callable[[str, str | None], str], source: Source, table: Table | None
+        self,
+        path: Place | InMemory,
+        state: Callable[[str, str | None], str],
+        source: Source,
+        table: Table | None,
+        notes: tuple[str, ...] = (),
     ) -> None:
-        self.path, self._state, self._source = path, state, source
+        self.path, self._state, self._source, self._first_notes = path, state, source, notes
         self._whole: Source = source
         self._cells: Ints | None = None
         self._said: tuple[str, ...] = ()
@@ -63,7 +68,7 @@ class CellFile:
         """
         rows = np.flatnonzero(cells)
         kept = self._cells if self._cells is not None else np.arange(len(cells))
-        found = CellFile(self.path, self._state, SelectedSource(self._whole, kept[rows]), None)
+        found = CellFile(self.path, self._state, SelectedSource(self._whole, kept[rows]), None, self._first_notes)
         found._whole, found._cells, found._said = self._whole, kept[rows], (*self._said, said)
         found.left_out = {"n_cells_in_file": len(kept), **self.left_out, **about}
         found.table = None if self.table is None else self.table.take(rows)
@@ -72,7 +77,7 @@ class CellFile:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user on the file, its table of annotations, and which of its cells are read."""
-        return (*self._source.notes, *self.selection_notes)
+        return (*self._first_notes, *self._source.notes, *self.selection_notes)
 
     @property
     def selection_notes(self) -> tuple[str, ...]:

@@ -79,6 +79,11 @@ def test_names_of_no_genes_are_recognised(kind: str, name: str) -> None:
     assert by_name(np.array(["INS", name], object)) == {1: kind}  # the two engines agree
 
 
+def test_names_that_are_no_valid_text_are_read_all_the_same() -> None:
+    assert by_name(np.array(["INS", "a\ud800", "ERCC-00002"], object)) == {2: "spike-ins"}
+    assert by_company(np.array(["INS", "a\ud800"], object)) == {}
+
+
 REPORTERS = {"BFP", "bfp", "CRE", "Cre", "cre", "Flp", "Irfp", "RFP", "Rfp"}
 """Old aliases of genes that are reporters wherever they are met today."""
 

@@ -9,9 +9,16 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from scvec.bench.suite import Suite
 from scvec.core import limits
+from scvec.core.files import read_pairs
 from scvec.core.reading import reading
+from scvec.core.toml import read_toml
+from scvec.embed.recipe import Recipe
 from scvec.errors import DiskFullError, FileError, InputError, StoreError
+from scvec.explain.gene_sets import read_gene_sets
+from scvec.ingest.genes.ncbi import read_info
+from scvec.ontology.read import read_ontology
 
 
 @pytest.fixture
@@ -86,7 +93,8 @@ def test_half_a_surrogate_pair_is_refused() -> None:
 def test_anything_that_a_reader_raises_is_one_error(error: Exception) -> None:
     with (
         pytest.raises(
-            FileError, match=r"^cells\.h5ad cannot be read \(.+\): expected a complete file\. Fix: get it\.$"
+            FileError,
+            match=r"^cells\.h5ad (cannot be read|is cut short .*) \(.+\): expected a complete file\. Fix: get it\.$",
         ),
         reading("cells.h5ad", fix="get it"),
     ):
@@ -100,3 +108,45 @@ def test_reading_lets_scvec_and_the_user_through() -> None:
         raise StoreError("theirs")
     with pytest.raises(DiskFullError), reading("x"):
         raise RuntimeError("No space left on device (os error 28)")
+
+
+def test_deep_files_of_people_are_one_error(tmp_path: Path) -> None:
+    suite, recipe, terms, labels = (tmp_path / name for name in ("s.toml", "r.toml", "cl.json", "map.json"))
+    suite.write_text("a = " + "[" * 60_000)
+    recipe.write_text("a = " + "[" * 300 + "]" * 300)
+    terms.write_text('{"a":' + "[" * 200_000)
+    labels.write_text('{"a":' * 200_000)
+    for read, file in (
+        (Suite.read, suite),
+        (Recipe.from_toml, recipe),
+        (read_ontology, terms),
+        (lambda path: read_pairs(path, "label", "id", "labels"), labels),
+    ):
+        with pytest.raises(FileError, match="levels deep"):
+            read(file)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_bombs_of_every_kind_of_text_are_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "bomb.json"
+    with pa.CompressedOutputStream(str(path), kind) as stream:
+        stream.write(b"#tax_id\tGeneID\n" + b"9606\t1\tx\ty\n" * 2**17)
+    for read in (
+        read_ontology,
+        read_gene_sets,
+        lambda one: read_info(one, 9606),
+        lambda one: read_pairs(one, "label", "id", "labels"),
+        lambda one: read_toml(one, "a suite", "x"),
+    ):
+        with pytest.raises(FileError, match="unfolds to more than 100,000 bytes"):
+            read(path)
+
+
+def test_a_suite_does_not_vary_without_end(tmp_path: Path) -> None:
+    values = ", ".join(f"n{i} = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]" for i in range(9))
+    (tmp_path / "s.toml").write_text(
+        f'[[tasks]]\nname = "t"\nreference = "r"\nlabel_key = "l"\nvary = {{ {values} }}\n'
+    )
+    with pytest.raises(InputError, match="vary makes 1,000,000,000 tasks"):
+        Suite.read(tmp_path / "s.toml")

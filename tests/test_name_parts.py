@@ -19,6 +19,7 @@ import scvec as sv
 from scvec.atlas import Atlas
 from scvec.errors import GeneMatchError
 from scvec.ingest.genes.compound import joined, numbered
+from scvec.ingest.genes.features import by_name, kind_of
 from scvec.ingest.genes.genomes import taxon_of
 from scvec.ingest.genes.identifiers import Identifiers
 from scvec.ingest.genes.lookup import look_up
@@ -93,6 +94,40 @@ def test_a_number_is_taken_off_where_the_name_without_it_is_there() -> None:
     assert found("INS", "INS-1", "RP11-1") == [1, 1, None]  # nor to an alias alone
     assert found("INS", "INS-100") == [1, None]
     assert found("OLDINS", "OLDINS-1") == [1, 1]
+
+
+PIECES = [
+    "INS",
+    "GRCh38",
+    "mm10",
+    "ENSG00000000001",
+    "_",
+    "-",
+    ".",
+    "|",
+    "1",
+    "17",
+    " ",
+    "é",
+    "\n",
+    "human",
+    "NKX2-1",
+    "",
+]
+
+
+@given(names=st.lists(st.lists(st.sampled_from(PIECES), max_size=5).map("".join), max_size=40))
+def test_any_names_are_looked_up(names: list[str]) -> None:
+    """A name that is known as it is is that gene, unless it is of another genome; each column has one answer."""
+    given = np.array(names, object)
+    looked_up = look_up(given, FEW, 9606)
+    plain, now = FEW.resolve(given), looked_up.found
+    of = dict(zip(now.columns.tolist(), now.gene_ids.tolist(), strict=True))
+    for column, gene in zip(plain.columns.tolist(), plain.gene_ids.tolist(), strict=True):
+        assert of[column] == gene
+    assert not set(of) & (set(now.ambiguous.tolist()) | set(np.flatnonzero(looked_up.foreign.mask).tolist()))
+    assert len(looked_up.plain) == len(names)
+    assert not by_name(given).keys() - {i for i, name in enumerate(names) if kind_of(name) is not None}
 
 
 def test_parts_of_names() -> None:
@@ -265,3 +300,6 @@ def test_one_genome_of_another_species_is_told_as_that(store: sv.Store, tmp_path
     built = sv.atlas.build(store, "m", cells, label_key="label", recipe=sv.RECIPES["random"])
     assert built.manifest["taxon_id"] == toy.MOUSE
     assert built.manifest["coverage"]["other_genomes"][0]["kind"] == "GRCh38"
+    assert any(
+        note.startswith("genes of other genomes are left out: 240 GRCh38") for note in built.manifest["label_notes"]
+    )

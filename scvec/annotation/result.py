@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scvec.annotation.entries import DEFAULT_KEY, Entries, check_key, colors_of, obsm_names, rows_of
 from scvec.annotation.second_opinions import Reranked, SecondOpinion
 from scvec.core.arrow import lists
+from scvec.core.forks import check_fork
 from scvec.core.html import table
 from scvec.core.tabular import Tabular
 from scvec.core.text import counted
@@ -200,6 +201,7 @@ class Annotation(Tabular):
         """
         import polars as pl
 
+        check_fork()
         columns: dict[str, Any] = {
             "obs_name": self.obs_names.tolist(),
             "label": self.label.tolist(),

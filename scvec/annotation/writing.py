@@ -17,6 +17,7 @@ from scvec.annotation.entries import DEFAULT_KEY, PARTS, Entries, check_key, obs
 from scvec.annotation.new_file import write_cells
 from scvec.annotation.result import Annotation
 from scvec.core.files import placing, placing_folder
+from scvec.core.spreadsheets import guarded
 from scvec.errors import InputError, must_be
 from scvec.ingest.cells import (
     Cells,
@@ -145,7 +146,10 @@ def write(calls: Annotation, out: str | Path, query: Cells | None = None, *, key
 
 
 def write_frame(frame: pl.DataFrame, out: str | Path) -> None:
-    """Write a frame as Parquet or CSV, as the ending of `out` says; in CSV, lists are joined by ``;``."""
+    """Write a frame as Parquet or CSV, as the ending of `out` says.
+
+    In CSV, lists are joined by ``;``, and text that a spreadsheet would run is `guarded`.
+    """
     import polars as pl
 
     with placing(Path(out)) as part:
@@ -153,7 +157,7 @@ def write_frame(frame: pl.DataFrame, out: str | Path) -> None:
             frame.write_parquet(part)
         else:
             lists = [name for name, kind in frame.schema.items() if isinstance(kind, pl.List)]
-            frame.with_columns(pl.col(lists).cast(pl.List(pl.String)).list.join(";")).write_csv(part)
+            guarded(frame.with_columns(pl.col(lists).cast(pl.List(pl.String)).list.join(";"))).write_csv(part)
 
 
 def _makes_new(query: Cells) -> bool:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from scvec.bench.suite import FIX, Task, slug
 from scvec.core.files import placing, sha256
+from scvec.core.limits import bounded_json, read_file
 from scvec.core.types import Strings
 from scvec.embed.projection import normalise
 from scvec.embed.recipe import TARGET_SUM
@@ -161,8 +162,8 @@ def _hashed(path: Path, size: int, changed: int) -> str:
 
 def _written(about: Path) -> str | None:
     try:
-        return str(json.loads(about.read_text(encoding="utf-8"))["digest"])
-    except (OSError, ValueError, KeyError):
+        return str(bounded_json(read_file(about))["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -37,6 +37,8 @@ def replace_folder(part: Path, target: Path) -> None:
                 break
             except OSError as error:  # another process was first
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == MOST_TRIES - 1:
+                    if old.exists() and not target.exists():
+                        old.rename(target)
                     raise
         elif exchange(part, target):
             shutil.rmtree(part, ignore_errors=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from gzip import BadGzipFile
 
 from scvec.errors import FileError, ScvecError, as_disk_full
 
@@ -69,4 +71,6 @@ def reason(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "cannot be read (it is nested too deeply)"
     said = " ".join(str(error).split())[:MAX_SAID]
+    if isinstance(error, (EOFError, zlib.error, BadGzipFile)) or "runcated" in said:
+        return f"is cut short or damaged ({said})"
     return f"cannot be read ({said or type(error).__name__})"

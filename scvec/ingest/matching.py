@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from scvec.core.forks import computing
 from scvec.core.types import Bools, Ints, Strings, freeze
 from scvec.ingest.cells import VAR_NAMES, Matrix
 from scvec.ingest.cells.scale import Totals
@@ -204,6 +205,7 @@ def match_genes(matrix: Matrix, offered: Sequence[GeneTable], *, gene_key: str |
         The only column to read names from; None: choose.
     """
     totals = matrix.sampled_totals
+    computing()
     best: list[GeneMatch] = []
     for key in [gene_key] if gene_key else matrix.gene_keys:
         best.append(_best_taxon(matrix, key, offered, totals))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from scvec.core.forks import check_fork
 from scvec.core.limits import bounded_json
 from scvec.core.reading import reading
 from scvec.errors import ConflictError, MismatchError, NotInStoreError, StoreError
@@ -223,6 +224,7 @@ class Table:
             )
 
     def _open(self, version: int | str | None = None) -> Any:
+        check_fork()
         if not self.exists:
             raise NotInStoreError(
                 f"no table {self.path} in {self._folder.uri}",

@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 
+from scvec.core.forks import check_fork
 from scvec.errors import FileError
 from scvec.ingest.cells.file import CellFile
 from scvec.ingest.cells.h5ad import AnnDataSource
@@ -55,6 +56,7 @@ def open_cells(cells: Cells, obs: str | Path | None = None, selection: Selection
     """
     adata = in_memory(cells)
     table = None if obs is None else read_table(obs)
+    check_fork()
     if adata is not None:
         held = MemorySource(adata)
         yield selection.of(CellFile(InMemory(), held.state, held, table))

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import numpy as np
 
 from scvec.core.limits import GZIP, check_parquet, read_bounded
+from scvec.core.spreadsheets import unguarded
 from scvec.core.types import Ints, Strings
 from scvec.errors import FileError, must_be
 from scvec.ingest.cells.frames import Column, refuse_duplicates, strings_of
@@ -214,7 +215,7 @@ def _text(where: Place, content: bytes, usual: str | None) -> pl.DataFrame:
             )
         except pl.exceptions.PolarsError as error:
             raise ValueError(str(error)) from error
-    return frame.drop(columns[-1]) if more == "nothing" else frame
+    return unguarded(frame.drop(columns[-1]) if more == "nothing" else frame)
 
 
 def _decoded(where: Place, content: bytes) -> str:

@@ -24,6 +24,8 @@ from scvec.core.types import Strings
 TYPE_KEYS = ("feature_types", "feature_type", "feature_biotype", "modality")
 """Columns of ``var`` with the type of a feature: of 10x and muon, of CELLxGENE, of joined modalities."""
 
+N_SHOWN = 8
+
 GENES = "Gene Expression"
 """The feature type of genes in files of 10x: where it occurs, all other types are no genes."""
 
@@ -188,10 +190,18 @@ def _plain(kind: str) -> str:
 
 def by_name(names: Strings) -> dict[int, str]:
     """Return the kind of each feature whose name is that of no gene, by its position."""
-    column = pl.Series(names, dtype=pl.String)
-    hits = np.flatnonzero(column.str.contains(_any()).to_numpy())
-    found = {int(i): kind_of(str(names[i])) for i in hits}
+    found = {i: kind_of(str(names[i])) for i in _matching(names, _any())}
     return {i: kind for i, kind in found.items() if kind is not None}
+
+
+def _matching(names: Strings, pattern: str) -> list[int]:
+    """Return the positions of the names that match a pattern."""
+    try:
+        column = pl.Series(names, dtype=pl.String)
+    except UnicodeEncodeError:  # lone surrogates, which no string of Arrow holds
+        column = pl.Series([name.encode(errors="replace").decode() for name in names.tolist()], dtype=pl.String)
+    found: list[int] = np.flatnonzero(column.str.contains(pattern).to_numpy()).tolist()
+    return found
 
 
 def by_company(names: Strings) -> dict[int, str]:
@@ -200,8 +210,8 @@ def by_company(names: Strings) -> dict[int, str]:
     A tag may be named as its protein is, without a mark: ``CD3``. Some of these names are aliases of genes
     (``CD56``), but no matrix of genes has several of them. Then a number of `make_unique` is that of a tag, too.
     """
-    listed, column = names.tolist(), pl.Series(names, dtype=pl.String)
-    tags = np.flatnonzero(column.str.contains(f"^(?:{PROTEIN.pattern})$").to_numpy()).tolist()
+    listed = names.tolist()
+    tags = _matching(names, f"^(?:{PROTEIN.pattern})$")
     if len(tags) < MIN_PROTEINS or not any(NEVER_GENE.fullmatch(listed[i]) for i in tags):
         return {}
     tags += [i for i, name in enumerate(listed) if re.fullmatch(r"(?:CD|HLA|TCR|Ig)\S*[-._]\d", name)]
@@ -237,14 +247,14 @@ def counted(kinds: Mapping[int, str], values: Any | None = None) -> tuple[LeftOu
     total = 0.0 if sums is None else float(sums.sum())
     # Tags beside log values may be raw counts, or centred: then their share says nothing.
     usable = sums is not None and np.isfinite(total) and total > 0 and float(sums.min()) >= 0
-    found = []
-    for kind, n in Counter(kinds.values()).most_common():
-        of_kind = [i for i, one in kinds.items() if one == kind]
-        share = float(sums[of_kind].sum()) / total if usable and sums is not None else None
-        found.append(LeftOut(kind, n, share))
-    return tuple(found)
+    share_of: dict[str, float] = {}
+    if usable and sums is not None:
+        for i, kind in kinds.items():
+            share_of[kind] = share_of.get(kind, 0.0) + float(sums[i]) / total
+    return tuple(LeftOut(kind, n, share_of.get(kind)) for kind, n in Counter(kinds.values()).most_common())
 
 
 def said(left_out: Iterable[LeftOut]) -> str:
-    """Return features by kind as text."""
-    return ", ".join(map(str, left_out))
+    """Return features by kind as text, the first kinds of many."""
+    kinds = [*map(str, left_out)]
+    return ", ".join(kinds[:N_SHOWN]) + (", ..." if len(kinds) > N_SHOWN else "")

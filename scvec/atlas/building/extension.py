@@ -85,6 +85,7 @@ def extend(
         return match
 
     sources = read_sources(several(cells), keys, options, compute.engine, matched)
+    notes.extend(note for source in sources for note in source.notes)
     log_notes(notes, "extend")
     _refuse_known(atlas, sources)
     ids, found = label_ids(sources, options.ontology, options.label_map, atlas.label_ids)

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.core.types import Bools
 from scvec.errors import MatrixError
 
 Scale: TypeAlias = Literal["counts", "log1p"]
@@ -100,6 +101,12 @@ def expression(batch: sp.csr_matrix[np.float32], values: Values) -> Totals:
     """Return (n_vars,) totals of counts, or of expm1 of log1p values, of which coverage is a share."""
     linear = batch if values.scale == "counts" else batch.expm1()
     return np.asarray(linear.sum(axis=0, dtype=np.float64)).ravel()
+
+
+def mostly(batch: sp.csr_matrix[np.float32], values: Values, columns: Bools) -> Bools:
+    """Return (n,) whether more than half of a cell's expression is on some columns; `columns` is (n_vars,)."""
+    linear = batch if values.scale == "counts" else batch.expm1()
+    return np.asarray(2 * (linear @ columns.astype(np.float64)) > np.asarray(linear.sum(axis=1)).ravel())
 
 
 def _check_finite(batch: sp.csr_matrix[np.float32], where: str) -> None:

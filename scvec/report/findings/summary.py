@@ -113,8 +113,7 @@ def overview(
     with calls.query.opened() as cells:
         truth = evaluation = genes = doubted = None
         if labels is not None:
-            own = cells.file.labels(labels, "labels") if isinstance(labels, str) else labels
-            truth = labels_of(calls, own, "labels")
+            truth = labels_of(calls, labels, "labels")
             evaluation = evaluate(calls, truth, label_map=label_map)
         if atlas.recipe.weights != "given":
             genes = attributions_in(cells, calls, groups_of(calls, (), by_label.tolist()), None, progress)

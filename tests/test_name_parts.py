@@ -265,3 +265,6 @@ def test_one_genome_of_another_species_is_told_as_that(store: sv.Store, tmp_path
     built = sv.atlas.build(store, "m", cells, label_key="label", recipe=sv.RECIPES["random"])
     assert built.manifest["taxon_id"] == toy.MOUSE
     assert built.manifest["coverage"]["other_genomes"][0]["kind"] == "GRCh38"
+    assert any(
+        note.startswith("genes of other genomes are left out: 240 GRCh38") for note in built.manifest["label_notes"]
+    )

@@ -542,10 +542,15 @@ def test_a_query_of_any_format_is_called_alike(
     calls = sv.annotate(path, atlas)
     assert calls.to_frame().equals(expected.to_frame())
     writing.write(calls, tmp_path / "calls.parquet", path)
-    with pytest.raises(InputError, match=r"is not an h5ad file.*\.parquet"):
+    if kind in sources.TENX:
         writing.check_target(tmp_path / "calls.h5ad", path)
-    with pytest.raises(InputError, match="is not an h5ad file"):
         writing.write(calls, tmp_path / "calls.h5ad", path)
+        assert sv.annotate(tmp_path / "calls.h5ad", atlas).to_frame().equals(expected.to_frame())
+    else:
+        with pytest.raises(InputError, match=r"is not an h5ad file.*\.zarr.*\.parquet"):
+            writing.check_target(tmp_path / "calls.h5ad", path)
+        with pytest.raises(InputError, match="is not an h5ad file"):
+            writing.write(calls, tmp_path / "calls.h5ad", path)
     labels = pl.DataFrame({"cell": list(cells.obs_names), "mine": list(cells.obs["cell_type"])})
     labels.write_csv(tmp_path / "obs.csv")
     result = sv.evaluate(sv.annotate(path, atlas, obs=tmp_path / "obs.csv"), "mine")

@@ -103,7 +103,11 @@ class Coverage:
         if self.n_merged:
             columns = "column was" if self.n_merged == 1 else "columns were"
             lines.append(f"{self.n_merged:,} {columns} added to another column of the same gene")
-        return [*lines, *self._written(), *self.apart()]
+        return [*lines, *self.told()]
+
+    def told(self) -> list[str]:
+        """Return the notes on what was taken off names, and on what was left out."""
+        return [*self._written(), *self.apart()]
 
     def _written(self) -> Iterator[str]:
         """Yield notes on what names hold beside a gene's name."""

@@ -108,6 +108,7 @@ def build(
     sources = on_common_genes(read_sources(several(reference), keys, options, compute.engine, matched))
     ids, found = label_ids(sources, options.ontology, options.label_map, {})
     notes = [*(note for source in sources for note in source.notes), *found]
+    notes += dict.fromkeys(note for source in sources for note in source.match.coverage(source.sampled).told())
     if options.use_rep is not None:
         recipe = _of_given(options, sources)
     bound, vectors, match = bind(store, recipe, genes, sources[0].match, sources[0].sampled, progress)

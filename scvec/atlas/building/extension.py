@@ -81,7 +81,7 @@ def extend(
         match, said = match_to(
             matrix, store, atlas.gene_table, atlas.embedding.gene_ids, options.gene_key, options.taxon
         )
-        notes.extend([*atlas.gene_notes, *said])
+        notes.extend([*atlas.gene_notes, *said, *match.coverage(matrix.sampled_totals).told()])
         return match
 
     sources = read_sources(several(cells), keys, options, compute.engine, matched)

@@ -13,6 +13,9 @@ from scvec.core.types import Ints, Strings
 BARCODE = re.compile(r"(?<![A-Za-z])[ACGTN]{8,}(?:[+_.-][ACGTN]{6,})*(?![A-Za-z])")
 """A barcode in the name of a cell; that of a combinatorial assay has several parts."""
 
+ENOUGH = 0.5
+"""The share of the cells, or of the rows, that must match: two samples have some barcodes in common by chance."""
+
 Parts = tuple[str, str]
 """What is compared of a name, and what is left of it."""
 
@@ -96,6 +99,8 @@ def _matched_by(way: Callable[[str], Parts], names: Strings, there: Strings) -> 
         return None
     pairs = {(own[i][1], others[rows[i]][1]) for i in at}
     if len({one for one, _ in pairs}) < len(pairs) or len({other for _, other in pairs}) < len(pairs):
+        return None
+    if len(at) < ENOUGH * min(len(names), len(there)):
         return None
     differs = next((i for i in at if names[i] != there[rows[i]]), at[0])
     return Matched(rows, (str(names[differs]), str(there[rows[differs]])))

@@ -9,7 +9,7 @@ import numpy as np
 
 from scvec.core.types import Bools
 from scvec.errors import InputError
-from scvec.ingest.cells.conditions import fulfilled, short
+from scvec.ingest.cells.conditions import fulfilled
 from scvec.ingest.cells.file import CellFile
 from scvec.ingest.cells.unlabelled import in_words, said_instead
 
@@ -67,9 +67,9 @@ def _annotated(asked: Selection, file: CellFile) -> CellFile:
 def _fulfilling(asked: Selection, file: CellFile) -> CellFile:
     if asked.only is None:
         return file
-    found = fulfilled(asked.only, file.obs_keys, file.column, file.path)
+    found = fulfilled(asked.only, file.obs_keys, file.column)
     if not found.any():
-        seen = f"{file.path}: no cell fulfils `only` {short(asked.only)}"
+        seen = f"{file.path}: no cell fulfils `only` {asked.only[:100]!r}"
         raise InputError(seen, f"a condition that some of its {len(found):,} cells fulfil", "look at the values in obs")
     said = f"{file.path.name}: {_counted(found)} are read, those with {asked.only}"
     return file.keeping(found, said, {"only": asked.only})

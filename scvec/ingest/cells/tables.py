@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import zlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from scvec.core.limits import GZIP, check_parquet, read_bounded
+from scvec.core.spreadsheets import unguarded
 from scvec.core.types import Ints, Strings
 from scvec.errors import FileError, must_be
 from scvec.ingest.cells.frames import Column, refuse_duplicates, strings_of
@@ -157,12 +159,9 @@ def read_table(path: str | Path | Place) -> Table:
     if kind not in ENDINGS:
         raise must_be("obs", "a .csv, .tsv, .txt or .parquet file", str(where))
     with reading(str(where)), where.open("rb") as stream:
-        content = stream.read()
-        if content[:2] == b"\x1f\x8b":
-            try:
-                content = gzip.decompress(content)
-            except zlib.error as error:
-                raise ValueError(str(error)) from error
+        content = read_bounded(stream, str(where), "table")
+        if content[:2] == GZIP:
+            content = read_bounded(cast("IO[bytes]", gzip.GzipFile(fileobj=io.BytesIO(content))), str(where), "table")
     if content[:4] == b"PAR1":
         frame = _parquet(where, content)
     elif kind in ("parquet", "pq"):
@@ -183,11 +182,13 @@ def _parquet(where: Place, content: bytes) -> pl.DataFrame:
     import pyarrow.parquet as pq
 
     with reading(str(where)):
+        file = pq.ParquetFile(io.BytesIO(content))
+        check_parquet(file, str(where))
+        about = file.schema_arrow.pandas_metadata or {}
         try:
             frame = pl.read_parquet(io.BytesIO(content))
         except pl.exceptions.PolarsError as error:
             raise ValueError(str(error)) from error
-        about = pq.read_schema(io.BytesIO(content)).pandas_metadata or {}
     index = [one for one in about.get("index_columns", ()) if isinstance(one, str) and one in frame.columns]
     return frame.select(*index, *(one for one in frame.columns if one not in index))
 
@@ -214,7 +215,7 @@ def _text(where: Place, content: bytes, usual: str | None) -> pl.DataFrame:
             )
         except pl.exceptions.PolarsError as error:
             raise ValueError(str(error)) from error
-    return frame.drop(columns[-1]) if more == "nothing" else frame
+    return unguarded(frame.drop(columns[-1]) if more == "nothing" else frame)
 
 
 def _decoded(where: Place, content: bytes) -> str:
@@ -227,7 +228,7 @@ def _decoded(where: Place, content: bytes) -> str:
     if "\0" in text[:4096]:
         raise FileError(f"{where} is not a text", WANTED, "save it as CSV")
     text = text if "\r" not in text else text.replace("\r\n", "\n").replace("\r", "\n")
-    return text.lstrip("\n")
+    return re.sub(r'\A\n*("?sep=.*\n)?', "", text)  # Excel's first line, which names what separates
 
 
 def _layout(text: str, usual: str | None) -> tuple[str, list[str], str]:
@@ -251,8 +252,10 @@ def _layout(text: str, usual: str | None) -> tuple[str, list[str], str]:
         if widths == {len(head) + 1}:
             more = "nothing" if all(row[-1] == "" for row in rows[1:]) else "names"
         if more or (len(head) > 1 and widths <= {len(head)}):
-            # A blank separates only where nothing else does; a head that fits is surer than one that lacks a field.
-            rank = (separator != " ", more != "names", separator == usual, len(head))
+            # A blank separates only where nothing else does; a head that fits is surer than one that lacks a field, and
+            # then what is usual is surer than more fields, as a field may hold other separators.
+            fits = more != "names"
+            rank = (separator != " ", fits, fits and separator == usual, len(head))
             found.append((rank, (separator, head, more)))
     if found:
         return max(found, key=lambda one: one[0])[1]

@@ -24,6 +24,8 @@ from scvec.core.types import Strings
 TYPE_KEYS = ("feature_types", "feature_type", "feature_biotype", "modality")
 """Columns of ``var`` with the type of a feature: of 10x and muon, of CELLxGENE, of joined modalities."""
 
+N_SHOWN = 8
+
 GENES = "Gene Expression"
 """The feature type of genes in files of 10x: where it occurs, all other types are no genes."""
 
@@ -237,14 +239,14 @@ def counted(kinds: Mapping[int, str], values: Any | None = None) -> tuple[LeftOu
     total = 0.0 if sums is None else float(sums.sum())
     # Tags beside log values may be raw counts, or centred: then their share says nothing.
     usable = sums is not None and np.isfinite(total) and total > 0 and float(sums.min()) >= 0
-    found = []
-    for kind, n in Counter(kinds.values()).most_common():
-        of_kind = [i for i, one in kinds.items() if one == kind]
-        share = float(sums[of_kind].sum()) / total if usable and sums is not None else None
-        found.append(LeftOut(kind, n, share))
-    return tuple(found)
+    share_of: dict[str, float] = {}
+    if usable and sums is not None:
+        for i, kind in kinds.items():
+            share_of[kind] = share_of.get(kind, 0.0) + float(sums[i]) / total
+    return tuple(LeftOut(kind, n, share_of.get(kind)) for kind, n in Counter(kinds.values()).most_common())
 
 
 def said(left_out: Iterable[LeftOut]) -> str:
-    """Return features by kind as text."""
-    return ", ".join(map(str, left_out))
+    """Return features by kind as text, the first kinds of many."""
+    kinds = [*map(str, left_out)]
+    return ", ".join(kinds[:N_SHOWN]) + (", ..." if len(kinds) > N_SHOWN else "")

@@ -36,6 +36,9 @@ MIN_NAMES, MIN_SHARE, MIN_KNOWN = 10, 0.02, 0.5
 """A word is a prefix if so many unknown names, and this share of them, begin with it, and this share of these is known
 without it."""
 
+NEARLY_ALL = 0.9
+"""If more than this share of the names have a prefix, so has every other name of the matrix."""
+
 ID = re.compile(r"ENS[A-Z]*\d+|LOC\d+", re.IGNORECASE)
 """Words that are names themselves."""
 
@@ -82,7 +85,7 @@ def without_prefixes(names: Strings, unknown: Ints, known: Callable[[Strings], i
     for pattern in TOKENS:
         for i, found in _with_words(names, [i for i in left if genomes[i] == ""], pattern, known):
             bare[i], genomes[i] = names[i][found.end() :], found[1]
-    if (genomes != "").mean() > MIN_KNOWN:
+    if (genomes != "").mean() > NEARLY_ALL:
         # The names of this matrix have prefixes: one that is no species' is a virus's, or that of what was added.
         for i in left:
             found = TOKENS[0].match(names[i])
@@ -157,13 +160,12 @@ def foreign(genomes: Strings, known: Bools, taxon_id: int) -> Foreign:
     taxon_id
         NCBI's number of the species.
     """
-    kinds = Counter(genomes.tolist())
-    kinds.pop("", None)
+    n, n_known = Counter(genomes.tolist()), Counter(genomes[known].tolist())
+    kinds = [one for one in n if one]
     none = Foreign(np.zeros(len(genomes), bool), genomes)
-    without = genomes == ""
     named = [one for one in kinds if taxon_of(one) == taxon_id]
-    fits = [one for one in kinds if taxon_of(one) is None and float(known[genomes == one].mean()) > MIN_KNOWN]
-    own = named or fits
-    if not own and not (without.any() and float(known[without].mean()) > MIN_KNOWN):
+    own = named or [one for one in kinds if taxon_of(one) is None and n_known[one] > MIN_KNOWN * n[one]]
+    if not own and not n_known[""] > MIN_KNOWN * n[""]:
         return none
-    return Foreign(~np.isin(genomes.astype(str), ["", *own]), genomes)
+    ours = {"", *own}
+    return Foreign(np.array([one not in ours for one in genomes.tolist()], bool), genomes)

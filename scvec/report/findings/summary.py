@@ -50,7 +50,7 @@ class Overview:
         How the labels' cells express the genes that speak most for them, or, without `genes`, those that the
         reference's cells of the label express most beyond others.
     truth, evaluation
-        (n,) the author's labels, and how the calls compare with them; None without such labels.
+        (n,) the author's labels, "" for a cell without one, and how the calls compare; None without such labels.
     command, made_on
         The command that makes the report again, and the day it was made; "" if not known.
     """

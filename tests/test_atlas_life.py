@@ -104,7 +104,7 @@ def test_cells_are_removed_and_not_found(store: sv.Store, atlas: Atlas) -> None:
         sv.atlas.remove(left, "label = 'beta'")
     with pytest.raises(InputError, match="holds for 90 of the 90"):
         sv.atlas.remove(left, "true")
-    with pytest.raises(InputError, match="No field named lable"):
+    with pytest.raises(InputError, match="no column lable"):
         sv.atlas.remove(left, "lable = 'beta'")
 
 

@@ -220,7 +220,7 @@ def test_blocked_labels_are_not_searched(atlas: Atlas, files: Path, calls: sv.An
         ({"block": ["ALPHA"]}, "label for `block` 'ALPHA': expected one of: alpha. Fix"),
         ({"block": ["qqqqq"]}, "one of: alpha, beta, ductal, immune"),
         ({"allow": ["beta"], "block": ["beta"]}, r"no cell of atlas 'toy' is left \(allow beta; block beta\)"),
-        ({"where": "tissue = 'x'"}, "No field named tissue.*row, cell_id, dataset, batch, label, label_id, empty"),
+        ({"where": "tissue = 'x'"}, "no column tissue.*row, cell_id, dataset, batch, label, label_id, empty"),
         ({"where": "batch ="}, "Expected: an expression"),
         ({"where": "batch = 'd9'"}, "where batch = 'd9'.*row, cell_id"),
         ({"where": "batch = 'd1' label = 'beta'"}, "found: label"),

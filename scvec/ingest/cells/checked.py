@@ -1,11 +1,11 @@
-"""One matrix of a file of cells, with a known scale; every value that it returns is checked."""
+"""One matrix of a file of cells, with a known scale; every value that it returns is checked, and linear."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,9 +16,7 @@ from scvec.ingest.cells.frames import Frame, refuse_duplicates
 from scvec.ingest.cells.locations import Place, reading
 from scvec.ingest.cells.matrix import Rows
 from scvec.ingest.cells.memory import InMemory
-from scvec.ingest.cells.scale import Scale, Totals, Values, check, expression
-
-AskedScale: TypeAlias = Scale | Literal["auto"]
+from scvec.ingest.cells.scale import Totals, Values, expression, to_linear
 
 VAR_NAMES = "var_names"
 GENE_KEYS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "gene_ids", "gene_id", "ensembl_id")
@@ -69,7 +67,7 @@ class Matrix:
     def sampled_totals(self) -> Totals:
         """(n_genes,) expression of each gene in about a thousand cells, for matching the names."""
         sample = read_sample(self.rows, self.where) if self.sample is None else self.sample
-        return expression(sample, self.values)
+        return expression(to_linear(sample, self.values, self.where))
 
     @property
     def gene_keys(self) -> list[str]:
@@ -97,12 +95,14 @@ class Matrix:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the matrix's key and scale as JSON types."""
-        return {"key": self.key, "scale": self.values.scale, "log1p_total": self.values.log1p_total}
+        return {"key": self.key, **self.values.to_dict()}
 
     def batches(
         self, title: str, progress: Progress = silent, start: int = 0, stop: int | None = None
     ) -> Iterator[tuple[int, sp.csr_matrix[np.float32]]]:
-        """Yield (first cell, values) in order, checked, for the cells from `start` to `stop`; all by default.
+        """Yield (first cell, linear values) in order, checked, for the cells from `start` to `stop`; all by default.
+
+        Values are proportional to counts: logarithms are undone.
 
         Raises
         ------
@@ -117,12 +117,11 @@ class Matrix:
                 last = min(first + step, end)
                 with reading(self.where):
                     batch = self.rows.read(first, last)
-                check(batch, self.values, self.where)
-                yield first, batch
+                yield first, to_linear(batch, self.values, self.where)
                 advance(last - first)
 
     def take(self, cells: Ints) -> sp.csr_matrix[np.float32]:
-        """Return (m, n_genes) values of some cells, checked; others are read only where they share a chunk with these.
+        """Return (m, n_genes) linear values of some cells, checked; others only if they share a chunk with these.
 
         Parameters
         ----------
@@ -145,8 +144,8 @@ class Matrix:
             with reading(self.where):
                 block = self.rows.read(int(wanted[0]), int(wanted[-1]) + 1)
             whole = block.shape[0] == len(wanted) and bool((np.diff(wanted) == 1).all())
-            parts.append(block if whole else sp.csr_matrix(block[wanted - wanted[0]]))
-            check(parts[-1], self.values, self.where)
+            own = block if whole else sp.csr_matrix(block[wanted - wanted[0]])
+            parts.append(to_linear(own, self.values, self.where))
         return sp.csr_matrix(sp.vstack(parts, format="csr"))
 
 

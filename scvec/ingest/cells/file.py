@@ -12,12 +12,16 @@ import numpy as np
 
 from scvec.core.types import Floats, Ints, Strings
 from scvec.errors import FileError, InputError, MatrixError, unknown
-from scvec.ingest.cells.checked import AskedScale, Matrix, read_sample
+from scvec.ingest.cells.checked import Matrix, read_sample
+from scvec.ingest.cells.deciding import AskedScale, decide
 from scvec.ingest.cells.frames import Column, Frame, Table, refuse_duplicates
 from scvec.ingest.cells.locations import Place, fingerprint, reading
 from scvec.ingest.cells.matrix import Rows
 from scvec.ingest.cells.memory import InMemory
-from scvec.ingest.cells.scale import Values, decide
+from scvec.ingest.cells.scale import Scale, Values
+
+LOGARITHMS: dict[float, Scale] = {2.72: "log1p", 2.0: "log2", 10.0: "log10"}
+"""Scales by their base."""
 
 
 class Source(Protocol):
@@ -53,6 +57,10 @@ class Source(Protocol):
 
     def colors(self, key: str) -> dict[str, str]:
         """Return the colours of the values of a column of ``obs``, where the file has them."""
+        ...
+
+    def log_base(self) -> float | None:
+        """Return the base of the logarithm that the file says was taken; None if it says none."""
         ...
 
     def rows(self, layer: str) -> AbstractContextManager[Rows]:
@@ -176,7 +184,7 @@ class CellFile:
         KeyNotFoundError
             If there is no such matrix.
         MatrixError
-            If it holds neither counts nor log1p values, or not those of `scale`; the message names matrices that do.
+            If it holds values of no scale, or not those of `scale`; the message names matrices that do.
         """
         key = layer or "X"
         if key not in self.layers:
@@ -203,7 +211,12 @@ class CellFile:
         if isinstance(scale, Values):
             return Matrix(self.path, key, scale, var, rows)
         sample = read_sample(rows, where)
-        return Matrix(self.path, key, decide(sample, scale, where), var, rows, sample)
+        return Matrix(self.path, key, decide(sample, scale, where, self._stated(key)), var, rows, sample)
+
+    def _stated(self, key: str) -> Scale | None:
+        """Return what scanpy has noted in ``uns`` on the values of ``X``, and of ``raw``, its copy."""
+        base = self._source.log_base() if key in ("X", "raw") else None
+        return None if base is None else LOGARITHMS.get(round(base, 2))
 
     def _would_do(self, key: str) -> bool:
         try:

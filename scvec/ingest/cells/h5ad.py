@@ -12,7 +12,7 @@ import numpy as np
 
 from scvec.errors import FileError
 from scvec.ingest.cells.elements import TreeFrame, read_elem
-from scvec.ingest.cells.frames import Frame, colors_by_label
+from scvec.ingest.cells.frames import Frame, colors_by_label, log_base_of
 from scvec.ingest.cells.layout import by_cells
 from scvec.ingest.cells.locations import Place, Uri, reading
 from scvec.ingest.cells.matrix import CsrRows, DenseRows, Rows
@@ -62,6 +62,12 @@ class AnnDataSource:
             if column.attrs.get("encoding-type") != "categorical" or name not in self._root.get("uns", ()):
                 return {}
             return colors_by_label(read_elem(column["categories"]), read_elem(self._root["uns"][name]))
+
+    def log_base(self) -> float | None:
+        """Return the base of the logarithm that scanpy has noted in ``uns``; it notes none, or nothing, for e."""
+        with reading(f"{self._path}: uns"):
+            noted = self._root["uns"]["log1p"] if "log1p" in self._root.get("uns", ()) else None
+            return log_base_of(read_elem(noted)) if noted is not None else None
 
     @property
     def layers(self) -> list[str]:

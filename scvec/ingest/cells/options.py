@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from scvec.ingest.cells.checked import AskedScale
+from scvec.ingest.cells.deciding import AskedScale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +18,9 @@ class ReadOptions:
     obs
         A table of further annotations of the cells: see `scvec.ingest.open_cells`.
     layer, scale
-        The matrix to read (``"X"``, the default; ``"raw"``; or a layer's name), and whether it holds counts or log1p
-        values.
+        The matrix to read (``"X"``, the default; ``"raw"``; or a layer's name), and the scale of its
+        values: ``"counts"`` (also with fractions), ``"linear"`` (TPM, CPM: any values without a logarithm),
+        ``"log1p"``, ``"log2"`` or ``"log10"`` (of x + 1), ``"log1p_twice"``, ``"sqrt"``, or ``"auto"``, which finds it.
     gene_key
         Column of ``var`` with the genes' names; None: ``var_names``, or, where these match too little, the usual column
         that matches most.

@@ -150,9 +150,11 @@ class Matrix:
 
 
 def read_sample(rows: Rows, where: str) -> sp.csr_matrix[np.float32]:
-    """Return cells from all over a matrix, to decide its scale on."""
+    """Return cells from all over a matrix, each once, to decide its scale on."""
     n_cells = rows.shape[0]
-    starts = np.unique(np.linspace(0, max(0, n_cells - SAMPLE_BLOCK_CELLS), SAMPLE_BLOCKS, dtype=int))
+    starts = np.linspace(0, n_cells - SAMPLE_BLOCK_CELLS, SAMPLE_BLOCKS, dtype=int)
+    if n_cells <= SAMPLE_BLOCKS * SAMPLE_BLOCK_CELLS:
+        starts = np.arange(0, n_cells, SAMPLE_BLOCK_CELLS)
     with reading(where):
         blocks = [rows.read(int(start), min(int(start) + SAMPLE_BLOCK_CELLS, n_cells)) for start in starts]
     return sp.csr_matrix(sp.vstack(blocks, format="csr"))

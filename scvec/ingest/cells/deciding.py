@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.errors import MatrixError
-from scvec.ingest.cells.kinds import ANY, COUNTS, LINEAR, MULTIPLES, NONE, ROUND, SOME_WHOLE, SQRT
+from scvec.ingest.cells.kinds import ANY, COUNTS, LARGE, LINEAR, MULTIPLES, NONE, ROUND, SOME_WHOLE, SQRT
 from scvec.ingest.cells.scale import (
     NAMES,
     SCALES,
@@ -45,6 +45,9 @@ REPEATED, MOSTLY = 5e-5, 0.8
 
 RARE, ALONE = 0.05, 3
 """A smaller share of cells with a round total or whole values, or one of more than a few cells, has them by chance."""
+
+MOST_OF = 0.5
+"""Share of cells that show another scale, above which a value too large for it is an error and no scale."""
 
 UNSEEN = 0.02
 """Share of cells that do not show their scale, in a matrix of several scales, above which it is in doubt."""
@@ -117,8 +120,11 @@ def _of_all(sample: sp.csr_matrix[np.float32], seen: Evidence, stated: Scale | N
     kinds = seen.kinds.copy()
     for kind in range(LINEAR, SQRT + 1):
         here = kinds == kind
-        weak = np.isin(seen.means[here], (ROUND, SOME_WHOLE)).all()
-        if weak and here.sum() < max(2, RARE * len(kinds)) and len(kinds) > ALONE:
+        others = (kinds != kind) & (kinds > NONE)
+        # Among cells that do not show theirs, one value that is too large for a logarithm says what all are.
+        weak = (ROUND, SOME_WHOLE, LARGE) if others.mean() > MOST_OF else (ROUND, SOME_WHOLE)
+        rare = here.sum() < max(2, RARE * len(kinds)) and len(kinds) > ALONE
+        if rare and np.isin(seen.means[here], weak).all():
             kinds[here] = NONE
     left = kinds == NONE
     if left.any():

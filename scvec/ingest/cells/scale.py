@@ -202,7 +202,8 @@ def _kinds(batch: sp.csr_matrix[np.float32], seen: Evidence, values: Values, whe
     kinds = np.where(sure | np.isin(seen.kinds, list(known)), seen.kinds, NONE).astype(np.int8)
     kinds[seen.kinds == ANY] = NONE
     if known == {COUNTS}:
-        strange = ~sure & (seen.kinds != ANY)
+        strange = seen.kinds != COUNTS
+        strange &= np.diff(batch.indptr) > 0
         if strange.any():
             raise MatrixError(
                 f"{where} holds counts and numbers with fractions ({counted(int(strange.sum()), 'cell')} of "

@@ -12,6 +12,7 @@ from scvec._version import __version__
 from scvec.annotation.calls import Found, call, votes_of
 from scvec.annotation.candidates import Candidates, candidates_of
 from scvec.annotation.clusters import Clusters, Leiden, call_clusters
+from scvec.annotation.doubts import doubt_of, doubted
 from scvec.annotation.options import QueryChanges, QueryOptions
 from scvec.annotation.rejection import check, reject, with_sets
 from scvec.annotation.remarks import remarks
@@ -36,8 +37,6 @@ USUAL_ERROR = 0.05
 OTHER_VOTES = (
     "confidence and novelty are calibrated for the default votes of all labels, and these votes get no confidence"
 )
-
-DOUBT_FIX = "name the scale with `scale`, choose another matrix with `layer`, or leave out `max_error` and `sets`"
 
 FEW_GENES = 0.6
 """Where a query measures less than this share of a reference's expression, it should have an atlas on its own genes."""
@@ -91,19 +90,17 @@ def annotate(
         check(atlas, error, others)
     with open_query(query, atlas, options) as cells:
         doubt = doubt_of(cells.query)
-        if doubt and trusted:
-            raise InputError(f"no confidence can be given, which `max_error` and `sets` need: {doubt}", fix=DOUBT_FIX)
+        if doubt is not None and trusted:
+            raise doubt.refusal()
         clusters = _clusters(cells.file, options)
         chosen = candidates_of(atlas, options.where, options.allow, options.block)
         totals = np.zeros(cells.matrix.n_genes)
         found = Found.joined(list(_search(cells, chosen, voting, totals, shown(progress))))
     coverage = cells.query.match.coverage(totals)
     calls = call(found, cells.file.obs_names, chosen, voting)
-    none = np.full(len(calls), np.nan, np.float32)
     if others:
-        calls = replace(calls, confidence=none)
-    if doubt:
-        calls = replace(calls, confidence=none, novelty=none)
+        calls = replace(calls, confidence=np.full(len(calls), np.nan, np.float32))
+    calls = calls if doubt is None else doubted(calls)
     calls = reject(calls, atlas, options.max_error)
     calls = with_sets(calls, atlas, error) if options.sets else calls
     calls = with_terms(calls, how)
@@ -114,7 +111,7 @@ def annotate(
         *cells.query.notes,
         *_panel_notes(cells.query),
         *([OTHER_VOTES] if others else []),
-        *([f"no confidence is given: {doubt}"] if doubt else []),
+        *([] if doubt is None else [str(doubt)]),
         *atlas.index.notes,
         *remarks(calls, found, atlas, int(cells.measured.sum())),
         *calls.notes,
@@ -130,18 +127,6 @@ def annotate(
         | {"clusters": options.cluster or options.cluster_key, "max_error": options.max_error}
         | {"sets": options.sets, "roll_up": options.roll_up},
     )
-
-
-def doubt_of(query: QueryCells) -> str:
-    """Return why the values of a query, or of its atlas's reference, get no confidence; "" if they do."""
-    if query.atlas.recipe.weights == "given":
-        return ""
-    if query.values.doubt:
-        return f"{query.layer} of {query.name} is taken as {query.values}"
-    for source in query.atlas.manifest["sources"]:
-        if source["matrix"].get("doubt"):
-            return f"{source['matrix']['key']} of the atlas's file {source['file']}: {source['matrix']['doubt']}"
-    return ""
 
 
 def _clusters(file: CellFile, options: QueryOptions) -> Clusters | None:

@@ -55,7 +55,7 @@ UNSEEN = 0.02
 UNCUT = (1e4, 1e6)
 """What cells are usually scaled to, before genes are removed."""
 
-UNKNOWN_SCALE = "their scale could not be found (name it with `scale`)"
+UNKNOWN_SCALE = "their scale could not be found"
 
 
 def decide(sample: sp.csr_matrix[np.float32], asked: AskedScale, where: str, stated: Scale | None = None) -> Values:
@@ -83,7 +83,7 @@ def decide(sample: sp.csr_matrix[np.float32], asked: AskedScale, where: str, sta
     if all_whole(sample):
         if asked != "auto" and asked not in ("counts", "linear"):
             raise _declared(where, asked, "whole numbers only")
-        return Values("counts", doubt=flat(sample))
+        return Values("counts", named=asked != "auto", doubt=flat(sample, asked != "auto"))
     seen = look(sample)
     if asked != "auto":
         return _named(sample, seen, asked, where)
@@ -112,7 +112,7 @@ def _named(sample: sp.csr_matrix[np.float32], seen: Evidence, asked: Scale, wher
     check_range(sample, kinds, where)
     scale: Scale = "linear" if asked == "counts" else asked
     values = _described(sample, np.full(sample.shape[0], number_of(scale), np.int8), seen.units)
-    return replace(values, named=True)
+    return replace(values, named=True, doubt=flat(undone(sample, kinds), named=True))
 
 
 def _of_all(sample: sp.csr_matrix[np.float32], seen: Evidence, stated: Scale | None) -> tuple[Kinds, str]:
@@ -232,7 +232,7 @@ def _uncut(totals: Totals, units: Totals) -> float | None:
     return None
 
 
-FLAT, FLAT_ALONE = (0.01, 20), (0.004, 100)
+FLAT, FLAT_ALONE = (0.01, 40), (0.004, 100)
 """Counts have few genes with far more than the others: the largest over the mean value is at least 1 + this x number of
 expressed genes, in half of the cells, for cells that express as many genes. The second is for single cells: in 99 % of
 those of counts, thinned to any depth, it is more."""
@@ -240,21 +240,34 @@ those of counts, thinned to any depth, it is more."""
 SEVERAL = 20
 """Cells from which their median is the first."""
 
+PAIRS = 1e4
+"""Sum, over cells, of squared numbers of expressed genes from which some gene was counted twice in some cell."""
 
-def flat(cells: sp.csr_matrix[np.float32]) -> str:
-    """Return why linear values are no measure of expression, as are values of 0 and 1, bins, logarithms; "" if not."""
+ONE_VALUE = "a cell has the same value for all genes that it expresses"
+
+
+def flat(cells: sp.csr_matrix[np.float32], named: bool = False) -> str:
+    """Return why linear values are no measure of expression, as are values of 0 and 1, bins, logarithms; "" if not.
+
+    Of values whose scale was `named`, only those that differ in no cell are none.
+    """
+    if not cells.data.all():
+        cells = cells.copy()
+        cells.eliminate_zeros()
     n = np.diff(cells.indptr)
-    rows = np.flatnonzero(n >= FLAT[1])
-    if len(rows) < SEVERAL:
-        rows = np.flatnonzero(n >= FLAT_ALONE[1])
-    if not len(rows):
+    filled = np.flatnonzero(n)
+    starts = cells.indptr[filled]
+    largest, least = np.maximum.reduceat(cells.data, starts), np.minimum.reduceat(cells.data, starts)
+    if (largest <= least * (1 + 1e-5)).all():
+        return ONE_VALUE if float((n.astype(np.float64) ** 2).sum()) >= PAIRS else ""
+    many = n[filled] >= FLAT[1]
+    slope = FLAT[0]
+    if many.sum() < SEVERAL:
+        many, slope = n[filled] >= FLAT_ALONE[1], FLAT_ALONE[0]
+    if named or not many.any():
         return ""
-    part = sp.csr_matrix(cells[rows])
-    largest, sums = np.maximum.reduceat(part.data, part.indptr[:-1]), part.sum(axis=1, dtype=np.float64)
-    over = largest * n[rows] / np.asarray(sums).ravel()
-    slope = (FLAT if len(rows) >= SEVERAL else FLAT_ALONE)[0]
-    if np.median(over) >= 1 + slope * np.median(n[rows]):
+    sums = np.add.reduceat(cells.data.astype(np.float64), starts)
+    over = (largest * n[filled] / sums)[many]
+    if np.median(over) >= 1 + slope * np.median(n[filled][many]):
         return ""
-    if np.median(over) < 1 + 1e-5:
-        return "a cell has the same value for all genes that it expresses"
     return f"a cell's largest value is only {np.median(over):.2g} times its mean, as of bins, ranks or logarithms"

@@ -233,9 +233,10 @@ def _uncut(totals: Totals, units: Totals) -> float | None:
 
 
 FLAT, FLAT_ALONE = (0.01, 40), (0.004, 100)
-"""Counts have few genes with far more than the others: the largest over the mean value is at least 1 + this x number of
-expressed genes, in half of the cells, for cells that express as many genes. The second is for single cells: in 99 % of
-those of counts, thinned to any depth, it is more."""
+MOST_FLAT = 4.0
+"""Counts have few genes with far more than the others: the largest over the mean value is more than 1 + this x number of
+expressed genes, or 1 + `MOST_FLAT`, in half of the cells, for cells that express as many genes. The second is for
+single cells: it is more in 99 % of those of counts, thinned to any depth."""
 
 SEVERAL = 20
 """Cells from which their median is the first."""
@@ -268,6 +269,6 @@ def flat(cells: sp.csr_matrix[np.float32], named: bool = False) -> str:
         return ""
     sums = np.add.reduceat(cells.data.astype(np.float64), starts)
     over = (largest * n[filled] / sums)[many]
-    if np.median(over) >= 1 + slope * np.median(n[filled][many]):
+    if np.median(over) >= 1 + min(MOST_FLAT, slope * float(np.median(n[filled][many]))):
         return ""
     return f"a cell's largest value is only {np.median(over):.2g} times its mean, as of bins, ranks or logarithms"

@@ -54,7 +54,8 @@ def plain_normalise(x: Any, values: Values, columns: Any, share: float | None) -
     linear = x.toarray().astype(np.float64)
     known = linear if columns is None else linear @ columns.toarray()
     totals = (linear if share is None else known).sum(axis=1)
-    if share is None and values.uncut is not None:
+    if values.uncut is not None:
+        share = None
         totals[:] = values.uncut
     return np.asarray(np.log1p(known * (1e4 * (share or 1.0) / np.where(totals > 0, totals, 1))[:, None]))
 

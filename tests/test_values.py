@@ -42,7 +42,8 @@ def counts_of(n: int, seed: int = 0, genes: int = 600, depth: float = 1.0) -> De
 
 
 def scaled(counts: Dense, total: float) -> Dense:
-    return counts / np.maximum(counts.sum(1, keepdims=True), 1e-12) * total
+    shares: Dense = counts / np.maximum(counts.sum(1, keepdims=True), 1e-12)
+    return shares * total
 
 
 def lengths(genes: int) -> Dense:
@@ -115,11 +116,11 @@ def test_logarithms_of_counts_that_were_not_scaled(scale: str) -> None:
 def fractional(kind: str, counts: Dense) -> Dense:
     rng = np.random.default_rng(1)
     if kind == "ambient":  # as SoupX and DecontX subtract
-        return np.maximum(counts - 0.1 * counts.sum(1, keepdims=True) * counts.sum(0) / counts.sum(), 0)
+        return np.asarray(np.maximum(counts - 0.1 * counts.sum(1, keepdims=True) * counts.sum(0) / counts.sum(), 0))
     if kind == "shrunk":
         return np.asarray(counts * rng.uniform(0.8, 1, counts.shape))
     shared = rng.random(counts.shape) < 0.2  # as alevin-fry and STARsolo's EM share reads among genes
-    return np.where(shared, counts * rng.random(counts.shape), counts)
+    return np.asarray(np.where(shared, counts * rng.random(counts.shape), counts), np.float64)
 
 
 @pytest.mark.parametrize("kind", ["ambient", "shrunk", "shared"])
@@ -180,10 +181,14 @@ def test_a_cell_is_read_the_same_in_any_batch(seed: int, size: int) -> None:
 
 
 def test_genes_that_were_removed_after_scaling_are_allowed_for() -> None:
-    logged = np.log1p(scaled(counts_of(40), 1e4))[:, :300]
-    assert decide(stored(logged), "auto", "X").uncut == 1e4
-    logged = np.log1p(scaled(counts_of(40), 1e6))[:, :300]
-    assert decide(stored(logged), "auto", "X").uncut == 1e6
+    for n in (1, 40):
+        for total in (1e4, 1e6):
+            for scale in ("log1p", "log2", "linear"):
+                made = LOGARITHMS[scale](scaled(counts_of(n), total))
+                assert decide(stored(made[:, :300]), "auto", "X").uncut == total
+                assert decide(stored(made), "auto", "X").uncut is None
+    assert decide(stored(np.log1p(counts_of(40))), "auto", "X").uncut is None
+    assert decide(stored(np.log1p(scaled(counts_of(40), 4321.0)[:, :300])), "auto", "X").uncut is None
 
 
 def unknown() -> Dense:
@@ -227,9 +232,10 @@ def test_scanpy_notes_the_base(tmp_path: Path, base: Any, scale: str | None, in_
 def test_a_named_scale_that_the_values_contradict_is_refused() -> None:
     counts = counts_of(30)
     log2 = LOGARITHMS["log2"](scaled(counts, 1e4))
+    asked: AskedScale
     for asked in ("counts", "linear", "log1p", "log10"):
         with pytest.raises(MatrixError, match=r"declared .* log2\(x \+ 1\) values \(100% of the cells\)"):
-            read(log2, asked)  # type: ignore[arg-type]
+            read(log2, asked)
     with pytest.raises(MatrixError, match="declared log2 and holds whole numbers"):
         read(counts, "log2")
     with pytest.raises(MatrixError, match=r"up to .*neither counts nor log1p values"):
@@ -242,10 +248,10 @@ def no_measure() -> dict[str, Dense]:
     ranks = np.argsort(np.argsort(np.where(counts > 0, counts, 0), axis=1), axis=1) * (counts > 0)
     return {
         "0 and 1": (counts > 0).astype(np.float64),
-        "0 and 1, scaled": np.log1p(scaled(counts > 0, 1e4)),
+        "0 and 1, scaled": np.log1p(scaled((counts > 0).astype(np.float64), 1e4)),
         "bins": np.ceil(logged / logged.max(1, keepdims=True) * 5),
         "ranks": ranks.astype(np.float64),
-        "rounded logarithms": np.round(logged),
+        "rounded logarithms": np.asarray(np.round(logged), np.float64),
         "scaled to 0..1": logged / np.maximum(logged.max(0), 1e-9),
     }
 
@@ -318,7 +324,7 @@ def test_no_confidence_is_given_where_the_values_are_in_doubt(atlas: Atlas, tmp_
     assert "X of q.h5ad was taken as counts, but a cell has the same value" in note
     for asked in ({"max_error": 0.05}, {"sets": True}):
         with pytest.raises(InputError, match=r"`max_error` and `sets` need a confidence.*`layer`.*leave out"):
-            sv.annotate(path, atlas, **asked)  # type: ignore[arg-type]
+            sv.annotate(path, atlas, **asked)
     sv.evaluate(calls, "cell_type")
     sv.report.write(calls, tmp_path / "r.html")
 

@@ -69,8 +69,10 @@ def normalise(
     starts = np.zeros(n + 1, np.int64)
     np.cumsum(kept, out=starts[1:])
     normed, genes = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.int32)
-    whole = compiled.OF_ALL if values.uncut is None else compiled.FIXED
-    scaling = whole if share is None else compiled.OF_KNOWN
+    if values.uncut is not None:  # which tells more of a cell than the mean share of the genes that are left
+        scaling, share = compiled.FIXED, None
+    else:
+        scaling = compiled.OF_ALL if share is None else compiled.OF_KNOWN
     how = (scaling, float(values.uncut or 0), float(target_sum * (1.0 if share is None else share)))
 
     def fill(lo: int, hi: int) -> None:

@@ -197,7 +197,8 @@ def normalise(
         (n_vars, g) from `aligner`; None: the matrix's own columns.
     share
         If given, the genes that `columns` knows are scaled to this share of `target_sum`, whatever else a cell
-        expresses: this puts a matrix of few genes on the scale of one that has all.
+        expresses: this puts a matrix of few genes on the scale of one that has all. It is not used where it is known
+        what the cells were scaled to before genes were removed.
     """
     return kernel.normalise(batch, values, target_sum, columns, share)
 

@@ -204,13 +204,19 @@ def find(data: Any, indptr: Any, most: Any, kinds: Any, means: Any, units: Any, 
         kinds[i] = NONE
         relative, absolute = _precision(x, 1e-6)
         step, odds = max(1, len(x) // TESTED), 0.0
-        for kind in range(LINEAR, SQRT + 1):
-            # Squares of multiples are multiples, too.
-            if largest > most[kind] or (kind == SQRT and odds > 0):
-                continue
-            found, unit = _multiples(kind, x, step, least, relative, absolute)
-            if found > odds:
-                odds, kinds[i], means[i], units[i] = found, kind, MULTIPLES, unit
+        rounded = relative > EPSILON or absolute > 0
+        # Values that look rounded may be exact all the same: 2.5, 5 and 7.5, say.
+        for attempt in range(1 + rounded):
+            if odds > 0:
+                break
+            near, within = (relative, absolute) if attempt else (EPSILON, 0.0)
+            for kind in range(LINEAR, SQRT + 1):
+                # Squares of multiples are multiples, too.
+                if largest > most[kind] or (kind == SQRT and odds > 0):
+                    continue
+                found, unit = _multiples(kind, x, step, least, near, within)
+                if found > odds:
+                    odds, kinds[i], means[i], units[i] = found, kind, MULTIPLES, unit
         if odds > 0:
             continue
         for kind in range(LINEAR, SQRT + 1):

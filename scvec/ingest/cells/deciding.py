@@ -52,8 +52,11 @@ MOST_OF = 0.5
 UNSEEN = 0.02
 """Share of cells that do not show their scale, in a matrix of several scales, above which it is in doubt."""
 
-UNCUT = (1e4, 1e6)
+UNCUT = (1e3, 1e4, 1e5, 1e6)
 """What cells are usually scaled to, before genes are removed."""
+
+WHOLE_COUNTS, MOST_COUNTS = 5e-7, 1e5
+"""Relative error of a cell's number of counts, and the number up to which it can be seen to be whole."""
 
 UNKNOWN_SCALE = "their scale could not be found"
 
@@ -192,7 +195,7 @@ def _described(sample: sp.csr_matrix[np.float32], kinds: Kinds, units: Totals) -
     if len(groups) > 1:
         return Values(main, seen=tuple(sorted(groups, key=lambda one: -one.n_cells)))
     total = groups[0].total
-    cut = _uncut(totals[filled], units[filled]) if total is None and main not in ("counts", "linear") else None
+    cut = _uncut(totals[filled], units[filled]) if total is None and main != "counts" else None
     return Values(main, total, uncut=cut)
 
 
@@ -209,6 +212,8 @@ def _groups(scale: Scale, totals: Totals) -> list[Seen]:
     """Return the groups of cells that have the same total, or all as one."""
     if scale == "counts":
         return [Seen(scale, None, len(totals))]
+    if len(totals) == 1:  # any cell has a total
+        return [Seen(scale, float(totals[0]) if _is_usual(float(totals[0])) else None, 1)]
     order = np.sort(totals)
     cuts = np.flatnonzero(np.diff(np.log(order)) > SAME_TOTAL) + 1
     parts = np.split(order, cuts)
@@ -220,23 +225,34 @@ def _groups(scale: Scale, totals: Totals) -> list[Seen]:
     return [Seen(scale, None, len(totals))]
 
 
+def _is_usual(total: float) -> bool:
+    """Whether a cell was scaled to this total, as far as one cell tells."""
+    power = 10.0 ** np.floor(np.log10(total * 1.01))
+    return any(abs(total / (first * power) - 1) < SAME_TOTAL / 10 for first in (1, 2, 5))
+
+
 def _uncut(totals: Totals, units: Totals) -> float | None:
-    """Return what cells of unequal totals were scaled to, if genes were removed after that; None if they were not."""
-    if np.median(np.where(units > 0, np.abs(units - 1), np.inf)) < 1e-3:
-        return None  # logarithms of counts
-    below = 0.0
+    """Return what cells of unequal totals were scaled to, if genes were removed after that; None if it is not known.
+
+    One count was scaled to that total divided by the cell's number of counts, which is whole.
+    """
+    one = units[units > 0]
+    if not len(one) or np.median(np.abs(one - 1)) < 1e-3 or (len(one) > 1 and np.ptp(one) < 1e-3 * one.mean()):
+        return None  # counts, or multiples of counts, that were never scaled
     for whole in UNCUT:
-        if below < np.median(totals) and totals.max() <= whole * (1 + SAME_TOTAL):
+        n_counts = whole / one
+        off = np.abs(n_counts - np.round(n_counts))
+        fits = off <= WHOLE_COUNTS * n_counts + 1e-4
+        if totals.max() <= whole * (1 + SAME_TOTAL) and fits.mean() >= MOSTLY and np.median(n_counts) < MOST_COUNTS:
             return whole
-        below = whole
     return None
 
 
 FLAT, FLAT_ALONE = (0.01, 40), (0.004, 100)
 MOST_FLAT = 4.0
-"""Counts have few genes with far more than the others: the largest over the mean value is more than 1 + this x number of
-expressed genes, or 1 + `MOST_FLAT`, in half of the cells, for cells that express as many genes. The second is for
-single cells: it is more in 99 % of those of counts, thinned to any depth."""
+"""Counts have few genes with far more than the others: the largest over the mean value is more than 1 + this x the
+number of expressed genes, or 1 + `MOST_FLAT`, in half of the cells, for cells that express as many genes. The second is
+for single cells: it is more in 99 % of those of counts, thinned to any depth."""
 
 SEVERAL = 20
 """Cells from which their median is the first."""

@@ -142,9 +142,10 @@ def unknown(kind: str, name: str, known: Iterable[str], where: object = None) ->
     return KeyNotFoundError(f"{place}no {kind} {name!r}", f"one of: {shown}", f"choose another {kind}")
 
 
-def as_disk_full(error: OSError, where: str) -> DiskFullError | None:
-    """Return a `DiskFullError` if that is what `error` means; Lance and HDF5 say it only in their text."""
-    if error.errno == errno.ENOSPC or "os error 28" in str(error) or "No space left" in str(error):
+def as_disk_full(error: BaseException, where: str) -> DiskFullError | None:
+    """Return a `DiskFullError` if that is what `error` means; Lance, HDF5 and polars say it only in their text."""
+    number, said = getattr(error, "errno", None), str(error)
+    if number == errno.ENOSPC or "os error 28" in said or "No space left" in said:
         return DiskFullError(
             f"no space left on the device of {where}", "room for the result", "free space and run again"
         )

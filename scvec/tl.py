@@ -28,7 +28,8 @@ def annotate(
 ) -> None:
     """Label cells by a weighted vote of their k nearest cells in an atlas, and write the calls to `adata`.
 
-    The same as ``scvec.annotate(adata, atlas).write(adata, key_added)``.
+    The same as ``scvec.annotate(adata, atlas).write(adata, key_added)``. Where only some cells are read, the values of
+    the others are missing.
 
     Parameters
     ----------

@@ -476,7 +476,7 @@ def test_the_verbs(
         (["extend", "nil", "NEW"], "no atlas 'nil'"),
         (["extend", "toy", "NEW", "--label-key", "nil"], "no obs column for --label-key 'nil'"),
         (["extend", "toy", "no.h5ad"], "no.h5ad"),
-        (["remove", "toy", "--where", "nil"], "No field named nil"),
+        (["remove", "toy", "--where", "nil"], "no column nil"),
         (["rebuild", "toy", "--index", "Nil"], "'Nil'"),
         (["rebuild", "toy", "--recall", "2"], "--recall must be"),
         (["rebuild", "toy", "--memory", "much"], "--memory must be"),

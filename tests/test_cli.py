@@ -276,9 +276,9 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         ),
         "no table": (ask(query, "--obs", folder / "none.csv"), "none.csv does not exist"),
         "cells not in the table": (ask(query, "--obs", folder / "one.csv", "--cluster-key", "a"), "lacks 40 of the 41"),
-        "h5ad of another format": (
-            ("query", sources.write_tenx(toy.cells(20), folder / "x.h5"), "--atlas", "toy", "--out", folder / "x.h5ad"),
-            "is not an h5ad file",
+        "zarr of another format": (
+            ("query", sources.write_tenx(toy.cells(20), folder / "x.h5"), "--atlas", "toy", "--out", folder / "x.zarr"),
+            "is not a zarr store",
         ),
         "scaled": (ask(made("scaled.h5ad", scale="scaled", form="dense")), "scaled"),
         "declared counts": (ask(made("log.h5ad", scale="log1p"), "--scale", "counts"), "fractions"),

@@ -55,7 +55,7 @@ def test_what_other_programs_write(tmp_path: Path) -> None:
         (b"\tabout\tG1\n", "line 1 has no name"),
         (b"A\tx\tG1\nB\tx\tG1\nA\tx\tG2\n", "line 3 has the name of an earlier set"),
         (b"A\tx\t\xff\xfe\n", "not text in UTF-8"),
-        (None, "No such file"),
+        (None, "does not exist"),
     ],
 )
 def test_what_is_no_gmt_file(tmp_path: Path, content: bytes | None, said: str) -> None:

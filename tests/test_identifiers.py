@@ -278,10 +278,11 @@ def test_any_column_can_be_named_and_may_lack_values(atlas: Atlas, tmp_path: Pat
     names: list[Any] = [*toy.SYMBOLS]
     names[7], names[8], names[10] = None, "TOY9", "TOY9"  # a column may have a name twice
     path = with_column(tmp_path / "q.h5ad", "my genes", names)
-    with pytest.raises(GeneMatchError, match="`gene_key`"):
-        sv.annotate(path, atlas)
-    coverage = sv.annotate(path, atlas, gene_key="my genes").provenance["query"]["coverage"]
-    assert (coverage["n_matched"], coverage["n_merged"]) == (239, 2)
+    for asked in ("my genes", None):  # it is found, too
+        calls = sv.annotate(path, atlas, gene_key=asked)
+        coverage = calls.provenance["query"]["coverage"]
+        assert (coverage["n_matched"], coverage["n_merged"]) == (239, 2)
+        assert calls.notes[1].startswith("my genes taken as human symbols")
     with pytest.raises(KeyNotFoundError, match="my genes"):
         sv.annotate(path, atlas, gene_key="yours")
 
@@ -292,7 +293,13 @@ def test_any_column_can_be_named_and_may_lack_values(atlas: Atlas, tmp_path: Pat
         (["ENSG00000000003", "ENSG00000000005.6"], "human Ensembl ids"),
         (["ENSMUSG00000000001"], "mouse Ensembl ids"),
         (["ENSRNOG00000000001"], "rat Ensembl ids"),
-        (["ENSDARG00000000001"], "Ensembl ids of another species"),
+        (["ENSDARG00000000001"], "zebrafish Ensembl ids"),
+        (["ENSCAFG00000000001"], "Ensembl ids of another species"),
+        (["ENST00000000001.2", "ENST00000000002"], "Ensembl ids of transcripts"),
+        (["NM_000207.3"], "RefSeq ids of transcripts"),
+        (["1007_s_at", "121_at"], "probes of an array"),
+        (["gene_1", "gene_2"], "numbered names"),
+        (["2", "0", "1", "3"], "row numbers"),
         (["17", "2"], "Entrez ids"),
         (["0", "1", "2"], "row numbers"),
         (["Ins1", "Gcg", "Sst"], "mouse or rat symbols"),

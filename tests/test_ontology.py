@@ -150,7 +150,7 @@ def test_ids_that_replace_each_other_lead_nowhere() -> None:
         (toy.as_obo(TOY).replace("id: CL:0000236\n", "id: CL:0000084\n", 1).encode(), "CL:0000084 twice"),
         (toy.as_obo(TOY).replace("name: B cell\n", "").encode(), "no name for CL:0000236"),
         (toy.as_obo(TOY).replace("name: B cell\n", "name B cell\n").encode(), "not 'tag: value'"),
-        *((toy.COMPRESSIONS[one](toy.as_obo(TOY).encode())[:300], "truncated or damaged") for one in ("gz", "zst")),
+        *((toy.COMPRESSIONS[one](toy.as_obo(TOY).encode())[:300], "cut short or damaged") for one in ("gz", "zst")),
     ],
 )
 def test_what_is_no_cell_ontology_is_said_to_be_none_in_one_line(tmp_path: Path, content: bytes, said: str) -> None:

@@ -211,9 +211,9 @@ def test_labels_of_other_cells_are_refused(calls: sv.Annotation, series: pd.Seri
             sv.evaluate(calls, other)
 
 
-@pytest.mark.parametrize("none", [np.nan, None, pd.NA, "", "  "])
+@pytest.mark.parametrize("none", [np.nan, None, pd.NA, "", "  ", "nan", " UNKNOWN", "not_assigned"])
 @pytest.mark.parametrize("form", ["list", "series", "array", "category"])
-def test_missing_labels_are_refused(calls: sv.Annotation, series: pd.Series[Any], none: Any, form: str) -> None:
+def test_cells_without_a_label_do_not_count(calls: sv.Annotation, series: pd.Series[Any], none: Any, form: str) -> None:
     holed = series.astype(object)
     holed.iloc[[5, 9]] = none
     make: dict[str, Any] = {
@@ -222,8 +222,18 @@ def test_missing_labels_are_refused(calls: sv.Annotation, series: pd.Series[Any]
         "array": lambda one: one.to_numpy(),
         "category": lambda one: one.astype("category"),
     }
-    with pytest.raises(LabelError, match=r"`labels` lacks 2 of 41 values \(s1c5, \.\.\.\)"):
-        sv.evaluate(calls, make[form](holed))
+    found, whole = sv.evaluate(calls, make[form](holed)), sv.evaluate(calls, series)
+    assert found.notes[0] == "evaluated on the 39 of 41 cells that have an author's label"
+    assert found.classes == whole.classes
+    called = dict(zip(calls.obs_names, calls.label_before_rejection, strict=True))
+    here = series.drop(series.index[[5, 9]])
+    assert (found.n_cells, int(found.support.sum())) == (39, 39)
+    assert found.accuracy == np.mean([called[name] == label for name, label in here.items()])
+
+
+def test_a_query_without_any_label_is_not_evaluated(calls: sv.Annotation) -> None:
+    with pytest.raises(LabelError, match=r"`labels` has a label for none of its 41 cells \(40 'nan', 1 missing\)"):
+        sv.evaluate(calls, ["nan"] * 40 + [""])
 
 
 def test_names_that_are_there_twice_do_not_say_which(calls: sv.Annotation, series: pd.Series[Any]) -> None:

@@ -347,3 +347,15 @@ def test_an_atlas_of_an_earlier_version_has_no_doubts(atlas: Atlas) -> None:
         source["matrix"] = {"key": "X", "scale": "log1p", "log1p_total": 1e4}
     old = Atlas(atlas.name, atlas.store, atlas.cells, earlier)
     assert not np.isnan(sv.annotate(toy.cells(5, seed=1), old).confidence).any()
+
+
+def test_features_that_are_no_genes_count_in_the_total_that_shows_the_scale(tmp_path: Path) -> None:
+    cells = toy.cells(40)
+    spiked = np.hstack([dense(cells) / lengths(toy.N_GENES), counts_of(40, genes=20, depth=9.0)])
+    made = ad.AnnData(stored(np.log2(1 + scaled(spiked, 1e6))), obs=cells.obs)
+    made.var_names = [*cells.var_names, *(f"ERCC-{i + 2:05d}" for i in range(20))]
+    made.write_h5ad(tmp_path / "x.h5ad")
+    with open_cells(tmp_path / "x.h5ad") as file, file.matrix() as matrix:
+        assert (matrix.values.scale, matrix.values.doubt, matrix.values.uncut) == ("log2", "", None)
+        ((_, batch),) = matrix.batches("reading")
+        proportional(batch.toarray().astype(np.float64), dense(cells) / lengths(toy.N_GENES))

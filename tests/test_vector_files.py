@@ -12,6 +12,8 @@ import pickle
 import re
 import string
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -269,16 +272,16 @@ TRICKS = {
     "a call of ndarray": (b"(lcnumpy\nndarray\n((I9\ntVO\ntRa.", "a call of numpy.ndarray"),
     "ndarray by OBJ": (b"(l(cnumpy\nndarray\n(I9\ntVO\noa.", "a call of numpy.ndarray"),
     "ndarray by INST": (b"(l((I9\ntVO\ninumpy\nndarray\na.", "a call of numpy.ndarray"),
-    "ndarray by NEWOBJ": (b"(lcnumpy\nndarray\n(I9\nt\x81a.", "cannot be read as a pickle"),
+    "ndarray by NEWOBJ": (b"(lcnumpy\nndarray\n(I9\nt\x81a.", "cannot be read"),
     "dtype of objects": (b"(lcnumpy\ndtype\n(VO\ntRa.", "dtype 'O'"),
     "dtype of parts": (b"(lcnumpy\ndtype\n(VO,f8\ntRa.", "dtype 'O,f8'"),
-    "dtype of a list": (b"(lcnumpy\ndtype\n((l(Va\nVO\ntatRa.", "cannot be read as a pickle"),
+    "dtype of a list": (b"(lcnumpy\ndtype\n((l(Va\nVO\ntatRa.", "cannot be read"),
     "dtype of fields": (DTYPE + b"(I3\nV<\nN(Va\nt(dVa\n(" + DTYPE + b"I0\ntsI8\nI8\nI63\ntb.", "more than one part"),
-    "dtype of a bad state": (DTYPE + b"(I3\nV<\ntb.", "cannot be read as a pickle"),
+    "dtype of a bad state": (DTYPE + b"(I3\nV<\ntb.", "cannot be read"),
     "dtype of a bad order": (DTYPE + b"(I3\nVO\nNNNI-1\nI-1\nI0\ntb.", "more than one part"),
     "a dtype left over": (b"(l" + DTYPE + b"a.", "a part of an array"),
     "an array without data": (b"(l" + ARRAY + b"a.", "a part of an array"),
-    "a bad state": (b"(l" + ARRAY + b"(I1\ntba.", "cannot be read as a pickle"),
+    "a bad state": (b"(l" + ARRAY + b"(I1\ntba.", "cannot be read"),
     "no dtype": (b"(l" + ARRAY + b"(I1\n(I1\ntVf8\nI00\nVabcdefgh\ntba.", "without a dtype"),
     "more than its data": (b"(l" + ARRAY + b"(I1\n(I99999999999\nt" + DTYPE + END, "not match its data"),
     "less than nothing": (b"(l" + ARRAY + b"(I1\n(I-1\nI-1\nt" + DTYPE + END, "not match its data"),
@@ -504,4 +507,77 @@ def test_bad_tensors(tmp_path: Path) -> None:
     header = b'{"INS":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
     with pytest.raises(FileError, match="a tensor 'INS' of BF16, which NumPy does not support"):
+        read_vectors(path)
+
+
+def _shared_lists(n: int) -> object:
+    found: list[object] = [1.0] * 10
+    for _ in range(n):
+        found = [found] * 10
+    return found
+
+
+def _in_itself() -> list[object]:
+    found: list[object] = []
+    found += [found, found]
+    return found
+
+
+def _shared_tuples(n: int) -> bytes:
+    """A dict whose key is a tuple that holds another twice, which holds another twice, and so on."""
+    pairs = b"".join(b"q%ch%c\x86" % (i, i) for i in range(n))
+    return b"\x80\x02})" + pairs + b"K\x01s."
+
+
+SMALL_BUT_LARGE = {
+    "memo": b"\x80\x02}r" + struct.pack("<I", 0x8000000) + b".",
+    "memo in text": b"}p99999999999\n.",
+    "text longer than the file": b"\x80\x04}\x8d" + struct.pack("<Q", 2**40) + b"a.",
+    "bytes longer than the file": b"\x80\x05}\x96" + struct.pack("<Q", 2**40) + b"a.",
+    "frame longer than the file": b"\x80\x04\x95" + struct.pack("<Q", 2**40) + b"}.",
+    "number longer than the file": b"\x80\x02}\x8b" + struct.pack("<i", 2**31 - 1) + b"\x01K\x01s.",
+    "deep tuples": b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\x01s.",
+    "shared tuples": _shared_tuples(100),
+    "shared lists": pickle.dumps({"A": _shared_lists(8)}, 2),
+    "a list in itself": pickle.dumps({"A": _in_itself()}, 2),
+    "one list under many names": pickle.dumps(dict.fromkeys(map(str, range(20_000)), [0.5] * 20_000), 2),
+    "a number of thousands of digits": pickle.dumps({10**5000: [1.0]}, 2),
+}
+
+
+@pytest.mark.parametrize("how", SMALL_BUT_LARGE)
+def test_a_small_pickle_takes_little_memory_and_ends(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "m.pkl"
+    path.write_bytes(SMALL_BUT_LARGE[how])
+    code = (
+        "import resource, sys\nfrom pathlib import Path\nfrom scvec.embed.encoders.vector_files import read_vectors\n"
+        "from scvec.errors import FileError\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n    read_vectors(Path(sys.argv[1]))\nexcept FileError as error:\n    print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=30, check=True
+    )
+    said, grown = ran.stdout.splitlines()
+    assert said.startswith(str(path))
+    assert int(grown) < 100_000, "kilobytes"
+
+
+def test_one_list_may_be_under_some_names(tmp_path: Path) -> None:
+    path, row = tmp_path / "m.pkl", [0.5] * 64
+    path.write_bytes(pickle.dumps({"A": row, "B": row}))
+    assert read_vectors(path).vectors.shape == (2, 64)
+
+
+@pytest.mark.parametrize("ending", [".npz", ".parquet"])
+def test_an_archive_that_unfolds_too_far_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setenv("SCVEC_MAX_UNFOLDED", "1000000")
+    path, names = tmp_path / f"m{ending}", [str(i) for i in range(100_000)]
+    if ending == ".npz":
+        np.savez_compressed(path, names=np.array(names), vectors=np.zeros((100_000, 8)))
+    else:
+        pl.DataFrame({"gene": names, **{f"d{i}": np.zeros(100_000) for i in range(8)}}).write_parquet(path)
+    with pytest.raises(FileError, match="unfolds to more than 1,000,000 bytes"):
         read_vectors(path)

@@ -60,7 +60,7 @@ class Entries:
         return f"{self.key}_colors"
 
     def take(self, rows: Ints | None) -> Entries:
-        """Return the entries of these cells, in their order; None: of all."""
+        """Return the entries of these cells, in their order; None: of all. Those of row -1 are missing."""
         obs = {name: _taken(values, rows) for name, values in self.obs.items()}
         return replace(self, obs=obs, obsm={name: _taken(values, rows) for name, values in self.obsm.items()})
 
@@ -153,24 +153,35 @@ def colors_of(provenance: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def rows_of(names: Iterable[str], annotated: Iterable[str]) -> Ints | None:
+def rows_of(names: Iterable[str], annotated: Iterable[str], *, missing: bool = False) -> Ints | None:
     """Return the place of each cell in `adata`, by name, among those that were annotated; None if they are the same.
+
+    Parameters
+    ----------
+    names
+        The cells of `adata`.
+    annotated
+        Those that were annotated.
+    missing
+        Whether some cells need not have been annotated: their place is -1.
 
     Raises
     ------
     InputError
-        If a cell was not annotated, or a name is that of several cells and the cells are not exactly those annotated.
+        If a cell was not annotated and `missing` is not set, none was annotated, or a name is that of several cells and
+        the cells are not exactly those annotated.
     """
     asked, called = [str(one) for one in names], [str(one) for one in annotated]
     if asked == called:
         return None
     place = {name: i for i, name in enumerate(called)}
     lacking = [name for name in asked if name not in place]
-    if lacking:
+    if len(lacking) == len(asked) or (lacking and not missing):
+        fix = "annotate `adata`, or leave these cells out"
         raise InputError(
             f"{len(lacking):,} of the {len(asked):,} cells in `adata`, such as {lacking[0]!r}, were not annotated",
             "the annotated cells, or some of them, in any order",
-            "annotate `adata`, or leave these cells out",
+            fix if len(lacking) == len(asked) else f"{fix}, or set `missing`, which gives them missing values",
         )
     if len(set(asked)) < len(asked) or len(place) < len(called):
         raise InputError(
@@ -178,14 +189,28 @@ def rows_of(names: Iterable[str], annotated: Iterable[str]) -> Ints | None:
             "each name once",
             "call adata.obs_names_make_unique() and annotate again",
         )
-    return np.array([place[name] for name in asked], np.int64)
+    return np.array([place.get(name, -1) for name in asked], np.int64)
 
 
 def _taken(values: Any, rows: Ints | None) -> Any:
     """Return a copy: what a user changes in an AnnData must not change the calls."""
     if rows is None:
         return values.copy()
-    return values[rows].remove_unused_categories() if hasattr(values, "categories") else values[rows]
+    if hasattr(values, "categories"):
+        return values.take(rows, allow_fill=True).remove_unused_categories()
+    return _with_missing(values)[rows] if (rows < 0).any() else values[rows]
+
+
+def _with_missing(values: Any) -> Any:
+    """Return values with a further row, the last, which is missing."""
+    import pandas as pd
+
+    if values.dtype == bool:  # which has no missing value
+        return pd.array([*values.tolist(), None], dtype="boolean")
+    if values.dtype.kind in "iu":
+        return pd.array([*values.tolist(), None], dtype="Int64")
+    none = np.full((1, *values.shape[1:]), np.nan if values.dtype.kind == "f" else "", values.dtype)
+    return np.concatenate([values, none])
 
 
 def _written(uns: Mapping[str, Any], there: Mapping[str, Collection[str]]) -> dict[str, Names]:

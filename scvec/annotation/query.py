@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
+import scipy.sparse as sp
 
 from scvec._version import __version__
 from scvec.annotation.calls import Found, call, votes_of
@@ -26,9 +27,10 @@ from scvec.core.progress import shown
 from scvec.core.types import Doubles, Ints, Neighbors, Progress
 from scvec.embed.projection import aligner, measured
 from scvec.errors import InputError
-from scvec.ingest.cells import CellFile, Cells
-from scvec.ingest.cells.scale import expression
+from scvec.ingest.cells import CellFile, Cells, Matrix
+from scvec.ingest.cells.scale import expression, mostly
 from scvec.ingest.gene_coverage import Coverage
+from scvec.ingest.matching import GeneMatch
 from scvec.knn.options import DEFAULT, Voting
 
 USUAL_ERROR = 0.05
@@ -94,9 +96,9 @@ def annotate(
             raise doubt.refusal()
         clusters = _clusters(cells.file, options)
         chosen = candidates_of(atlas, options.where, options.allow, options.block)
-        totals = np.zeros(cells.matrix.n_genes)
-        found = Found.joined(list(_search(cells, chosen, voting, totals, shown(progress))))
-    coverage = cells.query.match.coverage(totals)
+        summed = _Sums(cells.query.match, cells.matrix)
+        found = Found.joined(list(_search(cells, chosen, voting, summed, shown(progress))))
+    coverage = cells.query.match.coverage(summed.totals)
     calls = call(found, cells.file.obs_names, chosen, voting)
     if others:
         calls = replace(calls, confidence=np.full(len(calls), np.nan, np.float32))
@@ -109,6 +111,7 @@ def annotate(
         f"{cells.query.layer} taken as {cells.query.values}",
         *coverage.notes(),
         *cells.query.notes,
+        *summed.notes(len(calls)),
         *_panel_notes(cells.query),
         *([OTHER_VOTES] if others else []),
         *([] if doubt is None else [str(doubt)]),
@@ -135,7 +138,7 @@ def _clusters(file: CellFile, options: QueryOptions) -> Clusters | None:
     if key is not None and method is not None:
         raise InputError("`cluster_key` and `cluster` exclude each other", fix="leave one out")
     if key is not None:
-        return file.labels(key, "cluster_key")
+        return file.groups(key, "cluster_key")
     return None if method is None else Leiden.parse(method)
 
 
@@ -154,14 +157,36 @@ def _panel_notes(query: QueryCells) -> list[str]:
     return [f"{here}: an atlas of these alone, built with `panel` {query.name}, calls better"]
 
 
+class _Sums:
+    """Sums over all cells of a query: the expression of each gene, and the cells that are mostly of other genomes."""
+
+    def __init__(self, match: GeneMatch, matrix: Matrix) -> None:
+        self.totals: Doubles = np.zeros(matrix.n_genes)
+        self._n_others = 0
+        self._name, self._mask = match.others
+
+    def add(self, batch: sp.csr_matrix[np.float32]) -> None:
+        """Add a batch of cells."""
+        self.totals += expression(batch)
+        if self._name:
+            self._n_others += int(mostly(batch, self._mask).sum())
+
+    def notes(self, n_cells: int) -> list[str]:
+        """Return a note on the cells of other genomes, if there are any."""
+        if not self._n_others:
+            return []
+        said = f"{self._n_others:,} of {n_cells:,} cells are mostly of {self._name}"
+        return [f"{said}: their calls rest on the little that they have of the atlas's genes"]
+
+
 def _search(
-    cells: OpenCells, candidates: Candidates, voting: Voting, totals: Doubles, progress: Progress
+    cells: OpenCells, candidates: Candidates, voting: Voting, summed: _Sums, progress: Progress
 ) -> Iterator[Found]:
-    """Yield what is found for each batch of cells, and add up the expression of each gene in `totals`."""
+    """Yield what is found for each batch of cells, and add the batch to `summed`."""
     profiles = candidates.atlas.profiles
     for first, batch, known in cells.batches("searching", progress):
         vectors, empty = cells.vectors(np.arange(first, first + known.shape[0]), known)
-        totals += expression(batch)
+        summed.add(batch)
         ids = np.full((len(empty), voting.k), -1, np.int64)
         distances = np.full((len(empty), voting.k), np.inf, np.float32)
         if not empty.all():
@@ -183,5 +208,6 @@ def _provenance(cells: OpenCells, coverage: Coverage) -> dict[str, Any]:
     return {
         "scvec": __version__,
         "atlas": {key: made[key] for key in ("name", "version", "recipe", "recipe_sha256", "sources", "index")},
-        "query": {"file": query.name, "matrix": cells.matrix.to_dict(), "coverage": coverage.to_dict()},
+        "query": {"file": query.name, "matrix": cells.matrix.to_dict(), "coverage": coverage.to_dict()}
+        | ({"selection": dict(cells.file.left_out)} if cells.file.left_out else {}),
     }

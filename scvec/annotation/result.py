@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scvec.annotation.entries import DEFAULT_KEY, Entries, check_key, colors_of, obsm_names, rows_of
 from scvec.annotation.second_opinions import Reranked, SecondOpinion
 from scvec.core.arrow import lists
+from scvec.core.forks import check_fork
 from scvec.core.html import table
 from scvec.core.tabular import Tabular
 from scvec.core.text import counted
@@ -200,6 +201,7 @@ class Annotation(Tabular):
         """
         import polars as pl
 
+        check_fork()
         columns: dict[str, Any] = {
             "obs_name": self.obs_names.tolist(),
             "label": self.label.tolist(),
@@ -268,7 +270,12 @@ class Annotation(Tabular):
             f"score_{rank + 2}": pl.Series(np.where(score > 0, score, np.nan), nan_to_null=True),
         }
 
-    def write(self, adata: AnnData, key_added: str = DEFAULT_KEY) -> None:
+    @property
+    def of_some(self) -> bool:
+        """Whether the query has further cells, which were left out by `only` or `only_annotated`."""
+        return "selection" in self.provenance.get("query", {})
+
+    def write(self, adata: AnnData, key_added: str = DEFAULT_KEY, *, missing: bool | None = None) -> None:
         """Write the calls to `adata`, in place. Nothing is changed if an error is raised.
 
         Entries of earlier calls under the same key are replaced, those under other keys stay. A view becomes an AnnData
@@ -280,12 +287,15 @@ class Annotation(Tabular):
             The annotated cells or some of them, in any order: they are matched by ``obs_names``.
         key_added
             The name of the column of labels, and the beginning of the names of all entries.
+        missing
+            Whether `adata` may have further cells, which were not annotated: their values are missing (NaN, NA, or ""
+            among the neighbours' names). None: it may if the calls are of some cells of their query (`of_some`).
 
         Raises
         ------
         InputError
-            If a cell was not annotated, an entry would replace one that scvec did not write under this key, the key is
-            invalid, or `adata` is a view of a backed AnnData.
+            If a cell was not annotated and may not be missing, an entry would replace one that no call under this key
+            wrote, the key is invalid, or `adata` is a view of a backed AnnData.
 
         Notes
         -----
@@ -308,10 +318,13 @@ class Annotation(Tabular):
         ``scvec_nearest``, ``scvec_odd_genes``.
         """
         check_key(key_added)
-        rows = rows_of(adata.obs_names, self.obs_names.tolist())
+        rows = self._rows_of(adata.obs_names, missing=missing)
         self.entries(key_added).put(adata, rows)
 
-    def to_adata(self, adata: AnnData, key_added: str = DEFAULT_KEY) -> AnnData:
+    def _rows_of(self, names: Iterable[str], *, missing: bool | None) -> Ints | None:
+        return rows_of(names, self.obs_names.tolist(), missing=self.of_some if missing is None else missing)
+
+    def to_adata(self, adata: AnnData, key_added: str = DEFAULT_KEY, *, missing: bool | None = None) -> AnnData:
         """Return a copy of `adata` with the calls, as `write` writes them; `adata` is not changed.
 
         Raises
@@ -320,10 +333,24 @@ class Annotation(Tabular):
             As `write` does.
         """
         check_key(key_added)
-        rows = rows_of(adata.obs_names, self.obs_names.tolist())
+        rows = self._rows_of(adata.obs_names, missing=missing)
         result = adata.to_memory() if adata.isbacked else adata.copy()
         self.entries(key_added).put(result, rows)
         return result
+
+    def entries_for(self, names: Iterable[str], where: object, key_added: str = DEFAULT_KEY) -> Entries:
+        """Return what `write` writes for the cells of the file `where`, which are those of the query.
+
+        Raises
+        ------
+        InputError
+            If they are not.
+        """
+        found = [str(one) for one in names]
+        if not self.of_some:
+            self.check_cells(found, where)
+            return self.entries(key_added)
+        return self.entries(key_added).take(self._rows_of(found, missing=True))
 
     def check_cells(self, names: Sequence[str], where: object) -> None:
         """Raise `InputError` if the cells in the file `where` are not those that were annotated, in the same order."""

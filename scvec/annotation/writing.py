@@ -14,11 +14,14 @@ import h5py
 import numpy as np
 
 from scvec.annotation.entries import DEFAULT_KEY, PARTS, Entries, check_key, obsm_names
+from scvec.annotation.new_file import write_cells
 from scvec.annotation.result import Annotation
 from scvec.core.files import placing, placing_folder
+from scvec.core.spreadsheets import guarded
 from scvec.errors import InputError, must_be
 from scvec.ingest.cells import (
     Cells,
+    Matrix,
     Place,
     copy_local,
     copy_local_folder,
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 
 HDF5_OVERHEAD, NAME_BYTES = 2, 64
 """Upper bounds of what calls take in a file: this many times their arrays, and this many bytes a name."""
+
+VALUE_BYTES, SAMPLE_CELLS = 8, 256
+"""Bytes of a value of the matrix in a new file, and the cells of which the number of values is estimated."""
 
 TABLES = (".parquet", ".csv")
 ANNDATA = (".h5ad", ".zarr")
@@ -63,12 +69,15 @@ def check_target(
     if given is not None:
         fix = f"calls.write(adata), then adata.write_{out.suffix[1:]}({str(out)!r})"
         raise InputError(f"`out` cannot be {out}, because the query is in memory", "a query that is a file", fix)
+    if out.suffix == ".h5ad" and _makes_new(query):
+        return
     kind, is_kind = ("an h5ad file", is_h5ad) if out.suffix == ".h5ad" else ("a zarr store", _is_zarr)
     if not is_kind(query):
+        other = out.with_suffix(".zarr" if out.suffix == ".h5ad" else ".h5ad")
         raise InputError(
             f"`out` cannot be {out}, because the query {query} is not {kind}",
-            "a name that ends in .parquet or .csv, which suits any query",
-            f"`out` {out.with_suffix('.parquet')}, or save the query as {kind.split()[1]} first",
+            f"{other.name}, or a name that ends in .parquet or .csv, which suits any query",
+            f"`out` {other}, or save the query as {kind.split()[1]} first",
         )
     if out.suffix == ".zarr" and out.exists() and not is_zarr(out):
         raise InputError(f"`out` {out} is not a zarr store", "one to replace, or a new name", "choose another name")
@@ -87,9 +96,11 @@ def check_name(out: str | Path, endings: Sequence[str] = TABLES) -> None:
 def write(calls: Annotation, out: str | Path, query: Cells | None = None, *, key_added: str = DEFAULT_KEY) -> None:
     """Write calls in the format that the ending of `out` names.
 
-    ``.h5ad`` and ``.zarr`` are a copy of the query, which must be such a file, with the entries of `Annotation.write`;
-    its matrices are copied without being read. ``.parquet`` and ``.csv`` have one row a cell; in CSV, lists are joined
-    by ``;``.
+    ``.h5ad`` and ``.zarr`` are a copy of the query, if it is such a file, with the entries of `Annotation.write`; its
+    matrices are copied without being read. All of its cells are there: where only some were called, the values of the
+    others are missing. Of a query in another format, such as 10x, ``.h5ad`` is a new file of the cells that were
+    called: their annotations, the genes, the matrix that was called, and the calls. ``.parquet`` and ``.csv`` have one
+    row a cell; in CSV, lists are joined by ``;``.
 
     Parameters
     ----------
@@ -112,12 +123,16 @@ def write(calls: Annotation, out: str | Path, query: Cells | None = None, *, key
     """
     query = calls.query.cells if query is None else query
     check_target(out, query, key_added=key_added)
-    out, entries = Path(out), calls.entries(key_added)
+    out = Path(out)
     if out.suffix in TABLES:
         write_frame(calls.to_polars(), out)
         return
+    if out.suffix == ".h5ad" and _makes_new(query):
+        _write_new(calls, out, key_added)
+        return
     with open_cells(cast("str | Path", query)) as file:
-        calls.check_cells(file.obs_names.tolist(), query)
+        entries = calls.entries_for(file.obs_names.tolist(), query, key_added)
+        n_cells = len(file.obs_names)
     if out.suffix == ".zarr":
         with placing_folder(out) as part:
             copy_local_folder(cast("str | Path", query), part)
@@ -125,13 +140,16 @@ def write(calls: Annotation, out: str | Path, query: Cells | None = None, *, key
         return
     with placing(out) as part:
         copy_local(cast("str | Path", query), part)
-        _check_room(calls, part)
+        _check_room(calls, part, n_cells)
         with h5py.File(part, "r+") as root:
             _add(entries, root)
 
 
 def write_frame(frame: pl.DataFrame, out: str | Path) -> None:
-    """Write a frame as Parquet or CSV, as the ending of `out` says; in CSV, lists are joined by ``;``."""
+    """Write a frame as Parquet or CSV, as the ending of `out` says.
+
+    In CSV, lists are joined by ``;``, and text that a spreadsheet would run is `guarded`.
+    """
     import polars as pl
 
     with placing(Path(out)) as part:
@@ -139,13 +157,35 @@ def write_frame(frame: pl.DataFrame, out: str | Path) -> None:
             frame.write_parquet(part)
         else:
             lists = [name for name, kind in frame.schema.items() if isinstance(kind, pl.List)]
-            frame.with_columns(pl.col(lists).cast(pl.List(pl.String)).list.join(";")).write_csv(part)
+            guarded(frame.with_columns(pl.col(lists).cast(pl.List(pl.String)).list.join(";"))).write_csv(part)
 
 
-def _check_room(calls: Annotation, path: Path) -> None:
+def _makes_new(query: Cells) -> bool:
+    """Whether an h5ad of the query is a new file: for those of formats that keep no calls."""
+    return not is_h5ad(query) and not _is_zarr(query)
+
+
+def _write_new(calls: Annotation, out: Path, key_added: str) -> None:
+    """Write the cells that were called, and the calls, to a new h5ad."""
+    with calls.query.opened() as opened, placing(out) as part:
+        calls.check_cells(opened.file.obs_names.tolist(), calls.query.name)
+        _check_room(calls, part, len(calls), VALUE_BYTES * opened.matrix.rows.shape[0] * _per_cell(opened.matrix))
+        with h5py.File(part, "w") as root:
+            write_cells(opened.file, opened.matrix, root)
+            _add(calls.entries(key_added), root)
+
+
+def _per_cell(matrix: Matrix) -> int:
+    """Return about how many values a cell has."""
+    n = min(SAMPLE_CELLS, matrix.rows.shape[0])
+    return -(-int(matrix.rows.read(0, n).nnz) // max(1, n))
+
+
+def _check_room(calls: Annotation, path: Path, n_cells: int, further: int = 0) -> None:
     """Fail before HDF5 does: it cannot close a file on a full disk, and then crashes the process."""
     names = calls.neighbor_names.size + 3 * len(calls)
-    needed = HDF5_OVERHEAD * (calls.vectors.nbytes + calls.scores.nbytes + NAME_BYTES * names)
+    of_calls = HDF5_OVERHEAD * (calls.vectors.nbytes + calls.scores.nbytes + NAME_BYTES * names)
+    needed = of_calls * max(1, n_cells) // max(1, len(calls)) + further
     if shutil.disk_usage(path.parent).free < needed:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from scvec.core.files import sha256
+from scvec.core.reading import reading
 from scvec.embed.given import Given
 from scvec.embed.profiles import Profiles
 from scvec.embed.projection import Embedding, Projection
 from scvec.embed.recipe import Recipe
 from scvec.embed.refine import Head
-from scvec.errors import MismatchError
+from scvec.errors import MismatchError, StoreError
 from scvec.knn.calibration import Calibration
 from scvec.store import Store
 
@@ -107,4 +108,5 @@ def _load(store: Store, made: Mapping[str, Any], name: str, load: Callable[[Path
                 f"{path} has changed since the atlas was built",
                 fix="restore it from a copy, or build the atlas again with `overwrite`",
             )
-        return load(path)
+        with reading(str(path), "what a build wrote", "build the atlas again with `overwrite`", raised=StoreError):
+            return load(path)

@@ -14,6 +14,8 @@ import numpy as np
 
 from scvec import index as indexes
 from scvec.atlas.engine import Compute
+from scvec.atlas.manifests import PART, index_named, read_part
+from scvec.atlas.paths import atlas_folder
 from scvec.core.arrow import vectors_from_arrow
 from scvec.core.files import sha256
 from scvec.core.types import Floats, Ints, Progress
@@ -21,9 +23,6 @@ from scvec.errors import InputError
 from scvec.index import Index, IndexSpec, Stored, lance
 from scvec.index.choose import lists
 from scvec.store import Snapshot, Store, Table
-
-PART = "part.json"
-"""The entry of a part in the manifest, as a file in the part's folder: the last file to be written."""
 
 
 def filled_rows(cells: Snapshot, name: str) -> Ints:
@@ -42,10 +41,10 @@ def no_expression(where: str) -> InputError:
 
 def index_folder(store: Store, name: str, version: int, spec: IndexSpec) -> str:
     """Return a folder for a new index of a version, one that no manifest of the atlas names."""
-    base, used = f"atlases/{name}/index", set()
-    for one in store.children(f"atlases/{name}"):
-        if store.has_file(f"atlases/{name}/{one}/manifest.json"):
-            used.add(store.read_json(f"atlases/{name}/{one}/manifest.json")["index"]["folder"])
+    base, used = f"{atlas_folder(name)}/index", set()
+    for one in store.children(atlas_folder(name)):
+        if store.has_file(f"{atlas_folder(name)}/{one}/manifest.json"):
+            used.add(index_named(store, f"{atlas_folder(name)}/{one}/manifest.json"))
     # Named by the spec, so that a process which resumes a killed one finds its parts, and no others.
     asked = f"{base}/v{version}-{hashlib.sha256(repr(spec).encode()).hexdigest()[:8]}"
     return next(path for path in [asked, *(f"{asked}.{n}" for n in range(2, len(used) + 3))] if path not in used)
@@ -119,7 +118,7 @@ def add_parts(
     with compute.progress("indexing", len(rows)) as advance:
         for plan in asked:
             if store.has_file(f"{made['folder']}/{plan.name}/{PART}"):
-                found[plan.name] = store.read_json(f"{made['folder']}/{plan.name}/{PART}")
+                found[plan.name] = read_part(store, f"{made['folder']}/{plan.name}")
                 advance(len(plan.rows))
         common = Parts(store.uri, made, cells.path, cells.version)
         left = [plan for plan in asked if plan.name not in found]
@@ -194,7 +193,7 @@ def make_part(store: Store, made: Mapping[str, Any], name: str, cells: Snapshot,
         (path / PART).write_text(json.dumps(about))
 
     store.put_folder(f"{folder}/{name}", write, last=PART)
-    return store.read_json(f"{folder}/{name}/{PART}")
+    return read_part(store, f"{folder}/{name}")
 
 
 def open_index(store: Store, made: Mapping[str, Any], cells: Snapshot, rows: Ints, device: str = "cpu") -> Index:

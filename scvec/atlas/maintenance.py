@@ -38,7 +38,7 @@ def remove(atlas: Atlas, where: str, *, progress: Progress | None = None) -> Atl
         If the condition is invalid, or meets no cell, or all cells.
     """
     progress = shown(progress)
-    gone = atlas.where(where)
+    gone = atlas.where(where)  # once: the rows that are counted are those that are deleted
     left = np.setdiff1d(atlas.filled, gone, assume_unique=True)
     if not len(gone) or not len(left):
         raise InputError(
@@ -46,7 +46,7 @@ def remove(atlas: Atlas, where: str, *, progress: Progress | None = None) -> Atl
             "a condition that removes some cells and leaves some with expression",
         )
     with atlas.store.only_writer(f"{atlas_folder(atlas.name)}/writer"), progress("removing", 1) as advance:
-        version = atlas.table.delete(atlas.at_head(), where)
+        version = atlas.table.delete(atlas.at_head(), "row", gone)
         change = f"remove {len(gone):,} cells: {where}"
         removed = publish(atlas.store, atlas.table, version, atlas.cells.version, atlas.manifest, change)
         advance(1)
@@ -77,7 +77,7 @@ def rebuild(
     progress = shown(progress)
     spec = IndexSpec(**atlas.manifest["index"]["spec"]) if spec is None else spec
     with atlas.store.only_writer(f"{atlas_folder(atlas.name)}/writer"):
-        version = atlas.at_head()
+        version = new_version(atlas)
         folder = index_folder(atlas.store, atlas.name, version, spec)
         cells = with_table_index(atlas.table, atlas.table.at(version), atlas.filled, spec, progress)
         made = new_index(atlas.store, folder, cells, atlas.filled, spec, Compute(device, progress=progress))
@@ -99,7 +99,7 @@ def compact(atlas: Atlas, *, forget: bool = False, device: str = "cpu", progress
     progress = shown(progress)
     store, table, compute = atlas.store, atlas.table, Compute(device, progress=progress)
     with store.only_writer(f"{atlas_folder(atlas.name)}/writer"):
-        version = table.compact(atlas.at_head())
+        version = table.compact(new_version(atlas))
         cells, made = table.at(version), atlas.manifest["index"]
         spec = IndexSpec(**made["spec"])
         rows = filled_rows(cells, atlas.name)
@@ -128,6 +128,19 @@ def checkout(store: Store, name: str, version: int) -> Atlas:
         current = old.table.tags()[CURRENT]  # which may be damaged: an old version may be the way to repair it
         restored = old.table.restore(version)
         return publish(store, old.table, restored, current, old.manifest, f"check out version {version}")
+
+
+def new_version(atlas: Atlas) -> int:
+    """Commit a version of the table with the same rows as an atlas, its newest, and return its number.
+
+    A change of the index alone is a new version too: the manifest of one that was published is never written again.
+
+    Raises
+    ------
+    ConflictError
+        If it is not the current version.
+    """
+    return atlas.table.restore(atlas.at_head())
 
 
 def _republished(atlas: Atlas, version: int, index: dict[str, object], change: str) -> Atlas:

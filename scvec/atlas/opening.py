@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from scvec.atlas.paths import CURRENT, atlas_folder, cells_path, check_name, version_folder
+from scvec.atlas.manifests import read_manifest
+from scvec.atlas.paths import CURRENT, atlas_folder, cells_path, check_name
 from scvec.atlas.reference import Atlas
 from scvec.errors import MismatchError, NotInStoreError
 from scvec.store import Store, as_store
@@ -53,7 +54,7 @@ def open_atlas(store: Store | str | Path, name: str, version: int | None = None,
             "this version cannot read",
             fix=f"build it again: scvec atlas build {name} REF.h5ad --overwrite",
         )
-    manifest = store.read_json(f"{version_folder(name, cells.version)}/manifest.json")
+    manifest = read_manifest(store, name, cells.version)
     atlas = Atlas(name, store, cells, manifest, device)
     of_table = cells.manifest
     differing = [key for key in of_table if manifest.get(key) != of_table[key]]

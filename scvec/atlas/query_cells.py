@@ -22,7 +22,7 @@ from scvec.ingest.cells.scale import Values
 from scvec.ingest.genes.gene_table import GeneTable, newest_tables, open_table
 from scvec.ingest.genes.gene_texts import taxon_id, taxon_name
 from scvec.ingest.genes.orthologs import orthologs
-from scvec.ingest.guards import guard, guard_species, other_species
+from scvec.ingest.guards import guard, guard_species, other_species, with_second_species
 from scvec.ingest.matching import GeneMatch, match_genes
 from scvec.store import Store
 
@@ -72,7 +72,7 @@ class QueryCells:
         InputError
             If they are not as they were.
         """
-        with open_cells(self.cells, self.read.obs) as file:
+        with open_cells(self.cells, self.read.obs, self.read.selection) as file:
             if file.fingerprint(self.layer, given_key(self.atlas, self.read)) != self.fingerprint:
                 fix = "annotate it again"
                 if isinstance(file.path, InMemory):
@@ -84,17 +84,19 @@ class QueryCells:
                 )
 
     def labels(self, key: str, parameter: str) -> Strings:
-        """Return (n,) a column of ``obs`` as strings; errors name the `parameter` that gave the key.
+        """Return (n,) a column of ``obs`` as strings, "" where a cell has no label.
+
+        Errors name the `parameter` that gave the key.
 
         Raises
         ------
         KeyNotFoundError
             If there is no such column.
         LabelError
-            If values are missing.
+            If no cell has a label.
         """
-        with open_cells(self.cells, self.read.obs) as file:
-            return file.labels(key, parameter)
+        with open_cells(self.cells, self.read.obs, self.read.selection) as file:
+            return file.labels_where_any(key, parameter, self.read.unlabelled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCe
     InputError
         If the file, the matrix or the genes cannot be used.
     """
-    with open_cells(cells, read.obs) as file, file.matrix(read.layer, read.scale) as matrix:
+    with open_cells(cells, read.obs, read.selection) as file, file.matrix(read.layer, read.scale) as matrix:
         match, notes = match_to(
             matrix, atlas.store, atlas.gene_table, atlas.embedding.gene_ids, read.gene_key, read.taxon
         )
@@ -229,6 +231,9 @@ def match_to(
         other = other_species(match, newest_tables(store), matrix)
         if other is not None:
             notes.append(f"the genes look like {other[1]}, but `taxon` says {taxon_name(own.taxon_id)}")
+    if not notes:
+        match = with_second_species(match, newest_tables(store), matrix)
+        notes += [] if match.second is None else [str(match.second)]
     if own.taxon_id != table.taxon_id:
         match = match.through(orthologs(own, table), table)
     match = match.only(gene_ids)

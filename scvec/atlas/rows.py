@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from scvec.core.arrow import vectors_to_arrow
-from scvec.core.types import UNKNOWN, Floats, Strings
+from scvec.core.types import Floats, Strings
 from scvec.errors import InputError, LabelError
 from scvec.ingest.cells import CellFile
 
@@ -48,6 +48,9 @@ class Keys:
 def obs_columns(file: CellFile, keys: Keys) -> dict[str, Strings]:
     """Return (n,) label, batch and label_id of each cell, "" without a key, and its values in the columns ``keys.obs``.
 
+    The file has only cells with a label: see `scvec.ingest.cells.selection.Selection`. Those that are called
+    `scvec.UNKNOWN` have none.
+
     Raises
     ------
     InputError
@@ -61,12 +64,7 @@ def obs_columns(file: CellFile, keys: Keys) -> dict[str, Strings]:
         "batch": file.labels(keys.batch, "batch_key") if keys.batch else none,
         "label_id": file.labels(keys.label_id, "label_id_key") if keys.label_id else none,
     }
-    ids = ids_of(columns["label"], columns["label_id"], str(file.path))
-    if UNKNOWN in ids:
-        raise LabelError(
-            f"{file.path}: obs[{keys.label!r}] has the label {UNKNOWN!r}, which is reserved for rejected calls",
-            fix="drop those cells, or rename the label",
-        )
+    ids_of(columns["label"], columns["label_id"], str(file.path))
     return columns | {key: file.labels(key, "obs_keys") for key in keys.obs}
 
 

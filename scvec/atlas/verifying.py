@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,14 @@ from scvec import index as indexes
 from scvec.atlas.engine import Compute
 from scvec.atlas.fitted import faulty_files
 from scvec.atlas.indexing import faulty_part, index_folder, make_part, new_index
-from scvec.atlas.maintenance import rebuild
-from scvec.atlas.opening import open_atlas
-from scvec.atlas.paths import atlas_folder, version_folder
+from scvec.atlas.maintenance import new_version, rebuild
+from scvec.atlas.paths import atlas_folder
+from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
 from scvec.core.arrow import vectors_from_arrow
 from scvec.core.files import sha256
 from scvec.core.progress import shown
+from scvec.core.text import counted
 from scvec.core.types import Ints, Progress
 from scvec.errors import StoreError
 from scvec.index import IndexSpec
@@ -70,7 +71,7 @@ def verify(atlas: Atlas, progress: Progress | None = None) -> list[Fault]:
 
 
 def repair(atlas: Atlas, faults: list[Fault], *, device: str = "cpu", progress: Progress | None = None) -> Atlas:
-    """Make what is faulty again from the table, be it parts of the index or all of it; return the atlas.
+    """Make what is faulty again from the table, be it parts of the index or all of it, and return the new version.
 
     Raises
     ------
@@ -81,33 +82,43 @@ def repair(atlas: Atlas, faults: list[Fault], *, device: str = "cpu", progress: 
     lasting = [fault for fault in faults if not fault.derived]
     if lasting:
         raise StoreError(lasting[0].what, fix=lasting[0].fix)
+    if not faults:
+        return atlas
     store, made = atlas.store, atlas.manifest["index"]
-    if faults and indexes.is_lance(made["factory"]):
+    if indexes.is_lance(made["factory"]):
         # Its index is in the table, so that there is a new version.
         return rebuild(atlas, device=device, progress=progress)
     with store.only_writer(f"{atlas_folder(atlas.name)}/writer"):
+        version = new_version(atlas)
         if any(not fault.part for fault in faults):
             spec = IndexSpec(**made["spec"])
-            folder = index_folder(store, atlas.name, atlas.cells.version, spec)
+            folder = index_folder(store, atlas.name, version, spec)
             index = new_index(store, folder, atlas.cells, atlas.filled, spec, Compute(device, progress=progress))
         else:
-            repaired = [_repaired(atlas, part, faults, progress) for part in made["parts"]]
+            repaired = [_repaired(atlas, part, version, faults, progress) for part in made["parts"]]
             index = {**made, "parts": [part for part in repaired if part is not None]}
             index["rows"] = sum(part["rows"] for part in index["parts"])
-        path = f"{version_folder(atlas.name, atlas.cells.version)}/manifest.json"
-        store.write_json(path, {**atlas.manifest, "index": index})
-    return open_atlas(store, atlas.name, device=atlas.device)
+        manifest = {**atlas.manifest, "index": index}
+        change = f"repair the index: {counted(len(faults), 'fault')}"
+        published = publish(store, atlas.table, version, atlas.cells.version, manifest, change)
+    return replace(published, device=atlas.device)
 
 
-def _repaired(atlas: Atlas, part: dict[str, Any], faults: list[Fault], progress: Progress) -> dict[str, Any] | None:
-    """Return a part, made again if it is faulty from the cells that the table still has; None if there are none."""
+def _repaired(
+    atlas: Atlas, part: dict[str, Any], version: int, faults: list[Fault], progress: Progress
+) -> dict[str, Any] | None:
+    """Return a part, made again if it is faulty from the cells that the table still has; None if there are none.
+
+    It has a name of its own: older versions, which readers may have open, keep theirs.
+    """
     if part["name"] not in {fault.part for fault in faults}:
         return part
     rows = atlas.filled[(atlas.filled >= part["first_row"]) & (atlas.filled <= part["last_row"])]
     if not len(rows):
         return None
     with progress("indexing", len(rows)) as advance:
-        repaired = make_part(atlas.store, atlas.manifest["index"], part["name"], atlas.cells, rows)
+        name = f"{part['name'].partition('.r')[0]}.r{version}"
+        repaired = make_part(atlas.store, atlas.manifest["index"], name, atlas.cells, rows)
         advance(len(rows))
     return repaired
 

@@ -15,6 +15,7 @@ from scvec.bench.methods import Kind
 from scvec.bench.suite import slug
 from scvec.bench.tasks import Prepared
 from scvec.core.files import placing
+from scvec.core.limits import bounded_json, read_file
 from scvec.core.types import Strings
 from scvec.errors import InputError
 from scvec.evaluation.result import compare
@@ -82,7 +83,7 @@ def read(out: Path) -> dict[str, Record]:
     found: dict[str, Record] = {}
     for path in sorted((out / "runs").glob("*.json"), key=lambda one: (one.stat().st_mtime_ns, one.name)):
         try:
-            made = json.loads(path.read_text(encoding="utf-8"))
+            made = bounded_json(read_file(path))
             found[made["digest"]] = made
         except (ValueError, KeyError, TypeError):
             continue

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from scvec.errors import InputError, KeyNotFoundError, unknown
 from scvec.interpret.readout import ReadoutSpec
 
 FIX = "correct the suite"
+
+MOST_VARIED = 1_000
+"""Tasks that `vary` makes of one; their number is the product of the lengths of its lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +255,9 @@ def _varied(entry: Any, path: Path) -> Iterator[dict[str, Any]]:
     vary = entry.get("vary", {})
     if not isinstance(vary, dict) or not all(isinstance(one, list) for one in vary.values()):
         raise InputError(f"{path}: vary = {vary!r}", "lists of values by name, such as vary = { n = [5, 10] }", FIX)
+    n = prod(map(len, vary.values()))
+    if n > MOST_VARIED:
+        raise InputError(f"{path}: vary makes {n:,} tasks of one", f"at most {MOST_VARIED:,}", FIX)
     rest = {key: value for key, value in entry.items() if key != "vary"}
     for chosen in product(*vary.values()):
         yield {key: _filled(value, dict(zip(vary, chosen, strict=True))) for key, value in rest.items()}

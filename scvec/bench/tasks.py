@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from scvec.bench.suite import FIX, Task, slug
 from scvec.core.files import placing, sha256
+from scvec.core.limits import bounded_json, read_file
 from scvec.core.types import Strings
 from scvec.embed.projection import normalise
 from scvec.embed.recipe import TARGET_SUM
 from scvec.errors import InputError, unknown
 from scvec.ingest import open_cells
 from scvec.ingest.cells import VAR_NAMES, CellFile, Matrix
+from scvec.ingest.cells.selection import Selection
 from scvec.ingest.genes.gene_table import newest_tables, offered_tables, open_table
 from scvec.ingest.genes.orthologs import orthologs
 from scvec.ingest.matching import match_genes
@@ -160,22 +162,23 @@ def _hashed(path: Path, size: int, changed: int) -> str:
 
 def _written(about: Path) -> str | None:
     try:
-        return str(json.loads(about.read_text(encoding="utf-8"))["digest"])
-    except (OSError, ValueError, KeyError):
+        return str(bounded_json(read_file(about))["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _split(task: Task, seed: int) -> tuple[AnnData, AnnData]:
     """Return reference and query."""
     rng = np.random.default_rng(seed)
-    with open_cells(task.reference) as file:
+    with open_cells(task.reference, None, Selection(label_key=task.label_key)) as file:
         reference = _cells(file, task, is_query=False)
         labels = reference.obs[LABEL].to_numpy(str)
         held_out = _held_out(file, task, labels, rng)
     if task.query is None:
         query = reference[held_out].copy()
     else:
-        with open_cells(task.query) as file:
+        asked = task.label_id_key if task.compare_ids else task.label_key
+        with open_cells(task.query, None, Selection(label_key=asked)) as file:
             query = _cells(file, task, is_query=True)
     kept = ~held_out
     if task.remove_class is not None:

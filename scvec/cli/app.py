@@ -19,6 +19,7 @@ import typer.core
 import typer.main
 
 from scvec._version import __version__
+from scvec.core.text import printable
 from scvec.errors import ScvecError, as_disk_full
 
 if TYPE_CHECKING:
@@ -94,11 +95,12 @@ class Ui:
     def note(self, text: str) -> None:
         """Print a note, unless quiet."""
         if not self.quiet:
-            typer.echo(with_options(text), err=True)
+            typer.echo(printable(with_options(text)), err=True)
 
     def result(self, values: dict[str, Any] | list[Any], text: str) -> None:
         """Print the result: `values` as JSON where that was asked for, else `text`."""
-        typer.echo(json.dumps(values, indent=1) if self.as_json else text)
+        # JSON escapes control characters, but for DEL.
+        typer.echo(json.dumps(values, indent=1).replace("\x7f", "\\u007f") if self.as_json else printable(text))
 
     def device(self, asked: str) -> str:
         """Return the device to use, with a note where it is not the one asked for."""
@@ -129,14 +131,14 @@ class Ui:
         )
 
         parts = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
         with Progress(*parts, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(title, total=total)
+            task = bar.add_task(printable(title, kept=""), total=total)
             yield lambda step: bar.advance(task, step)
 
 
@@ -171,7 +173,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     made = Table(box=Box(_RULED, ascii=True), show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     for i, name in enumerate(header):
         right = bool(rows) and all(isinstance(row[i], (int, float)) for row in rows)
-        made.add_column(Text(name), justify="right" if right else "left", overflow="fold")
+        made.add_column(Text(printable(name, kept="")), justify="right" if right else "left", overflow="fold")
     for row in rows:
         made.add_row(*(Text(_shown(one)) for one in row))
     width = get_terminal_size().columns if sys.stdout.isatty() else UNBOUNDED
@@ -184,7 +186,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(str(value), kept="")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -245,5 +247,5 @@ def renaming(**options: str) -> Iterator[None]:
 
 
 def _fail(line: str, code: int = BAD_INPUT) -> int:
-    typer.echo(f"scvec: {line}", err=True)
+    typer.echo(f"scvec: {printable(line, kept='')}", err=True)
     return code

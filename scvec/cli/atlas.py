@@ -17,6 +17,7 @@ from scvec.cli.options.build import (
     NameArgument,
     RecipeOption,
     ReferenceArgument,
+    ReferenceOnlyOption,
     build_atlas,
 )
 from scvec.cli.options.cells import FileFlags, UseRepOption
@@ -96,6 +97,7 @@ class ExtendFlags(FileFlags):
         bool, LabelsOption("--match-labels", help="Find Cell Ontology ids of new labels by their names.")
     ] = False
     label_map: Annotated[Path | None, LabelsOption(help="Your own ids for --match-labels.")] = None
+    only: ReferenceOnlyOption = None
     dataset: DatasetOption = None
     use_rep: UseRepOption = None
     taxon: Annotated[str | None, RecipeOption(help="Species of the cells, if not the atlas's.")] = None

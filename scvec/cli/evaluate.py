@@ -54,11 +54,11 @@ def evaluate(
     # What is wrong with these is found before any work is done.
     mapping = read_label_map(author.label_map) if author.label_map else {}
     ontology = open_ontology(open_store(common.store)) if author.by_ontology or author.label_id_key else None
-    labels = read_author_labels(query, author.label_key, obs=flags.obs)
+    labels = read_author_labels(query, author.label_key, read=flags.reading())
     label_ids = None
     if author.label_id_key is not None:
-        label_ids = read_author_labels(query, author.label_id_key, "label_id_key", flags.obs)
-        ids_by_label(labels, label_ids)
+        label_ids = read_author_labels(query, author.label_id_key, "label_id_key", flags.reading())
+        ids_by_label(labels[labels != ""], label_ids[labels != ""])
     if out is not None:
         check_folder(out)
     calls = QueryRun(query, atlas, flags, rerank, common).called()

@@ -104,7 +104,7 @@ def explain(
         _contrasted(query, atlas, contrast, how, reading, common)
         return
     reference = open_atlas(open_store(common.store), atlas, device=ui.device(common.device))
-    check_asked(query, reference, cells, how.group_key, how.against, reading.obs)
+    check_asked(query, reference, cells, how.group_key, how.against, reading)
     calls = annotate(query, reference, QueryOptions(**asdict(reading)), progress=ui.progress)
     for note in calls.notes:
         ui.note(note)

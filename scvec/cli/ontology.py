@@ -119,7 +119,7 @@ def match(
     opened = ontology.open_ontology(open_store(common.store), release)
     given = ontology.read_map(own) if own is not None else NO_MAP
     with open_cells(cells, obs) as file:
-        counts = Counter(file.labels(label_key, "--label-key").tolist())
+        counts = Counter(one for one in file.labels_where_any(label_key, "--label-key").tolist() if one)
     found = ontology.match_labels(opened, sorted(counts), given)
     if out is not None:
         _write(found, out)

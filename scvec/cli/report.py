@@ -37,7 +37,7 @@ def report(
         raise InputError("--label-map without --label-key has no effect", fix="add --label-key, or leave it out")
     mapping = read_label_map(label_map) if label_map else {}
     if label_key is not None:
-        read_author_labels(query, label_key, obs=flags.obs)
+        read_author_labels(query, label_key, read=flags.reading())
     calls = run.called()
     doubts = run.reported(calls, out, label_key, mapping).doubts.to_polars()
     values = {"out": str(out), "n_cells": len(calls), "doubts": doubts.to_dicts(), **calls.provenance}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from scvec.errors import FileError, as_disk_full
+from scvec.core.exchange import aside, replace_folder
+from scvec.core.limits import bounded_json, read_file
+from scvec.core.reading import reading
+from scvec.core.spreadsheets import unguarded
+from scvec.errors import as_disk_full
 
 
 def sha256(path: Path) -> str:
@@ -43,8 +46,11 @@ def placing(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield part
         part.replace(target)
-    except OSError as error:
-        raise (as_disk_full(error, str(target)) or error) from error
+    except Exception as error:
+        full = as_disk_full(error, str(target))
+        if full is None:
+            raise
+        raise full from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -58,23 +64,21 @@ def placing_folder(target: Path) -> Iterator[Path]:
     DiskFullError
         If no space was left.
     """
-    part, old = (target.with_name(f".{target.name}.{mark}") for mark in ("part", "old"))
+    part = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        for left in (part, old):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
+        if not target.exists() and aside(target).exists():  # by a process that was killed between two steps
+            aside(target).rename(target)
+        shutil.rmtree(part, ignore_errors=True)
         yield part
-        if target.exists():
-            target.rename(old)
-        part.rename(target)
-    except OSError as error:
-        raise (as_disk_full(error, str(target)) or error) from error
+        replace_folder(part, target)
+    except Exception as error:
+        full = as_disk_full(error, str(target))
+        if full is None:
+            raise
+        raise full from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        elif old.exists():
-            old.rename(target)
 
 
 def read_pairs(path: str | Path, key: str, value: str, what: str) -> dict[str, str | None]:
@@ -88,14 +92,13 @@ def read_pairs(path: str | Path, key: str, value: str, what: str) -> dict[str, s
     import polars as pl
 
     path = Path(path)
-    try:
+    expected = f'a JSON object {{"{key}": "{value}"}}, or CSV or TSV with the columns {key} and {value}'
+    with reading(f"{what} {path}", expected, "correct the file"):
+        content = read_file(path)
         if path.suffix == ".json":
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = bounded_json(content)
             if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
                 raise ValueError("not an object of strings")
             return found
-        table = pl.read_csv(path, separator="\t" if path.suffix == ".tsv" else ",", infer_schema=False)
-        return dict(table.select(key, value).drop_nulls(key).iter_rows())
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        expected = f'a JSON object {{"{key}": "{value}"}}, or CSV or TSV with the columns {key} and {value}'
-        raise FileError(f"{what} {path}: {str(error)[:100]}", expected, "correct the file") from error
+        table = pl.read_csv(content, separator="\t" if path.suffix == ".tsv" else ",", infer_schema=False)
+        return dict(unguarded(table).select(key, value).drop_nulls(key).iter_rows())

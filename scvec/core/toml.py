@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from scvec.errors import FileError, unknown
+from scvec.core.limits import bounded_toml, read_file
+from scvec.core.reading import reading
+from scvec.errors import unknown
 
 
 def read_toml(path: Path, expected: str, fix: str) -> dict[str, Any]:
     """Return the values of a TOML file; raise `FileError` if it is missing or invalid, with `expected` and `fix`."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FileError(f"{path}: {error}", f"{expected} in TOML", fix) from error
+    with reading(str(path), f"{expected} in TOML", fix):
+        return bounded_toml(read_file(path, "settings").decode("utf-8"))
 
 
 def check_keys(kind: type[Any], values: dict[str, Any], what: str, where: str) -> None:

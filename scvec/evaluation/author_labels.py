@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from scvec.annotation.result import Annotation
 from scvec.core.types import Strings
 from scvec.errors import InputError, LabelError
 from scvec.ingest.cells import Cells, open_cells
+from scvec.ingest.cells.file import labels_of as labels_of_column
 from scvec.ingest.cells.frames import Column
+from scvec.ingest.cells.options import ReadOptions
 from scvec.ontology.spelling import spelling
 
 ALIKE = 0.8
@@ -24,20 +25,26 @@ Given: TypeAlias = "str | Sequence[str] | Any"
 
 
 def read_author_labels(
-    query: Cells, label_key: str, parameter: str = "label_key", obs: str | Path | None = None
+    query: Cells, label_key: str, parameter: str = "label_key", read: ReadOptions | None = None
 ) -> Strings:
-    """Return (n,) the author's labels, from a column of a query's ``obs``; raises as `scvec.evaluate` does."""
-    with open_cells(query, obs) as file:
-        return file.labels(label_key, parameter)
+    """Return (n,) the author's labels, from a column of a query's ``obs``; "" for a cell that has none.
+
+    Raises as `scvec.evaluate` does; `read` is how the query is read.
+    """
+    read = read or ReadOptions()
+    with open_cells(query, read.obs, read.selection) as file:
+        return file.labels_where_any(label_key, parameter, read.unlabelled)
 
 
 def labels_of(calls: Annotation, given: Given, parameter: str) -> Strings:
-    """Return (n,) values for the cells of `calls`; those of a Series that has the cells' names are matched by name.
+    """Return (n,) labels for the cells of `calls`, "" for a cell that has none.
+
+    Those of a Series that has the cells' names are matched by name.
 
     Raises
     ------
     InputError
-        If there is no such column, or values are missing, or are not of these cells.
+        If there is no such column, no cell has a label, or the labels are not of these cells.
     """
     if isinstance(given, str):
         return calls.query.labels(given, parameter)
@@ -47,7 +54,8 @@ def labels_of(calls: Annotation, given: Given, parameter: str) -> Strings:
         given = _by_name(calls, given, parameter, wanted)
     if len(given) != len(calls):
         raise InputError(f"`{parameter}` has {len(given):,} values", wanted, "give the labels of the annotated cells")
-    return Column.of(getattr(given, "array", given)).complete_labels(f"`{parameter}`", calls.obs_names)
+    unlabelled = () if calls.source is None else calls.source.read.unlabelled
+    return labels_of_column(Column.of(getattr(given, "array", given)), f"`{parameter}`", unlabelled)
 
 
 def _by_name(calls: Annotation, series: Any, parameter: str, wanted: str) -> Any:

@@ -11,6 +11,7 @@ from scvec.core.types import Strings
 from scvec.embed.projection import normalise
 from scvec.embed.recipe import TARGET_SUM
 from scvec.ingest.cells import AskedScale, open_cells
+from scvec.ingest.cells.selection import ALL_CELLS, Selection
 
 
 def logistic_regression(
@@ -30,16 +31,19 @@ def logistic_regression(
     """
     from sklearn.linear_model import LogisticRegression
 
-    features, names = _logged(reference, layer, scale)
+    labelled = Selection(label_key=label_key)
+    features, names = _logged(reference, layer, scale, labelled)
     queried, queried_names = _logged(query, layer, scale)
     _, left, right = np.intersect1d(names.astype(str), queried_names.astype(str), return_indices=True)
-    with open_cells(reference) as file:
+    with open_cells(reference, None, labelled) as file:
         labels = file.labels(label_key, "label_key")
     model = LogisticRegression(max_iter=500, random_state=random_state).fit(features[:, left], labels.astype(str))
     return np.asarray(model.predict(queried[:, right]), dtype=object)
 
 
-def _logged(path: str | Path, layer: str | None, scale: AskedScale) -> tuple[sp.csr_matrix[np.float32], Strings]:
-    with open_cells(path) as file, file.matrix(layer, scale) as matrix:
+def _logged(
+    path: str | Path, layer: str | None, scale: AskedScale, selection: Selection = ALL_CELLS
+) -> tuple[sp.csr_matrix[np.float32], Strings]:
+    with open_cells(path, None, selection) as file, file.matrix(layer, scale) as matrix:
         parts = [normalise(batch, matrix.values, TARGET_SUM) for _, batch in matrix.batches("reading")]
         return sp.csr_matrix(sp.vstack(parts, format="csr")), matrix.gene_names()

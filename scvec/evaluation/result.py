@@ -21,7 +21,7 @@ from scvec.core.html import table
 from scvec.core.logs import log_notes
 from scvec.core.tabular import Tabular
 from scvec.core.text import counted
-from scvec.core.types import UNKNOWN, Bools, Strings
+from scvec.core.types import UNKNOWN, Bools, Floats, Strings
 from scvec.errors import InputError, KeyNotFoundError, LabelError
 from scvec.evaluation.author_labels import Given, ids_by_label, labels_of, note_lacking, or_near
 from scvec.evaluation.metrics import Rejection, Score, SetQuality, Trust
@@ -41,7 +41,7 @@ class Evaluation(Tabular):
     Attributes
     ----------
     n_cells
-        Number of cells; every cell counts, and one without a label is wrong.
+        Number of cells with an author's label; every one counts, and one that is not called is wrong.
     accuracy, macro_f1
         Share of cells called right; mean F1 over the query's classes.
     known_accuracy, known_macro_f1
@@ -184,7 +184,8 @@ def evaluate(
         The calls.
     labels
         The author's labels: a column of the query's ``obs``, by name; or (n,) values, such as
-        ``adata.obs["cell_type"]``. A pandas Series is matched by the cells' names.
+        ``adata.obs["cell_type"]``. A pandas Series is matched by the cells' names. Cells without a label, whose value
+        is missing or means none (see `unlabelled` of `scvec.ReadOptions`), do not count.
     label_map
         The atlas's label for an author's label; a label that is not a key stays as it is.
     label_ids
@@ -198,8 +199,8 @@ def evaluate(
     Raises
     ------
     InputError
-        If a column is not there or lacks values, a label has two ids, no label is the atlas's, `label_map` leads to a
-        label that the atlas lacks, or `label_ids` is given without `ontology`.
+        If a column is not there, no cell has a label, a label has two ids, no label is the atlas's, `label_map` leads
+        to a label that the atlas lacks, or `label_ids` is given without `ontology`.
     """
     stray = sorted(set(label_map.values()) - set(calls.labels))
     if stray:
@@ -208,16 +209,18 @@ def evaluate(
         )
     if ontology is None and label_ids is not None:
         raise InputError("`label_ids` needs `ontology`", fix="give both or neither")
-    own = labels_of(calls, labels, "labels")
+    every = labels_of(calls, labels, "labels")
+    here = every != ""
+    own, judged = every[here], _Judged.of(calls, here)
     truth = np.array([label_map.get(one, one) for one in own.tolist()], dtype=object)
     terms: _Terms | None = None
     if ontology is not None:
         atlas_ids = calls.query.atlas.label_ids
-        ids = {} if label_ids is None else ids_by_label(own, labels_of(calls, label_ids, "label_ids"))
+        ids = {} if label_ids is None else ids_by_label(own, labels_of(calls, label_ids, "label_ids")[here])
         # A label that is mapped to a label of the atlas has that label's term.
         ids |= {label_map[one]: atlas_ids.get(label_map[one], "") for one in label_map}
         terms = _Terms(ontology, _matched(ontology, calls.labels, atlas_ids), _matched(ontology, truth.tolist(), ids))
-    counted = calls.label_before_rejection if terms is None else terms.counted(calls.label_before_rejection, truth)
+    counted = judged.label if terms is None else terms.counted(judged.label, truth)
     result = compare(counted, truth, calls.labels if terms is None else terms.has())
     known, right = ~np.isin(truth.astype(str), result.not_in_atlas), counted == truth
     max_error = calls.provenance.get("max_error")
@@ -226,14 +229,43 @@ def evaluate(
     compared = replace(
         result,
         judged_by="label" if ontology is None else str(ontology),
-        notes=(*_note_same(calls), *(() if terms is None else terms.notes()), *result.notes),
-        rejection=Rejection.of(max_error, calls.rejected, right, known, codes) if could else None,
-        trust=Trust.of(calls.confidence, calls.novelty, right, known),
-        sets=None if calls.sets is None else _of_sets(calls.sets, truth, known, terms),
-        other_calls=_other_calls(calls, truth, label_map, terms),
+        notes=(*_note_unlabelled(here), *_note_same(calls), *(() if terms is None else terms.notes()), *result.notes),
+        rejection=Rejection.of(max_error, judged.rejected, right, known, codes) if could else None,
+        trust=Trust.of(judged.confidence, judged.novelty, right, known),
+        sets=None if judged.sets is None else _of_sets(judged.sets, truth, known, terms),
+        other_calls=_other_calls(calls.labels, judged.other_calls, truth, label_map, terms),
     )
     log_notes(compared.notes, "evaluate")
     return compared
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What is judged of the calls of the cells that have an author's label."""
+
+    label: Strings
+    rejected: Bools
+    confidence: Floats
+    novelty: Floats
+    sets: Sequence[Sequence[str]] | None
+    other_calls: Mapping[str, Strings]
+
+    @classmethod
+    def of(cls, calls: Annotation, cells: Bools) -> _Judged:
+        return cls(
+            calls.label_before_rejection[cells],
+            calls.rejected[cells],
+            calls.confidence[cells],
+            calls.novelty[cells],
+            None if calls.sets is None else [one for one, yes in zip(calls.sets, cells, strict=True) if yes],
+            {name: called[cells] for name, called in calls.other_calls.items()},
+        )
+
+
+def _note_unlabelled(here: Bools) -> tuple[str, ...]:
+    """Return a note on the cells that have no author's label; none if all have one."""
+    said = f"evaluated on the {int(here.sum()):,} of {len(here):,} cells that have an author's label"
+    return () if here.all() else (said,)
 
 
 def _note_same(calls: Annotation) -> tuple[str, ...]:
@@ -282,15 +314,19 @@ class _Terms:
 
 
 def _other_calls(
-    calls: Annotation, truth: Strings, label_map: Mapping[str, str], terms: _Terms | None
+    labels: Sequence[str],
+    other_calls: Mapping[str, Strings],
+    truth: Strings,
+    label_map: Mapping[str, str],
+    terms: _Terms | None,
 ) -> dict[str, Score]:
     """Return the scores of calls by other means; a readout's labels may be the author's and not the atlas's."""
     scores = {}
-    for name, called in calls.other_calls.items():
-        words = {one: one if one in calls.labels else label_map.get(one, one) for one in called.tolist()}
+    for name, called in other_calls.items():
+        words = {one: one if one in labels else label_map.get(one, one) for one in called.tolist()}
         said = np.array([words[one] for one in called.tolist()], dtype=object)
         if terms is not None:
-            said = terms.also(set(said.tolist()) - {*calls.labels, UNKNOWN}).counted(said, truth)
+            said = terms.also(set(said.tolist()) - {*labels, UNKNOWN}).counted(said, truth)
         scores[name] = Score.of(said, truth)
     return scores
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from scvec.core.files import placing, read_pairs
+from scvec.core.spreadsheets import guarded
 from scvec.errors import InputError
 from scvec.evaluation import plots
 from scvec.evaluation.result import Evaluation
@@ -28,11 +29,11 @@ def write_evaluation(evaluation: Evaluation, out: Path, title: str) -> list[Path
     with placing(paths[0]) as part:
         part.write_text(json.dumps(evaluation.to_dict(), indent=1) + "\n", encoding="utf-8")
     with placing(paths[1]) as part:
-        evaluation.per_class().write_csv(part, float_precision=4)
+        guarded(evaluation.per_class()).write_csv(part, float_precision=4)
     columns = {f"called {name}": evaluation.confusion[:, i] for i, name in enumerate(evaluation.called)}
     table = pl.DataFrame({"label": list(evaluation.classes), **columns})
     with placing(paths[2]) as part:
-        table.write_csv(part)
+        guarded(table).write_csv(part)
     plots.confusion(evaluation, paths[3], title)
     if evaluation.trust is not None:
         paths += [out / "reliability.png", out / "coverage.png"]

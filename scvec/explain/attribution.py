@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from scvec.core.types import UNKNOWN, Doubles, Floats, Ints, Progress, Strings
 from scvec.errors import InputError, must_be, unknown
 from scvec.explain.streaming import GroupedCells, contributed, require_genes
 from scvec.ingest.cells import Cells, open_cells
+from scvec.ingest.cells.options import ReadOptions
 
 if TYPE_CHECKING:
     import polars as pl
@@ -247,7 +247,7 @@ def attributions(
     _check_against(calls.query.atlas, against, calls.query.atlas.label_means)
     with calls.query.opened() as opened:
         if group_key is not None:
-            groups = opened.file.labels(group_key, "group_key").tolist()
+            groups = opened.file.groups(group_key, "group_key").tolist()
         return attributions_in(opened, calls, groups_of(calls, cells, groups), against, shown(progress))
 
 
@@ -280,16 +280,16 @@ def check_asked(
     cells: Sequence[str],
     group_key: str | None,
     against: str | None,
-    obs: str | Path | None,
+    read: ReadOptions,
 ) -> None:
     """Raise the errors of `attributions` about its arguments, before any call is made."""
     if cells and group_key is not None:
         raise InputError("`cells` and `group_key` exclude each other", fix="leave one out")
     require_genes(atlas)
     _check_against(atlas, against, atlas.label_means)
-    with open_cells(query, obs) as file:
+    with open_cells(query, read.obs, read.selection) as file:
         if group_key is not None:
-            file.labels(group_key, "group_key")
+            file.existing(group_key, "group_key")
         there = set(file.obs_names.tolist()) if cells else set()
         for name in cells:
             if name not in there:

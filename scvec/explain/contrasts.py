@@ -229,12 +229,12 @@ def false_discovery(p_values: Doubles) -> Doubles:
 def _codes(file: CellFile, names: tuple[str, str], group_key: str | None, calls: Annotation | None) -> Ints:
     """Return (n,) 0 for a cell of the first group, 1 for one of the second, -1 for others."""
     if group_key is not None:
-        groups = file.labels(group_key, "group_key")
+        groups = file.groups(group_key, "group_key")
     elif calls is not None:
         groups = calls.label
     else:
         raise InputError("cells without calls have no groups", "calls, or `group_key`", "annotate the cells")
-    there = set(groups.tolist())
+    there = set(groups.tolist()) - {""}
     codes = np.full(len(groups), -1, np.int64)
     for i, name in enumerate(names):
         if name not in there:
@@ -264,7 +264,7 @@ def _notes(contribution: Doubles) -> list[str]:
 def _about(query: QueryCells, group_key: str | None) -> dict[str, Any]:
     made = query.atlas.manifest
     read = {one.name: getattr(query.read, one.name) for one in fields(ReadOptions)}
-    read = {name: None if value is None else str(value) for name, value in read.items()}
+    read = {name: None if value is None else str(value) for name, value in read.items() if value not in (False, ())}
     return {
         "scvec": __version__,
         "atlas": {key: made[key] for key in ("name", "version", "recipe", "recipe_sha256")},

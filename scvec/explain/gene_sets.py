@@ -12,6 +12,8 @@ import numpy as np
 
 from scvec.atlas import Atlas
 from scvec.core.files import sha256
+from scvec.core.limits import read_file
+from scvec.core.reading import reading
 from scvec.errors import FileError, GeneMatchError
 from scvec.ingest.genes.gene_table import open_table
 from scvec.ingest.genes.gene_texts import taxon_id
@@ -95,11 +97,8 @@ def read_gene_sets(path: str | Path, version: str = "") -> GeneSets:
         If it is missing or not a GMT file, has no set, or has two sets of one name.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        seen = f"gene sets {path}: {getattr(error, 'strerror', None) or 'not text in UTF-8'}"
-        raise FileError(seen, f"a GMT file: {GMT}", "name another file") from error
+    with reading(f"gene sets {path}", f"a GMT file: {GMT}", "name another file"):
+        text = read_file(path).decode("utf-8-sig")
     sets: dict[str, tuple[str, ...]] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from scvec.core.html import table
+from scvec.ingest.genes.features import LeftOut, said
 
 WORTH_NAMING = 0.01
 """Notes name the genes that are left out if these have more than this share of the expression."""
@@ -46,6 +47,16 @@ class Coverage:
         Names of several genes, which are left out: most expressed first, each with its share.
     unmatched
         The most expressed of the other names that are left out, each with its share.
+    left_out
+        The features that are no genes, by kind. They count in no other figure here.
+    other_genomes
+        The genes of other genomes. They count in no other figure here.
+    prefixes
+        Prefixes that were taken off the names.
+    n_joined
+        Names that hold an Ensembl id and another name.
+    numbered
+        Names with a number of `make_unique`, which are the gene's without it.
     """
 
     names: str
@@ -57,6 +68,11 @@ class Coverage:
     n_merged: int = 0
     ambiguous: tuple[tuple[str, float], ...] = ()
     unmatched: tuple[tuple[str, float], ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    other_genomes: tuple[LeftOut, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    n_joined: int = 0
+    numbered: tuple[str, ...] = ()
 
     @property
     def n_unmatched(self) -> int:
@@ -87,7 +103,29 @@ class Coverage:
         if self.n_merged:
             columns = "column was" if self.n_merged == 1 else "columns were"
             lines.append(f"{self.n_merged:,} {columns} added to another column of the same gene")
-        return lines
+        return [*lines, *self.told()]
+
+    def told(self) -> list[str]:
+        """Return the notes on what was taken off names, and on what was left out."""
+        return [*self._written(), *self.apart()]
+
+    def _written(self) -> Iterator[str]:
+        """Yield notes on what names hold beside a gene's name."""
+        if self.prefixes:
+            shown = ", ".join(self.prefixes[:5]) + (", ..." if len(self.prefixes) > 5 else "")
+            yield f"taken off the names: {shown}"
+        if self.n_joined:
+            yield f"{self.n_joined:,} {_names(self.n_joined)} read by the Ensembl id, or the symbol, within"
+        if self.numbered:
+            shown = ", ".join(self.numbered[:3]) + (", ..." if len(self.numbered) > 3 else "")
+            yield f"{len(self.numbered):,} {_names(len(self.numbered))} read without the number of make_unique: {shown}"
+
+    def apart(self) -> Iterator[str]:
+        """Yield notes on what is in the matrix beside genes of the species."""
+        if self.left_out:
+            yield f"features that are no genes are left out: {said(self.left_out)}"
+        if self.other_genomes:
+            yield f"genes of other genomes are left out: {said(self.other_genomes)}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
@@ -102,6 +140,11 @@ class Coverage:
             "n_unmatched": self.n_unmatched,
             "ambiguous": [[name, round(share, 6)] for name, share in self.ambiguous],
             "unmatched": [[name, round(share, 6)] for name, share in self.unmatched],
+            "left_out": [one.to_dict() for one in self.left_out],
+            "other_genomes": [one.to_dict() for one in self.other_genomes],
+            "prefixes": list(self.prefixes),
+            "n_joined": self.n_joined,
+            "n_numbered": len(self.numbered),
         }
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from scvec.core.types import Ints, Strings, freeze
+from scvec.core.forks import computing
+from scvec.core.types import Bools, Ints, Strings, freeze
 from scvec.ingest.cells import VAR_NAMES, Matrix
 from scvec.ingest.cells.scale import Totals
 from scvec.ingest.gene_coverage import Coverage, Part
+from scvec.ingest.genes.features import LeftOut, counted
 from scvec.ingest.genes.gene_table import GeneTable
 from scvec.ingest.genes.gene_texts import taxon_name
 from scvec.ingest.genes.identifiers import EXACT, ROUTES, are_row_numbers
+from scvec.ingest.genes.lookup import LookedUp, look_up
 
 MIN_COVERAGE = 0.5
 """A matrix with less than this share of its expression on known genes is refused."""
@@ -25,6 +28,24 @@ NUMBERS_LESS = 0.1
 """The penalty on Entrez numbers, so that a column of names with about the same coverage is preferred."""
 
 N_UNMATCHED_SHOWN = 10
+
+MIN_OTHER = 0.05
+"""A genome with less than this share of the names is no species with cells of its own: a virus, what was added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """A second species, some of whose genes are in a matrix: its name, (n_vars,) its columns, their share."""
+
+    name: str
+    mask: Bools
+    share: float
+
+    def __str__(self) -> str:
+        return (
+            f"{int(self.mask.sum()):,} names are exactly those of {self.name} genes ({self.share:.1%} of the "
+            "expression): they count for genes that are spelt alike"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +70,12 @@ class GeneMatch:
         Positions of the columns whose name fits several genes.
     named_by
         Those that the names belong to, if they are of another taxon.
+    looked_up
+        The names without what they hold beside a gene's name, and which are of other genomes; None: all as they are.
+    left_out
+        The features of the matrix that are no genes, and are not among its columns.
+    second
+        Another species whose genes many of the names are, where nothing tells genomes apart.
     """
 
     names: Strings
@@ -59,6 +86,9 @@ class GeneMatch:
     routes: Strings
     ambiguous: Ints
     named_by: GeneTable | None = None
+    looked_up: LookedUp | None = field(default=None, repr=False)
+    left_out: tuple[LeftOut, ...] = ()
+    second: Second | None = None
 
     def __post_init__(self) -> None:
         for name in ("columns", "gene_ids", "routes"):
@@ -68,6 +98,25 @@ class GeneMatch:
     def genes(self) -> Ints:
         """(g,) the matched genes, each once, in the order of their first columns."""
         return self.gene_ids[np.sort(np.unique(self.gene_ids, return_index=True)[1])]
+
+    @property
+    def plain(self) -> Strings:
+        """(n_vars,) the names without what they hold beside a gene's name."""
+        return self.names if self.looked_up is None else self.looked_up.plain
+
+    @property
+    def foreign(self) -> Bools:
+        """(n_vars,) True for the genes of other genomes."""
+        return np.zeros(len(self.names), bool) if self.looked_up is None else self.looked_up.foreign.mask
+
+    @property
+    def others(self) -> tuple[str, Bools]:
+        """The name of other genomes or species with many genes, and (n_vars,) their columns; "" if there is none."""
+        if self.second is not None or self.looked_up is None:
+            return ("", self.foreign) if self.second is None else (self.second.name, self.second.mask)
+        sizes = self._other_genomes(np.zeros(len(self.names)))
+        large = [one.kind for one in sizes if one.n > MIN_OTHER * len(self.names)]
+        return ", ".join(large), self.foreign & np.isin(self.looked_up.foreign.genomes.astype(str), large)
 
     def only(self, gene_ids: Ints) -> GeneMatch:
         """Return the match restricted to `gene_ids`."""
@@ -83,20 +132,27 @@ class GeneMatch:
         return replace(self, columns=self.columns[keep], gene_ids=self.gene_ids[keep], routes=self.routes[keep])
 
     def share(self, totals: Totals, routes: Iterable[str] = ROUTES) -> float:
-        """Return the share of the expression on genes found by these routes, given each column's total."""
-        found = self.columns[np.isin(self.routes.astype(str), list(routes))]
-        return float(totals[found].sum()) / (float(totals.sum()) or 1.0)
+        """Return the share of the genome's expression on genes found by these routes, given each column's total."""
+        return self._on(totals, routes) / (float(totals[~self.foreign].sum()) or 1.0)
+
+    def fit(self, totals: Totals, routes: Iterable[str] = ROUTES) -> float:
+        """Return the share of all expression, that of other genomes too: by it one species fits better than another."""
+        return self._on(totals, routes) / (float(totals.sum()) or 1.0)
+
+    def _on(self, totals: Totals, routes: Iterable[str]) -> float:
+        return float(totals[self.columns[np.isin(self.routes.astype(str), list(routes))]].sum())
 
     def coverage(self, totals: Totals) -> Coverage:
         """Return the report, given each column's (n_vars,) total expression."""
-        shares = totals / (float(totals.sum()) or 1.0)
-        left = shares.copy()
+        foreign, looked_up = self.foreign, self.looked_up
+        shares = totals / (float(totals[~foreign].sum()) or 1.0)
+        left = np.where(foreign, 0.0, shares)
         left[self.columns] = left[self.ambiguous] = 0.0
         source_of = dict(self.gene_table.genes.select("gene_id", "source").iter_rows())
         sources = np.array([source_of[gene] for gene in self.gene_ids.tolist()], dtype=object)
         return Coverage(
             names=self._said(),
-            n_genes=len(self.names),
+            n_genes=int((~foreign).sum()),
             n_matched=len(self.columns),
             share=float(shares[self.columns].sum()),
             routes=_parts(self.routes, shares[self.columns], ROUTES),
@@ -104,7 +160,18 @@ class GeneMatch:
             n_merged=len(self.gene_ids) - len(np.unique(self.gene_ids)),
             ambiguous=self._largest(shares, self.ambiguous, len(self.ambiguous)),
             unmatched=self._largest(left, np.flatnonzero(left > 0), N_UNMATCHED_SHOWN),
+            left_out=self.left_out,
+            other_genomes=self._other_genomes(totals),
+            prefixes=() if looked_up is None else looked_up.prefixes,
+            n_joined=0 if looked_up is None else looked_up.n_joined,
+            numbered=() if looked_up is None else looked_up.numbered,
         )
+
+    def _other_genomes(self, totals: Totals) -> tuple[LeftOut, ...]:
+        if self.looked_up is None or not self.foreign.any():
+            return ()
+        genomes = self.looked_up.foreign.genomes
+        return counted({int(i): str(genomes[i]) for i in np.flatnonzero(self.foreign)}, totals)
 
     def _largest(self, shares: Totals, columns: Ints, n: int) -> tuple[tuple[str, float], ...]:
         order = columns[np.argsort(-shares[columns], kind="stable")][:n]
@@ -126,7 +193,7 @@ def match_genes(matrix: Matrix, offered: Sequence[GeneTable], *, gene_key: str |
 
     Of several taxa, the one fits best that covers most of the expression, exact matches counting twice. Names are
     read from ``var_names``; if these cover too little, or are numbers, from the one of ``var_names`` and the usual
-    columns of ``var`` that covers most.
+    columns of ``var`` that covers most; if that is too little, from the other column of ``var`` that covers most.
 
     Parameters
     ----------
@@ -138,22 +205,51 @@ def match_genes(matrix: Matrix, offered: Sequence[GeneTable], *, gene_key: str |
         The only column to read names from; None: choose.
     """
     totals = matrix.sampled_totals
+    computing()
     best: list[GeneMatch] = []
     for key in [gene_key] if gene_key else matrix.gene_keys:
-        names = matrix.gene_names(key)
-        found = [match_names(names, key, one) for one in offered]
-        best.append(max(found, key=lambda one: one.share(totals, EXACT) + one.share(totals)))
+        best.append(_best_taxon(matrix, key, offered, totals))
         if key == VAR_NAMES and best[-1].share(totals, NAMED) >= MIN_COVERAGE:
             return best[-1]
-    return max(best, key=lambda one: one.share(totals) - NUMBERS_LESS * one.share(totals, ["entrez"]))
+    found = max(best, key=lambda one: one.share(totals) - NUMBERS_LESS * one.share(totals, ["entrez"]))
+    if gene_key is None and found.share(totals, NAMED) < MIN_COVERAGE:
+        best = [_best_taxon(matrix, key, offered, totals) for key in matrix.name_like_keys]
+        named = max(best, key=lambda one: one.share(totals, NAMED), default=None)
+        if named is not None and named.share(totals, NAMED) >= max(MIN_COVERAGE, found.share(totals)):
+            return named
+    return found
 
 
-def match_names(names: Strings, key: str, gene_table: GeneTable) -> GeneMatch:
-    """Match (n_vars,) names to the genes of a release."""
+def _best_taxon(matrix: Matrix, key: str, offered: Sequence[GeneTable], totals: Totals) -> GeneMatch:
+    names, genomes = matrix.gene_names(key), matrix.genomes
+    found = [match_names(names, key, one, genomes, matrix.left_out) for one in offered]
+    return max(found, key=lambda one: one.fit(totals, EXACT) + one.fit(totals))
+
+
+def match_names(
+    names: Strings,
+    key: str,
+    gene_table: GeneTable,
+    genomes: Strings | None = None,
+    left_out: tuple[LeftOut, ...] = (),
+) -> GeneMatch:
+    """Match (n_vars,) names to the genes of a release; `genomes` are those of a column of ``var``."""
     # Row numbers would match as Entrez ids: most of the first thousands are ids.
     unnamed = are_row_numbers(names.tolist())
-    found = gene_table.identifiers.resolve(np.full(len(names), "", object) if unnamed else names)
-    return GeneMatch(names, key, gene_table, found.columns, found.gene_ids, found.routes, found.ambiguous)
+    asked = np.full(len(names), "", object) if unnamed else names
+    looked_up = look_up(asked, gene_table.identifiers, gene_table.taxon_id, genomes)
+    found = looked_up.found
+    return GeneMatch(
+        names,
+        key,
+        gene_table,
+        found.columns,
+        found.gene_ids,
+        found.routes,
+        found.ambiguous,
+        looked_up=replace(looked_up, plain=names) if unnamed else looked_up,
+        left_out=left_out,
+    )
 
 
 def _parts(kinds: Strings, shares: Totals, order: Iterable[str]) -> dict[str, Part]:

@@ -21,6 +21,7 @@ MAX_RETRIES = 8
 """Retries of a request that was limited, failed or timed out; the client waits as the server says, or up to 8 s."""
 TIMEOUT_SECONDS, CONNECT_SECONDS = 300.0, 10.0
 MAX_SAID_CHARACTERS = 200
+ANSWER_BYTES = 256 * 2**20
 
 # What is expected, and the fix, by the status of a refusal.
 REFUSALS: Mapping[int, tuple[str, str]] = {
@@ -63,9 +64,17 @@ class Server:
         """Whether it is OpenAI's own server, whose list prices are known."""
         return self.host == "openai.com" or self.host.endswith(".openai.com")
 
-    def client(self) -> openai.OpenAI:
-        """Return a client, to be closed; raise `InputError`, which hides the key, if it is missing or invalid."""
+    def client(self, most: int = ANSWER_BYTES) -> openai.OpenAI:
+        """Return a client, to be closed, that takes answers of at most so many bytes.
+
+        Raises
+        ------
+        InputError
+            If the key is missing or invalid; it is hidden.
+        """
         import openai
+
+        from scvec.models.bounded_client import BoundedClient
 
         key = os.environ.get("OPENAI_API_KEY", "").strip()
         if re.search(r"[^!-~]", key) or (not key and "openai.com" in self.host):
@@ -77,6 +86,7 @@ class Server:
             default_headers={"Authorization": f"Basic {self.secrets[0]}"} if self.secrets else None,
             max_retries=MAX_RETRIES,
             timeout=openai.Timeout(TIMEOUT_SECONDS, connect=min(CONNECT_SECONDS, TIMEOUT_SECONDS)),
+            http_client=BoundedClient(most),
         )
 
     def hide(self, text: str, key: str, least: int = 1) -> str:

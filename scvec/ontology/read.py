@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
+from scvec.core.limits import bounded_json, read_file
+from scvec.core.reading import reading
 from scvec.errors import FileError
 from scvec.ontology.formats import Parsed, parse_graphs, parse_guide, parse_obo
 from scvec.ontology.terms import ROOT, Ontology, as_id
 
-COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 EXPECTED = "the Cell Ontology as OBO, OBO-graphs JSON or cellxgene-ontology-guide JSON; plain, .gz or .zst"
 FIX = "download the file again, or run scvec ontology pull"
 
@@ -39,13 +37,14 @@ def read_ontology(path: str | Path, release: str | None = None, *, date: str | N
         If it is missing, truncated, in another format or inconsistent, or its release cannot be determined.
     """
     path = Path(path)
-    try:
-        parsed = _parsed(_content(path))
-        _check(parsed)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FileError(f"{path} has a malformed entry ({error!r:.80})", EXPECTED, FIX) from error
-    except (OSError, ValueError) as error:
-        raise FileError(f"{path} {str(error)[:160]}", EXPECTED, FIX) from error
+    with reading(str(path), EXPECTED, FIX):
+        try:
+            parsed = _parsed(_content(path))
+            _check(parsed)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise FileError(f"{path} has a malformed entry ({error!r:.80})", EXPECTED, FIX) from error
+        except ValueError as error:  # whose words follow the file's name
+            raise FileError(f"{path} {str(error)[:160]}", EXPECTED, FIX) from error
     tag = release or _release(parsed.version, path.name) or date
     if not tag:
         raise FileError(f"{path} states no version, and its name has no date", fix="give `release`")
@@ -53,17 +52,8 @@ def read_ontology(path: str | Path, release: str | None = None, *, date: str | N
 
 
 def _content(path: Path) -> str:
-    if not path.is_file():
-        raise FileNotFoundError("is a folder" if path.is_dir() else "does not exist")
-    raw = path.read_bytes()
     try:
-        for magic, kind in COMPRESSED.items():
-            if raw.startswith(magic):
-                with pa.CompressedInputStream(pa.BufferReader(raw), kind) as stream:
-                    raw = stream.read()
-        return raw.decode("utf-8-sig")
-    except OSError as error:
-        raise ValueError(f"is truncated or damaged ({error})") from error
+        return read_file(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"is not a text file ({error})") from error
 
@@ -81,7 +71,7 @@ def _parsed(text: str) -> Parsed:
 
 def _parsed_json(text: str) -> Parsed:
     try:
-        values: Any = json.loads(text)
+        values: Any = bounded_json(text)
     except ValueError as error:
         raise ValueError(f"holds JSON that is truncated or damaged ({error})") from error
     if "graphs" in values:

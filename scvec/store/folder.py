@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import weakref
@@ -14,14 +15,43 @@ from uuid import uuid4
 
 from pyarrow import fs
 
+from scvec.core.exchange import aside, replace_folder
 from scvec.core.files import placing
+from scvec.core.limits import bounded_json, read_bounded
+from scvec.core.reading import reading
 from scvec.errors import StoreError, as_disk_full
 
 Made = TypeVar("Made")
 
 
+def is_name(text: str) -> bool:
+    """Whether a text is the name of one file or folder, on any system."""
+    return text not in ("", ".", "..") and not re.search(r"[/\\\x00-\x1f\x7f]|^[A-Za-z]:", text)
+
+
+class Values(dict[str, Any]):
+    """The JSON object of a file in the store; a key that is missing is an error that names the file."""
+
+    def __init__(self, values: Mapping[str, Any], where: str) -> None:
+        super().__init__(values)
+        self._where = where
+
+    def __missing__(self, key: str) -> object:
+        raise StoreError(f"{self._where} has no entry {key!r}", "a manifest that scvec wrote", AGAIN)
+
+    def __reduce__(self) -> tuple[type[Values], tuple[dict[str, Any], str]]:
+        # The items that pickle would set one by one come before the attribute.
+        return type(self), (dict(self), self._where)
+
+
+AGAIN = "restore it from a copy, or rebuild what it belongs to"
+
+
 class Folder:
     """A local folder, or the one that an object-store URI points at; it need not exist yet.
+
+    Paths within it may come from data, such as a manifest's. A path that leads out of the folder is refused wherever it
+    is used, and nothing is removed through a symbolic link: the link is.
 
     Parameters
     ----------
@@ -49,6 +79,11 @@ class Folder:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.uri!r})"
 
+    def location(self, path: str) -> str:
+        """Return the local path or URI of something within the folder, for libraries that read and write it."""
+        self._at(path)
+        return f"{self.uri}/{path}"
+
     def children(self, path: str) -> list[str]:
         """Return the names under `path`, sorted; those of tables without their suffix."""
         selector = fs.FileSelector(self._at(path), allow_not_found=True)
@@ -56,22 +91,23 @@ class Folder:
 
     def has_file(self, path: str) -> bool:
         """Whether the file exists."""
-        return bool(self._fs.get_file_info(self._at(path)).type == fs.FileType.File)
+        return bool(self._fs.get_file_info(self._found(path)).type == fs.FileType.File)
 
     def size(self, path: str) -> int:
         """Return the size of a file in bytes; 0 if it does not exist."""
-        return int(self._fs.get_file_info(self._at(path)).size or 0)
+        return int(self._fs.get_file_info(self._found(path)).size or 0)
 
-    def read_json(self, path: str) -> dict[str, Any]:
+    def read_json(self, path: str) -> Values:
         """Return the JSON object in a file; raise `StoreError` if it is missing or not a JSON object."""
-        try:
-            with self._fs.open_input_stream(self._at(path)) as stream:
-                values = json.loads(stream.read())
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{self.uri}/{path}: {error}", "a manifest", "rebuild what it belongs to") from error
+        where = f"{self.uri}/{path}"
+        with (
+            reading(where, "a manifest", AGAIN, raised=StoreError),
+            self._fs.open_input_stream(self._found(path)) as stream,
+        ):
+            values = bounded_json(read_bounded(stream, where, "manifest"))
         if not isinstance(values, dict):
-            raise StoreError(f"{self.uri}/{path} is not a JSON object", "a manifest", "rebuild what it belongs to")
-        return values
+            raise StoreError(f"{where} is not a JSON object", "a manifest", AGAIN)
+        return Values(values, where)
 
     def write_json(self, path: str, values: Mapping[str, Any]) -> None:
         """Write a JSON object, whole or not at all."""
@@ -93,25 +129,29 @@ class Folder:
     def put_folder(self, path: str, write: Callable[[Path], Made], last: str | None = None) -> Made:
         """Call `write` to fill a folder with files, place it at `path`, and return what `write` returned.
 
-        An older folder is replaced. A local folder is placed whole or not at all. An object store takes one file after
-        the other; the file called `last` is uploaded last, so that it marks a whole folder.
+        An older folder is replaced. A local folder is placed whole or not at all, and at any moment the older or the
+        new one is there. An object store takes one file after the other; the file called `last` is removed first and
+        uploaded last, so that it marks a whole folder. So nothing that readers may open is replaced in this way: it is
+        placed under a name of its own, and a manifest, which is one file, says which is the newest.
         """
         target = self._at(path)
         with self.writing():
             if not self.is_local:
                 with tempfile.TemporaryDirectory() as folder:
                     made = write(Path(folder))
+                    if last is not None:
+                        self.remove_file(f"{path}/{last}")
                     self.remove(path)
                     for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == last):
                         self._upload(file, f"{target}/{file.name}")
                 return made
+            self._refuse_links(path)
             # A unique name: a worker that was given up, and whose work is done again, may still be writing.
             part = Path(target).with_name(f".{Path(target).name}.{uuid4().hex[:8]}.part")
             try:
                 part.mkdir(parents=True)
                 made = write(part)
-                shutil.rmtree(target, ignore_errors=True)
-                part.replace(target)
+                replace_folder(part, Path(target))
             finally:
                 shutil.rmtree(part, ignore_errors=True)
             return made
@@ -121,10 +161,11 @@ class Folder:
 
         The copy is renewed only after this object has changed the folder; changes by others are not seen.
         """
-        if not self._fs.get_file_info(self._at(path)).type == fs.FileType.Directory:
+        found = self._found(path)
+        if not self._fs.get_file_info(found).type == fs.FileType.Directory:
             raise StoreError(f"{self.uri}/{path} is missing", "one beside its table", "rebuild what it belongs to")
         if self.is_local:
-            return Path(self._at(path))
+            return Path(found)
         if self._copies is None:
             self._copies = Path(tempfile.mkdtemp(prefix="scvec-"))
             weakref.finalize(self, shutil.rmtree, self._copies, ignore_errors=True)
@@ -144,7 +185,7 @@ class Folder:
         if not self.has_file(path):
             raise StoreError(f"{self.uri}/{path} is missing", "one beside its table", "rebuild what it belongs to")
         if self.is_local:
-            yield Path(self._at(path))
+            yield Path(self._found(path))
             return
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder, "file")
@@ -157,24 +198,68 @@ class Folder:
             yield local
 
     def remove(self, path: str) -> None:
-        """Remove a folder and its contents, if it exists."""
+        """Remove a folder and its contents, if it exists; of a symbolic link, only the link."""
+        target = self._at(path)
         if self._copies is not None:
             shutil.rmtree(self._copies / path, ignore_errors=True)
-        if self._fs.get_file_info(self._at(path)).type == fs.FileType.Directory:
-            self._fs.delete_dir(self._at(path))
+        if not self.is_local:
+            if self._fs.get_file_info(target).type == fs.FileType.Directory:
+                self._fs.delete_dir(target)
+            return
+        self._refuse_links(path)
+        for local in (Path(target), aside(Path(target))):
+            if local.is_symlink():
+                local.unlink()
+            elif local.is_dir():
+                shutil.rmtree(local)  # which does not follow links
 
     def remove_file(self, path: str) -> None:
-        """Remove a file, if it exists."""
+        """Remove a file, if it exists; of a symbolic link, only the link."""
+        target = self._at(path)
         if self._copies is not None:
             (self._copies / path).unlink(missing_ok=True)
-        if self.has_file(path):
-            self._fs.delete_file(self._at(path))
+        if self.is_local:
+            self._refuse_links(path)
+            if Path(target).is_symlink() or Path(target).is_file():
+                Path(target).unlink()
+        elif self.has_file(path):
+            self._fs.delete_file(target)
 
     def _upload(self, local: Path, target: str) -> None:
         fs.copy_files(str(local), target, source_filesystem=fs.LocalFileSystem(), destination_filesystem=self._fs)
 
     def _at(self, path: str) -> str:
-        return f"{self._root}/{path}" if path else self._root
+        """Return where a path is; raise `StoreError` if it leads out of the folder. All paths come through here."""
+        if not path:
+            return str(self._root)
+        if any(not is_name(one) for one in path.split("/")):
+            raise StoreError(
+                f"{self.uri}: the path {path[:200]!r} leads out of the store",
+                "a path within it",
+                "restore what names it from a copy; do not use a store that you do not trust",
+            )
+        return f"{self._root}/{path}"
+
+    def _found(self, path: str) -> str:
+        """Return where something is to be read: at its path, or in a folder that was set aside when it was replaced.
+
+        A process that is killed between two steps leaves it there, on file systems that cannot exchange two folders.
+        """
+        target = self._at(path)
+        if self.is_local and path and not (local := Path(target)).exists():
+            other = aside(local) if local.parent.exists() else aside(local.parent) / local.name
+            return str(other) if other.exists() else target
+        return target
+
+    def _refuse_links(self, path: str) -> None:
+        """Raise `StoreError` if a folder above a path is a symbolic link that leads out of this one."""
+        above, root = Path(self._at(path)).parent, Path(self._root)
+        if not above.resolve().is_relative_to(root.resolve()):
+            raise StoreError(
+                f"{above} leads out of the store by a symbolic link: nothing was changed there",
+                "a folder within the store",
+                "remove the link, or put the folder in its place",
+            )
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from scvec.errors import InputError, StoreError
+from scvec.core.conditions import check_condition, wrong_condition
+from scvec.core.limits import bounded_json, check_size
+from scvec.core.reading import no_panic, reading
+from scvec.errors import StoreError
+from scvec.store.folder import AGAIN, Values
 
 if TYPE_CHECKING:
     import lance
@@ -44,8 +47,9 @@ class Snapshot:
         raw = (self._dataset.schema.metadata or {}).get(MANIFEST)
         if raw is None:
             raise StoreError(f"{self.path} has no manifest", "a table that scvec wrote", "rebuild it")
-        values: dict[str, Any] = json.loads(raw)
-        return values
+        with reading(f"the manifest of {self.path}", "JSON that scvec wrote", AGAIN, raised=StoreError):
+            check_size(len(raw), self.path, "manifest")
+            return Values(bounded_json(raw), f"the manifest of {self.path}")
 
     def __len__(self) -> int:
         with self._reading():
@@ -65,22 +69,13 @@ class Snapshot:
             If it is not a condition on the table's columns.
         """
         names = [field.name for field in self._dataset.schema if not pa.types.is_nested(field.type)]
-        fault = _fault(expression, names)
-        # In brackets, as Lance ignores what follows a complete expression.
-        condition = f"({expression}\n)"
+        check_condition(expression, names)
         try:
-            # "AND false" leaves no rows: rows here mean that a bracket in the expression closed ours.
-            if not fault and self._dataset.count_rows(f"{condition} AND false"):
-                fault = "its brackets do not match"
-            if not fault:
-                return self._dataset.to_table(columns=list(columns), filter=condition)
-        except (ValueError, OSError) as error:
-            fault = _reason(error)
-        raise InputError(
-            f"condition {expression!r}: {fault}",
-            f"SQL on the columns {', '.join(names)}",
-            "put text in single quotes, and names that are not one plain word in backticks",
-        )
+            # In brackets, as Lance ignores what follows a complete expression; on a line of its own, after a remark.
+            with no_panic():
+                return self._dataset.to_table(columns=list(columns), filter=f"({expression}\n)")
+        except (ValueError, OSError, RuntimeError) as error:
+            raise wrong_condition(expression, _reason(error), names) from error
 
     @property
     def schema(self) -> pa.Schema:
@@ -157,15 +152,6 @@ class Snapshot:
                 "complete files",
                 "restore it from a copy, or rebuild it",
             ) from error
-
-
-def _fault(expression: str, names: Iterable[str]) -> str:
-    """Return a fault in a condition that Lance would misread, or would break off at; "" for none."""
-    for name in names:
-        if f'"{name}"' in expression:
-            return f'"{name}" in double quotes is read as text'
-    bare = re.sub(r"'[^']*'|`[^`]*`|\"[^\"]*\"", "", expression)
-    return "it has a placeholder" if re.search(r"[?$]|(?<!:):(?!:)", bare) else ""
 
 
 def _reason(error: Exception) -> str:

@@ -102,7 +102,7 @@ class Store(Folder):
             return
         from filelock import FileLock, Timeout
 
-        file = Path(self.uri, f"{path}.lock")
+        file = Path(f"{self.location(path)}.lock")
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
             held = FileLock(file, timeout=0).acquire()

@@ -6,13 +6,16 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from scvec.core.forks import check_fork
+from scvec.core.limits import bounded_json
+from scvec.core.reading import reading
 from scvec.errors import ConflictError, MismatchError, NotInStoreError, StoreError
-from scvec.store.folder import Folder
+from scvec.store.folder import Folder, is_name
 from scvec.store.lance import lance
 from scvec.store.snapshot import MANIFEST, VECTOR, Snapshot
 
@@ -34,7 +37,7 @@ class Table:
 
     def __init__(self, folder: Folder, path: str, before_writing: Callable[[], None]) -> None:
         self.path, self._folder, self._before_writing = path, folder, before_writing
-        self._uri = f"{folder.uri}/{path}.lance"
+        self._uri = f"{folder.location(path)}.lance"
 
     def __repr__(self) -> str:
         return f"Table({self._uri!r})"
@@ -103,8 +106,8 @@ class Table:
     def discard(self, staged: Iterable[str]) -> None:
         """Remove the files of staged rows that are in no version."""
         for one in staged:
-            for file in json.loads(one)["files"]:
-                self._folder.remove_file(f"{self.path}.lance/data/{PurePosixPath(file['path']).name}")
+            for path in _files(one):
+                self._folder.remove_file(f"{self.path}.lance/data/{path}")
 
     def restore(self, version: int) -> int:
         """Commit a new version equal to an old one, and return its number."""
@@ -113,14 +116,20 @@ class Table:
             dataset.restore()
         return self.latest().version
 
-    def delete(self, base: int, condition: str) -> int:
-        """Commit a version of `base`, the newest one, without the rows that meet a condition; return its number.
+    def delete(self, base: int, column: str, values: np.ndarray[Any, np.dtype[np.int64]]) -> int:
+        """Commit a version of `base`, the newest one, without some rows; return its number.
 
-        `condition` is one that `Snapshot.where` accepted.
+        Parameters
+        ----------
+        base
+            A version.
+        column, values
+            A column of unique whole numbers, and those of the rows to delete.
         """
         self._expect(base)
         with self._folder.writing():
-            self._open().delete(f"({condition}\n)")
+            # By a join: a condition with as many numbers takes seconds to parse.
+            self._open().merge_insert(column).when_matched_delete().execute(pa.table({column: values}))
         return self.latest().version
 
     def build_index(self, base: int, kind: str, n_lists: int, n_codes: int | None = None) -> int:
@@ -215,6 +224,7 @@ class Table:
             )
 
     def _open(self, version: int | str | None = None) -> Any:
+        check_fork()
         if not self.exists:
             raise NotInStoreError(
                 f"no table {self.path} in {self._folder.uri}",
@@ -255,7 +265,23 @@ def check_tag(name: str) -> None:
 
 
 def _fragments(staged: Sequence[str]) -> list[Any]:
+    for one in staged:
+        _files(one)
     return [lance().fragment.FragmentMetadata.from_json(one) for one in staged]
+
+
+def _files(staged: str) -> list[str]:
+    """Return the names of the files of staged rows; raise `StoreError` if one is not in the table's own folder."""
+    with reading("a note of staged rows", "what scvec wrote", "remove the atlas's folder job", raised=StoreError):
+        fragment = bounded_json(staged)
+        names = [file["path"] for file in fragment["files"]]
+        deleted = fragment.get("deletion_file")
+    wrong = next((one for one in names if not isinstance(one, str) or not is_name(one)), deleted)
+    if wrong:
+        raise StoreError(
+            f"a note of staged rows names {wrong!r:.120}", "a file of its table", "remove the atlas's folder job"
+        )
+    return names
 
 
 def _shards(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -106,7 +106,9 @@ def build(
     if base is not None and not overwrite:
         raise ExistsError(f"there is already an atlas {name!r}", fix="choose another name, or give `overwrite`")
     sources = on_common_genes(read_sources(several(reference), keys, options, compute.engine, matched))
-    ids, notes = label_ids(sources, options.ontology, options.label_map, {})
+    ids, found = label_ids(sources, options.ontology, options.label_map, {})
+    notes = [*(note for source in sources for note in source.notes), *found]
+    notes += dict.fromkeys(note for source in sources for note in source.match.coverage(source.sampled).told())
     if options.use_rep is not None:
         recipe = _of_given(options, sources)
     bound, vectors, match = bind(store, recipe, genes, sources[0].match, sources[0].sampled, progress)

@@ -81,10 +81,11 @@ def extend(
         match, said = match_to(
             matrix, store, atlas.gene_table, atlas.embedding.gene_ids, options.gene_key, options.taxon
         )
-        notes.extend([*atlas.gene_notes, *said])
+        notes.extend([*atlas.gene_notes, *said, *match.coverage(matrix.sampled_totals).told()])
         return match
 
     sources = read_sources(several(cells), keys, options, compute.engine, matched)
+    notes.extend(note for source in sources for note in source.notes)
     log_notes(notes, "extend")
     _refuse_known(atlas, sources)
     ids, found = label_ids(sources, options.ontology, options.label_map, atlas.label_ids)

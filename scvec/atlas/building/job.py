@@ -13,13 +13,32 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from scvec.atlas.building.shards import Done, Shard
-from scvec.errors import FileError, InputError
+from scvec.atlas.manifests import FITTED, check_fitted
+from scvec.core.reading import reading
+from scvec.core.shapes import Maybe, Shape, fault
+from scvec.errors import FileError, InputError, StoreError
 from scvec.store import Store, Table
+
+SHARD: Shape = {
+    "shard": dict.fromkeys(("number", "source", "start", "stop", "first_row"), int),
+    "staged": (str,),
+    "n_empty": int,
+    "totals": str,
+}
+NOTES: Mapping[str, Shape] = MappingProxyType(
+    {
+        "committed": {"version": int},
+        "fitted": {**FITTED, "training": Maybe(dict), "labels": Maybe((str,)), "notes": Maybe((str,))},
+    }
+)
+"""What the notes of a job have at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +62,10 @@ class Job:
             if name.startswith("."):  # a partial file, of a process that was killed
                 continue
             values = self.store.read_json(f"{self.folder}/shards/{name}")
-            totals = np.frombuffer(base64.b64decode(values["totals"]), np.float64)
-            done = Done(Shard(**values["shard"]), tuple(values["staged"]), values["n_empty"], totals)
+            self._check(f"shards/{name}", fault(values, SHARD))
+            with reading(self._at(f"shards/{name}"), raised=StoreError, fix=self._fix()):
+                totals = np.frombuffer(base64.b64decode(values["totals"]), np.float64)
+                done = Done(Shard(**values["shard"]), tuple(values["staged"]), values["n_empty"], totals)
             found[done.shard.number] = done
         return found
 
@@ -65,12 +86,28 @@ class Job:
     def noted(self, name: str) -> dict[str, Any] | None:
         """Return what was recorded of a step; None if it is not finished."""
         path = f"{self.folder}/{name}.json"
-        return self.store.read_json(path) if self.store.has_file(path) else None
+        if not self.store.has_file(path):
+            return None
+        values = self.store.read_json(path)
+        self._check(f"{name}.json", fault(values, NOTES[name]) if name in NOTES else "")
+        if name == "fitted":
+            check_fitted(PurePosixPath(self.folder).parent.name, values, self._at(f"{name}.json"))
+        return values
 
     def is_committed(self) -> bool:
         """Whether its rows are the newest version of the table, even if that is not published yet."""
         noted = self.noted("committed")
         return noted is not None and self.table.latest().version == noted["version"]
+
+    def _at(self, name: str) -> str:
+        return f"{self.store.uri}/{self.folder}/{name}"
+
+    def _fix(self) -> str:
+        return f"remove the folder {self.store.uri}/{self.folder}, and run again"
+
+    def _check(self, name: str, found: str) -> None:
+        if found:
+            raise StoreError(f"{self._at(name)}: {found}", "a note that scvec wrote", self._fix())
 
     @contextmanager
     def carried_out(self) -> Iterator[None]:

@@ -35,7 +35,7 @@ class ExtendOptions(ReadOptions):
     shard_cells
         Number of cells that are read, embedded and staged at once; None: 32,768. Smaller shards take less memory, and
         are spread over more workers.
-    obs, layer, scale, gene_key, taxon, use_rep
+    obs, layer, scale, gene_key, taxon, use_rep, only, only_annotated, unlabelled
         As in `scvec.ReadOptions`.
     """
 
@@ -84,7 +84,7 @@ class BuildOptions(ExtendOptions):
     index
         The index for searching; None: chosen by the number of cells.
     batch_key, label_id_key, ontology, label_map, dataset, shard_cells, obs, layer, scale, gene_key, taxon,
-    use_rep
+    use_rep, only, only_annotated, unlabelled
         As in `ExtendOptions`.
     """
 

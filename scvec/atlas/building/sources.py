@@ -19,6 +19,7 @@ from scvec.embed.sample import SampledFile
 from scvec.errors import ConflictError, GeneMatchError, InputError
 from scvec.ingest.cells import CellFile, Cells, InMemory, Matrix, absolute, expand, in_memory, open_cells
 from scvec.ingest.cells.scale import Totals, Values
+from scvec.ingest.cells.selection import ALL_CELLS, Selection
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class SourceFile:
         The matrix that is read, and its scale.
     use_rep
         The array of ``obsm`` with the cells' vectors; None if these are made of expression.
+    selection
+        Which of its cells are read.
     held
         The cells, if they are in memory; `path` is then only their name.
     """
@@ -55,12 +58,13 @@ class SourceFile:
     layer: str
     values: Values
     use_rep: str | None = None
+    selection: Selection = ALL_CELLS
     held: AnnData | None = field(default=None, repr=False)
 
     @contextmanager
     def opened(self) -> Iterator[tuple[CellFile, Matrix]]:
         """Open the file and its matrix; raise `ConflictError` if it has changed."""
-        with open_cells(self.path if self.held is None else self.held, self.obs) as file:
+        with open_cells(self.path if self.held is None else self.held, self.obs, self.selection) as file:
             self.expect_unchanged(file)
             with file.matrix(self.layer, self.values) as matrix:
                 yield file, matrix
@@ -93,6 +97,8 @@ class Source:
         (n, d) vectors that come with the cells; None if they are not used.
     colors
         The colours of the labels, where the file has them.
+    left_out, notes
+        What is known of the cells of the file that are not read, as JSON types; and notes on them.
     """
 
     file: SourceFile
@@ -104,6 +110,8 @@ class Source:
     keyed: bool
     given: Floats | None = field(default=None, repr=False)
     colors: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -128,6 +136,7 @@ class Source:
             "matrix": {"key": file.layer, **file.values.to_dict()},
             **({} if file.use_rep is None else {"use_rep": file.use_rep}),
             **({"colors": dict(self.colors)} if self.colors else {}),
+            **({"selection": dict(self.left_out)} if self.left_out else {}),
         }
 
 
@@ -173,7 +182,8 @@ def _read(
 ) -> Source:
     held = in_memory(cells)
     cells, obs = cells if held is not None else absolute(cells), None if options.obs is None else absolute(options.obs)
-    with open_cells(cells, obs) as file:
+    selection = options.labelled(keys.label)
+    with open_cells(cells, obs, selection) as file:
         columns = obs_columns(file, keys)
         with file.matrix(options.layer, options.scale) as matrix:
             return Source(
@@ -185,6 +195,7 @@ def _read(
                     layer=matrix.key,
                     values=matrix.values,
                     use_rep=options.use_rep,
+                    selection=selection,
                     held=held,
                 ),
                 match=matched(matrix),
@@ -195,6 +206,8 @@ def _read(
                 keyed=keys.label_id is not None,
                 given=None if options.use_rep is None else file.given(options.use_rep),
                 colors=file.colors(keys.label),
+                left_out=file.left_out,
+                notes=file.selection_notes,
             )
 
 

@@ -31,6 +31,10 @@ ReferenceArgument = Annotated[
     list[str],
     typer.Argument(help=f"Labelled cells ({CELLS}); several files, or globs in quotes.", metavar="REF..."),
 ]
+ReferenceOnlyOption = Annotated[
+    str | None,
+    InputOption("--only", "--where", help="Read only cells that fulfil this, in SQL on obs: \"donor <> 'human3'\"."),
+]
 DatasetOption = Annotated[str | None, InputOption(help="Name of the dataset (default: the file's name).")]
 
 
@@ -52,6 +56,7 @@ class BuildFlags(FileFlags):
     obs_keys: Annotated[
         list[str] | None, LabelsOption("--obs-key", help="Column of obs to keep, for scvec query --where; repeatable.")
     ] = None
+    only: ReferenceOnlyOption = None
     dataset: DatasetOption = None
     use_rep: UseRepOption = None
     taxon: Annotated[str | None, RecipeOption(help="Species (default: the one in the store whose genes fit best).")] = (

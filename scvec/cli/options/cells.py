@@ -18,7 +18,11 @@ CELLS = "h5ad, AnnData zarr, 10x .h5, or a 10x folder with matrix.mtx; a path or
 CellsArgument = Annotated[str, typer.Argument(help=f"File of cells ({CELLS}).", metavar="CELLS")]
 
 ObsOption = Annotated[
-    str | None, InputOption(help="Table to join to obs: CSV, TSV or Parquet, cell names in the first column.")
+    str | None, InputOption(help="Table to join to obs: CSV, TSV or Parquet, with the cells' names in a column.")
+]
+
+OnlyOption = Annotated[
+    str | None, InputOption("--only", help="Read only cells that fulfil this, in SQL on obs: \"donor = 'human3'\".")
 ]
 
 AskedScale: TypeAlias = Literal["auto", "counts", "linear", "log1p", "log2", "log10", "log1p_twice", "sqrt"]
@@ -45,6 +49,14 @@ class FileFlags(MatrixFlags):
     """How a file of cells is read, with annotations from a table beside it."""
 
     obs: ObsOption = None
+    only: OnlyOption = None
+    only_annotated: Annotated[
+        bool, InputOption("--only-annotated", help="Leave out cells that the table of --obs lacks.")
+    ] = False
+    unlabelled: Annotated[
+        list[str] | None,
+        InputOption(help="Label that means none, as nan and unassigned do by themselves; case is ignored; repeatable."),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

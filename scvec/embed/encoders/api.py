@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from scvec.core.limits import bounded_json, limit_of
 from scvec.core.types import Floats
 from scvec.embed.encoders.base import Address, Model, Request
 from scvec.errors import InputError, ServiceError, missing
@@ -84,7 +84,10 @@ class OpenAICompatible:
         longest = CHARACTERS_A_TOKEN * MAX_TEXT_TOKENS if self.model in DIMENSIONS else None
         parts = _parts([text[:longest] for text in texts])
         # A client for each call: neither a socket nor the key outlives it.
-        with self._server.client() as client, ThreadPoolExecutor(min(CONCURRENCY, len(parts))) as pool:
+        with (
+            self._server.client(limit_of("answer")) as client,
+            ThreadPoolExecutor(min(CONCURRENCY, len(parts))) as pool,
+        ):
             answers = [pool.submit(self._ask, client, part) for part in parts]
             try:
                 wait(answers, return_when=FIRST_EXCEPTION)
@@ -150,7 +153,7 @@ def _read(body: str, n_texts: int) -> tuple[Floats, int]:
     It is parsed here and not by the client, whose models accept values of any type.
     """
     try:
-        answer = json.loads(body)
+        answer = bounded_json(body)
     except (ValueError, RecursionError):
         raise ValueError(f"invalid JSON: {body}") from None
     items = answer.get("data") if isinstance(answer, dict) else None

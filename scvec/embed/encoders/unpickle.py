@@ -10,39 +10,29 @@ from __future__ import annotations
 
 import copyreg
 import math
+import pickle
 from collections.abc import Callable, Mapping
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from pickle import Unpickler, UnpicklingError
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scvec.core.reading import reading
+from scvec.embed.encoders.opcodes import count_tuples
 from scvec.errors import FileError
 
 EXPECTED = "only dict, list, str, float and numpy arrays of numbers"
 PLAIN = frozenset({str, float, int, bool, type(None)})
 NUMBERS = frozenset({"b1", "f2", "f4", "f8", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8))})
+MAX_DEPTH = 3
+"""Tuples within each other with which NumPy pickles an array: its state, the shape in it."""
+
 FIRST_BYTES = frozenset(b"\x80(}]c")
 """The first byte of a pickle of protocol 2 or later; or, before that, of a dict, a list or a global."""
-
-DAMAGE = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SystemError,
-    TypeError,
-    UnpicklingError,
-    ValueError,
-    Warning,
-)
-"""What the unpickler, or a stand-in with invalid arguments, raises for bytes that are not a pickle."""
 
 
 class RefusedError(UnpicklingError):
@@ -67,23 +57,25 @@ def load_plain(path: Path) -> object:
         raise FileError(f"{path} does not exist", "a pickle", "check the path")
     # What another pickle left there would be returned without a call of `find_class`.
     copyreg.clear_extension_cache()
-    try:
-        with path.open("rb") as handle:
-            # Arbitrary bytes can make an unpickler request all memory.
-            if not FIRST_BYTES.issuperset(handle.peek(1)[:1]):
-                raise UnpicklingError("it does not begin like one")
-            box = [_PlainUnpickler(handle, encoding="latin1").load()]
-        _settle(box)
-    except RefusedError as error:
-        raise FileError(
-            f"{path} holds {error}; none of it was run", EXPECTED, "save the vectors as .npz or .parquet"
-        ) from error
-    except DAMAGE as error:
-        reason = f"{type(error).__name__}: {error}"[:120]
-        raise FileError(
-            f"{path} cannot be read as a pickle ({reason})", fix="check the file, or download it again"
-        ) from error
+    with reading(str(path), "a pickle", "check the file, or download it again"):
+        try:
+            with path.open("rb") as handle:
+                if not FIRST_BYTES.issuperset(handle.peek(1)[:1]):
+                    raise UnpicklingError("it does not begin like one")
+                # Mapped: a read of more than there is then takes no memory.
+                with mmap(handle.fileno(), 0, access=ACCESS_READ) as content:
+                    box = [_loaded(content)]
+            _settle(box)
+        except RefusedError as error:
+            raise FileError(
+                f"{path} holds {error}; none of it was run", EXPECTED, "save the vectors as .npz or .parquet"
+            ) from error
     return box[0]
+
+
+def _loaded(content: mmap) -> object:
+    kind = _ShallowUnpickler if count_tuples(content) else _PlainUnpickler
+    return kind(cast(Any, content), encoding="latin1").load()
 
 
 class _Global:
@@ -189,7 +181,9 @@ _ADMITTED: Mapping[tuple[str, str], Callable[..., object]] = MappingProxyType(
 """The stand-in for each global with which NumPy 1 and 2 pickle arrays and scalars."""
 
 
-class _PlainUnpickler(Unpickler):
+class _Plain:
+    """What both unpicklers are given instead of globals."""
+
     def find_class(self, module_name: str, global_name: str, /) -> object:
         call = _ADMITTED.get((module_name, global_name))
         if call is None:
@@ -199,6 +193,39 @@ class _PlainUnpickler(Unpickler):
     def persistent_load(self, pid: object, /) -> NoReturn:
         del pid
         raise RefusedError("a reference to something outside it")
+
+
+class _PlainUnpickler(_Plain, Unpickler):
+    """CPython's."""
+
+
+class _ShallowUnpickler(_Plain, pickle._Unpickler):
+    """The one in Python, slower, which makes tuples no deeper than those of arrays.
+
+    Tuples are hashed as keys: deep ones overflow the stack, and one that holds another twice, and so on, has no end.
+    """
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]]
+
+
+def _shallow(make: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return an instruction that makes a tuple, and refuses one that is too deep."""
+
+    def made(unpickler: Any) -> None:
+        make(unpickler)
+        level = [unpickler.stack[-1]]
+        for _ in range(MAX_DEPTH):
+            level = list({id(one): one for held in level for one in held if type(one) is tuple}.values())
+        if level:
+            raise RefusedError("tuples in tuples")
+
+    return made
+
+
+_ShallowUnpickler.dispatch = pickle._Unpickler.dispatch | {
+    code[0]: _shallow(pickle._Unpickler.dispatch[code[0]])
+    for code in (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)
+}
 
 
 def _settle(box: list[object]) -> None:

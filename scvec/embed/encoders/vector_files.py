@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -17,8 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
+from scvec.core.limits import bounded_json, check_parquet, check_size
+from scvec.core.reading import reading
 from scvec.core.types import Floats, Strings, freeze
 from scvec.embed.encoders.unpickle import load_plain
 from scvec.errors import DuplicateNameError, FileError
@@ -30,22 +29,8 @@ VECTOR_KEYS = ("vector", "vectors", "embedding", "embeddings")
 TENSOR_KINDS = frozenset({"F16", "F32", "F64", *(f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64))})
 """The safetensors dtypes that NumPy supports: not bfloat16 and the 8-bit floats."""
 
-DAMAGE = (
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    SafetensorError,
-    TokenError,
-    pa.ArrowException,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What the readers raise for a file that is damaged or in another format."""
+NUMBERS = frozenset({float, int, bool})
+"""Types of the numbers in a list."""
 
 Raw: TypeAlias = tuple[Sequence[object], Sequence[object] | NDArray[Any]]
 """Names and as many vectors, both unchecked."""
@@ -105,15 +90,11 @@ def read_vectors(path: Path) -> NamedVectors:
         raise FileError(f"{path} ends in {path.suffix!r}", f"one of: {', '.join(FORMATS)}", "convert the file")
     if not path.is_file():
         raise FileError(f"{path} does not exist", "a file of gene vectors", "check the path")
-    try:
-        names, rows = form.read(path)
-    except DAMAGE as error:
-        reason = f"{type(error).__name__}: {error}"[:120]
-        raise FileError(
-            f"{path} cannot be read ({reason})", form.layout, "check the file, or download it again"
-        ) from error
-    except _LayoutError as error:
-        raise FileError(f"{path} {error}", form.layout, "convert the file") from error
+    with reading(str(path), form.layout, "check the file, or download it again"):
+        try:
+            names, rows = form.read(path)
+        except _LayoutError as error:
+            raise FileError(f"{path} {error}", form.layout, "convert the file") from error
     if len(names) != len(rows):
         raise FileError(f"{path} has {len(names)} names and {len(rows)} vectors", "one name per vector")
     if not names:
@@ -139,6 +120,9 @@ def _read_npz(path: Path) -> Raw:
         if not zipfile.is_zipfile(handle):
             raise ValueError("not an archive of arrays")
         handle.seek(0)
+        with zipfile.ZipFile(handle) as archive:
+            check_size(sum(one.file_size for one in archive.infolist()), str(path), "array")
+        handle.seek(0)
         arrays = np.load(handle, allow_pickle=False)
         vectors, names = _first(VECTOR_KEYS, arrays.files), _first(NAME_KEYS, arrays.files)
         if vectors is None:
@@ -153,6 +137,7 @@ def _read_npz(path: Path) -> Raw:
 
 def _read_parquet(path: Path) -> Raw:
     with pq.ParquetFile(path) as file:
+        check_parquet(file, str(path))
         table = file.read()
     names = _first(NAME_KEYS, table.column_names)
     if names is None:
@@ -185,7 +170,7 @@ def _read_safetensors(path: Path) -> Raw:
         if vectors is None:
             return tensors, [file.get_tensor(key) for key in tensors]
         key = _first(("genes", "names"), metadata)
-        names = json.loads(metadata[key]) if key else None
+        names = bounded_json(metadata[key]) if key else None
         if not isinstance(names, list):
             raise _LayoutError(f"has a tensor {vectors!r} but no list of names in its metadata")
         return names, np.atleast_1d(file.get_tensor(vectors))
@@ -195,8 +180,16 @@ def _read_pickle(path: Path) -> Raw:
     content = load_plain(path)
     if not isinstance(content, dict):
         raise _LayoutError(f"holds a {type(content).__name__}")
-    return list(content), list(content.values())
+    rows = list(content.values())
+    # One list under many names is written once: the vectors may be larger than the file, but not by far.
+    n_values = len(rows) * len(rows[0]) if rows and isinstance(rows[0], list | np.ndarray) else 0
+    if n_values * 4 > MAX_RATIO * path.stat().st_size + 2**20:
+        raise _LayoutError(f"has {path.stat().st_size:,} bytes for {n_values:,} numbers")
+    return list(content), rows
 
+
+MAX_RATIO = 8
+"""Bytes of vectors in memory for each byte of a pickle; 8-bit integers take 4."""
 
 _PICKLE = _Format(_read_pickle, "a pickled dict from gene name to a list of numbers")
 
@@ -219,12 +212,26 @@ FORMATS: Mapping[str, _Format] = MappingProxyType(
 def _checked_names(path: Path, names: Sequence[object]) -> list[str]:
     texts: dict[str, int] = {}
     for place, name in enumerate(names):
-        if type(name) not in (str, int) or not str(name).strip():
-            raise FileError(f"{path} has the name {name!r} (entry {place})", "a gene's name", "correct or remove it")
+        if not _is_name(name):
+            raise FileError(
+                f"{path} has the name {_shown(name)} (entry {place})", "a gene's name", "correct or remove it"
+            )
         first = texts.setdefault(str(name), place)
         if first != place:
             raise DuplicateNameError(f"{path} has {str(name)!r} twice (entries {first} and {place})", fix="remove one")
     return list(texts)
+
+
+def _is_name(name: object) -> bool:
+    """Whether it is text, or a number of a usual size, as that of an Entrez id."""
+    return bool(name.strip()) if isinstance(name, str) else type(name) is int and abs(name) < 2**63
+
+
+def _shown(name: object) -> str:
+    try:
+        return f"{name!r:.80}"
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "of thousands of digits"
 
 
 def _checked_vectors(path: Path, names: Sequence[str], rows: Sequence[object] | NDArray[Any]) -> Floats:
@@ -252,6 +259,9 @@ def _checked_vectors(path: Path, names: Sequence[str], rows: Sequence[object] | 
 
 def _as_numbers(row: object) -> tuple[NDArray[Any], str]:
     """Return a row as a 1-D array of numbers and "", or an empty array and what is wrong with the row."""
+    # Of a list of lists, NumPy would follow every path through it, of which a small file can have any number.
+    if isinstance(row, list) and not NUMBERS.issuperset(map(type, row)):
+        return np.empty(0), "is not a list of numbers"
     try:
         values = np.asarray(row)
     except (ValueError, OverflowError):

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.core.files import save_arrays
+from scvec.core.limits import bounded_json
 from scvec.core.types import Floats, Ints, freeze
 from scvec.core.vectors import unit_vectors
 from scvec.embed.contributions import Contributions, along_path, fixed
@@ -118,7 +119,7 @@ class Head:
         from safetensors import safe_open
 
         with safe_open(path, framework="numpy") as file:
-            about = json.loads(file.metadata().get("head", "{}"))
+            about = bounded_json(file.metadata().get("head", "{}"))
             if about.get("recipe_sha256") != recipe.sha256():
                 raise MismatchError(
                     f"{path} was trained with another recipe", f"recipe {recipe.name!r}", "build the atlas again"

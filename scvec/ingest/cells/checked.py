@@ -11,16 +11,21 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.core.types import Ints, Progress, Strings, silent
-from scvec.errors import unknown
+from scvec.errors import MatrixError, unknown
 from scvec.ingest.cells.frames import Frame, refuse_duplicates
 from scvec.ingest.cells.locations import Place, reading
 from scvec.ingest.cells.matrix import Rows
 from scvec.ingest.cells.memory import InMemory
 from scvec.ingest.cells.scale import Totals, Values, expression, to_linear
+from scvec.ingest.genes.features import TYPE_KEYS, LeftOut
+from scvec.ingest.genes.genomes import GENOME_KEYS
 
 VAR_NAMES = "var_names"
 GENE_KEYS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "gene_ids", "gene_id", "ensembl_id")
 """Columns of ``var`` in which CELLxGENE, 10x readers and others keep alternative gene names."""
+
+N_LOOKED_AT = 100
+"""Values of a column that are looked at to tell whether it is text."""
 
 SAMPLE_BLOCKS, SAMPLE_BLOCK_CELLS = 8, 128
 """The scale of a matrix is decided on this many evenly spaced blocks, then checked on every cell."""
@@ -44,6 +49,8 @@ class Matrix:
         Its cells.
     sample
         Cells from all over it, if some were read to decide the scale.
+    left_out
+        The features that are no genes, by kind, if the sample was read.
     """
 
     path: Place | InMemory
@@ -52,6 +59,7 @@ class Matrix:
     var: Frame
     rows: Rows
     sample: sp.csr_matrix[np.float32] | None = field(default=None, repr=False)
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def where(self) -> str:
@@ -67,12 +75,49 @@ class Matrix:
     def sampled_totals(self) -> Totals:
         """(n_genes,) expression of each gene in about a thousand cells, for matching the names."""
         sample = read_sample(self.rows, self.where) if self.sample is None else self.sample
-        return expression(to_linear(sample, self.values, self.where))
+        totals = expression(to_linear(sample, self.values, self.where))
+        return totals if totals.any() else self._first_totals()
+
+    def _first_totals(self) -> Totals:
+        """Return the totals of the first cells that have any, where those of the sample have none.
+
+        Raises
+        ------
+        MatrixError
+            If no cell has any.
+        """
+        for _, batch in self.batches("reading"):
+            totals = expression(batch)
+            if totals.any():
+                return totals
+        raise MatrixError(
+            f"{self.where}: no cell has a count of a gene",
+            "cells with expression",
+            "check the step that made the matrix, such as a filter of cells or barcodes",
+        )
 
     @property
     def gene_keys(self) -> list[str]:
         """Where gene names may be: ``var_names``, and the columns of ``var`` with a usual name for them."""
         return [VAR_NAMES, *(key for key in GENE_KEYS if key in self.var.keys)]
+
+    @property
+    def name_like_keys(self) -> list[str]:
+        """The other columns of ``var`` with text that differs from gene to gene."""
+        known = {*self.gene_keys, *TYPE_KEYS, *GENOME_KEYS}
+        return [key for key in self.var.keys if key not in known and self._names_genes(key)]
+
+    def _names_genes(self, key: str) -> bool:
+        values = self.var.column(key).values
+        return len(values) * 2 > self.n_genes and all(isinstance(one, str) for one in values[:N_LOOKED_AT])
+
+    @cached_property
+    def genomes(self) -> Strings | None:
+        """(n_genes,) the genome of each gene, "" where it is missing, if a column of ``var`` names several."""
+        for key in GENOME_KEYS:
+            if key in self.var.keys and len(self.var.column(key).values) > 1:
+                return self.var.column(key).gene_names()
+        return None
 
     def gene_names(self, key: str = VAR_NAMES) -> Strings:
         """Return (n_genes,) gene names from ``var_names`` or a column of ``var``; "" where one is missing.

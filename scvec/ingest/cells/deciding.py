@@ -96,6 +96,17 @@ def decide(sample: sp.csr_matrix[np.float32], asked: AskedScale, where: str, sta
     return replace(values, doubt=doubt or flat(undone(sample, kinds)))
 
 
+def by_all_features(every: sp.csr_matrix[np.float32], values: Values, where: str) -> Values:
+    """Return the scale of genes by totals with features that are no genes, if theirs alone did not show it."""
+    if values.doubt != UNKNOWN_SCALE:
+        return values
+    try:
+        found = decide(every, "auto", where)
+    except MatrixError:  # tags may have other values than genes
+        return values
+    return values if found.doubt or found.seen else Values(found.scale)
+
+
 def _declared(where: str, asked: Scale, held: str) -> MatrixError:
     return MatrixError(
         f"{where} was declared {asked} and holds {held}", asked, "set `scale` to auto, or choose another `layer`"

@@ -6,19 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from scvec.core.types import Ints, Strings
-from scvec.errors import DuplicateNameError, FileError, LabelError, must_be
-from scvec.ingest.cells.locations import Place, place, reading
-
-if TYPE_CHECKING:
-    import polars as pl
-
-N_SHOWN = 3
+from scvec.errors import DuplicateNameError, LabelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +41,10 @@ class Column:
         codes, found = pd.factorize(np.asarray(values, object))
         return cls(codes, found.tolist())
 
+    def take(self, cells: Ints) -> Column:
+        """Return the values of some cells, by their positions."""
+        return Column(self.codes[cells], self.values)
+
     def labels(self) -> tuple[Strings, np.ndarray[Any, np.dtype[np.bool_]]]:
         """Return (n,) the values as strings, and (n,) where one is missing or blank."""
         return self._strings([str(value) for value in self.values])
@@ -66,7 +63,7 @@ class Column:
             raise LabelError(
                 f"{what} lacks {int(absent.sum()):,} of {len(labels):,} values ({first}, ...)",
                 "a value for every cell",
-                "drop those cells, or fill in the values",
+                'fill in the values, or read only the cells that have one, with `only` "... IS NOT NULL"',
             )
         return labels
 
@@ -147,93 +144,6 @@ class Named:
         return Column.of(self.columns[key])
 
 
-class Table:
-    """Annotations of cells from a separate file. Get one from `read_table`."""
-
-    def __init__(self, where: Place, frame: pl.DataFrame) -> None:
-        self.where, self._frame = where, frame
-
-    @property
-    def keys(self) -> list[str]:
-        """The names of its columns, without the column of the cells' names."""
-        return self._frame.columns[1:]
-
-    @cached_property
-    def _names(self) -> Strings:
-        return strings_of(self._frame.to_series(0).cast(str).to_arrow())
-
-    def rows_of(self, names: Strings, path: object) -> Ints:
-        """Return (n,) the row of each cell.
-
-        Raises
-        ------
-        FileError
-            If a cell is not in the table.
-        """
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        found = pc.index_in(_arrow(names), value_set=pa.array(self._names, pa.large_string()))
-        rows = np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
-        absent = np.flatnonzero(rows < 0)
-        if len(absent):
-            shown = ", ".join(names[absent[:N_SHOWN]].tolist())
-            raise FileError(
-                f"{self.where} lacks {len(absent):,} of the {len(names):,} cells of {path} ({shown}, ...); its first "
-                f"column is {self._frame.columns[0]!r}",
-                "a row for every cell, with its name in the first column",
-                "add the missing rows, or move the names to the first column",
-            )
-        return rows
-
-    def column(self, key: str, rows: Ints) -> Column:
-        """Return the values of a column in these rows."""
-        import pyarrow as pa
-
-        values = self._frame[key].to_arrow()
-        if not pa.types.is_dictionary(values.type):
-            values = values.dictionary_encode()
-        codes = np.asarray(values.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False))
-        return Column(codes[rows], values.dictionary.to_pylist())
-
-    def refuse_duplicates(self) -> None:
-        """Raise `DuplicateNameError` if a cell has two rows."""
-        refuse_duplicates(self._names, f"{self.where}: cell", "keep one row per cell")
-
-
-def read_table(path: str | Place) -> Table:
-    """Read annotations of cells: CSV, TSV (also gzipped) or Parquet, the cells' names in the first column.
-
-    Values of CSV and TSV stay strings; empty values are missing.
-
-    Raises
-    ------
-    FileError
-        If it cannot be read.
-    DuplicateNameError
-        If a cell has two rows.
-    """
-    import polars as pl
-
-    where = place(path)
-    kind = where.name.removesuffix(".gz").rpartition(".")[2]
-    if kind not in ("csv", "tsv", "parquet"):
-        raise must_be("obs", "a .csv, .tsv or .parquet file", str(where))
-    with reading(str(where)), where.open("rb") as stream:
-        try:
-            if kind == "parquet":
-                frame = pl.read_parquet(stream)
-            else:
-                frame = pl.read_csv(stream, separator="\t" if kind == "tsv" else ",", infer_schema=False)
-        except pl.exceptions.PolarsError as error:
-            raise ValueError(str(error)) from error
-    if not frame.width:
-        raise FileError(f"{where} has no columns", "the names of the cells in the first column", "write it again")
-    table = Table(where, frame)
-    table.refuse_duplicates()
-    return table
-
-
 def strings_of(column: Any, block: int = 2**16) -> Strings:
     """Return (n,) strings of an Arrow column, converted block by block; "" where one is missing."""
     names = np.empty(len(column), object)
@@ -255,9 +165,3 @@ def refuse_duplicates(names: Strings, what: str, fix: str) -> None:
     if twins:
         times = max(twins.values())
         raise DuplicateNameError(f"{what} name {min(twins)!r} occurs {times} times", "each name once", fix)
-
-
-def _arrow(names: Strings) -> Any:
-    import pyarrow as pa
-
-    return pa.array(names, pa.large_string())

@@ -20,6 +20,7 @@ from scvec.ingest.cells.frames import Column, Frame, colors_by_label, log_base_o
 from scvec.ingest.cells.layout import by_cells
 from scvec.ingest.cells.locations import Uri
 from scvec.ingest.cells.matrix import BATCH_BYTES, MAX_BATCH_CELLS, Rows, spans
+from scvec.ingest.cells.selected import BLOCK_CELLS, SelectedRows
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -29,9 +30,6 @@ FIXES = {"MuData": "give the part with the RNA, such as mdata['rna']", "Raw": "g
 
 Cells: TypeAlias = "str | Path | AnnData"
 """What cells are given as: the path or URI of a file, or an AnnData."""
-
-BLOCK_CELLS = 64
-"""Cells that are read together if some of them are wanted."""
 
 PIECE_VALUES, STATE_VALUES = 2**12, 2**20
 """A change of the values is looked for in this many of them, in pieces from all over the matrix."""
@@ -135,7 +133,7 @@ class MemorySource:
             rows = _by_cells(matrix, Path(folder))
             if of is not self._adata:
                 cells, genes = _selection(self._adata)
-                rows = _Selected(rows, cells, None if layer == "raw" else genes)
+                rows = SelectedRows(rows, cells, None if layer == "raw" else genes)
             yield rows
 
     def _found(self, layer: str) -> tuple[Any, AnnData]:
@@ -235,38 +233,6 @@ class _ArrayRows:
     def batch_cells(self) -> int:
         """Return the number of cells in a batch."""
         return int(min(MAX_BATCH_CELLS, max(1, BATCH_BYTES // (8 * self._values_per_cell))))
-
-    def together(self, cells: Ints) -> Iterator[tuple[int, int]]:
-        """Yield ranges of `cells` that are close together."""
-        return spans(cells, cells + 1, BLOCK_CELLS, self.batch_cells())
-
-
-class _Selected:
-    """Some cells and columns of other rows, as an AnnData's view has them: in any order."""
-
-    def __init__(self, rows: Rows, cells: Ints, columns: Ints | None) -> None:
-        self.shape = (len(cells), rows.shape[1] if columns is None else len(columns))
-        self._rows, self._cells, self._columns = rows, cells, columns
-        self.batch_cells = rows.batch_cells
-
-    def read(self, start: int, stop: int) -> sp.csr_matrix[np.float32]:
-        """Return cells `start` to `stop`."""
-        cells = self._cells[start:stop]
-        found = self._rows.at(cells) if isinstance(self._rows, _ArrayRows) else None
-        rows = self._by_range(cells) if found is None else found
-        if self._columns is not None:
-            rows = sp.csr_matrix(rows[:, self._columns])
-            rows.sort_indices()  # as a file's are: sums depend on the order
-        return rows
-
-    def _by_range(self, cells: Ints) -> sp.csr_matrix[np.float32]:
-        order = np.argsort(cells, kind="stable")
-        wanted = cells[order]
-        parts = [sp.csr_matrix(np.zeros((0, self._rows.shape[1]), np.float32))]
-        for first, last in self._rows.together(wanted):
-            block = self._rows.read(int(wanted[first]), int(wanted[last - 1]) + 1)
-            parts.append(sp.csr_matrix(block[wanted[first:last] - wanted[first]]))
-        return sp.csr_matrix(sp.csr_matrix(sp.vstack(parts, format="csr"))[np.argsort(order, kind="stable")])
 
     def together(self, cells: Ints) -> Iterator[tuple[int, int]]:
         """Yield ranges of `cells` that are close together."""

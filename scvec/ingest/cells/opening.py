@@ -9,12 +9,15 @@ from typing import Any
 
 import h5py
 
+from scvec.core.forks import check_fork
 from scvec.errors import FileError
-from scvec.ingest.cells.file import CellFile, Source
-from scvec.ingest.cells.frames import read_table
+from scvec.ingest.cells.file import CellFile
 from scvec.ingest.cells.h5ad import AnnDataSource
 from scvec.ingest.cells.locations import Place, Uri, fingerprint, place, reading
 from scvec.ingest.cells.memory import Cells, InMemory, MemorySource, in_memory
+from scvec.ingest.cells.selection import ALL_CELLS, Selection
+from scvec.ingest.cells.source import Source
+from scvec.ingest.cells.tables import read_table
 from scvec.ingest.cells.tenx import is_tenx, market_file, market_members, open_market, open_tenx
 
 WANTED = "an h5ad, a zarr store of AnnData, or 10x's .h5 or folder with matrix.mtx"
@@ -24,7 +27,7 @@ ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 
 
 @contextmanager
-def open_cells(cells: Cells, obs: str | Path | None = None) -> Iterator[CellFile]:
+def open_cells(cells: Cells, obs: str | Path | None = None, selection: Selection = ALL_CELLS) -> Iterator[CellFile]:
     """Open cells for reading. The format of a file is detected from the content, not the file name.
 
     Parameters
@@ -35,8 +38,12 @@ def open_cells(cells: Cells, obs: str | Path | None = None) -> Iterator[CellFile
         or that file itself, with barcodes and features beside it. Or the URI of one of these, as fsspec knows it:
         ``s3://``, ``https://`` ...
     obs
-        A table of annotations, CSV, TSV or Parquet, with the cells' names in the first column. It must have every cell
-        of the file; other rows are ignored. Its columns replace the file's columns of the same name.
+        A table of annotations, CSV, TSV or Parquet, with the cells' names in one of its columns. It must have every
+        cell that is read; other rows are ignored. Its columns replace the file's columns of the same name. Names that
+        differ by what is added to a barcode, as ``-1`` or the name of a sample, are matched, and `CellFile.notes` says
+        so.
+    selection
+        Which cells are read; the others are as if they were not there.
 
     Raises
     ------
@@ -49,23 +56,24 @@ def open_cells(cells: Cells, obs: str | Path | None = None) -> Iterator[CellFile
     """
     adata = in_memory(cells)
     table = None if obs is None else read_table(obs)
+    check_fork()
     if adata is not None:
         held = MemorySource(adata)
-        yield CellFile(InMemory(), held.state, held, table)
+        yield selection.of(CellFile(InMemory(), held.state, held, table))
         return
     where = place(cells)
     with ExitStack() as stack:
         members = [where]
         if matrix := _market(where):
             members = market_members(matrix)
-            source: Source = open_market(where, members, stack)
+            source: Source = open_market(members, stack)
         elif is_zarr(where):
             source = AnnDataSource(where, _zarr_root(where, stack))
             if isinstance(where, Uri) and where.is_http:  # which cannot list folders
                 members = [one for mark in ZARR_MARKS if (one := where / mark).exists()]
         else:
             source = _hdf5_source(where, stack)
-        yield CellFile(where, lambda _layer, _use_rep: fingerprint(members), source, table)
+        yield selection.of(CellFile(where, lambda _layer, _use_rep: fingerprint(members), source, table))
 
 
 def is_h5ad(cells: Cells) -> bool:

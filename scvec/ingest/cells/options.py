@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
 from scvec.ingest.cells.deciding import AskedScale
+from scvec.ingest.cells.selection import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +19,15 @@ class ReadOptions:
     ----------
     obs
         A table of further annotations of the cells: see `scvec.ingest.open_cells`.
+    only
+        Read only cells that fulfil this condition on their annotations, in SQL: ``"donor = 'human3'"``. Values go into
+        single quotes, names of columns with blanks into backticks; a missing or blank value is NULL.
+    only_annotated
+        Read only cells that the table `obs` has.
+    unlabelled
+        Labels that mean that a cell has none, in addition to the usual ones (``"nan"``, ``"Unknown"``,
+        ``"unassigned"``, ...). Case is ignored. Such cells, and those whose label is missing, are left out of an atlas,
+        a training and an evaluation.
     layer, scale
         The matrix to read (``"X"``, the default; ``"raw"``; or a layer's name), and the scale of its
         values: ``"counts"`` (also with fractions), ``"linear"`` (TPM, CPM: any values without a logarithm),
@@ -39,6 +50,18 @@ class ReadOptions:
     gene_key: str | None = None
     taxon: str | int | None = None
     use_rep: str | None = None
+    only: str | None = None
+    only_annotated: bool = False
+    unlabelled: Sequence[str] = ()
+
+    @property
+    def selection(self) -> Selection:
+        """Which cells are read."""
+        return Selection(only=self.only, only_annotated=self.only_annotated)
+
+    def labelled(self, label_key: str) -> Selection:
+        """Which cells are read where they need a label in this column."""
+        return replace(self.selection, label_key=label_key, unlabelled=tuple(self.unlabelled))
 
 
 class ReadChanges(TypedDict, total=False):
@@ -50,3 +73,6 @@ class ReadChanges(TypedDict, total=False):
     gene_key: str | None
     taxon: str | int | None
     use_rep: str | None
+    only: str | None
+    only_annotated: bool
+    unlabelled: Sequence[str]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scvec.core.jit import over_rows
 from scvec.core.text import counted
-from scvec.core.types import freeze
+from scvec.core.types import Bools, freeze
 from scvec.errors import MatrixError
 from scvec.ingest.cells.kinds import ANY, COUNTS, MULTIPLES, NONE, WHOLE
 
@@ -247,6 +247,11 @@ def check_range(batch: sp.csr_matrix[np.float32], kinds: Kinds, where: str) -> N
             f"counts, or {name} of at most {limits()[kind]:.4g}",
             "choose a matrix of counts with `layer`, or name the scale of this one with `scale`",
         )
+
+
+def mostly(batch: sp.csr_matrix[np.float32], columns: Bools) -> Bools:
+    """Return (n,) whether more than half of a cell's linear values are on some columns; `columns` is (n_vars,)."""
+    return np.asarray(2 * (batch @ columns.astype(np.float64)) > np.asarray(batch.sum(axis=1)).ravel())
 
 
 def check_finite(batch: sp.csr_matrix[np.float32], where: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,17 +11,15 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from scvec.core.types import Ints, Strings
+from scvec.core.types import Strings
 from scvec.errors import FileError
 from scvec.ingest.cells.frames import Frame, Named
 from scvec.ingest.cells.locations import Place, reading
-from scvec.ingest.cells.matrix import ColumnsOf, CsrRows, Rows
+from scvec.ingest.cells.matrix import CsrRows, Rows
 from scvec.ingest.cells.matrix_market import read_market
 
-GENES = "Gene Expression"
-"""The feature type of genes."""
-
-SYMBOLS = "gene_symbols"
+SYMBOLS, TYPES, GENOMES = "gene_symbols", "feature_types", "genome"
+"""Columns of ``var``, as scanpy names them."""
 
 ARRAYS = {"barcodes", "data", "indices", "indptr", "shape"}
 
@@ -36,39 +33,25 @@ class _Whole(Protocol):
 class TenxSource:
     """Cells named by their barcodes; genes by their Ensembl ids, with ``gene_symbols``.
 
-    Symbols are not used as names, as genes may share one. Features other than genes, such as antibodies, are left out.
+    Symbols are not used as names, as genes may share one. Types and genomes of features are columns of ``var``.
 
     Parameters
     ----------
-    path
-        The path of the file or folder.
     cells
         (n_obs,) the barcodes.
     features
-        Ids, symbols and types of all features.
+        Ids, symbols, types and genomes of all features.
     whole
         Returns the matrix of all features.
-
-    Raises
-    ------
-    FileError
-        If no feature is a gene.
     """
 
-    def __init__(self, path: Place, cells: Strings, features: dict[str, Strings], whole: _Whole) -> None:
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, cells: Strings, features: dict[str, Strings], whole: _Whole) -> None:
         self._whole = whole
-        types: Strings = features["types"]
-        self._n_features = len(types)
-        self._genes: Ints = np.flatnonzero(types == GENES)
-        others = Counter(types[types != GENES].tolist())
-        if not len(self._genes):
-            seen = ", ".join(others) or "no features at all"
-            raise FileError(f"{path} has no genes ({seen})", f"features of the type {GENES}", "choose another file")
         self._cells = Named(cells, {})
-        symbols = {SYMBOLS: features["symbols"][self._genes]} if "symbols" in features else {}
-        self._var = Named(features["ids"][self._genes], symbols)
-        parts = ", ".join(f"{n:,} {kind}" for kind, n in others.most_common())
-        self.notes = (f"features other than genes are left out: {parts}",) if others else ()
+        columns = {"symbols": SYMBOLS, "types": TYPES, "genomes": GENOMES}
+        self._var = Named(features["ids"], {to: features[name] for name, to in columns.items() if name in features})
 
     @property
     def obs(self) -> Frame:
@@ -90,7 +73,7 @@ class TenxSource:
         return ["X"]
 
     def var(self, layer: str) -> Frame:
-        """Return the genes."""
+        """Return the features."""
         del layer
         return self._var
 
@@ -107,9 +90,7 @@ class TenxSource:
     def rows(self, layer: str) -> Iterator[Rows]:
         """Yield the cells with their genes."""
         del layer
-        rows = self._whole()
-        fits = rows.shape == (len(self._cells.names()), self._n_features)
-        yield ColumnsOf(rows, self._genes) if fits and len(self._genes) < self._n_features else rows
+        yield self._whole()
 
 
 def is_tenx(file: Any) -> bool:
@@ -128,13 +109,12 @@ def open_tenx(path: Place, file: Any) -> TenxSource:
     Raises
     ------
     FileError
-        If it is broken, or has several genomes.
+        If it is broken, or has the cells of several genomes apart, as files of version 2 do.
     """
     groups = _groups(file)
     with reading(str(path)):
         group = file[groups[0]]
         cells = _decoded(group["barcodes"])
-        genomes: list[str] = groups
         if "features" in group:
             of = group["features"]
             features = {
@@ -143,17 +123,15 @@ def open_tenx(path: Place, file: Any) -> TenxSource:
                 "types": _decoded(of["feature_type"]),
             }
             if "genome" in of:
-                found = _decoded(of["genome"])[features["types"] == GENES]
-                genomes = sorted(set(found.tolist()))
+                features["genomes"] = _decoded(of["genome"])
         else:
             features = {"ids": _decoded(group["genes"]), "symbols": _decoded(group["gene_names"])}
-            features["types"] = np.full(len(features["ids"]), GENES, object)
         n_features, n_cells = (int(one) for one in group["shape"][:])
-    if len(genomes) > 1:
+    if len(groups) > 1:
         raise FileError(
-            f"{path} has genes of several genomes: {', '.join(genomes)}",
-            "genes of one genome",
-            f"scanpy.read_10x_h5({str(path)!r}, genome={genomes[0]!r}).write_h5ad(...) and give that file",
+            f"{path} has the cells of each genome apart: {', '.join(groups)}",
+            "cells of one genome",
+            f"scanpy.read_10x_h5({str(path)!r}, genome={groups[0]!r}).write_h5ad(...) and give that file",
         )
 
     def whole() -> Rows:
@@ -161,7 +139,7 @@ def open_tenx(path: Place, file: Any) -> TenxSource:
         with reading(str(path)):
             return CsrRows(group["data"], group["indices"], group["indptr"][:], (n_cells, n_features))
 
-    return TenxSource(path, cells, features, whole)
+    return TenxSource(cells, features, whole)
 
 
 def _decoded(dataset: Any) -> Strings:
@@ -199,7 +177,7 @@ def market_members(matrix: Place) -> list[Place]:
     return members
 
 
-def open_market(path: Place, members: list[Place], stack: ExitStack) -> TenxSource:
+def open_market(members: list[Place], stack: ExitStack) -> TenxSource:
     """Return the cells of a folder of Cell Ranger: matrix, barcodes, features.
 
     The text of the matrix is read once, when it is first needed, into temporary files that `stack` removes.
@@ -219,7 +197,6 @@ def open_market(path: Place, members: list[Place], stack: ExitStack) -> TenxSour
         )
     columns = [np.array(column, dtype=object) for column in zip(*table, strict=True)] or [np.empty(0, object)]
     found = dict(zip(("ids", "symbols", "types"), columns, strict=False))
-    found.setdefault("types", np.full(len(table), GENES, object))
     made: list[Rows] = []
 
     def whole() -> Rows:
@@ -229,7 +206,7 @@ def open_market(path: Place, members: list[Place], stack: ExitStack) -> TenxSour
                 made.append(read_market(stream, (len(cells), len(table)), folder))
         return made[0]
 
-    return TenxSource(path, cells, found, whole)
+    return TenxSource(cells, found, whole)
 
 
 @contextmanager

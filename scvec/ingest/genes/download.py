@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,8 @@ from urllib.parse import urlsplit
 
 from scvec._version import __version__
 from scvec.core.files import sha256
+from scvec.core.limits import check_size, limit_of, too_large
+from scvec.core.reading import reading
 from scvec.core.types import Progress, silent
 from scvec.errors import FileError, InputError, ServiceError, as_disk_full
 from scvec.ingest.genes.partial import Answer, Part, read_note, write_note
@@ -27,6 +28,9 @@ PASSING = (429, 500, 502, 503, 504)
 
 LONGEST_WAIT_S = 120
 """The longest wait between two tries, whatever the server's Retry-After says."""
+
+LEAST_BYTES_S, PATIENCE_S = 200, 120.0
+"""A server that sends less in a second, on average and after this time, would be listened to forever."""
 
 CHUNK = 1 << 18
 
@@ -149,13 +153,12 @@ def check_gzip(path: Path, first_column: str = "#tax_id") -> None:
         page = start.lstrip().startswith(b"<")
         seen = "begins with '<', like an HTML page" if page else f"is not gzip: it begins with {start[:20]!r}"
         raise FileError(f"{path} {seen}", expected, fix)
-    try:
-        with gzip.open(path) as table:
-            first = table.readline(CHUNK).split(b"\t")[0].strip()
-            while table.read(CHUNK):
-                pass
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise FileError(f"{path} is cut short or damaged ({error})", expected, fix) from error
+    with reading(str(path), expected, fix), gzip.open(path) as table:
+        first = table.readline(CHUNK).split(b"\t")[0].strip()
+        n = 0
+        while held := len(table.read(CHUNK)):
+            n += held
+            check_size(n, str(path), "table")
     if first != first_column.encode():
         raise FileError(f"{path} holds a table that starts with {first[:40]!r}", expected, fix)
 
@@ -187,7 +190,7 @@ def _append(response: Response, part: Part, answer: Answer, progress: Progress) 
     """Append a body to the part; return what went wrong if the part is still incomplete."""
     from urllib3.exceptions import HTTPError
 
-    trouble = "it closed the connection"
+    trouble, received, started = "it closed the connection", 0, time.monotonic()
     with part.path.open("ab") as stream, progress(f"fetching {part.target.name}", answer.total or 0) as advance:
         advance(answer.start)
         try:
@@ -195,6 +198,13 @@ def _append(response: Response, part: Part, answer: Answer, progress: Progress) 
             while data := response.raw.read1(CHUNK, decode_content=False):
                 stream.write(data)
                 advance(len(data))
+                received += len(data)
+                if answer.start + received > limit_of("table"):
+                    part.remove()
+                    large = too_large(part.url, "table")
+                    raise ServiceError(large.seen, large.expected, large.fix)
+                if received < LEAST_BYTES_S * (time.monotonic() - started - PATIENCE_S):
+                    raise _broken_off(part, answer, f"it sends less than {LEAST_BYTES_S:,} bytes a second")
         except HTTPError as error:
             trouble = _reason(error)
         else:

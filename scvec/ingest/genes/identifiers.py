@@ -35,6 +35,10 @@ Names: TypeAlias = Mapping[str, int | None]
 """Gene by name; None for an ambiguous name."""
 
 MAX_DIGITS = 18
+DENSE = 0.6
+"""Numbers are row numbers if they are more than this share of all numbers up to the largest."""
+
+NUMBERED = re.compile(r"(?:gene|Gene|feature|Feature|V|X|var|g)[-_. ]?\d+")
 ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{11})(?:\.\d+)?(?:_PAR_Y)?")
 
 
@@ -159,12 +163,20 @@ class Identifiers:
 def are_row_numbers(names: Sequence[str]) -> bool:
     """Whether the names are row numbers, which pandas uses where there are no names; some may have been removed.
 
-    Row numbers ascend from a small one to some ten thousands at most; gene ids, even if sorted, go further.
+    Row numbers ascend from a small one to some ten thousands at most, or are most numbers up to the largest, in any
+    order; gene ids, even if sorted, go further.
     """
     if not names or not all(name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS for name in names):
         return False
     numbers = [int(name) for name in names]
+    if len(set(numbers)) > DENSE * (max(numbers) + 1):
+        return True
     return numbers[0] < 1000 and numbers[-1] < 100_000 and all(one < other for one, other in pairwise(numbers))
+
+
+def are_unnamed(names: Sequence[str]) -> bool:
+    """Whether the names are row numbers, or a word with a number: ``gene_1``."""
+    return are_row_numbers(names) or (bool(names) and all(map(NUMBERED.fullmatch, names)))
 
 
 def spelt(name: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, cast
 
 import polars as pl
 
+from scvec.core.limits import bounded_lines, unfolded
+from scvec.core.reading import reading
 from scvec.errors import FileError
 
 INFO_COLUMNS = (
@@ -125,10 +124,11 @@ def _read(
     if not path.is_file():
         raise FileError(f"{path} does not exist", expected, "check the path")
     others: dict[bytes, None] = {}
-    try:
-        with _open(path) as stream:
-            kept = [stream.readline()]
-            for line in stream:
+    with reading(str(path), expected, fix):
+        with unfolded(path) as stream:
+            lines = bounded_lines(stream, str(path), "table")
+            kept = [next(lines, b"")]
+            for line in lines:
                 if keep(line):
                     kept.append(line)
                 elif len(others) < 5:
@@ -140,8 +140,6 @@ def _read(
         table = pl.read_csv(
             b"".join(kept), separator="\t", quote_char=None, infer_schema=False, null_values="-", columns=columns
         )
-    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise FileError(f"{path} cannot be read ({str(error)[:120]})", expected, fix) from error
     ids = [name for name in columns if name.lower().endswith(("tax_id", "geneid"))]
     try:
         table = table.with_columns(pl.col(ids).cast(pl.Int64))
@@ -154,9 +152,3 @@ def _read(
         only = f", only of {shown}" if shown else ""
         raise FileError(f"{path} has no gene of taxon {asked}{only}", expected, "give the taxon's file")
     return table
-
-
-def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as stream:
-        is_gzip = stream.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path)) if is_gzip else path.open("rb")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scvec.core.files import placing
+from scvec.core.limits import bounded_json
 
 if TYPE_CHECKING:
     from requests import Response
@@ -86,7 +87,7 @@ def _beside(path: Path) -> Path:
 def read_note(path: Path) -> dict[str, Any]:
     """Return the note beside a file; empty if there is none, or an unreadable one."""
     try:
-        note = json.loads(_beside(path).read_text())
+        note = bounded_json(_beside(path).read_text())
     except (FileNotFoundError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec.core.files import save_arrays
+from scvec.core.limits import bounded_json
 from scvec.store import Store
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -44,7 +45,7 @@ class Checkpoint:
         if not self.store.has_file(self.path):
             return None
         with self.store.local_file(self.path) as local, safe_open(local, framework="numpy") as file:
-            values = json.loads(file.metadata()["state"])
+            values = bounded_json(file.metadata()["state"])
             if values.pop("plan") == self.plan:
                 return {name: np.array(file.get_tensor(name)) for name in file.keys()}, values  # noqa: SIM118
         self.store.remove_file(self.path)

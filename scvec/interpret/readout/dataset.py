@@ -148,7 +148,7 @@ def read_dataset(
     NotInStoreError
         If the store lacks gene texts, which a readout needs, or their vectors.
     """
-    with open_cells(cells, reading.obs) as file:
+    with open_cells(cells, reading.obs, reading.labelled(label_key)) as file:
         given = file.labels(label_key, "label_key")
         batches = file.labels(batch_key, "batch_key") if batch_key else np.full(len(given), "", object)
         with file.matrix(reading.layer, reading.scale) as matrix:

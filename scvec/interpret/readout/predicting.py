@@ -105,7 +105,7 @@ def predict(
     """
     read, progress = merged(ReadOptions, options, dict(changes)), shown(progress)
     given, read = (cells.cells, cells.read) if isinstance(cells, QueryCells) else (cells, read)
-    with open_cells(given, read.obs) as file, file.matrix(read.layer, read.scale) as matrix:
+    with open_cells(given, read.obs, read.selection) as file, file.matrix(read.layer, read.scale) as matrix:
         own = readout.genes
         match, notes = match_to(matrix, readout.store, own.texts, own.ids, read.gene_key, read.taxon)
         columns = aligner(match, readout.genes.ids)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scvec._version import __version__
 from scvec.core.files import save_arrays, sha256
+from scvec.core.shapes import Each, Maybe, fault
 from scvec.embed import open_genes
-from scvec.errors import MismatchError, NotInStoreError, unknown
+from scvec.errors import MismatchError, NotInStoreError, StoreError, unknown
 from scvec.ingest import open_texts
 from scvec.interpret.readout.backbone import Backbone, make_backbone, require
 from scvec.interpret.readout.dataset import Genes, genes_of
@@ -25,6 +27,17 @@ if TYPE_CHECKING:
     import torch
 
 MANIFEST, PARTS = "readout.json", "parts.safetensors"
+"""The manifest, and the parts of readouts whose manifest names none."""
+
+SHAPE = {
+    "spec": Each(object),
+    "labels": (str,),
+    "parts": Maybe(str),
+    "parts_sha256": str,
+    "llm": Maybe({"name": str, "revision": str}),
+    "genes": {"taxon_id": int, "release": str, "gene_texts_digest": str, "encoder": str, "encoder_revision": str},
+}
+"""What a manifest has at least."""
 
 
 @dataclass(frozen=True)
@@ -110,15 +123,24 @@ def is_there(store: Store, name: str) -> bool:
 
 
 def save(store: Store, readout: Readout) -> None:
-    """Write a readout, completely or not at all; the checkpoint of its training is deleted with that."""
+    """Write a readout, completely or not at all; then delete the checkpoint of its training, and an older readout.
+
+    Parts are named by their hash, and the manifest that names them is one file, written last: at any moment a reader
+    finds the older readout or the new one, in an object store too.
+    """
     arrays = {name: one.detach().cpu().numpy() for name, one in readout.modules.items()}
-
-    def write(folder: Path) -> None:
-        save_arrays(folder / PARTS, {**arrays, "gene_ids": readout.genes.ids})
-        values = {**readout.manifest, "parts_sha256": sha256(folder / PARTS)}
-        (folder / MANIFEST).write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-    store.put_folder(folder_of(readout.name), write, last=MANIFEST)
+    folder = folder_of(readout.name)
+    with TemporaryDirectory() as made:
+        local = Path(made, "parts")
+        save_arrays(local, {**arrays, "gene_ids": readout.genes.ids})
+        digest = sha256(local)
+        parts = f"parts-{digest[:12]}.safetensors"
+        store.put_file(f"{folder}/{parts}", lambda path: shutil.copyfile(local, path))
+    store.write_json(f"{folder}/{MANIFEST}", {**readout.manifest, "parts": parts, "parts_sha256": digest})
+    for name in store.children(folder):
+        if name.startswith("parts") and name != parts:
+            store.remove_file(f"{folder}/{name}")
+    store.remove(f"{folder}/job")
 
 
 def open_readout(
@@ -155,8 +177,12 @@ def open_readout(
         raise unknown("readout", name, [one for one in store.children("readouts") if is_there(store, one)], store.uri)
     manifest = store.read_json(f"{folder_of(name)}/{MANIFEST}")
     spec = ReadoutSpec.from_dict(manifest["spec"], f"readout {name}")
-    with store.local_file(f"{folder_of(name)}/{PARTS}") as path:
-        _expect(f"{PARTS} of readout {name!r}", sha256(path), manifest["parts_sha256"], "train it again")
+    found = fault(manifest, SHAPE)
+    if found:
+        raise StoreError(f"{MANIFEST} of readout {name!r}: {found}", "what scvec wrote", "train it again")
+    parts = manifest.get("parts", PARTS)
+    with store.local_file(f"{folder_of(name)}/{parts}") as path:
+        _expect(f"{parts} of readout {name!r}", sha256(path), manifest["parts_sha256"], "train it again")
         modules = load_file(path)
     genes = _genes(store, name, spec, modules.pop("gene_ids").numpy(), manifest["genes"])
     backbone = make_backbone(spec, model=model, device=device, download=download)

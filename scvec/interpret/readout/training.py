@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,9 @@ def train(
     scale: AskedScale = "auto",
     gene_key: str | None = None,
     obs: str | Path | None = None,
+    only: str | None = None,
+    only_annotated: bool = False,
+    unlabelled: Sequence[str] = (),
     overwrite: bool = False,
     download: bool = False,
     device: str = "cpu",
@@ -56,7 +60,7 @@ def train(
         How it is made and trained; if its LLM is a path, the readout keeps it as an absolute one.
     taxon, release
         The gene texts; None: those of the taxon in the store whose genes fit best, at its last release.
-    layer, scale, gene_key, obs
+    layer, scale, gene_key, obs, only, only_annotated, unlabelled
         As in `scvec.atlas.build`.
     overwrite
         Replace a readout of that name.
@@ -92,7 +96,16 @@ def train(
         label_key=label_key,
         batch_key=batch_key,
         release=release,
-        reading=ReadOptions(obs=obs, layer=layer, scale=scale, gene_key=gene_key, taxon=taxon),
+        reading=ReadOptions(
+            obs=obs,
+            layer=layer,
+            scale=scale,
+            gene_key=gene_key,
+            taxon=taxon,
+            only=only,
+            only_annotated=only_annotated,
+            unlabelled=unlabelled,
+        ),
         progress=progress,
     )
     spec = _findable(spec)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
+from scvec.core.limits import bounded_json, limit_of
 from scvec.embed.encoders import Address
 from scvec.errors import ServiceError
 from scvec.interpret.reranking.judge import Answer, Ask
@@ -71,7 +71,7 @@ class ChatJudge:
     @contextmanager
     def asking(self) -> Iterator[Ask]:
         """Yield the function that asks; the client, and the key in it, live as long as the context."""
-        with self._server.client() as client:
+        with self._server.client(limit_of("answer")) as client:
             yield lambda prompt, messages: self._ask(client, prompt, messages)
 
     def _ask(self, client: openai.OpenAI, prompt: Prompt, messages: Messages) -> Answer:
@@ -122,7 +122,7 @@ class ChatJudge:
         It is parsed here and not by the client, whose models accept values of any type.
         """
         try:
-            found = json.loads(body)
+            found = bounded_json(body)
             choice = found["choices"][0]
             message, why = choice["message"], choice.get("finish_reason")
             content, refusal = message.get("content"), message.get("refusal")

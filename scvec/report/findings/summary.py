@@ -50,7 +50,7 @@ class Overview:
         How the labels' cells express the genes that speak most for them, or, without `genes`, those that the
         reference's cells of the label express most beyond others.
     truth, evaluation
-        (n,) the author's labels, and how the calls compare with them; None without such labels.
+        (n,) the author's labels, "" for a cell without one, and how the calls compare; None without such labels.
     command, made_on
         The command that makes the report again, and the day it was made; "" if not known.
     """
@@ -113,8 +113,7 @@ def overview(
     with calls.query.opened() as cells:
         truth = evaluation = genes = doubted = None
         if labels is not None:
-            own = cells.file.labels(labels, "labels") if isinstance(labels, str) else labels
-            truth = labels_of(calls, own, "labels")
+            truth = labels_of(calls, labels, "labels")
             evaluation = evaluate(calls, truth, label_map=label_map)
         if atlas.recipe.weights != "given":
             genes = attributions_in(cells, calls, groups_of(calls, (), by_label.tolist()), None, progress)

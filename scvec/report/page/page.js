@@ -169,7 +169,9 @@
   };
 
   // The doubtful cells as a table.
-  const quoted = (value) => `"${String(value).replaceAll('"', '""')}"`;
+  // A spreadsheet would run what begins as a formula does: an apostrophe says that it is text.
+  const command = (text) => /^'*[=+@\t\r-]./s.test(text) && !/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text);
+  const quoted = (value) => `"${command(String(value)) ? "'" : ""}${String(value).replaceAll('"', '""')}"`;
   const save = () => {
     const rows = [["cell", "label", "doubt", "confidence", "votes", "runner_up", "distance", "novelty", "beyond_its_label"]];
     for (const trace of labels) {

@@ -175,7 +175,7 @@ def _cells(overview: Overview) -> dict[str, Any]:
     }
     if overview.truth is not None:
         names, codes = np.unique(overview.truth.astype(str), return_inverse=True)
-        made |= {"truth_names": names.tolist(), "truth": codes.tolist()}
+        made |= {"truth_names": [one or "no label" for one in names.tolist()], "truth": codes.tolist()}
     return made
 
 

@@ -36,6 +36,13 @@ HEAVY = {
 }
 
 
+LATE = {"models/bounded_client.py": {"openai"}}
+"""Modules that are themselves imported where they are used, and what they may import at once."""
+
+READING = "core/reading.py"
+"""The one place that makes an error of anything that a reader raises."""
+
+
 def layer(module: str) -> str:
     return module.removesuffix(".py").split("/")[0]
 
@@ -68,10 +75,10 @@ def test_heavy_imports_are_made_where_they_are_used() -> None:
     early = []
     for module, tree in TREES.items():
         # Loops are compiled in modules of this one name, which are themselves imported where they are used.
-        own = {"numba", "llvmlite"} if module.endswith("/compiled.py") else set()
+        own = {"numba", "llvmlite"} if module.endswith("/compiled.py") else LATE.get(module, set())
         for node, name in imported(tree):
-            compiled = root(name) == "scvec" and "compiled" in name.split(".")
-            if node in tree.body and (root(name) in HEAVY - own or compiled):
+            late = root(name) == "scvec" and {"compiled", "bounded_client"} & set(name.split("."))
+            if node in tree.body and (root(name) in HEAVY - own or late):
                 early.append(f"{module}:{node.lineno} imports {name}")
     assert not early, "\n".join(early)
 
@@ -91,7 +98,8 @@ def test_nobody_pickles() -> None:
     pickles = {"pickle", "cloudpickle", "joblib", "dill", "shelve"}
     found = {(module, name) for module, _, name in imports() if root(name) in pickles}
     reader = "embed/encoders/unpickle.py"
-    assert found == {(reader, "pickle.Unpickler"), (reader, "pickle.UnpicklingError")}
+    names = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "Unpickler", "UnpicklingError", "_Unpickler")
+    assert found == {(reader, f"pickle.{name}") for name in names}
 
 
 def test_no_bare_excepts() -> None:
@@ -100,7 +108,8 @@ def test_no_bare_excepts() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.ExceptHandler):
                 names = {one.id for one in ast.walk(node.type) if isinstance(one, ast.Name)} if node.type else {"bare"}
-                reraises = any(isinstance(one, ast.Raise) and one.exc is None for one in node.body)
-                if names & {"bare", "Exception", "BaseException"} and not reraises:
+                # An error of scvec in place of any other tells its cause.
+                reraises = any(isinstance(one, ast.Raise) and (one.exc is None or one.cause) for one in node.body)
+                if names & {"bare", "Exception", "BaseException"} and not reraises and module != READING:
                     bare.append(f"{module}:{node.lineno}")
     assert not bare, "\n".join(bare)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -255,3 +257,33 @@ def test_shapes() -> None:
     assert fault({"a": 1, "b": ["x", 2], "c": {}}, shape) == "b[1] is 2, not str"
     assert fault({"a": 1, "c": {"x": "1"}}, shape) == "c['x'] is '1', not float"
     assert fault([], shape) == "it is [], not an object"
+
+
+def test_a_store_that_may_not_be_written_is_read_and_says_so(store: Store, files: Path, tmp_path: Path) -> None:
+    """As another user's; root is held to permissions too once it has no right to pass over them."""
+    drop = "--bounding-set=-dac_override,-dac_read_search"
+    before = ["setpriv", drop, "--inh-caps=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    if before and shutil.which("setpriv") is None:
+        pytest.skip("root may write anywhere, and there is no setpriv")
+    folders = [Path(store.uri), *(one for one in Path(store.uri).rglob("*") if one.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+
+    def ran(*words: object) -> subprocess.CompletedProcess[str]:
+        whole = [*before, sys.executable, "-m", "scvec", *map(str, words), "--store", store.uri]
+        return subprocess.run(whole, capture_output=True, text=True, check=False)
+
+    try:
+        read = ran("query", files / "query.h5ad", "--atlas", "toy", "--out", tmp_path / "calls.csv")
+        assert read.returncode == 0, read.stderr
+        for words in (
+            ("atlas", "remove", "toy", "--where", "label = 'beta'"),
+            ("atlas", "build", "new", files / "reference.h5ad", "--label-key", "cell_type", "--recipe", "expression"),
+        ):
+            changed = ran(*words)
+            assert changed.returncode == 2
+            assert "cannot be written (permission denied): expected a store of your own" in changed.stderr
+            assert changed.stderr.strip().count("\n") == 0
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)

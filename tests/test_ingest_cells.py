@@ -139,7 +139,7 @@ def test_files_that_are_none(tmp_path: Path, files: Path) -> None:
     refuse(tmp_path / "none.h5ad", "does not exist")
     refuse(tmp_path, "a folder")
     (tmp_path / "words.h5ad").write_text("no HDF5")
-    refuse(tmp_path / "words.h5ad", "HDF5")
+    refuse(tmp_path / "words.h5ad", "text, but not a table")
     whole = (files / "query.h5ad").read_bytes()
     (tmp_path / "cut.h5ad").write_bytes(whole[: len(whole) // 2])
     refuse(tmp_path / "cut.h5ad", "truncated")

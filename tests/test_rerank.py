@@ -296,7 +296,10 @@ def test_what_was_answered_is_not_asked_again(atlas: Atlas, calls: sv.Annotation
     assert not any(KEY.encode() in path.read_bytes() for path in Path(atlas.store.uri).rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+TAMPERED = ("", "{", "[]", "{}", '{"text": 5, "problem": ""}', '{"text": "{}", "problem": null}', '{"a":' * 100_000)
+
+
+@pytest.mark.parametrize("text", TAMPERED)
 def test_an_answer_that_is_damaged_is_named(
     atlas: Atlas, calls: sv.Annotation, query: Path, use: Use, text: str
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import anndata as ad
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse as sp
 import zarr
@@ -288,3 +289,24 @@ def test_written_and_read_back(
 
 
 CELLS = toy.cells(N, seed=1)
+
+
+@pytest.mark.parametrize("name", ["calls.parquet", "calls.csv"])
+def test_a_full_disk_is_said_of_tables_too(small_disk: Path, name: str) -> None:
+    noise = np.random.default_rng(0)
+    frame = pl.DataFrame({"x": noise.random(400_000), "y": noise.random(400_000)})
+    (small_disk / name).write_text("old")
+    with pytest.raises(sv.ScvecError, match="no space left") as caught:
+        writing.write_frame(frame, small_disk / name)
+    assert type(caught.value).__name__ == "DiskFullError"
+    assert [one.name for one in small_disk.iterdir()] == [name]
+    assert (small_disk / name).read_text() == "old"
+
+
+def test_a_full_disk_during_a_report(store: sv.Store, files: Path, small_disk: Path) -> None:
+    (small_disk / "calls.html").write_text("old")
+    calls = sv.annotate(files / "query.h5ad", sv.atlas.open_atlas(store, "toy"))
+    with pytest.raises(sv.ScvecError, match="no space left"):
+        sv.report.write(calls, small_disk / "calls.html")
+    assert [one.name for one in small_disk.iterdir()] == ["calls.html"]
+    assert (small_disk / "calls.html").read_text() == "old"

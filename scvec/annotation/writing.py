@@ -26,10 +26,12 @@ from scvec.ingest.cells import (
     copy_local,
     copy_local_folder,
     in_memory,
+    is_anndata_zarr,
     is_h5ad,
     is_zarr,
     open_cells,
     place,
+    require_inside,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def check_target(
         raise InputError(f"`out` cannot be {out}, because the query is in memory", "a query that is a file", fix)
     if out.suffix == ".h5ad" and _makes_new(query):
         return
-    kind, is_kind = ("an h5ad file", is_h5ad) if out.suffix == ".h5ad" else ("a zarr store", _is_zarr)
+    kind, is_kind = ("an h5ad file", is_h5ad) if out.suffix == ".h5ad" else ("a zarr store", is_anndata_zarr)
     if not is_kind(query):
         other = out.with_suffix(".zarr" if out.suffix == ".h5ad" else ".h5ad")
         raise InputError(
@@ -142,6 +144,7 @@ def write(calls: Annotation, out: str | Path, query: Cells | None = None, *, key
         copy_local(cast("str | Path", query), part)
         _check_room(calls, part, n_cells)
         with h5py.File(part, "r+") as root:
+            require_inside(root, str(query))
             _add(entries, root)
 
 
@@ -162,7 +165,7 @@ def write_frame(frame: pl.DataFrame, out: str | Path) -> None:
 
 def _makes_new(query: Cells) -> bool:
     """Whether an h5ad of the query is a new file: for those of formats that keep no calls."""
-    return not is_h5ad(query) and not _is_zarr(query)
+    return not is_h5ad(query) and not is_anndata_zarr(query)
 
 
 def _write_new(calls: Annotation, out: Path, key_added: str) -> None:
@@ -250,6 +253,7 @@ def _opened(path: Path) -> Iterator[Any]:
         yield zarr.open_group(path, mode="r")
         return
     with h5py.File(path, "r") as root:
+        require_inside(root, str(path))
         yield root
 
 
@@ -259,7 +263,3 @@ def _overlap(out: Path, where: Place) -> bool:
         return False
     one, other = out.resolve(), where.resolve()
     return one == other or one in other.parents or (other in one.parents and is_zarr(other))
-
-
-def _is_zarr(query: Cells) -> bool:
-    return is_zarr(place(cast("str | Path", query)))

@@ -47,10 +47,9 @@ def placing(target: Path) -> Iterator[Path]:
         yield part
         part.replace(target)
     except Exception as error:
-        full = as_disk_full(error, str(target))
-        if full is None:
-            raise
-        raise full from error
+        if (full := as_disk_full(error, str(target))) is not None:
+            raise full from error
+        raise
     finally:
         part.unlink(missing_ok=True)
 
@@ -73,10 +72,9 @@ def placing_folder(target: Path) -> Iterator[Path]:
         yield part
         replace_folder(part, target)
     except Exception as error:
-        full = as_disk_full(error, str(target))
-        if full is None:
-            raise
-        raise full from error
+        if (full := as_disk_full(error, str(target))) is not None:
+            raise full from error
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

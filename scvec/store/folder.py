@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -43,6 +44,9 @@ class Values(dict[str, Any]):
         # The items that pickle would set one by one come before the attribute.
         return type(self), (dict(self), self._where)
 
+
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""What the system says where this user may not write; Lance says it only in its text."""
 
 AGAIN = "restore it from a copy, or rebuild what it belongs to"
 
@@ -118,7 +122,7 @@ class Folder:
         """Call `write` to fill a file, then place it at `path`, whole or not at all."""
         target = self._at(path)
         if self.is_local:
-            with placing(Path(target)) as part:
+            with self.writing(), placing(Path(target)) as part:
                 write(part)
             return
         with tempfile.TemporaryDirectory() as folder, self.writing():
@@ -263,8 +267,14 @@ class Folder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Raise `DiskFullError` where the disk is full."""
+        """Raise `DiskFullError` where the disk is full, and `StoreError` where this user may not write."""
         try:
             yield
         except OSError as error:
+            if error.errno in DENIED or any(f"os error {one})" in str(error) for one in DENIED):
+                raise StoreError(
+                    f"{self.uri} cannot be written (permission denied)",
+                    "a store of your own, or the right to write in it",
+                    "give another `store`, or ask its owner",
+                ) from error
             raise (as_disk_full(error, self.uri) or error) from error

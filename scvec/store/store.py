@@ -103,9 +103,10 @@ class Store(Folder):
         from filelock import FileLock, Timeout
 
         file = Path(f"{self.location(path)}.lock")
-        file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            held = FileLock(file, timeout=0).acquire()
+            with self.writing():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                held = FileLock(file, timeout=0).acquire()
         except Timeout as error:
             raise ConflictError(
                 f"another process is writing {path}", "one writer at a time", "wait for it, then run this again"

@@ -12,7 +12,7 @@ from scvec.cli.options.common import InputOption, keywords
 if TYPE_CHECKING:
     from scvec.ingest.cells.options import ReadOptions
 
-CELLS = "h5ad, AnnData zarr, 10x .h5, or a 10x folder with matrix.mtx; a path or a URI"
+CELLS = "h5ad, AnnData zarr, h5mu, loom, 10x .h5, or a matrix.mtx with its names or its folder; a path or a URI"
 """What is read, for help texts."""
 
 CellsArgument = Annotated[str, typer.Argument(help=f"File of cells ({CELLS}).", metavar="CELLS")]

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import copyreg
 import math
-import pickle
 from collections.abc import Callable, Mapping
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from pickle import Unpickler, UnpicklingError
+from pickle import TUPLE, TUPLE1, TUPLE2, TUPLE3, Unpickler, UnpicklingError, _Unpickler
 from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn, cast
 
@@ -199,7 +198,7 @@ class _PlainUnpickler(_Plain, Unpickler):
     """CPython's."""
 
 
-class _ShallowUnpickler(_Plain, pickle._Unpickler):
+class _ShallowUnpickler(_Plain, _Unpickler):
     """The one in Python, slower, which makes tuples no deeper than those of arrays.
 
     Tuples are hashed as keys: deep ones overflow the stack, and one that holds another twice, and so on, has no end.
@@ -222,9 +221,8 @@ def _shallow(make: Callable[[Any], None]) -> Callable[[Any], None]:
     return made
 
 
-_ShallowUnpickler.dispatch = pickle._Unpickler.dispatch | {
-    code[0]: _shallow(pickle._Unpickler.dispatch[code[0]])
-    for code in (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)
+_ShallowUnpickler.dispatch = _Unpickler.dispatch | {
+    code[0]: _shallow(_Unpickler.dispatch[code[0]]) for code in (TUPLE, TUPLE1, TUPLE2, TUPLE3)
 }
 
 

@@ -13,13 +13,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.core.types import Bools, Floats, Ints, Strings
-from scvec.errors import FileError, InputError, LabelError, MatrixError, unknown
+from scvec.errors import InputError, LabelError, MatrixError, unknown
 from scvec.ingest.cells.checked import Matrix, read_sample
 from scvec.ingest.cells.deciding import AskedScale, by_all_features, decide
 from scvec.ingest.cells.frames import Column, refuse_duplicates
 from scvec.ingest.cells.gene_columns import Selected, no_genes, shares
 from scvec.ingest.cells.locations import Place, fingerprint, reading
-from scvec.ingest.cells.matrix import ColumnsOf, Rows
+from scvec.ingest.cells.matrix import ColumnsOf, Rows, unfit
 from scvec.ingest.cells.memory import InMemory
 from scvec.ingest.cells.scale import Scale, Values
 from scvec.ingest.cells.selected import SelectedSource
@@ -45,9 +45,14 @@ class CellFile:
     """
 
     def __init__(
-        self, path: Place | InMemory, state: Callable[[str, str | None], str], source: Source, table: Table | None
+        self,
+        path: Place | InMemory,
+        state: Callable[[str, str | None], str],
+        source: Source,
+        table: Table | None,
+        chosen: tuple[str, ...] = (),
     ) -> None:
-        self.path, self._state, self._source = path, state, source
+        self.path, self._state, self._source, self._chosen = path, state, source, chosen
         self._whole: Source = source
         self._cells: Ints | None = None
         self._said: tuple[str, ...] = ()
@@ -68,7 +73,7 @@ class CellFile:
         """
         rows = np.flatnonzero(cells)
         kept = self._cells if self._cells is not None else np.arange(len(cells))
-        found = CellFile(self.path, self._state, SelectedSource(self._whole, kept[rows]), None)
+        found = CellFile(self.path, self._state, SelectedSource(self._whole, kept[rows]), None, self._chosen)
         found._whole, found._cells, found._said = self._whole, kept[rows], (*self._said, said)
         found.left_out = {"n_cells_in_file": len(kept), **self.left_out, **about}
         found.table = None if self.table is None else self.table.take(rows)
@@ -76,8 +81,8 @@ class CellFile:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes for the user on the file, its table of annotations, and which of its cells are read."""
-        return (*self._source.notes, *self.selection_notes)
+        """Notes for the user on the file and its choice, its table of annotations, and which of its cells are read."""
+        return (*self._chosen, *self._source.notes, *self.selection_notes)
 
     @property
     def selection_notes(self) -> tuple[str, ...]:
@@ -231,11 +236,7 @@ class CellFile:
         names = var.names()
         wanted = (len(self.obs_names), len(names))
         if rows.shape != wanted:
-            raise FileError(
-                f"{where} has the shape {rows.shape} for {wanted[0]} cells and {wanted[1]} genes",
-                "a matrix that fits its names",
-                "write the file again",
-            )
+            raise unfit(where, rows.shape, wanted)
         others = no_genes(var, names, where)
         genes: Ints = np.setdiff1d(np.arange(len(names)), list(others)) if others else np.arange(len(names))
         whole = rows

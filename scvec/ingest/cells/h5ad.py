@@ -8,27 +8,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from scvec.errors import FileError
-from scvec.ingest.cells.elements import TreeFrame, read_elem
+from scvec.ingest.cells.elements import TreeFrame, frame_of, is_null
 from scvec.ingest.cells.frames import Frame, colors_by_label, log_base_of
 from scvec.ingest.cells.layout import by_cells
 from scvec.ingest.cells.locations import Place, Uri, reading
-from scvec.ingest.cells.matrix import CsrRows, DenseRows, Rows
+from scvec.ingest.cells.matrix import CsrRows, DenseRows, Rows, pointers, require_numbers, unfit
+from scvec.ingest.cells.tree import Tree, attribute, read_elem
 
 ENCODINGS: dict[str, Literal["csr", "csc"]] = {"csr_matrix": "csr", "csc_matrix": "csc"}
 
 
 class AnnDataSource:
-    """An open AnnData file.
+    """An open AnnData file, or an AnnData within another file.
 
     Parameters
     ----------
     path
         The path of the file.
     root
-        Its root group, of HDF5 or zarr.
+        The group of the AnnData.
 
     Raises
     ------
@@ -38,9 +37,9 @@ class AnnDataSource:
 
     notes: tuple[str, ...] = ()
 
-    def __init__(self, path: Place, root: Any) -> None:
-        self._path, self._root = path, root
-        with reading(str(path)):
+    def __init__(self, path: Place, root: Tree) -> None:
+        self._path, self._root, self._where = path, root, str(path)
+        with reading(self._where):
             old = not all("_index" in root[axis].attrs for axis in ("obs", "var"))
         if old:
             raise FileError(
@@ -52,52 +51,66 @@ class AnnDataSource:
     @property
     def obs(self) -> Frame:
         """The annotations of the cells."""
-        return TreeFrame(self._root["obs"], f"{self._path}: obs")
+        return self._frame("obs")
+
+    def _frame(self, part: str) -> TreeFrame:
+        return frame_of(self._root, part, self._where)
 
     def colors(self, key: str) -> dict[str, str]:
         """Return the colours of a categorical's values that are in ``uns``."""
-        name = f"{key}_colors"
-        with reading(f"{self._path}: uns"):
-            column = self._root["obs"][key]
-            if column.attrs.get("encoding-type") != "categorical" or name not in self._root.get("uns", ()):
+        name, categories = f"{key}_colors", self._frame("obs").categories(key)
+        with reading(f"{self._where}: uns"):
+            if not len(categories) or "uns" not in self._root or name not in self._root["uns"]:
                 return {}
-            return colors_by_label(read_elem(column["categories"]), read_elem(self._root["uns"][name]))
+            return colors_by_label(categories, read_elem(self._root["uns"][name]))
 
     def log_base(self) -> float | None:
         """Return the base of the logarithm that scanpy has noted in ``uns``; it notes none, or nothing, for e."""
-        with reading(f"{self._path}: uns"):
-            noted = self._root["uns"]["log1p"] if "log1p" in self._root.get("uns", ()) else None
-            return log_base_of(read_elem(noted)) if noted is not None else None
+        try:
+            with reading(f"{self._where}: uns"):
+                if "uns" not in self._root or "log1p" not in self._root["uns"]:
+                    return None
+                return log_base_of(read_elem(self._root["uns"]["log1p"]))
+        except FileError:  # a hint, without which the values are read all the same
+            return None
 
     @property
     def layers(self) -> list[str]:
         """The names of the matrices."""
-        with reading(str(self._path)):
-            return ["X"] * ("X" in self._root) + self._own_layers + ["raw"] * ("raw" in self._root)
+        with reading(self._where):
+            whole, raw = (name in self._root and not is_null(self._root[name]) for name in ("X", "raw"))
+            return ["X"] * whole + self._members("layers") + ["raw"] * raw
 
-    @property
-    def _own_layers(self) -> list[str]:
-        return list(self._root["layers"]) if "layers" in self._root else []
+    def _members(self, part: str) -> list[str]:
+        with reading(f"{self._where}: {part}"):
+            found: list[str] = self._root[part].keys() if part in self._root else []
+            return found
 
     @property
     def obsm_keys(self) -> list[str]:
         """The names of further arrays of the cells."""
-        with reading(str(self._path)):
-            return list(self._root["obsm"]) if "obsm" in self._root else []
+        return self._members("obsm")
 
     def obsm(self, key: str) -> Any:
-        """Return (n_obs, d) one of these arrays, or a data frame."""
-        from anndata.io import read_elem
+        """Return (n_obs, d) one of these arrays, or a data frame.
 
-        return read_elem(self._root["obsm"][key])
+        Raises
+        ------
+        ValueError
+            If it has another number of rows.
+        """
+        element = self._root["obsm"][key]
+        n_obs = len(self._frame("obs"))
+        if hasattr(element, "shape") and (not element.shape or element.shape[0] != n_obs):
+            raise ValueError(f"it has the shape {element.shape} for {n_obs:,} cells")
+        return read_elem(element)
 
     def var(self, layer: str) -> Frame:
         """Return the annotations of a matrix's genes."""
-        path = "raw/var" if self._at(layer) == "raw/X" else "var"
-        return TreeFrame(self._root[path], f"{self._path}: {path}")
+        return self._frame("raw/var" if self._at(layer) == "raw/X" else "var")
 
     def _at(self, layer: str) -> str:
-        if layer in self._own_layers:
+        if layer in self._members("layers"):
             return f"layers/{layer}"
         return "raw/X" if layer == "raw" else "X"
 
@@ -110,33 +123,50 @@ class AnnDataSource:
         FileError
             If it is not a matrix, or broken.
         """
-        where = f"{self._path}: {layer}"
+        where = f"{self._where}: {layer}"
+        declared = (len(self._frame("obs")), len(self._frame("raw/var" if self._at(layer) == "raw/X" else "var")))
         with tempfile.TemporaryDirectory(prefix="scvec-") as folder:
             with reading(where):
                 element = self._root[self._at(layer)]
-                rows = open_rows(element, where, Path(folder))
+                rows = open_rows(element, declared, where, Path(folder))
                 if isinstance(rows, CsrRows) and not (isinstance(self._path, Uri) and self._path.is_http):
                     _refuse_gaps(element)
             yield rows
 
 
-def open_rows(element: Any, where: str, folder: Path) -> Rows:
+def open_rows(element: Any, declared: tuple[int, int], where: str, folder: Path) -> Rows:
     """Return the rows of a matrix in HDF5 or zarr, with temporary files in `folder`.
+
+    Parameters
+    ----------
+    element
+        The matrix: a dense array, or the `Tree` of a sparse one.
+    declared
+        Numbers of cells and genes, by their names. They are compared before memory is taken for what a matrix claims.
 
     Raises
     ------
     FileError
-        If the element is not a matrix.
+        If the element is not a matrix, or does not fit its names.
+    MatrixError
+        If it does not hold real numbers.
     ValueError
         If it is broken.
     """
-    if hasattr(element, "shape") and len(element.shape) == 2:
-        return DenseRows(element)
-    form = ENCODINGS.get(str(element.attrs.get("encoding-type")))
-    if form is None or not {"data", "indices", "indptr"} <= set(element):
+    form = None if hasattr(element, "shape") else ENCODINGS.get(attribute(element, "encoding-type"))
+    if form is not None and all(name in element for name in ("data", "indices", "indptr")):
+        n_rows, n_columns = (int(n) for n in element.attrs["shape"])
+        shape = (n_rows, n_columns)
+    elif hasattr(element, "shape") and element.shape is not None and len(element.shape) == 2:
+        shape = (int(element.shape[0]), int(element.shape[1]))
+    else:
         raise FileError(f"{where} is not a matrix", "CSR, CSC or dense values", "write the file again with anndata")
-    shape = (int(element.attrs["shape"][0]), int(element.attrs["shape"][1]))
-    indptr = np.asarray(element["indptr"][:], np.int64)
+    if shape != declared:
+        raise unfit(where, shape, declared)
+    require_numbers(element if form is None else element["data"], where)
+    if form is None:
+        return DenseRows(element)
+    indptr = pointers(element["indptr"], shape[0] if form == "csr" else shape[1])
     if form == "csr":
         return CsrRows(element["data"], element["indices"], indptr, shape)
     CsrRows(element["data"], element["indices"], indptr, shape[::-1])  # raises if they do not fit

@@ -10,7 +10,7 @@ import numpy as np
 
 from scvec.core.types import Ints
 from scvec.ingest.cells import matrix
-from scvec.ingest.cells.matrix import CsrRows
+from scvec.ingest.cells.matrix import CsrRows, positions, values_of
 
 Entries: TypeAlias = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]
 """(m,) cells, columns and values of some entries of a matrix."""
@@ -79,7 +79,7 @@ def by_cells(element: Any, indptr: np.ndarray[Any, Any], shape: tuple[int, int],
     step, n_values = entries_at_once(), int(indptr[-1])
     counts = np.zeros(shape[0], np.int64)
     for first in range(0, n_values, step):
-        cells = element["indices"][first : min(first + step, n_values)]
+        cells = positions(element["indices"][first : min(first + step, n_values)])
         if not 0 <= int(cells.min()) <= int(cells.max()) < shape[0]:
             raise ValueError(f"it has values outside its {shape[0]:,} cells")
         counts += np.bincount(cells, minlength=shape[0])
@@ -88,6 +88,7 @@ def by_cells(element: Any, indptr: np.ndarray[Any, Any], shape: tuple[int, int],
         for first in range(0, n_values, step):
             last = min(first + step, n_values)
             columns = np.searchsorted(indptr, np.arange(first, last), side="right") - 1
-            yield element["indices"][first:last].astype(np.int64), columns, element["data"][first:last]
+            cells = positions(element["indices"][first:last])
+            yield cells.astype(np.int64), columns, values_of(element["data"][first:last])
 
     return lay_out(pieces, counts, shape[1], folder)

@@ -9,7 +9,6 @@ import re
 import shutil
 import sys
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeAlias
 
-from scvec.errors import FileError, InputError, MissingDependencyError, missing
+from scvec.core.reading import reason
+from scvec.errors import FileError, InputError, MissingDependencyError, ScvecError, as_disk_full, missing
 
 BLOCK_BYTES, N_BLOCKS = 4 * 2**20, 16
 """Random access to a remote file reads blocks of this size, and keeps the last so many."""
@@ -33,10 +33,6 @@ OF_PROTOCOLS = (
     ("azure.core.exceptions", "AzureError"),
 )
 """Errors of protocol packages that are not `OSError`."""
-
-
-BROKEN = (OSError, EOFError, KeyError, IndexError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile)
-"""Errors that readers raise for an incomplete file."""
 
 
 @dataclass(frozen=True)
@@ -157,19 +153,25 @@ def reading(where: str) -> Iterator[None]:
     Raises
     ------
     FileError
-        In place of the errors of HDF5, zarr, decompression and protocols.
+        In place of any error of HDF5, zarr, decompression, parsers and protocols: what they raise for a file that was
+        not made as they expect it is not a matter of a list. Errors of scvec pass.
+    DiskFullError
+        If there is no room for temporary files.
     """
     try:
         yield
+    except ScvecError:
+        raise
     except FileNotFoundError as error:
         if _unreachable(error.__cause__):
             raise _no_access(where, error.__cause__) from error
         raise FileError(f"{where} does not exist", "a file of cells", "check the path") from error
     except _denials() as error:
         raise _no_access(where, error) from error
-    except BROKEN as error:
-        seen = f"{where} cannot be read ({_said(error)})"
-        raise FileError(seen, "a complete file", "download or write it again") from error
+    except Exception as error:  # by contract: see above
+        full = as_disk_full(error, "the temporary files")
+        fix = "download or write it again"
+        raise full or FileError(f"{where} {reason(error)}", "a complete file", fix) from error
 
 
 def _unreachable(error: BaseException | None) -> bool:

@@ -9,6 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.core.types import Ints
+from scvec.errors import FileError, MatrixError
+from scvec.ingest.cells.tree import refuse_bloated
 
 BATCH_BYTES = 64 * 2**20
 MAX_BATCH_CELLS = 4096
@@ -63,7 +65,7 @@ class CsrRows:
     def read(self, start: int, stop: int) -> sp.csr_matrix[np.float32]:
         """Return cells `start` to `stop`; raise `ValueError` if a value is outside the columns."""
         first, last = int(self._indptr[start]), int(self._indptr[stop])
-        data, indices = np.asarray(self._data[first:last], np.float32), np.asarray(self._indices[first:last])
+        data, indices = values_of(self._data[first:last]), positions(self._indices[first:last])
         if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < self.shape[1]:
             raise ValueError(f"it has values outside its {self.shape[1]:,} genes")
         indptr = self._indptr[start : stop + 1] - first
@@ -90,7 +92,7 @@ class DenseRows:
 
     def read(self, start: int, stop: int) -> sp.csr_matrix[np.float32]:
         """Return cells `start` to `stop`."""
-        return sp.csr_matrix(np.asarray(self._array[start:stop], np.float32))
+        return sp.csr_matrix(values_of(self._array[start:stop]))
 
     def batch_cells(self) -> int:
         """Return the number of cells in a batch."""
@@ -100,6 +102,51 @@ class DenseRows:
         """Yield ranges of `cells` that share a chunk or follow each other."""
         page = (getattr(self._array, "chunks", None) or (max(1, NEAR_VALUES // max(1, self.shape[1])),))[0]
         return spans(cells, cells + 1, page, max(page, self.batch_cells()))
+
+
+def require_numbers(array: Any, where: str) -> None:
+    """Raise `MatrixError` if an array holds something else than real numbers: text, complex or structured values."""
+    if array.dtype.kind not in "biuf":
+        kind = "text" if array.dtype.kind in "OSUT" else f"values of the type {array.dtype}"
+        raise MatrixError(f"{where} holds {kind}", "real numbers", "write the matrix as numbers")
+
+
+def values_of(values: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return values as float32; those that are too large for it become infinite, which is refused later."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values, np.float32)
+
+
+def positions(values: Any) -> np.ndarray[Any, Any]:
+    """Return indices as signed integers; raise `ValueError` if they are not whole numbers."""
+    array = np.asarray(values)
+    if array.dtype.kind == "i":
+        return array
+    if array.dtype.kind not in "uf" or (array.dtype.kind == "f" and not (array == np.rint(array)).all()):
+        raise ValueError(f"its indices are not whole numbers ({array.dtype})")
+    if array.size and float(array.max()) >= 2**63:
+        raise ValueError("its indices are out of range")
+    return array.astype(np.int64)
+
+
+def pointers(array: Any, n: int) -> np.ndarray[Any, Any]:
+    """Return (n + 1,) the starts of the rows of a sparse matrix.
+
+    Raises
+    ------
+    ValueError
+        If they are not so many, or not whole numbers.
+    """
+    if array.shape != (n + 1,):
+        raise ValueError(f"its index of shape {array.shape} does not fit its shape")
+    refuse_bloated(array)
+    return positions(array[:]).astype(np.int64)
+
+
+def unfit(where: str, shape: tuple[int, int], names: tuple[int, int]) -> FileError:
+    """Return the error for a matrix that has not one row for each cell and one column for each gene."""
+    seen = f"{where} has the shape {shape} for {names[0]} cells and {names[1]} genes"
+    return FileError(seen, "a matrix that fits its names", "write the file again")
 
 
 class ColumnsOf:

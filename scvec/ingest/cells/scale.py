@@ -36,6 +36,9 @@ NAMES: Mapping[Scale, str] = {
     "sqrt": "square roots",
 }
 
+GREATEST = 1e15
+"""Sums of larger values are not exact, and their squares leave float32."""
+
 PIECE = 2**15
 """Values checked together: 128 kB."""
 
@@ -259,11 +262,17 @@ def check_finite(batch: sp.csr_matrix[np.float32], where: str) -> None:
     if not len(batch.data):
         return
     # NaN and infinity show in the extremes, so that no temporary arrays are needed.
-    least = batch.data.min()
-    if not (np.isfinite(least) and np.isfinite(batch.data.max())):
+    least, most = batch.data.min(), batch.data.max()
+    if not (np.isfinite(least) and np.isfinite(most)):
         raise MatrixError(
             f"{where} holds NaN or infinite values",
             "finite values",
+            "find their cause, and remove them",
+        )
+    if most > GREATEST:
+        raise MatrixError(
+            f"{where} holds values up to {most:.3g}, which no count reaches",
+            f"values of at most {GREATEST:.0e}",
             "find their cause, and remove them",
         )
     if least < 0:

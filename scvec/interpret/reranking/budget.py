@@ -97,10 +97,14 @@ class Budget:
         return self.most is None or spent + self._cost(*self.worst_try(prompt, judge)) <= self.worst(prompt, judge)
 
     def cost(self, answer: Answer, prompt: Prompt, judge: Judge) -> tuple[int, int, float]:
-        """Return tokens in and out, and USD, of an answer; the most possible if the server does not count."""
+        """Return tokens in and out, and USD, of an answer; the most possible if the server does not count.
+
+        A server that counts none for a prompt, or for a text, does not count: the limit would never be reached.
+        """
         worst = self.worst_try(prompt, judge)
-        tokens_in = worst[0] if answer.tokens_in is None else answer.tokens_in
-        tokens_out = worst[1] if answer.tokens_out is None else answer.tokens_out
+        tokens_in = answer.tokens_in or worst[0]
+        uncounted = answer.tokens_out is None or (answer.tokens_out == 0 and bool(answer.text))
+        tokens_out = worst[1] if uncounted else int(answer.tokens_out or 0)
         return tokens_in, tokens_out, self._cost(tokens_in, tokens_out)
 
     def _cost(self, tokens_in: int, tokens_out: int) -> float:

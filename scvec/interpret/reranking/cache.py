@@ -37,9 +37,11 @@ class AnswerCache:
             return None
         try:
             found = self.store.read_json(path)
-            return Answer(str(found["text"]), str(found["problem"]))
-        except (StoreError, KeyError):
-            damaged = StoreError(f"{self.store.uri}/{path} is damaged", fix="remove it; the question is asked again")
+            if all(isinstance(found[key], str) for key in ("text", "problem")):
+                return Answer(found["text"], found["problem"])
+        except StoreError:
+            pass
+        damaged = StoreError(f"{self.store.uri}/{path} is damaged", fix="remove it; the question is asked again")
         raise damaged
 
     def keep(self, prompt: Prompt, messages: Messages, answer: Answer) -> None:

@@ -29,7 +29,7 @@ def steps(store: sv.Store, path: Path, layer: str | None) -> tuple[dict[str, flo
     """Return the share of the counts that has a text after each step, and the whole coverage report."""
     with sv.ingest.open_cells(path) as file, file.matrix(layer) as matrix:
         match = match_genes(matrix, sv.ingest.newest_texts(store))
-        totals = sum((expression(batch, matrix.values) for _, batch in matrix.batches("reading")), np.zeros(1))
+        totals = sum((expression(batch) for _, batch in matrix.batches("reading")), np.zeros(1))
     source = dict(match.gene_table.genes.select("gene_id", "source").iter_rows())
     frame = pl.DataFrame(
         {

@@ -55,7 +55,7 @@ def test_an_atlas_says_what_it_was_made_from(atlas: Atlas) -> None:
     made = atlas.manifest
     (source,) = made["sources"]
     assert source["file"] == "reference.h5ad"
-    assert source["matrix"] == {"key": "X", "scale": "counts", "log1p_total": None}
+    assert source["matrix"] == {"key": "X", "scale": "counts", "total": None, "seen": [], "doubt": ""}
     assert made["keys"] == {"label": "cell_type", "batch": "donor", "label_id": "cl_id", "obs": []}
     assert (made["n_cells"], made["n_empty"], made["n_labels"], made["taxon_id"]) == (120, 0, 4, 9606)
     assert made["coverage"] == {

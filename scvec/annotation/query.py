@@ -13,6 +13,7 @@ from scvec._version import __version__
 from scvec.annotation.calls import Found, call, votes_of
 from scvec.annotation.candidates import Candidates, candidates_of
 from scvec.annotation.clusters import Clusters, Leiden, call_clusters
+from scvec.annotation.doubts import doubt_of, doubted
 from scvec.annotation.options import QueryChanges, QueryOptions
 from scvec.annotation.rejection import check, reject, with_sets
 from scvec.annotation.remarks import remarks
@@ -86,9 +87,13 @@ def annotate(
     voting, error = options.votes, USUAL_ERROR if options.max_error is None else options.max_error
     how = roll_up_of(atlas, options.roll_up)  # this and `max_error` are checked before any work is done
     others = voting != DEFAULT or options.selects
-    if options.max_error is not None or options.sets:
+    trusted = options.max_error is not None or options.sets
+    if trusted:
         check(atlas, error, others)
     with open_query(query, atlas, options) as cells:
+        doubt = doubt_of(cells.query)
+        if doubt is not None and trusted:
+            raise doubt.refusal()
         clusters = _clusters(cells.file, options)
         chosen = candidates_of(atlas, options.where, options.allow, options.block)
         summed = _Sums(cells.query.match, cells.matrix)
@@ -97,6 +102,7 @@ def annotate(
     calls = call(found, cells.file.obs_names, chosen, voting)
     if others:
         calls = replace(calls, confidence=np.full(len(calls), np.nan, np.float32))
+    calls = calls if doubt is None else doubted(calls)
     calls = reject(calls, atlas, options.max_error)
     calls = with_sets(calls, atlas, error) if options.sets else calls
     calls = with_terms(calls, how)
@@ -108,6 +114,7 @@ def annotate(
         *summed.notes(len(calls)),
         *_panel_notes(cells.query),
         *([OTHER_VOTES] if others else []),
+        *([] if doubt is None else [str(doubt)]),
         *atlas.index.notes,
         *remarks(calls, found, atlas, int(cells.measured.sum())),
         *calls.notes,
@@ -155,14 +162,14 @@ class _Sums:
 
     def __init__(self, match: GeneMatch, matrix: Matrix) -> None:
         self.totals: Doubles = np.zeros(matrix.n_genes)
-        self._values, self._n_others = matrix.values, 0
+        self._n_others = 0
         self._name, self._mask = match.others
 
     def add(self, batch: sp.csr_matrix[np.float32]) -> None:
         """Add a batch of cells."""
-        self.totals += expression(batch, self._values)
+        self.totals += expression(batch)
         if self._name:
-            self._n_others += int(mostly(batch, self._values, self._mask).sum())
+            self._n_others += int(mostly(batch, self._mask).sum())
 
     def notes(self, n_cells: int) -> list[str]:
         """Return a note on the cells of other genomes, if there are any."""

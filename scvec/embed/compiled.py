@@ -18,13 +18,13 @@ from scvec.core.jit import EXACT, FUSED, SUMS, jit
 LANES = 16
 """Floats per vector register, as told to the compiler; with smaller registers it uses two or four."""
 
-AS_IS, FIXED, OF_ALL, OF_KNOWN = range(4)
-"""What a cell is scaled by: nothing, a common total, its total over all columns, its total over known genes."""
+FIXED, OF_ALL, OF_KNOWN = range(3)
+"""What a cell is scaled by: a common total, its total over all columns, its total over known genes."""
 
 PLAIN, BY_SUM, BY_LENGTH = range(3)
 """What the product of a row is divided by."""
 
-LN2_HIGH, LN2_LOW, LOG2_E = 6.93147180369123816490e-01, 1.90821492927058770002e-10, 1.4426950408889634
+LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 HALF_ROOT = np.int64(0x3FE6A09E667F3BCD)
 """Bits of the square root of 1/2 as a float64."""
 
@@ -44,17 +44,6 @@ def log1p(x: Any) -> Any:
     z = s * s
     series = 2.0 + z * (2 / 3 + z * (2 / 5 + z * (2 / 7 + z * (2 / 9 + z * (2 / 11)))))
     return np.float64(exponent) * (LN2_HIGH + LN2_LOW) + s * series
-
-
-@jit(FUSED)
-def expm1(x: Any) -> Any:
-    """Return exp(x) - 1 for a float64 from 0 to 700, to a relative 1e-10: the series of exp at the nearest n log 2."""
-    exponent = np.floor(x * LOG2_E + 0.5)
-    r = (x - exponent * LN2_HIGH) - exponent * LN2_LOW
-    tail = 1 / 120 + r * (1 / 720 + r * (1 / 5040 + r * (1 / 40320 + r * (1 / 362880))))
-    series = r * (1.0 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * tail))))
-    power = np.int64((np.int64(exponent) + 1023) << 52).view(np.float64)
-    return power * series + (power - 1.0)
 
 
 @jit(SUMS)
@@ -113,7 +102,6 @@ def fill(
     n_genes: Any,
     plain: Any,
     starts: Any,
-    logged: Any,
     scaling: Any,
     total: Any,
     target: Any,
@@ -136,9 +124,6 @@ def fill(
             gene = gene_of[indices[p]]
             linear[n], own[n] = data[p], gene
             n += (gene >= 0) & (data[p] != 0)
-        if logged:
-            for j in range(n):
-                linear[j] = expm1(linear[j])
         if not plain[i]:
             m = 0
             for j in range(n):
@@ -156,7 +141,7 @@ def fill(
             total = _total(data[first:last])
         elif scaling == OF_KNOWN:
             total = _total(linear[:n])
-        scale = 1.0 if scaling == AS_IS else target / (total if total > 0 else 1.0)
+        scale = target / (total if total > 0 else 1.0)
         at = starts[i] - starts[lo]
         row, row_genes = values[at : at + n], genes[at : at + n]
         for j in range(n):

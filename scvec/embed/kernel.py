@@ -69,14 +69,11 @@ def normalise(
     starts = np.zeros(n + 1, np.int64)
     np.cumsum(kept, out=starts[1:])
     normed, genes = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.int32)
-    logged = values.scale == "log1p"
-    if logged and values.log1p_total is None:
-        scaling = compiled.AS_IS
-    elif share is not None:
-        scaling = compiled.OF_KNOWN
+    if values.uncut is not None:  # which tells more of a cell than the mean share of the genes that are left
+        scaling, share = compiled.FIXED, None
     else:
-        scaling = compiled.FIXED if logged else compiled.OF_ALL
-    how = (logged, scaling, float(values.log1p_total or 0), float(target_sum * (1.0 if share is None else share)))
+        scaling = compiled.OF_ALL if share is None else compiled.OF_KNOWN
+    how = (scaling, float(values.uncut or 0), float(target_sum * (1.0 if share is None else share)))
 
     def fill(lo: int, hi: int) -> None:
         out = normed[starts[lo] : starts[hi]], genes[starts[lo] : starts[hi]]

@@ -182,22 +182,23 @@ def normalise(
 ) -> sp.csr_matrix[np.float32]:
     """Return log1p of `batch` scaled to `target_sum` per cell.
 
-    Columns that `columns` maps to the same gene are summed before the logarithm. log1p values with a common known total
-    are rescaled to `target_sum`; with unequal totals, they are left unchanged.
+    Columns that `columns` maps to the same gene are summed before the logarithm. Cells of which genes were
+    removed after scaling are scaled as they were before, if that is known.
 
     Parameters
     ----------
     batch
-        (n, n_vars) cells as in the matrix.
+        (n, n_vars) cells, as `Matrix.batches` gives them: linear values.
     values
-        The scale of their values.
+        What is known of their scale: whether genes were removed.
     target_sum
         The total of all genes of a cell, before the logarithm.
     columns
         (n_vars, g) from `aligner`; None: the matrix's own columns.
     share
         If given, the genes that `columns` knows are scaled to this share of `target_sum`, whatever else a cell
-        expresses: this puts a matrix of few genes on the scale of one that has all.
+        expresses: this puts a matrix of few genes on the scale of one that has all. It is not used where it is known
+        what the cells were scaled to before genes were removed.
     """
     return kernel.normalise(batch, values, target_sum, columns, share)
 

@@ -114,7 +114,7 @@ def draw(recipe: Recipe, gene_ids: Ints, files: Sequence[SampledFile], progress:
     names, codes = coded(np.concatenate([file.labels for file in files]))
     chosen = np.flatnonzero(_balanced(codes, recipe.fit_cells, np.random.default_rng(recipe.random_state)))
     thins = recipe.refine is not None and recipe.refine.thinning > 0
-    thins = thins and all(file.values.scale == "counts" for file in files)
+    thins = thins and all(file.values.is_counts for file in files)
     logged, counts, totals, batches, given = [], [], [], [], []
     first = 0
     with progress("reading a sample", len(chosen)) as advance:

@@ -44,5 +44,5 @@ def coverage(
         match = match_genes(matrix, offered, gene_key=gene_key)
         totals = np.zeros(matrix.n_genes)
         for _, batch in matrix.batches("reading", progress):
-            totals += expression(batch, matrix.values)
+            totals += expression(batch)
         return match.coverage(totals)

@@ -183,9 +183,15 @@ def _fitted(
         raise no_expression(f"in {sources[0].file.path}")
     fitted = fit_reference(recipe, gene_ids, vectors, sample, progress)
     made = save_fitted(job.store, f"{Path(job.folder).parent.as_posix()}/fitted/{job.token}", fitted)
-    notes = [*_note_one_label(fitted.labels), *note_twins(sample.logged)]
+    notes = [*_note_one_label(fitted.labels), *note_twins(sample.logged), *_notes_on_scale(sources)]
     job.note("fitted", made | {"training": fitted.training, "labels": list(fitted.labels), "notes": notes})
     return fitted, made, notes
+
+
+def _notes_on_scale(sources: Sequence[Source]) -> list[str]:
+    doubtful = [one.file for one in sources if one.file.values.doubt]
+    said = "calls by the atlas get no confidence"
+    return [f"{file.layer} of {file.dataset} is taken as {file.values}: {said}" for file in doubtful]
 
 
 def _note_one_label(labels: Sequence[str]) -> list[str]:

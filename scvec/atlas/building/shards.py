@@ -191,7 +191,7 @@ def _embed(work: Work, shard: Shard, opened: _Opened) -> Done:
         known = normalise(batch, values, target, source.columns, source.share)
         given = None if opened.given is None else opened.given[start : start + batch.shape[0]]
         vectors, empty = cell_vectors(work.embedding, known, measured(source.columns), given, work.device)
-        totals += expression(batch, values)
+        totals += expression(batch)
         n_empty += int(empty.sum())
         rows = _rows(shard, source, file, opened.columns, start, empty)
         batches.append(record_batch(work.schema, rows, vectors))

@@ -133,7 +133,7 @@ class Source:
             "dataset": file.dataset,
             "n_cells": len(self),
             "fingerprint": file.fingerprint,
-            "matrix": {"key": file.layer, "scale": file.values.scale, "log1p_total": file.values.log1p_total},
+            "matrix": {"key": file.layer, **file.values.to_dict()},
             **({} if file.use_rep is None else {"use_rep": file.use_rep}),
             **({"colors": dict(self.colors)} if self.colors else {}),
             **({"selection": dict(self.left_out)} if self.left_out else {}),

@@ -25,7 +25,7 @@ OnlyOption = Annotated[
     str | None, InputOption("--only", help="Read only cells that fulfil this, in SQL on obs: \"donor = 'human3'\".")
 ]
 
-AskedScale: TypeAlias = Literal["auto", "counts", "log1p"]
+AskedScale: TypeAlias = Literal["auto", "counts", "linear", "log1p", "log2", "log10", "log1p_twice", "sqrt"]
 
 
 UseRepOption = Annotated[
@@ -38,7 +38,9 @@ class MatrixFlags:
     """Which matrix of a file is read, and which genes it has."""
 
     layer: Annotated[str | None, InputOption(help="Matrix to read: X (default), raw, or a layer's name.")] = None
-    scale: Annotated[AskedScale, InputOption(help="Values of the matrix; auto detects counts and log1p.")] = "auto"
+    scale: Annotated[
+        AskedScale, InputOption(help="Values of the matrix: counts, linear (TPM, CPM), or logarithms of x + 1.")
+    ] = "auto"
     gene_key: Annotated[str | None, InputOption(help="Column of var with gene names (default: detected).")] = None
 
 

@@ -1,6 +1,7 @@
 """Files of cells, in any format and place: checked batches of one matrix, with its names and annotations."""
 
-from scvec.ingest.cells.checked import VAR_NAMES, AskedScale, Matrix
+from scvec.ingest.cells.checked import VAR_NAMES, Matrix
+from scvec.ingest.cells.deciding import AskedScale
 from scvec.ingest.cells.file import CellFile
 from scvec.ingest.cells.locations import Place, absolute, copy_local, copy_local_folder, expand, place
 from scvec.ingest.cells.memory import Cells, InMemory, in_memory

@@ -1,11 +1,11 @@
-"""One matrix of a file of cells, with a known scale; every value that it returns is checked."""
+"""One matrix of a file of cells, with a known scale; every value that it returns is checked, and linear."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,11 +16,9 @@ from scvec.ingest.cells.frames import Frame, refuse_duplicates
 from scvec.ingest.cells.locations import Place, reading
 from scvec.ingest.cells.matrix import Rows
 from scvec.ingest.cells.memory import InMemory
-from scvec.ingest.cells.scale import Scale, Totals, Values, check, expression
+from scvec.ingest.cells.scale import Totals, Values, expression, to_linear
 from scvec.ingest.genes.features import TYPE_KEYS, LeftOut
 from scvec.ingest.genes.genomes import GENOME_KEYS
-
-AskedScale: TypeAlias = Scale | Literal["auto"]
 
 VAR_NAMES = "var_names"
 GENE_KEYS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "gene_ids", "gene_id", "ensembl_id")
@@ -77,7 +75,7 @@ class Matrix:
     def sampled_totals(self) -> Totals:
         """(n_genes,) expression of each gene in about a thousand cells, for matching the names."""
         sample = read_sample(self.rows, self.where) if self.sample is None else self.sample
-        totals = expression(sample, self.values)
+        totals = expression(to_linear(sample, self.values, self.where))
         return totals if totals.any() else self._first_totals()
 
     def _first_totals(self) -> Totals:
@@ -89,7 +87,7 @@ class Matrix:
             If no cell has any.
         """
         for _, batch in self.batches("reading"):
-            totals = expression(batch, self.values)
+            totals = expression(batch)
             if totals.any():
                 return totals
         raise MatrixError(
@@ -142,12 +140,14 @@ class Matrix:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the matrix's key and scale as JSON types."""
-        return {"key": self.key, "scale": self.values.scale, "log1p_total": self.values.log1p_total}
+        return {"key": self.key, **self.values.to_dict()}
 
     def batches(
         self, title: str, progress: Progress = silent, start: int = 0, stop: int | None = None
     ) -> Iterator[tuple[int, sp.csr_matrix[np.float32]]]:
-        """Yield (first cell, values) in order, checked, for the cells from `start` to `stop`; all by default.
+        """Yield (first cell, linear values) in order, checked, for the cells from `start` to `stop`; all by default.
+
+        Values are proportional to counts: logarithms are undone.
 
         Raises
         ------
@@ -162,12 +162,11 @@ class Matrix:
                 last = min(first + step, end)
                 with reading(self.where):
                     batch = self.rows.read(first, last)
-                check(batch, self.values, self.where)
-                yield first, batch
+                yield first, to_linear(batch, self.values, self.where)
                 advance(last - first)
 
     def take(self, cells: Ints) -> sp.csr_matrix[np.float32]:
-        """Return (m, n_genes) values of some cells, checked; others are read only where they share a chunk with these.
+        """Return (m, n_genes) linear values of some cells, checked; others only if they share a chunk with these.
 
         Parameters
         ----------
@@ -190,15 +189,17 @@ class Matrix:
             with reading(self.where):
                 block = self.rows.read(int(wanted[0]), int(wanted[-1]) + 1)
             whole = block.shape[0] == len(wanted) and bool((np.diff(wanted) == 1).all())
-            parts.append(block if whole else sp.csr_matrix(block[wanted - wanted[0]]))
-            check(parts[-1], self.values, self.where)
+            own = block if whole else sp.csr_matrix(block[wanted - wanted[0]])
+            parts.append(to_linear(own, self.values, self.where))
         return sp.csr_matrix(sp.vstack(parts, format="csr"))
 
 
 def read_sample(rows: Rows, where: str) -> sp.csr_matrix[np.float32]:
-    """Return cells from all over a matrix, to decide its scale on."""
+    """Return cells from all over a matrix, each once, to decide its scale on."""
     n_cells = rows.shape[0]
-    starts = np.unique(np.linspace(0, max(0, n_cells - SAMPLE_BLOCK_CELLS), SAMPLE_BLOCKS, dtype=int))
+    starts = np.linspace(0, n_cells - SAMPLE_BLOCK_CELLS, SAMPLE_BLOCKS, dtype=int)
+    if n_cells <= SAMPLE_BLOCKS * SAMPLE_BLOCK_CELLS:
+        starts = np.arange(0, n_cells, SAMPLE_BLOCK_CELLS)
     with reading(where):
         blocks = [rows.read(int(start), min(int(start) + SAMPLE_BLOCK_CELLS, n_cells)) for start in starts]
     return sp.csr_matrix(sp.vstack(blocks, format="csr"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -13,17 +14,21 @@ import scipy.sparse as sp
 
 from scvec.core.types import Bools, Floats, Ints, Strings
 from scvec.errors import InputError, LabelError, MatrixError, unknown
-from scvec.ingest.cells.checked import AskedScale, Matrix, read_sample
+from scvec.ingest.cells.checked import Matrix, read_sample
+from scvec.ingest.cells.deciding import AskedScale, by_all_features, decide
 from scvec.ingest.cells.frames import Column, refuse_duplicates
 from scvec.ingest.cells.gene_columns import Selected, no_genes, shares
 from scvec.ingest.cells.locations import Place, fingerprint, reading
 from scvec.ingest.cells.matrix import ColumnsOf, Rows, unfit
 from scvec.ingest.cells.memory import InMemory
-from scvec.ingest.cells.scale import Values, decide
+from scvec.ingest.cells.scale import Scale, Values
 from scvec.ingest.cells.selected import SelectedSource
 from scvec.ingest.cells.source import Source
 from scvec.ingest.cells.tables import Joined, Table
 from scvec.ingest.cells.unlabelled import in_words, labelled, said_instead
+
+LOGARITHMS: dict[float, Scale] = {2.72: "log1p", 2.0: "log2", 10.0: "log10"}
+"""Scales by their base."""
 
 
 class CellFile:
@@ -211,7 +216,7 @@ class CellFile:
         KeyNotFoundError
             If there is no such matrix.
         MatrixError
-            If it holds neither counts nor log1p values, or not those of `scale`; the message names matrices that do.
+            If it holds values of no scale, or not those of `scale`; the message names matrices that do.
         """
         key = layer or "X"
         if key not in self.layers:
@@ -241,8 +246,17 @@ class CellFile:
             return Matrix(self.path, key, scale, var, rows)
         every = read_sample(whole, where)
         sample = sp.csr_matrix(every[:, genes]) if others else every
-        values = decide(sample, scale, where)
+        values = decide(sample, scale, where, self._stated(key))
+        if others:
+            # What the cells were scaled to counts features that are no genes, which are no part of a cell's total here.
+            values = replace(values, uncut=None)
+            values = by_all_features(every, values, where)
         return Matrix(self.path, key, values, var, rows, sample, shares(others, every, values))
+
+    def _stated(self, key: str) -> Scale | None:
+        """Return what scanpy has noted in ``uns`` on the values of ``X``, and of ``raw``, its copy."""
+        base = self._source.log_base() if key in ("X", "raw") else None
+        return None if base is None else LOGARITHMS.get(round(base, 2))
 
     def _would_do(self, key: str) -> bool:
         try:

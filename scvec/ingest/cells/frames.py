@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -81,6 +82,17 @@ def _name(value: object) -> str:
     if value != value or str(value) == "<NA>":
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def log_base_of(noted: Any) -> float | None:
+    """Return the base in scanpy's ``uns["log1p"]``: e where it is None or left out; None if it is no number."""
+    base = noted.get("base") if isinstance(noted, Mapping) else None
+    if base is None:
+        return math.e
+    try:
+        return float(base)
+    except (TypeError, ValueError):
+        return None
 
 
 def colors_by_label(categories: Sequence[Any], colors: Any) -> dict[str, str]:

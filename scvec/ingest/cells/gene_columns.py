@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from scvec.core.types import Ints, Strings
 from scvec.errors import FileError
 from scvec.ingest.cells.frames import Column, Frame
-from scvec.ingest.cells.scale import Values, expression
+from scvec.ingest.cells.scale import Values, expression, number_of, undone
 from scvec.ingest.genes.features import TYPE_KEYS, LeftOut, by_company, by_name, by_type, counted, said
 
 SYMBOL_KEYS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name")
@@ -64,5 +64,9 @@ def no_genes(var: Frame, names: Strings, where: str) -> dict[int, str]:
 
 def shares(kinds: dict[int, str], sample: sp.csr_matrix[np.float32], values: Values) -> tuple[LeftOut, ...]:
     """Return what is left out, with its share of the values of a sample of cells with all features."""
+    if not kinds:
+        return ()
+    if values.scale not in ("counts", "linear"):
+        sample = undone(sample, np.full(sample.shape[0], number_of(values.scale), np.int8))
     with np.errstate(all="ignore"):  # raw counts of tags beside logarithms
-        return counted(kinds, expression(sample, values)) if kinds else ()
+        return counted(kinds, expression(sample))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from scvec.errors import FileError
 from scvec.ingest.cells.elements import TreeFrame, frame_of, is_null
-from scvec.ingest.cells.frames import Frame, colors_by_label
+from scvec.ingest.cells.frames import Frame, colors_by_label, log_base_of
 from scvec.ingest.cells.layout import by_cells
 from scvec.ingest.cells.locations import Place, Uri, reading
 from scvec.ingest.cells.matrix import CsrRows, DenseRows, Rows, pointers, require_numbers, unfit
@@ -63,6 +63,16 @@ class AnnDataSource:
             if not len(categories) or "uns" not in self._root or name not in self._root["uns"]:
                 return {}
             return colors_by_label(categories, read_elem(self._root["uns"][name]))
+
+    def log_base(self) -> float | None:
+        """Return the base of the logarithm that scanpy has noted in ``uns``; it notes none, or nothing, for e."""
+        try:
+            with reading(f"{self._where}: uns"):
+                if "uns" not in self._root or "log1p" not in self._root["uns"]:
+                    return None
+                return log_base_of(read_elem(self._root["uns"]["log1p"]))
+        except FileError:  # a hint, without which the values are read all the same
+            return None
 
     @property
     def layers(self) -> list[str]:

@@ -174,6 +174,10 @@ class LoomSource:
         del key
         return {}
 
+    def log_base(self) -> float | None:
+        """Return None: loom files do not say it."""
+        return None
+
     @contextmanager
     def rows(self, layer: str) -> Iterator[Rows]:
         """Yield the cells of a matrix.

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from scvec.core.types import Ints, Strings
 from scvec.errors import FileError, InputError
-from scvec.ingest.cells.frames import Column, Frame, colors_by_label
+from scvec.ingest.cells.frames import Column, Frame, colors_by_label, log_base_of
 from scvec.ingest.cells.layout import by_cells
 from scvec.ingest.cells.locations import Uri
 from scvec.ingest.cells.matrix import BATCH_BYTES, MAX_BATCH_CELLS, Rows, spans
@@ -103,6 +103,10 @@ class MemorySource:
         """Return the colours of a categorical's values that are in ``uns``."""
         categories = getattr(self._adata.obs[key].array, "categories", ())
         return colors_by_label(categories, self._adata.uns.get(f"{key}_colors", ()))
+
+    def log_base(self) -> float | None:
+        """Return the base of the logarithm that scanpy has noted in ``uns``; it notes none, or nothing, for e."""
+        return log_base_of(self._adata.uns["log1p"]) if "log1p" in self._adata.uns else None
 
     @property
     def layers(self) -> list[str]:

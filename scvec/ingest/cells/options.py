@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
-from scvec.ingest.cells.checked import AskedScale
+from scvec.ingest.cells.deciding import AskedScale
 from scvec.ingest.cells.selection import Selection
 
 
@@ -29,8 +29,9 @@ class ReadOptions:
         ``"unassigned"``, ...). Case is ignored. Such cells, and those whose label is missing, are left out of an atlas,
         a training and an evaluation.
     layer, scale
-        The matrix to read (``"X"``, the default; ``"raw"``; or a layer's name), and whether it holds counts or log1p
-        values.
+        The matrix to read (``"X"``, the default; ``"raw"``; or a layer's name), and the scale of its
+        values: ``"counts"`` (also with fractions), ``"linear"`` (TPM, CPM: any values without a logarithm),
+        ``"log1p"``, ``"log2"`` or ``"log10"`` (of x + 1), ``"log1p_twice"``, ``"sqrt"``, or ``"auto"``, which finds it.
     gene_key
         Column of ``var`` with the genes' names; None: ``var_names``, or, where these match too little, the usual column
         that matches most.

@@ -89,7 +89,7 @@ class SelectedSource:
     def __init__(self, source: Source, cells: Ints) -> None:
         self._source, self._cells = source, cells
         self.notes = source.notes
-        self.var, self.colors = source.var, source.colors
+        self.var, self.colors, self.log_base = source.var, source.colors, source.log_base
 
     @property
     def obs(self) -> Frame:

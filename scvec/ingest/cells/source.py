@@ -44,6 +44,10 @@ class Source(Protocol):
         """Return the colours of the values of a column of ``obs``, where the file has them."""
         ...
 
+    def log_base(self) -> float | None:
+        """Return the base of the logarithm that the file says was taken; None if it says none."""
+        ...
+
     def rows(self, layer: str) -> AbstractContextManager[Rows]:
         """Yield the cells of a matrix."""
         ...

@@ -79,6 +79,10 @@ class TenxSource:
         del key
         return {}
 
+    def log_base(self) -> float | None:
+        """Return None: 10x writes counts."""
+        return None
+
     @contextmanager
     def rows(self, layer: str) -> Iterator[Rows]:
         """Yield the cells with their genes."""

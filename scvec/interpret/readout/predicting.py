@@ -112,7 +112,7 @@ def predict(
         totals, found = np.zeros(matrix.n_genes), []
         with all_threads(), progress("reading the cells out", len(file.obs_names)) as advance:
             for first, batch in matrix.batches("reading"):
-                totals += expression(batch, matrix.values)
+                totals += expression(batch)
                 rows = sentences(batch, matrix.values, columns, readout.spec, first)
                 chances = probabilities(
                     readout.modules, readout.backbone, readout.vectors, rows, readout.spec.batch_cells, advance

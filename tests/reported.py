@@ -57,7 +57,7 @@ def cells() -> AnnData:
     new = rng.poisson(np.tile(rates, (N_NEW, 1)))
     x = np.vstack([known.X.toarray(), mixed.X, new, np.zeros((1, toy.N_GENES))]).astype(np.float32)
     made = AnnData(sp.csr_matrix(x), var=known.var)
-    made.obs["cell_type"] = [*known.obs["cell_type"], *mixed.obs["cell_type"], *["fifth"] * N_NEW, "none"]
+    made.obs["cell_type"] = [*known.obs["cell_type"], *mixed.obs["cell_type"], *["fifth"] * N_NEW, "sixth"]
     made.obs_names = [HOSTILE, "ζ<b>1", *(f"q{i}" for i in range(2, N_CELLS))]
     return named(made)
 

@@ -268,7 +268,7 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
     return {
         "missing file": (ask(folder / "none.h5ad"), "does not exist"),
         "truncated": (ask(folder / "cut.h5ad"), "truncated"),
-        "no h5ad": (build(folder / "words.h5ad"), "HDF5"),
+        "no h5ad": (build(folder / "words.h5ad"), "is text, but not a table"),
         "a folder": (ask(folder), "a folder without matrix.mtx"),
         "no address": (
             ("query", "nowhere://there/x.h5ad", "--atlas", "toy", "--out", folder / "calls.csv"),

@@ -339,7 +339,7 @@ def test_as_json_of_labels_called(run: Callable[..., tuple[int, str, str]], tmp_
         ((*ALPHA_BETA, "--cell", "s1c1"), "--contrast and --cell"),
         ((*ALPHA_BETA, "--against", "beta"), "--contrast and --against"),
         (("--gene-sets", "s.gmt"), "--gene-sets without --contrast"),
-        ((*ALPHA_BETA, "--gene-sets", "gone.gmt"), "gene sets gone.gmt: No such file"),
+        ((*ALPHA_BETA, "--gene-sets", "gone.gmt"), "gene sets gone.gmt does not exist"),
         ((*ALPHA_BETA, "--gene-sets", "s.gmt", "--set-size", 9, 8), "--set-size"),
         ((*ALPHA_BETA, "--gene-sets-version", "1"), "one for each --gene-sets"),
         ((*ALPHA_BETA, "--out", "c.h5ad"), ".parquet, .csv"),

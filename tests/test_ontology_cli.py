@@ -128,7 +128,7 @@ def test_bad_input_to_an_ontology_verb_is_one_line_and_exit_code_2(run: Run, tmp
         (*match, "--map", tmp_path / "wrong.csv", "--out", "map.csv"): "CL:1234567",
         (*match, "--out", "map.h5ad"): ".csv",
         ("match", cells, "--label-key", "no"): "kind",
-        ("match", tmp_path / "bad.csv", "--label-key", "kind"): "HDF5",
+        ("match", tmp_path / "bad.csv", "--label-key", "kind"): "is text, but not a table",
     }
     for cases in (empty, full):
         before = files()

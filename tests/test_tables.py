@@ -125,7 +125,7 @@ def test_rows_that_are_equal_count_once_and_others_are_refused(tmp_path: Path) -
         ("obs.csv", b"cell\0\0\0,label\n", "is not a text"),
         ("obs.csv", b"", "it is empty"),
         ("obs.parquet", b"cell,label\n", "is not a Parquet file"),
-        ("obs.csv.gz", gzip.compress(b"cell,label\n" * 99, mtime=0)[:40], "cannot be read"),
+        ("obs.csv.gz", gzip.compress(b"cell,label\n" * 99, mtime=0)[:40], "is cut short or damaged"),
         ("obs.csv", b"cell,label\na,b\nc,d,e,f\n", "cannot be read"),
     ],
 )

@@ -13,9 +13,10 @@ import numpy as np
 Rng: TypeAlias = np.random.Generator
 
 TOKENS = (
-    b"", b"0", b"-1", b"1e400", b"nan", b"9" * 40, b"\x00", b"\xff\xfe", b"\t", b'"', b"\r\n", b"\xef\xbb\xbf", b"..",
-    b"{", b"[" * 300, b"\xf0\x9f\xa7\xac", b"\x1b[31m", b"null", b"=1+1", b" ", b"NaN", b"-0", b"1_000", b"0x10", b"\xed\xa0\x80",
-)  # fmt: skip
+    *(b"", b"0", b"-1", b"1e400", b"nan", b"9" * 40, b"\x00", b"\xff\xfe", b"\t", b'"', b"\r\n", b"\xef\xbb\xbf"),
+    *(b"..", b"{", b"[" * 300, b"\xf0\x9f\xa7\xac", b"\x1b[31m", b"null", b"=1+1", b" ", b"NaN", b"-0", b"1_000"),
+    *(b"0x10", b"\xed\xa0\x80"),
+)
 """What fields are replaced by: numbers at the ends, bytes that end texts, text that is not UTF-8."""
 
 
@@ -112,9 +113,20 @@ def _lose_attribute(file: Any, name: str, rng: Rng) -> None:
 
 def _change_attribute(file: Any, name: str, rng: Rng) -> None:
     attributes = [*file[name].attrs, "encoding-type", "_index", "shape", "categories"]
-    values: list[Any] = [3, "", "nothing", "csr_matrix", "csc_matrix", "array", "categorical", "string-array", "dataframe",
-                         "nullable-integer", np.array([1, 2]), np.array([-1, 10**15]), np.float64("nan"), np.bytes_(b"\xff"), h5py.Empty("f"),
-                         "0.0.0", "X", file.ref, np.array([b"a", b"b"])]  # fmt: skip
+    texts = (
+        "",
+        "nothing",
+        "csr_matrix",
+        "csc_matrix",
+        "array",
+        "categorical",
+        "string-array",
+        "dataframe",
+        "0.0.0",
+        "X",
+    )
+    arrays = (np.array([1, 2]), np.array([-1, 10**15]), np.array([b"a", b"b"]))
+    values: list[Any] = [3, np.float64("nan"), np.bytes_(b"\xff"), h5py.Empty("f"), file.ref, *texts, *arrays]
     key = attributes[int(rng.integers(len(attributes)))]
     file[name].attrs[key] = values[int(rng.integers(len(values)))]
 
@@ -151,7 +163,14 @@ def _change_shape(file: Any, name: str, rng: Rng) -> None:
         return
     values = node[:]
     kind = rng.integers(6)
-    changed = [values[:-1], values[:0], np.concatenate([values, values[-1:]]), values[None], values.ravel()[:1].squeeze(), values[::-1]]
+    changed = [
+        values[:-1],
+        values[:0],
+        np.concatenate([values, values[-1:]]),
+        values[None],
+        values.ravel()[:1].squeeze(),
+        values[::-1],
+    ]
     _put(file, name, changed[int(kind)])
 
 
@@ -199,5 +218,6 @@ def _put(file: Any, name: str, values: Any) -> None:
 
 
 DAMAGES: tuple[Callable[[Any, str, Rng], None], ...] = (
-    _lose, _lose_attribute, _change_attribute, _change_attribute, _change_values, _change_values, _change_type, _change_shape, _change_kind, _swap,
-)  # fmt: skip
+    *(_lose, _lose_attribute, _change_attribute, _change_attribute, _change_values, _change_values),
+    *(_change_type, _change_shape, _change_kind, _swap),
+)

@@ -45,7 +45,7 @@ class Target:
     read
         Returns what scvec reads; a `ScvecError` refuses the whole file.
     reference
-        Returns what the reference reader says of each part that scvec read; None: there is none, and any answer will do.
+        Returns what the reference reader says of each part that scvec read; None: there is none, any answer will do.
     """
 
     make: Callable[[Path], Path]
@@ -86,7 +86,7 @@ def read_cells(path: Path, obs: Path | None = None) -> Answer:
 
 
 def _column(file: Any, key: str) -> tuple[list[str], list[bool]]:
-    labels, absent = file._column(key).labels()
+    labels, absent = file.column(key).labels()
     return labels.tolist(), absent.tolist()
 
 
@@ -158,7 +158,7 @@ def _legacy(folder: Path) -> Path:
     return path
 
 
-def _beside(write: Callable[[Path], None], ending: str) -> Target:
+def _beside(write: Callable[[Path], Any], ending: str) -> Target:
     """Return the target of a table of annotations, beside cells that are whole."""
 
     def make(folder: Path) -> Path:
@@ -262,11 +262,15 @@ TARGETS: dict[str, Target] = {
     "npz": _one(lambda path: np.savez(path, names=np.array(GENES), vectors=VECTORS), "v.npz", read_vectors),
     "pickle": _one(_pickled, "v.pkl", read_vectors),
     "vectors_parquet": _one(
-        lambda path: pl.DataFrame({"gene": GENES, "vector": VECTORS.tolist()}).write_parquet(path), "v.parquet", read_vectors
+        lambda path: pl.DataFrame({"gene": GENES, "vector": VECTORS.tolist()}).write_parquet(path),
+        "v.parquet",
+        read_vectors,
     ),
     "obo": _one(lambda path: path.write_text(toy_ontology.as_obo(toy_ontology.TOY)), "cl.obo", read_ontology),
     "gmt": _one(
-        lambda path: path.write_text("".join(f"SET{i}\tabout\tTOY{i}\tTOY{i + 1}\n" for i in range(9))), "s.gmt", read_gene_sets
+        lambda path: path.write_text("".join(f"SET{i}\tabout\tTOY{i}\tTOY{i + 1}\n" for i in range(9))),
+        "s.gmt",
+        read_gene_sets,
     ),
     "gene_info": _one(_ncbi("info"), "toy.gene_info.gz", lambda path: read_info(path, 9606)),
     "gene_summary": _one(_ncbi("summary"), "s.gz", lambda path: read_summaries(path, [9606], [9606])),

@@ -113,7 +113,11 @@ def overview(
     with calls.query.opened() as cells:
         truth = evaluation = genes = doubted = None
         if labels is not None:
-            truth = labels_of(calls, labels, "labels")
+            unlabelled = calls.query.read.unlabelled
+            read = cells.file.labels_where_any
+            truth = labels_of(
+                calls, read(labels, "labels", unlabelled) if isinstance(labels, str) else labels, "labels"
+            )
             evaluation = evaluate(calls, truth, label_map=label_map)
         if atlas.recipe.weights != "given":
             genes = attributions_in(cells, calls, groups_of(calls, (), by_label.tolist()), None, progress)

@@ -13,7 +13,7 @@ SPREAD := -n 2 --dist worksteal
 BY_FILE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-newest lint cases mutants format lock bench bench-peers clean
+.PHONY: help demo test test-slow test-all test-newest lint cases fuzz mutants format lock bench bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,10 @@ lint: $(VENV)/dev ## check style and types
 
 cases: $(VENV)/dev ## run scvec on files as users bring them (minutes): each is called rightly, or refused with the cause and a fix
 	@$(BIN)/python -m benchmarks.cases
+
+fuzz: $(VENV)/dev ## read 2,000 damaged files of each format, and kill each verb at 30 moments (an hour)
+	@SCVEC_MUTANTS=2000 $(BIN)/python -m pytest tests/fuzz $(SPREAD)
+	@$(BIN)/python -m tests.fuzz.kills
 
 mutants: $(VENV)/dev $(VENV)/mutmut ## break what counts votes and trust, and list breaks that no test sees; ONLY='scvec.knn.voting*' for some
 	@$(BIN)/mutmut run $(if $(ONLY),'$(ONLY)')

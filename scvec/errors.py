@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import errno
 import re
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -44,12 +45,29 @@ class ScvecError(Exception):
 
     def __init__(self, seen: str, expected: str = "", fix: str = "") -> None:
         line = f"{seen}: expected {expected}" if expected else seen
-        super().__init__(" ".join((f"{line}. Fix: {fix}." if fix else f"{line}.").split()))
+        super().__init__(printable(" ".join((f"{line}. Fix: {fix}." if fix else f"{line}.").split()), kept=""))
         self.seen, self.expected, self.fix = seen, expected, fix
 
     def __reduce__(self) -> tuple[type[ScvecError], tuple[str, str, str]]:
         # An exception is made anew in another process from its arguments, which are not those given here.
         return type(self), (self.seen, self.expected, self.fix)
+
+
+def printable(text: str, kept: str = "\n\t") -> str:
+    r"""Return text with escapes, as ``\x1b``, for what is not printable, but for the characters in `kept`.
+
+    Names come from files. A terminal obeys control characters (C0 and C1) in them, and shows others in an order that
+    deceives (bidirectional marks); no encoding takes half a surrogate pair.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in kept or unicodedata.category(one) == "Zs" else _escaped(one) for one in text
+    )
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 class InputError(ScvecError):

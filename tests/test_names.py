@@ -16,7 +16,7 @@ from scvec.annotation.writing import write_frame
 from scvec.cli.app import table
 from scvec.core.files import read_pairs
 from scvec.core.spreadsheets import guarded, unguarded
-from scvec.core.text import printable
+from scvec.errors import printable
 from tests import toy
 
 HOSTILE = (

@@ -19,8 +19,7 @@ import typer.core
 import typer.main
 
 from scvec._version import __version__
-from scvec.core.text import printable
-from scvec.errors import ScvecError, as_disk_full
+from scvec.errors import ScvecError, as_disk_full, printable
 
 if TYPE_CHECKING:
     from scvec.store import Store

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,8 @@ from scvec.store.lance import lance
 from scvec.store.snapshot import MANIFEST, VECTOR, Snapshot
 
 ROWS_PER_FRAGMENT = 32_768
+
+REPAIR = "restore it from a copy, or rebuild it"
 
 
 class Table:
@@ -193,12 +196,16 @@ class Table:
         """Return the version of each tag, the newest version last."""
         if not self.exists:
             return {}
-        found = {name: int(tag["version"]) for name, tag in self._open().tags.list().items()}
+        with self._reading():
+            found = {name: int(tag["version"]) for name, tag in self._open().tags.list().items()}
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
     def versions(self) -> list[int]:
         """Return the numbers of all versions, tagged or not, ascending."""
-        return sorted(int(one["version"]) for one in self._open().versions()) if self.exists else []
+        if not self.exists:
+            return []
+        with self._reading():
+            return sorted(int(one["version"]) for one in self._open().versions())
 
     def latest(self) -> Snapshot:
         """Return the newest version, tagged or not."""
@@ -213,6 +220,10 @@ class Table:
             If the table, version or tag does not exist.
         """
         return Snapshot(self._open(version), self.path)
+
+    def _reading(self) -> AbstractContextManager[None]:
+        """Name the table that cannot be read, whatever Lance raises."""
+        return reading(f"the table {self.path}", "complete files", REPAIR, raised=StoreError)
 
     def _expect(self, base: int) -> None:
         newest = self.latest().version
@@ -232,7 +243,8 @@ class Table:
                 "check `store`, or build it",
             )
         try:
-            return lance().dataset(self._uri, version=version)
+            with self._reading() if version is None else nullcontext():
+                return lance().dataset(self._uri, version=version)
         except ValueError as error:
             raise NotInStoreError(
                 f"{self.path} has no version {version!r}",
@@ -243,7 +255,7 @@ class Table:
             raise StoreError(
                 f"{self._uri}: {str(error)[:200]}",
                 "a readable table",
-                "restore it from a copy, or rebuild it",
+                REPAIR,
             ) from error
 
     def _write_fragments(self, rows: pa.Table, mode: str) -> list[Any]:

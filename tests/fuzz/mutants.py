@@ -21,9 +21,9 @@ TOKENS = (
 
 
 def damage(path: Path, rng: Rng) -> None:
-    """Damage a file, or one of the files in a folder; HDF5 half of the time by its tree."""
+    """Damage a file, or one of the files in a folder; HDF5 mostly by its tree."""
     file = _one(path, rng)
-    if file.suffix in (".h5ad", ".h5", ".h5mu", ".loom") and rng.random() < 0.7:
+    if file.suffix in (".h5ad", ".h5", ".h5mu", ".loom") and rng.random() < 0.85:
         _damage_tree(file, rng)
         return
     content = file.read_bytes()

@@ -98,7 +98,7 @@ CASE_LIST = (
     _evaluated("12", "soup.h5ad", "--scale counts"),
     _evaluated("14", "cite.h5ad", says=["14", "Antibody Capture"]),
     _evaluated("16", "ercc.h5ad", says=["92"]),
-    _evaluated("16", "htseq.h5ad", says=["__no_feature"]),
+    _evaluated("16", "htseq.h5ad", says=["unaligned-read counter"]),
     _evaluated("17", "prefixed.h5ad", says=["GRCh38_"]),
     _evaluated("19", "numbers.h5ad", "--gene-key gene"),
     _evaluated("19", "numbers.h5ad", says=["gene"]),

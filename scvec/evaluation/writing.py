@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -23,8 +24,20 @@ def check_folder(out: Path) -> None:
 def write_evaluation(evaluation: Evaluation, out: Path, title: str) -> list[Path]:
     """Write metrics as JSON, tables as CSV and plots as PNG into `out`, and return their paths.
 
-    If the calls have confidences, there are plots of their reliability and of accuracy against coverage.
+    If the calls have confidences, there are plots of their reliability and of accuracy against coverage. Other files in
+    `out` stay. All are made before the first one is placed, so that no interruption leaves some of them.
     """
+    part = out.absolute().with_name(f".{out.absolute().name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
+    try:
+        made = _written(evaluation, part, title)
+        out.mkdir(parents=True, exist_ok=True)
+        return [path.replace(out / path.name) for path in made]
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _written(evaluation: Evaluation, out: Path, title: str) -> list[Path]:
     paths = [out / name for name in ("metrics.json", "per_class.csv", "confusion.csv", "confusion.png")]
     with placing(paths[0]) as part:
         part.write_text(json.dumps(evaluation.to_dict(), indent=1) + "\n", encoding="utf-8")

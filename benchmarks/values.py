@@ -3,7 +3,7 @@
 python -m benchmarks.values
 
 For each form: how many calls are right, the mean confidence, what ``max_error=0.05`` accepts, and gets wrong of that.
-Forms whose scale cannot be found, and those that are no measure of expression, must have no confidence.
+Forms whose scale cannot be found, and those that do not measure expression, must have no confidence.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Features that are no genes are left out, whatever tells them; genes never are."""
+"""Features that are not genes are left out, whatever tells them; genes never are."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_a_tag_is_no_gene_of_its_name(
         same_calls(calls, plain)
         share = 1 - toy.cells(41, seed=1).X.sum() / both.X.sum()
         kind = next(iter(var.values()))[1]
-        assert f"features that are no genes are left out: 3 {kind} ({share:.1%} of the values)" in calls.notes
+        assert f"features that are not genes are left out: 3 {kind} ({share:.1%} of the values)" in calls.notes
 
 
 def test_a_10x_file_and_an_h5ad_of_it_are_one(atlas: Atlas, plain: sv.Annotation, tmp_path: Path) -> None:

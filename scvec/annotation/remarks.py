@@ -14,7 +14,7 @@ from scvec.core.types import Bools
 from scvec.core.vectors import SAME
 
 FEW_GENES, FEW_OF_MEASURED = 20, 0.02
-"""A cell with fewer expressed genes, or a smaller share of those that are measured, is no more than a droplet."""
+"""A cell with fewer expressed genes, or a smaller share of those that are measured, is taken for a droplet."""
 
 WORTH_A_WORD = 0.2
 """The share of cells that are droplets, or novel, above which a note says so."""

@@ -47,7 +47,7 @@ def reading(
 
 @contextmanager
 def no_panic() -> Iterator[None]:
-    """Raise a `RuntimeError` where a library in Rust (polars, Lance) gives up, whose own error is no `Exception`."""
+    """Raise `RuntimeError` where a library in Rust (polars, Lance) panics; its own error is not an `Exception`."""
     try:
         yield
     except BaseException as error:

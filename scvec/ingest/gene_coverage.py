@@ -48,7 +48,7 @@ class Coverage:
     unmatched
         The most expressed of the other names that are left out, each with its share.
     left_out
-        The features that are no genes, by kind. They count in no other figure here.
+        The features that are not genes, by kind. They count in no other figure here.
     other_genomes
         The genes of other genomes. They count in no other figure here.
     prefixes
@@ -123,7 +123,7 @@ class Coverage:
     def apart(self) -> Iterator[str]:
         """Yield notes on what is in the matrix beside genes of the species."""
         if self.left_out:
-            yield f"features that are no genes are left out: {said(self.left_out)}"
+            yield f"features that are not genes are left out: {said(self.left_out)}"
         if self.other_genomes:
             yield f"genes of other genomes are left out: {said(self.other_genomes)}"
 

@@ -105,7 +105,7 @@ def _fix(match: GeneMatch, matrix: Matrix, own: GeneTable) -> str:
     if best is not None and shares[best] >= MIN_COVERAGE:
         return f"set `gene_key` to {best}, whose names have {shares[best]:.0%} of the expression"
     if _most_are_known(match):
-        return "leave those columns out, if they are no genes: adata[:, ~adata.var_names.isin([...])]"
+        return "leave those columns out, if they are not genes: adata[:, ~adata.var_names.isin([...])]"
     looks = suspect(match.plain.tolist())
     if looks in FIXES:
         return FIXES[looks]

@@ -73,7 +73,7 @@ class GeneMatch:
     looked_up
         The names without what they hold beside a gene's name, and which are of other genomes; None: all as they are.
     left_out
-        The features of the matrix that are no genes, and are not among its columns.
+        The features of the matrix that are not genes, and are not among its columns.
     second
         Another species whose genes many of the names are, where nothing tells genomes apart.
     """

@@ -50,7 +50,7 @@ class Matrix:
     sample
         Cells from all over it, if some were read to decide the scale.
     left_out
-        The features that are no genes, by kind, if the sample was read.
+        The features that are not genes, by kind, if the sample was read.
     """
 
     path: Place | InMemory

@@ -97,7 +97,7 @@ def decide(sample: sp.csr_matrix[np.float32], asked: AskedScale, where: str, sta
 
 
 def by_all_features(every: sp.csr_matrix[np.float32], values: Values, where: str) -> Values:
-    """Return the scale of genes by totals with features that are no genes, if theirs alone did not show it."""
+    """Return the scale of genes by totals with features that are not genes, if theirs alone did not show it."""
     if values.doubt != UNKNOWN_SCALE:
         return values
     try:
@@ -275,7 +275,7 @@ ONE_VALUE = "a cell has the same value for all genes that it expresses"
 
 
 def flat(cells: sp.csr_matrix[np.float32], named: bool = False) -> str:
-    """Return why linear values are no measure of expression, as are values of 0 and 1, bins, logarithms; "" if not.
+    """Return why linear values do not measure expression, as are values of 0 and 1, bins, logarithms; "" if not.
 
     Of values whose scale was `named`, only those that differ in no cell are none.
     """

@@ -69,7 +69,7 @@ class TreeFrame:
             return Column.of(decoded(self._values(key)))
 
     def categories(self, key: str) -> Sequence[Any]:
-        """Return the values of a categorical, in their order; none where a column is no categorical."""
+        """Return the values of a categorical, in their order; none where a column is not categorical."""
         with reading(f"{self.where}[{key!r}]"):
             element = self.group[key]
             if CATEGORIES in element.attrs:

@@ -248,7 +248,7 @@ class CellFile:
         sample = sp.csr_matrix(every[:, genes]) if others else every
         values = decide(sample, scale, where, self._stated(key))
         if others:
-            # What the cells were scaled to counts features that are no genes, which are no part of a cell's total here.
+            # That total counts features that are not genes, which do not belong to a cell's total here.
             values = replace(values, uncut=None)
             values = by_all_features(every, values, where)
         return Matrix(self.path, key, values, var, rows, sample, shares(others, every, values))

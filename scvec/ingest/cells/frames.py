@@ -85,7 +85,7 @@ def _name(value: object) -> str:
 
 
 def log_base_of(noted: Any) -> float | None:
-    """Return the base in scanpy's ``uns["log1p"]``: e where it is None or left out; None if it is no number."""
+    """Return the base in scanpy's ``uns["log1p"]``: e where it is None or left out; None if it is not a number."""
     base = noted.get("base") if isinstance(noted, Mapping) else None
     if base is None:
         return math.e

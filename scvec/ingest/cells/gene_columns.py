@@ -40,7 +40,7 @@ class Selected:
 
 
 def no_genes(var: Frame, names: Strings, where: str) -> dict[int, str]:
-    """Return the kind of each feature that is no gene, by its position: by its type first, then by its names.
+    """Return the kind of each feature that is not a gene, by its position: by its type first, then by its names.
 
     Raises
     ------

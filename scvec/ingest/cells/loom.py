@@ -16,6 +16,7 @@ from scvec.ingest.cells.elements import decoded, strings_in
 from scvec.ingest.cells.frames import Column, Frame
 from scvec.ingest.cells.locations import Place, reading
 from scvec.ingest.cells.matrix import BATCH_BYTES, MAX_BATCH_CELLS, Rows, require_numbers, spans, unfit, values_of
+from scvec.ingest.cells.source import MatrixOnly
 from scvec.ingest.cells.tree import Tree, refuse_bloated
 
 CELL_NAMES = (
@@ -93,7 +94,7 @@ class LoomFrame:
             return Column.of(decoded(element[:]))
 
 
-class LoomSource:
+class LoomSource(MatrixOnly):
     """A loom file. Genes are named as the file names them, or by their ids where several share a name.
 
     Parameters
@@ -155,28 +156,10 @@ class LoomSource:
         with reading(f"{self._path}: layers"):
             return ["X", *(self._root["layers"].keys() if "layers" in self._root else ())]
 
-    @property
-    def obsm_keys(self) -> list[str]:
-        """The names of further arrays of the cells: none."""
-        return []
-
-    def obsm(self, key: str) -> Any:
-        """Raise `KeyError`: there are no such arrays."""
-        raise KeyError(key)
-
     def var(self, layer: str) -> Frame:
         """Return the annotations of the genes."""
         del layer
         return self._var
-
-    def colors(self, key: str) -> dict[str, str]:
-        """Return no colours: there are none."""
-        del key
-        return {}
-
-    def log_base(self) -> float | None:
-        """Return None: loom files do not say it."""
-        return None
 
     @contextmanager
     def rows(self, layer: str) -> Iterator[Rows]:

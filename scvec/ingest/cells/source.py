@@ -51,3 +51,25 @@ class Source(Protocol):
     def rows(self, layer: str) -> AbstractContextManager[Rows]:
         """Yield the cells of a matrix."""
         ...
+
+
+class MatrixOnly:
+    """What sources have in common whose format has neither further arrays, nor colours, nor the base of a logarithm."""
+
+    @property
+    def obsm_keys(self) -> list[str]:
+        """The names of further arrays of the cells: none."""
+        return []
+
+    def obsm(self, key: str) -> Any:
+        """Raise `KeyError`: there are no such arrays."""
+        raise KeyError(key)
+
+    def colors(self, key: str) -> dict[str, str]:
+        """Return no colours."""
+        del key
+        return {}
+
+    def log_base(self) -> float | None:
+        """Return None: the file does not say it."""
+        return None

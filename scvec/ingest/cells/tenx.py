@@ -13,6 +13,7 @@ from scvec.errors import FileError
 from scvec.ingest.cells.frames import Frame, Named
 from scvec.ingest.cells.locations import Place, reading
 from scvec.ingest.cells.matrix import CsrRows, Rows, pointers, require_numbers
+from scvec.ingest.cells.source import MatrixOnly
 from scvec.ingest.cells.tree import Tree, refuse_bloated
 
 SYMBOLS, TYPES, GENOMES = "gene_symbols", "feature_types", "genome"
@@ -27,7 +28,7 @@ class _Whole(Protocol):
     def __call__(self) -> Rows: ...
 
 
-class TenxSource:
+class TenxSource(MatrixOnly):
     """Cells named by their barcodes; genes by their Ensembl ids, with ``gene_symbols``.
 
     Symbols are not used as names, as genes may share one. Types and genomes of features are columns of ``var``.
@@ -56,15 +57,6 @@ class TenxSource:
         return self._cells
 
     @property
-    def obsm_keys(self) -> list[str]:
-        """The names of further arrays of the cells: none."""
-        return []
-
-    def obsm(self, key: str) -> Any:
-        """Raise `KeyError`: there are no such arrays."""
-        raise KeyError(key)
-
-    @property
     def layers(self) -> list[str]:
         """The only matrix."""
         return ["X"]
@@ -73,15 +65,6 @@ class TenxSource:
         """Return the features."""
         del layer
         return self._var
-
-    def colors(self, key: str) -> dict[str, str]:
-        """Return no colours: a matrix of 10x has no annotations."""
-        del key
-        return {}
-
-    def log_base(self) -> float | None:
-        """Return None: 10x writes counts."""
-        return None
 
     @contextmanager
     def rows(self, layer: str) -> Iterator[Rows]:

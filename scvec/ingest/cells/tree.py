@@ -205,7 +205,7 @@ def read_elem(element: Any) -> Any:
         if not isinstance(node, Tree):
             refuse_bloated(node)
             return
-        for key in node.keys():  # noqa: SIM118  # a Tree is no mapping
+        for key in node.keys():  # noqa: SIM118  # a Tree is not a mapping
             check(node[key], depth + 1)
 
     check(element, 0)

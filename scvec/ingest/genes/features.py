@@ -1,4 +1,4 @@
-"""Features of a matrix that are no genes: antibody tags, spike-ins, control probes and others, by type and by name.
+"""Features of a matrix that are not genes: antibody tags, spike-ins, control probes and others, by type and by name.
 
 A feature is told by its type where the file has types, and by its name otherwise. A tag that is named as a gene is,
 such as ``CD4``, can only be told by its type; so is one that `make_unique` has renamed to ``CD4-1``.
@@ -34,7 +34,7 @@ NO_GENE_TYPES = re.compile(
     r"|codeword|\bblank\b|spike|\bercc\b|^custom$|antigen|\bv[d]?j\b|cell ?plex|^prot(ein)?s?( expression)?$|barcode"
     r"|unassigned|deprecated|isotype|intergenic|^lipid|^cmo"
 )
-"""Types of features that are no genes, in small letters with blanks between words."""
+"""Types of features that are not genes, in small letters with blanks between words."""
 
 GENOME = (
     r"(?:refdata-\w+-)?"
@@ -116,7 +116,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
         r"library_size|doublet_scores?|seurat_clusters",
     ),
 }
-"""Names of features that are no genes, by kind."""
+"""Names of features that are not genes, by kind."""
 
 
 NEVER_GENE = re.compile(
@@ -167,7 +167,7 @@ class LeftOut:
 
 
 def by_type(types: Strings) -> dict[int, str]:
-    """Return the type of each feature that is no gene, by its position; "" is a missing type.
+    """Return the type of each feature that is not a gene, by its position; "" is a missing type.
 
     In files of 10x, all is no gene that is not `GENES`. Other files have types of genes (``protein_coding``), so that
     only `NO_GENE_TYPES` are none.
@@ -222,7 +222,7 @@ def by_company(names: Strings) -> dict[int, str]:
 
 
 def kind_of(name: str) -> str | None:
-    """Return what a name is if it is no gene's: a key of `KINDS`."""
+    """Return what a name is if it is not a gene's: a key of `KINDS`."""
     return next((kind for kind, pattern in _patterns().items() if pattern.fullmatch(name)), None)
 
 

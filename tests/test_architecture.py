@@ -18,6 +18,7 @@ HEAVY = {
     "transformers",
     "sentence_transformers",
     "lance",
+    "lancedb",
     "sklearn",
     "matplotlib",
     "umap",

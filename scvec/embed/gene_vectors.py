@@ -17,6 +17,7 @@ from scvec.core.progress import shown
 from scvec.core.types import Floats, Ints, Progress
 from scvec.embed.encoders import Address, Encoder, Partial, Priced, find, make
 from scvec.embed.encoders.api import estimate_tokens
+from scvec.embed.searchable import functions_of
 from scvec.errors import InputError, NotInStoreError, ServiceError
 from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
 from scvec.store import Store, Table
@@ -294,7 +295,8 @@ def _rows(texts: pl.DataFrame, model: Encoder) -> pa.Table:
             f"finite values of shape {(len(texts), model.dimension)}",
             "check the encoder",
         )
-    return pa.table({"text_sha256": pa.array(texts["text_sha256"].to_list()), "vector": vectors_to_arrow(vectors)})
+    columns = {"text_sha256": pa.array(texts["text_sha256"].to_list()), "vector": vectors_to_arrow(vectors)}
+    return pa.table(columns, metadata=dict(functions_of(model)))
 
 
 def _manifest(model: Encoder) -> dict[str, Any]:

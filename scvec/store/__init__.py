@@ -5,8 +5,19 @@ version of a table (an index, fitted statistics) lie beside it; a tag is moved o
 """
 
 from scvec.store.folder import is_name
-from scvec.store.snapshot import Snapshot
+from scvec.store.snapshot import FUNCTIONS, Snapshot
 from scvec.store.store import FORMAT, MARKER, Store, as_store
 from scvec.store.table import ROWS_PER_FRAGMENT, Table, check_tag
 
-__all__ = ["FORMAT", "MARKER", "ROWS_PER_FRAGMENT", "Snapshot", "Store", "Table", "as_store", "check_tag", "is_name"]
+__all__ = [
+    "FORMAT",
+    "FUNCTIONS",
+    "MARKER",
+    "ROWS_PER_FRAGMENT",
+    "Snapshot",
+    "Store",
+    "Table",
+    "as_store",
+    "check_tag",
+    "is_name",
+]

@@ -18,7 +18,7 @@ from scvec.core.reading import reading
 from scvec.errors import ConflictError, MismatchError, NotInStoreError, StoreError
 from scvec.store.folder import Folder, is_name
 from scvec.store.lance import lance
-from scvec.store.snapshot import MANIFEST, VECTOR, Snapshot
+from scvec.store.snapshot import FUNCTIONS, MANIFEST, VECTOR, Snapshot
 
 ROWS_PER_FRAGMENT = 32_768
 
@@ -310,4 +310,6 @@ def _shards(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
 
 
 def _with_manifest(schema: pa.Schema, manifest: Mapping[str, Any]) -> pa.Schema:
-    return schema.with_metadata({MANIFEST: json.dumps(manifest, sort_keys=True).encode()})
+    """Return a schema with the manifest, and with the functions that it names, but with no other metadata."""
+    kept = {key: value for key, value in (schema.metadata or {}).items() if key == FUNCTIONS}
+    return schema.with_metadata({**kept, MANIFEST: json.dumps(manifest, sort_keys=True).encode()})

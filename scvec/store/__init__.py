@@ -6,7 +6,7 @@ version of a table (an index, fitted statistics) lie beside it; a tag is moved o
 
 from scvec.store.folder import is_name
 from scvec.store.snapshot import FUNCTIONS, Snapshot
-from scvec.store.store import FORMAT, MARKER, Store, as_store
+from scvec.store.store import FORMAT, MARKER, Address, Store, as_store
 from scvec.store.table import ROWS_PER_FRAGMENT, Table, check_tag
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "FUNCTIONS",
     "MARKER",
     "ROWS_PER_FRAGMENT",
+    "Address",
     "Snapshot",
     "Store",
     "Table",

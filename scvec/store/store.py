@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from scvec._version import __version__
 from scvec.core.html import table
 from scvec.errors import ConflictError, StoreFormatError
 from scvec.store.folder import Folder
+from scvec.store.storage_options import StorageOptions
 from scvec.store.table import Table
 
 FORMAT = 3
@@ -32,19 +34,23 @@ class Store(Folder):
     Parameters
     ----------
     uri
-        A local path, or ``s3://``, ``gs://`` ... as pyarrow and Lance know them; credentials and endpoint come from the
-        environment (``AWS_ENDPOINT_URL`` and so on).
+        A local path, or ``s3://``, ``gs://``, ``az://``, ``abfss://``.
+    storage_options
+        Keys, endpoint and region of an object store, under the names that Lance and LanceDB know; what is not given
+        comes from the environment (``AWS_ENDPOINT_URL`` and so on). They are not shown, nor written to the store.
 
     Raises
     ------
+    InputError
+        If an option is unknown.
     StoreFormatError
         If the store has another format.
     StoreError
         If the URI is invalid, or is that of a file.
     """
 
-    def __init__(self, uri: str | Path) -> None:
-        super().__init__(uri)
+    def __init__(self, uri: str | Path, storage_options: Mapping[str, object] | None = None) -> None:
+        super().__init__(uri, storage_options)
         found = self.read_json(MARKER).get("format") if self.exists else FORMAT
         if not isinstance(found, int) or found > FORMAT:
             raise StoreFormatError(
@@ -69,6 +75,11 @@ class Store(Folder):
     def _atlases(self) -> list[str]:
         """Return the names of the atlases, to be shown; an object store is not asked only for that."""
         return self.children("atlases") if self.is_local else []
+
+    @property
+    def address(self) -> Address:
+        """What another process needs to open it."""
+        return Address(self.uri, self.storage_options)
 
     @property
     def exists(self) -> bool:
@@ -118,3 +129,15 @@ class Store(Folder):
 def as_store(store: Store | str | Path) -> Store:
     """Return a store that may be given by its folder or URI."""
     return store if isinstance(store, Store) else Store(store)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a store is, and how it is reached: what a worker is given. It holds secrets, and is never written to disk."""
+
+    uri: str
+    storage_options: StorageOptions
+
+    def open(self) -> Store:
+        """Open the store."""
+        return Store(self.uri, self.storage_options.for_lance())

@@ -40,7 +40,7 @@ class Table:
 
     def __init__(self, folder: Folder, path: str, before_writing: Callable[[], None]) -> None:
         self.path, self._folder, self._before_writing = path, folder, before_writing
-        self._uri = f"{folder.location(path)}.lance"
+        self._uri, self._options = f"{folder.location(path)}.lance", folder.storage_options.for_lance()
 
     def __repr__(self) -> str:
         return f"Table({self._uri!r})"
@@ -244,7 +244,7 @@ class Table:
             )
         try:
             with self._reading() if version is None else nullcontext():
-                return lance().dataset(self._uri, version=version)
+                return lance().dataset(self._uri, version=version, storage_options=self._options)
         except ValueError as error:
             raise NotInStoreError(
                 f"{self.path} has no version {version!r}",
@@ -261,13 +261,18 @@ class Table:
     def _write_fragments(self, rows: pa.Table, mode: str) -> list[Any]:
         with self._folder.writing():
             self._before_writing()
-            written: list[Any] = lance().fragment.write_fragments(rows, self._uri, schema=rows.schema, mode=mode)
+            written: list[Any] = lance().fragment.write_fragments(
+                rows, self._uri, schema=rows.schema, mode=mode, storage_options=self._options
+            )
         return written
 
     def _commit(self, operation: Any, read_version: int | None = None) -> int:
         with self._folder.writing():
             self._before_writing()
-            return int(lance().LanceDataset.commit(self._uri, operation, read_version=read_version).version)
+            made = lance().LanceDataset.commit(
+                self._uri, operation, read_version=read_version, storage_options=self._options
+            )
+        return int(made.version)
 
 
 def check_tag(name: str) -> None:

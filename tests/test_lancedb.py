@@ -1,160 +1,205 @@
-"""A store as LanceDB's users see it: encoders in its registry."""
+"""The store as a database: opened by lancedb, polars, pyarrow and DuckDB, by programs that do not know scvec."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import threading
 from pathlib import Path
 from typing import Any
 
+import lancedb
 import numpy as np
-import polars as pl
+import pyarrow as pa
 import pytest
-from lancedb.embeddings import get_registry
 
 import scvec as sv
-from scvec.core.types import Floats
-from scvec.embed import gene_vectors
-from scvec.embed.encoders import make
-from scvec.embed.encoders.simple import Hash
-from scvec.embed.searchable import NAME, STORE, functions_of
-from scvec.errors import InputError, MismatchError
-from scvec.lancedb import GeneTextEncoder
-from scvec.store import FUNCTIONS
+from scvec.atlas import Atlas
+from scvec.atlas.paths import cells_path
+from scvec.errors import StoreError
+from scvec.store import registry
+from tests import toy, toy_ontology
 
-WORDS = "insulin secretion by beta cells"
+QUESTIONS = """
+import json, sys
+import duckdb, lancedb, numpy as np, polars as pl, pyarrow.compute as pc
 
+db = lancedb.connect(sys.argv[1])
+names = {one: db.list_namespaces(namespace_path=[one]).namespaces for one in db.list_namespaces().namespaces}
 
-def opened(store: sv.Store, path: str) -> Any:
-    """Return a table as LanceDB opens it, at its newest version."""
-    import lancedb
+cells = db.open_table("cells", namespace_path=["atlases", "toy"])
+cells.checkout("current")
+vector = np.array(json.loads(sys.argv[2]), np.float32)
+near = cells.search(vector, vector_column_name="vector").distance_type("cosine").where("batch = 'd1'").limit(5)
 
-    folder, _, name = path.rpartition("/")
-    return lancedb.connect(f"{store.uri}/{folder}").open_table(name)
+arrow = cells.to_arrow()
+by_donor = duckdb.sql("SELECT batch, label, count(*) FROM arrow GROUP BY ALL ORDER BY ALL").fetchall()
 
+texts = db.open_table("9606", namespace_path=["gene_texts"])
+glucagon = texts.search().where("text LIKE '%glucagon%'").select(["symbol"]).to_polars()
+by_polars = pl.from_arrow(texts.to_arrow()).filter(pl.col("text").str.contains("glucagon"))
+column = texts.to_arrow()["text"]
 
-@pytest.fixture
-def named() -> Iterator[None]:
-    """Forget the store that a test names."""
-    yield
-    get_registry()._variables.pop(STORE, None)
-
-
-def by_hand(store: sv.Store, encoder: str, revision: str) -> list[str]:
-    """Return the hashes of all texts, the nearest to the words first."""
-    texts = sv.ingest.open_texts(store, "human")
-    asked = np.asarray(make(encoder, texts.frame).encode([WORDS]), np.float64)[0]
-    rows = pl.DataFrame(store.table(f"gene_vectors/{encoder}/{revision}").latest().read())
-    vectors = rows["vector"].to_numpy().astype(np.float64)
-    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(asked)
-    return rows["text_sha256"].gather(np.argsort(-(vectors @ asked) / lengths, kind="stable")).to_list()
-
-
-@pytest.mark.parametrize("encoder", ["hash", "tfidf"])
-def test_words_are_encoded_by_the_encoder_of_the_table(store: sv.Store, encoder: str, named: None) -> None:
-    texts = sv.ingest.open_texts(store, "human")
-    vectors = sv.embed.genes(store, texts, encoder=encoder)
-    get_registry().set_var(STORE, store.uri)
-    found = opened(store, vectors.table.path).search(WORDS).distance_type("cosine").limit(len(texts)).to_polars()
-    distances = dict(found.select("text_sha256", "_distance").iter_rows())
-    expected = by_hand(store, encoder, vectors.revision)
-    assert distances.keys() == set(expected)
-    in_order = np.array([distances[one] for one in expected])
-    assert np.all(np.diff(in_order) > -1e-6)
-    assert in_order[0] < in_order[-1]
-    genes = opened(store, "gene_texts/9606").to_polars().select("text_sha256", "symbol").collect()
-    best = found.head(1).join(genes, on="text_sha256")["symbol"][0]
-    assert best in texts.frame.filter(pl.col("text_sha256") == expected[0])["symbol"].to_list()
+print(json.dumps({
+    "namespaces": names,
+    "releases": list(texts.tags.list()),
+    "near": [(one["cell_id"], one["_distance"]) for one in near.to_list()],
+    "by_donor": by_donor,
+    "glucagon": sorted(glucagon["symbol"].to_list()),
+    "by_polars": sorted(by_polars["symbol"].to_list()),
+    "by_pyarrow": pc.sum(pc.match_substring(column, "glucagon")).as_py(),
+    "scvec": [one for one in sys.modules if one.startswith("scvec")],
+}))
+"""
 
 
-def test_an_encoder_that_is_fitted_on_texts_asks_for_their_store(store: sv.Store, named: None) -> None:
-    texts = sv.ingest.open_texts(store, "human")
-    path = sv.embed.genes(store, texts, encoder="tfidf").table.path
-    with pytest.raises(MismatchError, match=r'at revision 1-e3b0c44298fc1c14 here.*set_var\("scvec_store"'):
-        opened(store, path).search(WORDS)
-    get_registry().set_var(STORE, store.uri)
-    table = opened(store, path)
-    assert len(table.search(WORDS).limit(3).to_polars()) == 3
-    with pytest.raises(InputError, match="knows none of the words"):
-        table.search("xyzzy")
-
-
-def test_other_weights_are_one_clear_error(store: sv.Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error comes at once: LanceDB would try again for minutes."""
-
-    class Other(Hash):
-        revision = "0"
-
-        def encode(self, texts: Sequence[str]) -> Floats:
-            return super().encode(texts)
-
-    monkeypatch.setattr(gene_vectors, "make", lambda *_args, **_options: Other())
-    vectors = sv.embed.genes(store, sv.ingest.open_texts(store, "human"), encoder="hash")
-    table = opened(store, vectors.table.path)
-    with pytest.raises(MismatchError, match="encoder 'hash' is at revision 1 here: expected 0, which made the vectors"):
-        table.search(WORDS)
-    with pytest.raises(InputError, match="no words"):
-        opened(store, "gene_vectors/hash/1").search(" ")
-
-
-def test_the_metadata_is_what_lancedb_itself_would_write(store: sv.Store) -> None:
-    from lancedb.embeddings import EmbeddingFunctionConfig
-
-    function = get_registry().get(NAME).create(encoder="hash", revision="1", dimension=384, store=f"$var:{STORE}:")
-    conf = EmbeddingFunctionConfig(vector_column="vector", source_column="text", function=function)
-    theirs = get_registry().get_table_metadata([conf])["embedding_functions"]
-    ours = functions_of(Hash())[FUNCTIONS]
-    assert json.loads(ours) == json.loads(theirs)
-    read = get_registry().parse_functions(dict(functions_of(Hash())))["vector"]
-    assert isinstance(read.function, GeneTextEncoder)
-    assert (read.function.ndims(), read.function.store) == (384, "")
-    assert get_registry().get(NAME) is GeneTextEncoder
-
-
-def test_vectors_without_words_or_metadata(store: sv.Store, tmp_path: Path) -> None:
-    """Vectors of a file read no words; a table of an earlier version has no metadata, and grows as before."""
-    texts = sv.ingest.open_texts(store, "human")
-    np.savez(tmp_path / "given.npz", names=np.array(["TOY1", "TOY2"]), vectors=np.eye(2, dtype=np.float32))
-    given = sv.embed.genes(store, texts, encoder=f"file:{tmp_path / 'given.npz'}")
-    assert given.table.latest().schema.metadata.keys() == {b"scvec"}
-    with pytest.raises(ValueError, match="INVERTED index"):
-        opened(store, given.table.path).search(WORDS).to_arrow()
-
-    table = store.table("gene_vectors/hash/1")
-    old = table.latest()
-    rows, older = old.read(), old.schema.with_metadata({b"scvec": old.schema.metadata[b"scvec"]})
-    table.commit(table.stage(rows.slice(0, 200).cast(older)), older, old.manifest)
-    again = sv.embed.genes(store, texts, encoder="hash")
-    assert (again.n_encoded, len(table.latest())) == (40, 240)
-    assert FUNCTIONS not in table.latest().schema.metadata
-
-
-def test_vectors_that_grow_keep_the_metadata(store: sv.Store) -> None:
-    texts = sv.ingest.open_texts(store, "human")
-    some = texts.frame["gene_id"].to_numpy()[:20]
-    table = sv.embed.genes(store, texts, encoder="random", gene_ids=some).table
-    first = table.latest().schema.metadata
-    sv.embed.genes(store, texts, encoder="random")
-    assert len(table.latest()) == 240
-    assert table.latest().schema.metadata == first
-    assert FUNCTIONS in first
-
-
-def test_without_scvec_a_table_is_searched_by_vectors(store: sv.Store) -> None:
-    code = (
-        "import sys, lancedb\n"
-        "table = lancedb.connect(sys.argv[1]).open_table('1')\n"
-        "print(len(table.search([1.0] * 384).limit(3).to_polars()), 'scvec' in sys.modules)"
-    )
+def asked(uri: str, *words: str) -> dict[str, Any]:
+    """Return what another program answers, in which scvec cannot be imported."""
+    away = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, "-c", code, f"{store.uri}/gene_vectors/hash"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", QUESTIONS, uri, *words], capture_output=True, text=True, env=away, check=False
     )
-    assert done.stdout.split() == ["3", "False"], done.stderr
+    assert done.returncode == 0, done.stderr
+    answers: dict[str, Any] = json.loads(done.stdout)
+    return answers
 
 
-def test_lancedb_is_imported_where_it_is_asked_for() -> None:
-    code = "import sys, scvec; print('lancedb' in sys.modules); scvec.lancedb; print('lancedb' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["False", "True"], done.stderr
+def test_other_programs_read_the_store(store: sv.Store, atlas: Atlas) -> None:
+    vector = atlas.vectors(atlas.filled[:1])
+    found = asked(store.uri, json.dumps(vector[0].tolist()))
+    assert not found["scvec"]
+    assert found["namespaces"]["atlases"] == ["toy"]
+    assert {"gene_texts", "gene_vectors"} <= found["namespaces"].keys()
+    assert found["releases"] == list(store.table("gene_texts/9606").tags())
+
+    truth = atlas.search(vector, 5, atlas.narrowed(atlas.where("batch = 'd1'")))
+    assert [one for one, _ in found["near"]] == atlas.cell_ids(atlas.positions(truth.ids[0])).tolist()
+    np.testing.assert_allclose([one for _, one in found["near"]], truth.distances[0], atol=1e-6)
+
+    obs = toy.cells(120, seed=0).obs
+    counts = obs.groupby(["donor", "cell_type"], observed=True).size()
+    assert {(donor, label): n for donor, label, n in found["by_donor"]} == counts.to_dict()
+
+    texts = sv.ingest.open_texts(store, "human").frame
+    named = sorted(row["symbol"] for row in texts.to_dicts() if "glucagon" in row["text"])
+    assert named == found["glucagon"] == found["by_polars"]
+    assert len(named) == found["by_pyarrow"] > 0
+
+
+def test_tags_and_versions_are_those_of_scvec(store: sv.Store, atlas: Atlas) -> None:
+    smaller = sv.atlas.remove(atlas, "label = 'beta'")
+    cells = lancedb.connect(store.uri).open_table("cells", namespace_path=["atlases", "toy"])
+    assert cells.tags.list()["current"]["version"] == smaller.cells.version
+    cells.checkout("current")
+    assert cells.count_rows() == len(smaller.cells) < len(atlas.cells)
+    cells.checkout(atlas.cells.version)
+    assert cells.count_rows() == len(atlas.cells)
+    # The dataset is one for pyarrow too.
+    assert cells.to_lance().count_rows(filter="label = 'beta'") == atlas.labels.tolist().count("beta")
+
+
+def test_what_is_published_is_listed(tmp_path: Path) -> None:
+    store, manifest = sv.Store(tmp_path / "store"), {"kind": "test"}
+    sv.ontology.import_ontology(store, toy_ontology.write(tmp_path))
+    store.table("gene_vectors/model/1").append(pa.table({"a": [1]}), manifest)
+    # What is committed and not published yet is no table for others.
+    store.table("atlases/new/cells").write([], pa.schema({"a": pa.int64()}), manifest)
+    assert registry.registered(store) == {"gene_vectors/model/1", "ontology/CL"}
+    store.table("atlases/new/cells").tag("current", 1)
+    assert (
+        registry.registered(store)
+        == set(store.tables())
+        == {"atlases/new/cells", "gene_vectors/model/1", "ontology/CL"}
+    )
+
+    versions = len(list(tmp_path.glob("store/__manifest/_versions/*.manifest")))
+    store.table("gene_vectors/model/1").append(pa.table({"a": [2]}), manifest)
+    assert len(list(tmp_path.glob("store/__manifest/_versions/*.manifest"))) == versions  # it is listed already
+
+    store.remove("atlases/new")
+    assert registry.registered(store) == {"gene_vectors/model/1", "ontology/CL"}
+    assert lancedb.connect(store.uri).list_namespaces().namespaces == ["gene_vectors", "ontology"]
+
+
+@pytest.mark.parametrize("lost", ["all", "damaged", "moved", "removed by hand"])
+def test_a_lost_registration_is_made_again(store: sv.Store, tmp_path: Path, lost: str) -> None:
+    tables, there = store.tables(), Path(store.uri)
+    if lost == "all":
+        shutil.rmtree(there / registry.REGISTRY)
+    elif lost == "damaged":
+        for file in (there / registry.REGISTRY / "_versions").iterdir():
+            file.write_bytes(b"no manifest")
+        with pytest.raises(StoreError, match="LanceDB's list of tables"):
+            registry.registered(store)
+    elif lost == "moved":
+        there.rename(tmp_path / "moved")
+        there = tmp_path / "moved"
+    else:
+        shutil.rmtree(there / "atlases")
+        tables.remove(cells_path("toy"))
+    found = sv.Store(there).register()
+    assert list(found.tables) == tables
+    assert found.added == (tuple(tables) if lost in ("all", "damaged") else ())
+    assert found.dropped == ((cells_path("toy"),) if lost == "removed by hand" else ())
+    assert sv.Store(there).register().added == ()
+    database = lancedb.connect(str(there))
+    for path in tables:
+        *namespace, name = path.split("/")
+        assert database.open_table(name, namespace_path=namespace).count_rows() == len(store_table(there, path))
+
+
+def store_table(uri: Path, path: str) -> Any:
+    return sv.Store(uri).table(path).latest()
+
+
+def test_a_list_that_cannot_be_written_loses_no_table(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / registry.REGISTRY / "_versions").mkdir(parents=True)
+    (tmp_path / registry.REGISTRY / "_versions" / "1.manifest").write_bytes(b"no manifest")
+    table = sv.Store(tmp_path).table("gene_vectors/model/1")
+    table.append(pa.table({"a": [1]}), {})
+    assert len(table.latest()) == 1
+    assert "scvec store register" in caplog.text
+
+
+def test_writers_at_the_same_time(tmp_path: Path) -> None:
+    """Tables that are published together are all listed."""
+    paths = [f"gene_vectors/model/{i}" for i in range(8)]
+    sv.Store(tmp_path).mark()
+
+    def publish(path: str) -> None:
+        sv.Store(tmp_path).table(path).append(pa.table({"a": [1]}), {})
+
+    threads = [threading.Thread(target=publish, args=[path]) for path in paths]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert registry.registered(sv.Store(tmp_path)) == set(paths)
+
+
+def test_lancedb_reads_while_an_atlas_is_extended(store: sv.Store, atlas: Atlas, files: Path) -> None:
+    """Whoever follows the tag sees the atlas before or after, and never something between."""
+    before, seen, ended = len(atlas.cells), set[int](), threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            table = lancedb.connect(store.uri).open_table("cells", namespace_path=["atlases", "toy"])
+            table.checkout("current")
+            rows = table.to_arrow()
+            assert len(set(rows["row"].to_pylist())) == len(rows) == table.count_rows()
+            seen.add(len(rows))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        extended = sv.atlas.extend(atlas, files / "query.h5ad", label_key="cell_type", batch_key="donor")
+        sv.atlas.remove(extended, "label = 'beta'")
+    finally:
+        ended.set()
+        reader.join()
+    after = {len(store.table(cells_path("toy")).at(version)) for version in sv.atlas.versions(store, "toy")}
+    assert before in seen <= after
+    assert len(after) == 3

@@ -4,10 +4,12 @@ A table is read at a version or a tag, whole or not at all; a write is one commi
 version of a table (an index, fitted statistics) lie beside it; a tag is moved only after they are written.
 """
 
+from scvec.store.described import TableInfo, describe
 from scvec.store.folder import is_name
 from scvec.store.snapshot import FUNCTIONS, Snapshot
-from scvec.store.store import FORMAT, MARKER, Address, Store, as_store
+from scvec.store.store import FORMAT, MARKER, Address, Registration, Store, as_store
 from scvec.store.table import ROWS_PER_FRAGMENT, Table, check_tag
+from scvec.store.upkeep import Upkeep, is_scattered, tidy
 
 __all__ = [
     "FORMAT",
@@ -15,10 +17,16 @@ __all__ = [
     "MARKER",
     "ROWS_PER_FRAGMENT",
     "Address",
+    "Registration",
     "Snapshot",
     "Store",
     "Table",
+    "TableInfo",
+    "Upkeep",
     "as_store",
     "check_tag",
+    "describe",
     "is_name",
+    "is_scattered",
+    "tidy",
 ]

@@ -99,6 +99,17 @@ class Folder:
         selector = fs.FileSelector(self._at(path), allow_not_found=True)
         return sorted(info.base_name.removesuffix(".lance") for info in self._fs.get_file_info(selector))
 
+    def folders(self, path: str) -> list[str]:
+        """Return the names of the folders under `path`, sorted, with their suffix."""
+        selector = fs.FileSelector(self._at(path), allow_not_found=True)
+        found = self._fs.get_file_info(selector)
+        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+
+    def n_bytes(self, path: str) -> int:
+        """Return the size in bytes of all files under `path`."""
+        selector = fs.FileSelector(self._at(path), recursive=True, allow_not_found=True)
+        return sum(info.size or 0 for info in self._fs.get_file_info(selector) if info.type == fs.FileType.File)
+
     def has_file(self, path: str) -> bool:
         """Whether the file exists."""
         return bool(self._fs.get_file_info(self._found(path)).type == fs.FileType.File)

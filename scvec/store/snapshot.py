@@ -98,6 +98,24 @@ class Snapshot:
             return self._dataset.take(np.asarray(rows, np.int64).tolist(), columns=list(columns))
 
     @property
+    def n_files(self) -> int:
+        """The number of its data files."""
+        with self._reading():
+            return sum(len(one.data_files()) for one in self._dataset.get_fragments())
+
+    @property
+    def n_deleted(self) -> int:
+        """The number of rows that were removed, and whose bytes its files still hold."""
+        with self._reading():
+            return int(self._dataset.stats.dataset_stats()["num_deleted_rows"])
+
+    @property
+    def indexes(self) -> dict[str, str]:
+        """Lance's name of the kind of each index, by its columns."""
+        with self._reading():
+            return {", ".join(one.field_names): one.index_type for one in self._dataset.describe_indices()}
+
+    @property
     def has_index(self) -> bool:
         """Whether it has a vector index."""
         with self._reading():

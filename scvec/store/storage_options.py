@@ -51,7 +51,9 @@ AZURE: Mapping[str, tuple[str, ...]] = {
 }
 """Options by kind of store, and their other names: as the Rust crate object_store has them, which Lance uses."""
 
-AZURE_HOST = ".blob.core.windows.net"
+FLAGS = {"allow_http", "aws_skip_signature", "aws_virtual_hosted_style_request", "google_skip_signature"}
+"""Options that are true or false."""
+
 NO_EXPIRY = datetime.max - timedelta(days=2)
 """Of a token that the user renews: pyarrow wants one, Lance has none."""
 
@@ -83,6 +85,12 @@ class StorageOptions:
 
     def __init__(self, uri: str, given: Mapping[str, object] | None = None) -> None:
         self._uri, self._values = uri, _checked(uri, given or {})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StorageOptions) and (self._uri, self._values) == (other._uri, other._values)
+
+    def __hash__(self) -> int:
+        return hash((self._uri, *sorted(self._values)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(sorted(self._values))})"
@@ -119,6 +127,8 @@ def _checked(uri: str, given: Mapping[str, object]) -> dict[str, str]:
         if name in found:
             raise InputError(f"`storage_options` have {name} twice, under two names", fix="leave one out")
         found[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    for name in FLAGS & found.keys():
+        _is_set(found, name)
     _check_endpoint(found)
     return found
 
@@ -149,7 +159,7 @@ def _gcs(values: Values, _uri: str) -> fs.FileSystem:
 
 
 def _azure(values: Values, uri: str) -> fs.FileSystem:
-    known = {name: os.environ[name.upper()] for name in AZURE if os.environ.get(name.upper())} | values
+    known = {**{name: os.environ[name.upper()] for name in AZURE if os.environ.get(name.upper())}, **values}
     host = urlsplit(uri).netloc.rpartition("@")[2] if "@" in uri else ""
     account = known.get("azure_storage_account_name") or host.partition(".")[0]
     if not account:
@@ -202,7 +212,8 @@ def _path(uri: str) -> str:
     """Return the path of a URI: the bucket or container, and what follows."""
     parts = urlsplit(uri)
     if parts.query or parts.password:
-        raise InputError(f"{parts.scheme}://{parts.hostname} has options or keys in its URI", fix="give `storage_options`")
+        where = f"{parts.scheme}://{parts.hostname}"
+        raise InputError(f"{where} has options or keys in its URI", fix="give them as `storage_options`")
     return unquote(f"{parts.netloc.partition('@')[0]}{parts.path}".rstrip("/"))
 
 

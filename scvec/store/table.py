@@ -36,10 +36,16 @@ class Table:
         The table's path in it, without suffix.
     before_writing
         Called before each commit: marks the folder as a store.
+    published
+        Called with the path when a version gets a tag, or rows are appended, which readers see at once: registers the
+        table in LanceDB.
     """
 
-    def __init__(self, folder: Folder, path: str, before_writing: Callable[[], None]) -> None:
-        self.path, self._folder, self._before_writing = path, folder, before_writing
+    def __init__(
+        self, folder: Folder, path: str, *, before_writing: Callable[[], None], published: Callable[[str], None]
+    ) -> None:
+        self.path, self._folder = path, folder
+        self._before_writing, self._published = before_writing, published
         self._uri, self._options = f"{folder.location(path)}.lance", folder.storage_options.for_lance()
 
     def __repr__(self) -> str:
@@ -66,8 +72,13 @@ class Table:
 
     def append(self, rows: pa.Table, manifest: Mapping[str, Any]) -> int:
         """Commit `rows` after the existing ones; the first call creates the table with `manifest`."""
-        if not self.exists:
-            return self.write(rows.to_batches(), rows.schema, manifest)
+        version = (
+            self._appended(rows, manifest) if self.exists else self.write(rows.to_batches(), rows.schema, manifest)
+        )
+        self._published(self.path)
+        return version
+
+    def _appended(self, rows: pa.Table, manifest: Mapping[str, Any]) -> int:
         latest = self.latest()
         if latest.manifest != json.loads(json.dumps(manifest)):
             raise MismatchError(
@@ -174,6 +185,26 @@ class Table:
             )
         return self.latest().version
 
+    def drop(self, versions: Sequence[int], *, dry_run: bool = False) -> int:
+        """Remove versions, but for the newest and those with a tag, and what only they need; return the bytes freed.
+
+        Rows that were staged within the last seven days stay: another process may be about to commit them.
+
+        Parameters
+        ----------
+        versions
+            Their numbers.
+        dry_run
+            Remove nothing, and return what would be freed.
+        """
+        if not versions:
+            return 0
+        table, chosen = self._open(), {"versions": list(versions), "error_if_tagged_old_versions": False}
+        if dry_run:
+            return int(table.explain_cleanup_old_versions(**chosen).stats.bytes_removed)
+        with self._folder.writing():
+            return int(table.cleanup_old_versions(**chosen).bytes_removed)
+
     def forget(self) -> int:
         """Remove all but the newest and the tagged versions, and what was never committed; return the bytes freed.
 
@@ -191,6 +222,7 @@ class Table:
         tags = self._open().tags
         with self._folder.writing():
             (tags.update if name in tags.list() else tags.create)(name, version)
+        self._published(self.path)
 
     def tags(self) -> dict[str, int]:
         """Return the version of each tag, the newest version last."""

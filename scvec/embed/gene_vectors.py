@@ -17,6 +17,7 @@ from scvec.core.progress import shown
 from scvec.core.types import Floats, Ints, Progress
 from scvec.embed.encoders import Address, Encoder, Partial, Priced, find, make
 from scvec.embed.encoders.api import estimate_tokens
+from scvec.embed.searchable import functions_of
 from scvec.errors import InputError, NotInStoreError, ServiceError
 from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
 from scvec.store import Store, Table
@@ -305,7 +306,8 @@ def _rows(texts: pl.DataFrame, model: Encoder) -> pa.Table:
             "check the encoder",
         )
     columns = [pa.array(texts["text_sha256"].to_list()), vectors_to_arrow(vectors)]
-    return pa.Table.from_arrays(columns, schema=table_schema(model.dimension))
+    schema = table_schema(model.dimension).with_metadata(dict(functions_of(model)))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _manifest(model: Encoder) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def _ids(folder: Folder) -> dict[str, str]:
         return {}
     # Read as a table: the classes of the namespace take a second to import.
     with _reading(folder):
-        rows = lance().dataset(folder.location(REGISTRY)).to_table(columns=["object_id", "object_type"])
+        listed = lance().dataset(folder.location(REGISTRY), storage_options=folder.storage_options.for_lance())
+        rows = listed.to_table(columns=["object_id", "object_type"])
     names = (one.replace(BETWEEN, "/") for one in rows["object_id"].to_pylist())
     return dict(zip(names, rows["object_type"].to_pylist(), strict=True))
 
@@ -90,7 +91,8 @@ def _registry(folder: Folder) -> Any:
     lance()
     from lance.namespace import DirectoryNamespace
 
-    return DirectoryNamespace(root=folder.uri)
+    options = folder.storage_options.for_lance() or {}
+    return DirectoryNamespace(root=folder.uri, **{f"storage.{name}": value for name, value in options.items()})
 
 
 def _above(paths: Iterable[str]) -> set[str]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import lance
 
 MANIFEST = b"scvec"
+FUNCTIONS = b"embedding_functions"
+"""Entries of a table's schema: scvec's manifest, and the functions by which LanceDB encodes words."""
+
 ROW, VECTOR = "row", "vector"
 """Columns of a search: a row's id, and the vector that it is found by."""
 

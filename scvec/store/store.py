@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from scvec.core.logs import logger
 from scvec.errors import ConflictError, StoreError, StoreFormatError
 from scvec.store import registry
 from scvec.store.folder import Folder
+from scvec.store.storage_options import StorageOptions
 from scvec.store.table import Table
 
 FORMAT = 3
@@ -55,19 +56,23 @@ class Store(Folder):
     Parameters
     ----------
     uri
-        A local path, or ``s3://``, ``gs://`` ... as pyarrow and Lance know them; credentials and endpoint come from the
-        environment (``AWS_ENDPOINT_URL`` and so on).
+        A local path, or ``s3://``, ``gs://``, ``az://``, ``abfss://``.
+    storage_options
+        Keys, endpoint and region of an object store, under the names that Lance and LanceDB know; what is not given
+        comes from the environment (``AWS_ENDPOINT_URL`` and so on). They are not shown, nor written to the store.
 
     Raises
     ------
+    InputError
+        If an option is unknown.
     StoreFormatError
         If the store has another format.
     StoreError
         If the URI is invalid, or is that of a file.
     """
 
-    def __init__(self, uri: str | Path) -> None:
-        super().__init__(uri)
+    def __init__(self, uri: str | Path, storage_options: Mapping[str, object] | None = None) -> None:
+        super().__init__(uri, storage_options)
         found = self.read_json(MARKER).get("format") if self.exists else FORMAT
         if not isinstance(found, int) or found > FORMAT:
             raise StoreFormatError(
@@ -92,6 +97,11 @@ class Store(Folder):
     def _atlases(self) -> list[str]:
         """Return the names of the atlases, to be shown; an object store is not asked only for that."""
         return self.children("atlases") if self.is_local else []
+
+    @property
+    def address(self) -> Address:
+        """What another process needs to open it."""
+        return Address(self.uri, self.storage_options)
 
     @property
     def exists(self) -> bool:
@@ -186,3 +196,15 @@ class Store(Folder):
 def as_store(store: Store | str | Path) -> Store:
     """Return a store that may be given by its folder or URI."""
     return store if isinstance(store, Store) else Store(store)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a store is and how it is reached, as workers are told. It holds secrets, and is never written to disk."""
+
+    uri: str
+    storage_options: StorageOptions
+
+    def open(self) -> Store:
+        """Open the store."""
+        return Store(self.uri, self.storage_options.for_lance())

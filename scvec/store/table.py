@@ -18,7 +18,7 @@ from scvec.core.reading import reading
 from scvec.errors import ConflictError, MismatchError, NotInStoreError, StoreError
 from scvec.store.folder import Folder, is_name
 from scvec.store.lance import lance
-from scvec.store.snapshot import MANIFEST, VECTOR, Snapshot
+from scvec.store.snapshot import FUNCTIONS, MANIFEST, VECTOR, Snapshot
 
 ROWS_PER_FRAGMENT = 32_768
 
@@ -46,7 +46,7 @@ class Table:
     ) -> None:
         self.path, self._folder = path, folder
         self._before_writing, self._published = before_writing, published
-        self._uri = f"{folder.location(path)}.lance"
+        self._uri, self._options = f"{folder.location(path)}.lance", folder.storage_options.for_lance()
 
     def __repr__(self) -> str:
         return f"Table({self._uri!r})"
@@ -276,7 +276,7 @@ class Table:
             )
         try:
             with self._reading() if version is None else nullcontext():
-                return lance().dataset(self._uri, version=version)
+                return lance().dataset(self._uri, version=version, storage_options=self._options)
         except ValueError as error:
             raise NotInStoreError(
                 f"{self.path} has no version {version!r}",
@@ -293,13 +293,18 @@ class Table:
     def _write_fragments(self, rows: pa.Table, mode: str) -> list[Any]:
         with self._folder.writing():
             self._before_writing()
-            written: list[Any] = lance().fragment.write_fragments(rows, self._uri, schema=rows.schema, mode=mode)
+            written: list[Any] = lance().fragment.write_fragments(
+                rows, self._uri, schema=rows.schema, mode=mode, storage_options=self._options
+            )
         return written
 
     def _commit(self, operation: Any, read_version: int | None = None) -> int:
         with self._folder.writing():
             self._before_writing()
-            return int(lance().LanceDataset.commit(self._uri, operation, read_version=read_version).version)
+            made = lance().LanceDataset.commit(
+                self._uri, operation, read_version=read_version, storage_options=self._options
+            )
+        return int(made.version)
 
 
 def check_tag(name: str) -> None:
@@ -342,4 +347,6 @@ def _shards(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
 
 
 def _with_manifest(schema: pa.Schema, manifest: Mapping[str, Any]) -> pa.Schema:
-    return schema.with_metadata({MANIFEST: json.dumps(manifest, sort_keys=True).encode()})
+    """Return a schema with the manifest, and with the functions that it names, but with no other metadata."""
+    kept = {key: value for key, value in (schema.metadata or {}).items() if key == FUNCTIONS}
+    return schema.with_metadata({**kept, MANIFEST: json.dumps(manifest, sort_keys=True).encode()})

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from scvec.ingest.genes.cleaning import clean, without_repeats
+from scvec.store import ColumnIndex
 
 TEXT_COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "taxon_id": pl.Int64,
@@ -35,6 +36,16 @@ TEXT_COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
 }
 """The columns of ``gene_texts``. `human_ortholog` is the id of the one-to-one human ortholog, through which genes of
 two species are matched; `ortholog` is the species (``"human"``) whose summary is in `ortholog_summary`."""
+
+TEXT_INDEXES = (
+    ColumnIndex("text", "text"),
+    ColumnIndex("full_name", "text"),
+    ColumnIndex("symbol", "value"),
+    ColumnIndex("gene_id", "value"),
+    ColumnIndex("aliases", "members"),
+    ColumnIndex("ensembl_ids", "members"),
+)
+"""The indexes of every release of ``gene_texts``."""
 
 SUMMARY = "NCBI Gene summary"
 NAMES = "NCBI Gene names"

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from scvec.ingest.genes.cleaning import clean, without_repeats
+from scvec.store import ColumnIndex
 
 TEXT_COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "taxon_id": pl.Int64,
@@ -52,6 +53,16 @@ COLUMNS = {
     "text_sha256": "the text's hash, by which gene_vectors has its vector",
     "source": "what the text was made of",
 }
+
+TEXT_INDEXES = (
+    ColumnIndex("text", "text"),
+    ColumnIndex("full_name", "text"),
+    ColumnIndex("symbol", "value"),
+    ColumnIndex("gene_id", "value"),
+    ColumnIndex("aliases", "members"),
+    ColumnIndex("ensembl_ids", "members"),
+)
+"""The indexes of every release of ``gene_texts``."""
 
 SUMMARY = "NCBI Gene summary"
 NAMES = "NCBI Gene names"

@@ -4,6 +4,7 @@ A table is read at a version or a tag, whole or not at all; a write is one commi
 version of a table (an index, fitted statistics) lie beside it; a tag is moved only after they are written.
 """
 
+from scvec.store.column_index import ColumnIndex
 from scvec.store.described import TableInfo, describe
 from scvec.store.folder import is_name
 from scvec.store.snapshot import FUNCTIONS, Snapshot
@@ -17,6 +18,7 @@ __all__ = [
     "MARKER",
     "ROWS_PER_FRAGMENT",
     "Address",
+    "ColumnIndex",
     "Registration",
     "Snapshot",
     "Store",

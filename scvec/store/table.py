@@ -16,6 +16,7 @@ from scvec.core.forks import check_fork
 from scvec.core.limits import bounded_json
 from scvec.core.reading import reading
 from scvec.errors import ConflictError, MismatchError, NotInStoreError, StoreError
+from scvec.store.column_index import ColumnIndex, create
 from scvec.store.folder import Folder, is_name
 from scvec.store.lance import lance
 from scvec.store.snapshot import FUNCTIONS, MANIFEST, VECTOR, Snapshot
@@ -170,6 +171,34 @@ class Table:
             )
         return self.latest().version
 
+    def index_columns(self, base: int, indexes: Sequence[ColumnIndex]) -> int:
+        """Commit a version of `base` with indexes of its columns, and return its number: `base` if none is missing.
+
+        A version that is not the newest one is committed again first, so that its tag has to be moved.
+
+        Parameters
+        ----------
+        base
+            A version.
+        indexes
+            The indexes to have; those that are there stay as they are.
+
+        Raises
+        ------
+        ConflictError
+            If another process writes to the table meanwhile.
+        """
+        left = self.at(base).without(indexes)
+        if not left:
+            return base
+        version = base if self.latest().version == base else self.restore(base)
+        with self._folder.writing():
+            dataset = self._open(version)
+            try:
+                return create(dataset, left)
+            except lance().commit.CommitConflictError as error:
+                raise self._other_writer(f"version {version}") from error
+
     def compact(self, base: int) -> int:
         """Commit a version of `base`, the newest one, in few large files without deleted rows; return its number.
 
@@ -258,13 +287,13 @@ class Table:
         return reading(f"the table {self.path}", "complete files", REPAIR, raised=StoreError)
 
     def _expect(self, base: int) -> None:
+        if self.latest().version != base:
+            raise self._other_writer(f"version {base}")
+
+    def _other_writer(self, expected: str) -> ConflictError:
         newest = self.latest().version
-        if newest != base:
-            raise ConflictError(
-                f"{self.path} is at version {newest}, as another process has written to it",
-                f"version {base}",
-                "run the command again",
-            )
+        seen = f"{self.path} is at version {newest}, as another process has written to it"
+        return ConflictError(seen, expected, "run the command again")
 
     def _open(self, version: int | str | None = None) -> Any:
         check_fork()

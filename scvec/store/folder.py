@@ -96,14 +96,11 @@ class Folder:
 
     def children(self, path: str) -> list[str]:
         """Return the names under `path`, sorted; those of tables without their suffix."""
-        selector = fs.FileSelector(self._at(path), allow_not_found=True)
-        return sorted(info.base_name.removesuffix(".lance") for info in self._fs.get_file_info(selector))
+        return sorted(name.removesuffix(".lance") for name in self._entries(path))
 
     def folders(self, path: str) -> list[str]:
         """Return the names of the folders under `path`, sorted, with their suffix."""
-        selector = fs.FileSelector(self._at(path), allow_not_found=True)
-        found = self._fs.get_file_info(selector)
-        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+        return sorted(name for name, is_folder in self._entries(path).items() if is_folder)
 
     def n_bytes(self, path: str) -> int:
         """Return the size in bytes of all files under `path`."""
@@ -183,7 +180,7 @@ class Folder:
         The copy is renewed only after this object has changed the folder; changes by others are not seen.
         """
         found = self._found(path)
-        if not self._fs.get_file_info(found).type == fs.FileType.Directory:
+        if not self._is_folder(found):
             raise StoreError(f"{self.uri}/{path} is missing", "one beside its table", "rebuild what it belongs to")
         if self.is_local:
             return Path(found)
@@ -224,7 +221,9 @@ class Folder:
         if self._copies is not None:
             shutil.rmtree(self._copies / path, ignore_errors=True)
         if not self.is_local:
-            if self._fs.get_file_info(target).type == fs.FileType.Directory:
+            if self._is_folder(target) and self._has_implied_folders:
+                self._fs.delete_dir_contents(target)
+            if self._is_folder(target):
                 self._fs.delete_dir(target)
             return
         self._refuse_links(path)
@@ -245,6 +244,24 @@ class Folder:
                 Path(target).unlink()
         elif self.has_file(path):
             self._fs.delete_file(target)
+
+    def _is_folder(self, at: str) -> bool:
+        return bool(self._fs.get_file_info(at).type == fs.FileType.Directory)
+
+    @property
+    def _has_implied_folders(self) -> bool:
+        """Whether pyarrow lists and deletes only folders that are objects of their own; Lance makes none."""
+        return bool(self._fs.type_name == "gcs")
+
+    def _entries(self, path: str) -> dict[str, bool]:
+        """Return the names under a path, and whether each is that of a folder."""
+        above = self._at(path)
+        selector = fs.FileSelector(above, recursive=self._has_implied_folders, allow_not_found=True)
+        found: dict[str, bool] = {}
+        for info in self._fs.get_file_info(selector):
+            name, _, below = info.path.removeprefix(f"{above}/").partition("/")
+            found[name] = found.get(name, False) or bool(below) or info.type == fs.FileType.Directory
+        return found
 
     def _upload(self, local: Path, target: str) -> None:
         fs.copy_files(str(local), target, source_filesystem=fs.LocalFileSystem(), destination_filesystem=self._fs)

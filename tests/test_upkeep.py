@@ -54,6 +54,29 @@ def test_releases_stay(store: sv.Store, ncbi: tuple[Path, Path]) -> None:
         assert sv.ingest.open_texts(store, "human", release).frame.equals(frame)
 
 
+def test_releases_without_indexes_get_them(
+    store: sv.Store, ncbi: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of an earlier scvec; the order of releases stays, of which the last is the default."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr("scvec.ingest.genes.gene_texts.TEXT_INDEXES", ())
+        for release in ("b", "a"):
+            sv.ingest.texts(store, taxon="human", gene_info=ncbi[0], gene_summary=ncbi[1], release=release)
+    table = store.table("gene_texts/9606")
+    order, before = list(table.tags()), {one.release: one.frame for one in sv.ingest.list_texts(store)}
+    assert not table.at("a").indexes
+    (dry,) = (one for one in sv.atlas.optimize(store, dry_run=True) if one.path == table.path)
+    assert dry.steps[0] == "make the indexes of b, a"
+
+    sv.atlas.optimize(store)
+    assert list(table.tags()) == order
+    for release, frame in before.items():
+        assert table.at(release).indexes.keys() == table.at(order[0]).indexes.keys() > set()
+        assert sv.ingest.open_texts(store, "human", release).frame.equals(frame)
+    assert len(table.at("a").matching("glucagon", "text", ["gene_id"])) > 0
+    assert sv.atlas.optimize(store)[0].steps == ()
+
+
 def test_an_atlas_keeps_what_can_be_checked_out(store: sv.Store, atlas: Atlas) -> None:
     smaller = sv.atlas.remove(atlas, "label = 'beta'")
     versions = sv.atlas.versions(store, "toy")

@@ -5,7 +5,6 @@ python -m tools.schemas
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from scvec.atlas import rows
+from scvec.atlas import label_table, rows
 from scvec.embed import gene_vectors
 from scvec.ingest.genes import template
 from scvec.ontology import tables
@@ -71,6 +70,12 @@ def described() -> tuple[Described, ...]:
             rows.table_schema(rows.Keys("label"), DIMENSION, "float32"),
             rows.COLUMNS,
         ),
+        Described(
+            "atlases/<name>/labels",
+            "A row is a label of an atlas. The tag `current` goes with that of the cells.",
+            label_table.label_schema(DIMENSION),
+            label_table.COLUMNS,
+        ),
     )
 
 
@@ -92,7 +97,9 @@ def _type(kind: pa.DataType) -> str:
         return f"d numbers, {kind.value_type.to_pandas_dtype().__name__}"
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return f"list of {_type(kind.value_type)}"
-    return re.sub("^large_", "", str(kind))
+    if pa.types.is_struct(kind):
+        return "struct of " + ", ".join(f"`{field.name}` ({_type(field.type)})" for field in kind)
+    return {"float": "float32"}.get(str(kind), str(kind).removeprefix("large_"))
 
 
 if __name__ == "__main__":

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from scvec.atlas.maintenance import compact
 from scvec.atlas.opening import list_atlases, open_atlas, versions
 from scvec.atlas.paths import atlas_folder, cells_path
 from scvec.core.progress import shown
 from scvec.core.types import Progress
-from scvec.store import Store, Upkeep, is_scattered, tidy
+from scvec.ingest.genes.template import TEXT_INDEXES
+from scvec.ontology import tables
+from scvec.store import ColumnIndex, Store, Upkeep, is_scattered, tidy
+
+INDEXES: Mapping[str, Sequence[ColumnIndex]] = {"gene_texts": TEXT_INDEXES, "ontology": tables.INDEXES}
+"""The indexes of the tables in a folder of the store."""
 
 
 def optimize(
     store: Store, *, forget: bool = False, dry_run: bool = False, progress: Progress | None = None
 ) -> list[Upkeep]:
-    """Merge the small files of a store's tables, and remove the versions that no tag and no atlas needs.
+    """Merge the small files of a store's tables, make missing indexes, and remove what no tag and no atlas needs.
 
-    Vectors of genes are written a few hundred at a time, and cells that were removed stay in their files until then.
-    What a release's tag holds, and every version of an atlas that can be checked out, stays.
+    Releases that an earlier scvec imported have no indexes of their words and names; vectors of genes are written a few
+    hundred at a time; cells that were removed stay in their files. What a release's tag holds stays, and so does every
+    version of an atlas that can be checked out.
 
     Parameters
     ----------
     store
-        The store. No other process may change its atlases meanwhile.
+        The store. Whoever reads a version that goes has to open the store again.
     forget
         Remove older versions of atlases too; they can no longer be checked out.
     dry_run
@@ -46,7 +54,7 @@ def optimize(
             if path in atlases:
                 done.append(_atlas(store, atlases[path], forget=forget, dry_run=dry_run))
             elif not path.startswith("atlases/"):
-                done.append(tidy(store, path, dry_run=dry_run))
+                done.append(tidy(store, path, INDEXES.get(path.split("/")[0], ()), dry_run=dry_run))
             advance(1)
     return done
 

@@ -59,7 +59,7 @@ def optimize(
     *,
     common: CommonFlags,
 ) -> None:
-    """Merge small files, and remove versions that no tag and no atlas needs."""
+    """Merge small files, make missing indexes, and remove versions that no tag and no atlas needs."""
     from scvec import atlas
 
     store = open_store(common.store)

@@ -7,6 +7,7 @@ import pickle
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import lancedb
 import numpy as np
@@ -26,7 +27,7 @@ KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": SECRET}
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, object]]]:
+def by_options(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, object]]]:
     """A bucket on a real S3 server on loopback, and the options by which it is reached; the environment has none."""
     moto = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]'")
     for name in [one for one in os.environ if one.startswith("AWS_")]:
@@ -35,8 +36,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, obj
     server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     url = "http://{}:{}".format(*server.get_host_and_port())
-    urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT")).close()
-    yield "s3://bucket/store", {**KEYS, "region": "us-east-1", "endpoint": url, "allow_http": True}
+    name = uuid4().hex  # moto's buckets outlive its servers
+    urllib.request.urlopen(urllib.request.Request(f"{url}/{name}", method="PUT")).close()
+    yield f"s3://{name}/store", {**KEYS, "region": "us-east-1", "endpoint": url, "allow_http": True}
     server.stop()
 
 
@@ -52,10 +54,10 @@ def everything(folder: Folder) -> bytes:
 
 
 def test_a_store_is_reached_by_options_alone(
-    bucket: tuple[str, dict[str, object]], ncbi: tuple[Path, Path], files: Path, capsys: pytest.CaptureFixture[str]
+    by_options: tuple[str, dict[str, object]], ncbi: tuple[Path, Path], files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Built, extended, searched, by workers too; opened by LanceDB with the same options; no key is left in it."""
-    uri, options = bucket
+    uri, options = by_options
     store = sv.Store(uri, storage_options=options)
     texts = sv.ingest.texts(store, taxon="human", gene_info=ncbi[0], gene_summary=ncbi[1])
     sv.embed.genes(store, texts, encoder="hash")
@@ -82,8 +84,8 @@ def test_a_store_is_reached_by_options_alone(
     assert "aws_secret_access_key" in repr(store.storage_options)
 
 
-def test_without_options_there_is_no_way(bucket: tuple[str, dict[str, object]]) -> None:
-    uri, options = bucket
+def test_without_options_there_is_no_way(by_options: tuple[str, dict[str, object]]) -> None:
+    uri, options = by_options
     wrong = sv.Store(uri, storage_options=options)
     wrong.write_json("x", {})
     with pytest.raises(OSError, match=r"(?i)access|credential|endpoint|bucket|network|resolve"):

@@ -81,9 +81,12 @@ class Folder:
         self.storage_options = StorageOptions(self.uri, storage_options)
         try:
             self._fs, self._root = self.storage_options.file_system()
+            is_file = self.has_file("")
         except (OSError, ValueError) as error:
-            raise StoreError(f"{uri}: {error}", "a folder or an object-store URI", "give another `store`") from error
-        if self.has_file(""):
+            fix = "give another `store`" if self.is_local else "check the URI, and the keys and endpoint for it"
+            seen = f"{uri}: {str(error).partition(' Detail:')[0]:.300}"
+            raise StoreError(seen, "a folder or an object-store URI", fix) from error
+        if is_file:
             raise StoreError(f"{self.uri} is a file", "a folder for the store", "give a folder as `store`")
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ import pytest
 from lancedb.index import FTS
 
 import scvec as sv
+from scvec.atlas import Atlas
 from scvec.errors import InputError, KeyNotFoundError, ServiceError
 from scvec.interpret.reranking.rows import prompt_of_rows
 from scvec.lancedb import ClosedReranker
@@ -104,6 +105,18 @@ def test_hybrid_searches_are_fused_first(store: sv.Store, server: ChatServer) ->
     near = symbols(table.search(asked).limit(6).to_polars())
     reranker = ClosedReranker(store, "openai:toy", max_candidates=6)
     assert symbols(table.search(asked).limit(6).rerank(reranker, WORDS).to_polars()) == near[::-1]
+
+
+def test_labels_of_an_atlas_are_ranked_by_their_text(store: sv.Store, atlas: Atlas, server: ChatServer) -> None:
+    table: Any = lancedb.connect(store.uri).open_table("labels", namespace_path=["atlases", "toy"])
+    table.checkout("current")
+    mean = atlas.label_means[0]
+    near = table.search(mean, vector_column_name="vector").limit(4).to_polars()["label"].to_list()
+    assert len(near) == 4
+    reranker = ClosedReranker(store, "openai:toy", name="label")
+    found = table.search(mean, vector_column_name="vector").limit(4).rerank(reranker, WORDS).to_polars()
+    assert found["label"].to_list() == near[::-1]
+    assert [one["label"] for one in evidence_in(server.bodies[0])["candidates"]] == near
 
 
 @pytest.mark.parametrize("lie", [*LOST, "prose", "fence", "key twice", "refusal", "length", "status 400"])

@@ -26,8 +26,8 @@ HEAD = """# Tables and columns
 A store is a [LanceDB database](lancedb.md), and these are its tables. A path is that of the folder in the store,
 without `.lance`; in LanceDB its last name is the table's, and those before are the namespaces. The names of columns
 stay as they are within a format of the store, which `scvec store info` shows. The schema's metadata has the table's
-manifest under `scvec`, as JSON: what its rows were made from. This page is made from the schemas
-(`python -m tools.schemas`).
+manifest under `scvec`, as JSON: what its rows were made from; and `gene_vectors` have their encoder under
+`embedding_functions`, as LanceDB reads it. This page is made from the schemas (`python -m tools.schemas`).
 """
 
 

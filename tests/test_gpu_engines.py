@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
@@ -12,14 +13,17 @@ import numpy as np
 import pytest
 import torch
 
+import scvec as sv
 from scvec import index as indexes
+from scvec.cli import main
 from scvec.core.device import SearchEngine
 from scvec.core.types import Floats, Ints
 from scvec.errors import InputError, MissingDependencyError
 from scvec.index import Among, Exact, Stored, load
-from scvec.index.engines import CPU, NAMES, Engine, Installed, Kind, Lack, by_cuvs, cagra, engine_for, installed
+from scvec.index.engines import CPU, NAMES, Engine, Installed, Kind, Lack, by_cuvs, cagra, engine_for, installed, survey
 from scvec.index.engines.cagra import Cagra
 from scvec.index.engines.confirmed import Confirmed
+from scvec.index.torch_exact import TorchExact
 from tests.parts import clustered, make, shared, truth
 
 K, N = 15, 3000
@@ -106,7 +110,7 @@ def test_an_index_that_is_measured_is_not_replaced() -> None:
         ("faiss-gpu", LISTS, "cuda", EXTRA, "faiss-cpu is there"),
         ("faiss-gpu", LISTS, "cpu", ALL, "it needs a GPU, and `device` is cpu"),
         ("faiss-cagra", LISTS, "cuda", SWAPPED, "no CAGRA"),
-        ("faiss-cagra", LISTS, "cuda", EXTRA, "faiss-cpu is there"),
+        ("faiss-cagra", LISTS, "cuda", dataclasses.replace(ALL, faiss_gpu=FAISS_CPU), "faiss-cpu is there"),
         ("cuvs-brute-force", EXACT, "cuda", BARE, "no torch"),
         ("cuvs-brute-force", EXACT, "cpu", ALL, "it needs a GPU"),
         ("cuvs-cagra", LISTS, "cuda", dataclasses.replace(ALL, cuvs=NO_CUVS), "no cuVS"),
@@ -203,7 +207,7 @@ def test_what_is_installed_here() -> None:
     if not hasattr(faiss, "StandardGpuResources"):
         assert here.faiss_gpu is not None
         assert "faiss-cpu" in here.faiss_gpu.why
-        assert here.faiss_gpu.fix == "pip uninstall faiss-cpu && pip install faiss-gpu"
+        assert here.faiss_gpu.fix == "pip uninstall -y faiss-cpu && pip install faiss-gpu"
         assert here.faiss_cagra is not None
         assert "faiss-gpu-cuvs" in here.faiss_cagra.fix
     assert (here.cuvs is None) is (find_spec("cuvs") is not None)
@@ -359,3 +363,79 @@ def test_cagra_of_faiss_on_a_gpu(folders: dict[str, list[Path]]) -> None:
     index = indexes.open_parts("exact", folders["exact"], {}, device="cuda", search_engine="faiss-cagra")
     plain = indexes.open_parts("exact", folders["exact"], {})
     assert shared(index.candidates(QUERIES, K), plain.candidates(QUERIES, K)) > 0.9
+
+
+def test_the_survey_names_what_lacks_and_how_to_get_it() -> None:
+    found = survey.survey()
+    assert [one.name for one in found.engines] == list(NAMES[1:])
+    for one in found.engines:
+        assert one.runs <= one.installed
+        assert bool(one.why) is not one.runs
+        assert bool(one.fix) is not one.installed
+    assert [one.index for one in found.indexes] == list(survey.KINDS)
+    assert found.torch == torch.__version__
+    assert found.torch_cuda == torch.version.cuda
+    if not torch.cuda.is_available():
+        assert {one.here for one in found.indexes} == {"cpu"}
+        assert found.gpus == ()
+    if not hasattr(faiss, "StandardGpuResources"):
+        assert {one.index: one.with_gpu for one in found.indexes} == {
+            one: "cpu" if "lance" in one else "torch" for one in survey.KINDS
+        }
+
+
+def test_the_survey_of_two_wheels_of_faiss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They overwrite each other's files: found by the folders that pip leaves."""
+    there = tmp_path / "faiss_gpu-9.9.dist-info"
+    there.mkdir()
+    (there / "METADATA").write_text("Metadata-Version: 2.1\nName: faiss-gpu\nVersion: 9.9\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = survey.survey()
+    assert found.faiss["faiss-gpu"] == "9.9"
+    assert any("share the import name faiss" in note for note in found.notes) is (len(found.faiss) > 1)
+    assert len(found.faiss) > 1
+
+
+def test_models_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--devices", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in values["engines"]] == list(NAMES[1:])
+    assert main(["models", "--devices"]) == 0
+    plain = capsys.readouterr().out
+    assert all(one["name"] in plain for one in values["engines"])
+    assert all(one in plain for one in survey.KINDS)
+    assert "minilm" not in plain
+
+
+def test_a_query_by_an_engine(store: sv.Store, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same calls, whichever engine; one that cannot be used is one line."""
+    out = tmp_path / "calls.csv"
+    query = ["query", str(files / "query.h5ad"), "--atlas", "toy", "--store", store.uri, "--out", str(out)]
+    answers = []
+    for name in ("auto", "cpu", "torch"):
+        assert main([*query, "--search-engine", name]) == 0
+        answers.append(out.read_text())
+        out.unlink()
+    capsys.readouterr()
+    assert len(set(answers)) == 1
+    for name in NAMES[3:]:
+        if torch.cuda.is_available():
+            break
+        assert main([*query, "--search-engine", name]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"scvec: --search-engine '{name}' cannot be used: ")
+        assert "Fix: " in line
+        assert not out.exists()
+    if not torch.cuda.is_available():
+        assert main([*query, "--device", "cuda"]) == 0
+        notes = [one for one in capsys.readouterr().err.splitlines() if "CPU" in one]
+        assert notes == ["torch finds no usable GPU: computing on the CPU"]
+
+
+def test_an_atlas_knows_its_engine(store: sv.Store) -> None:
+    atlas = sv.atlas.open_atlas(store, "toy", search_engine="torch")
+    assert atlas.search_engine == "torch"
+    assert isinstance(atlas.index, TorchExact)
+    wrong: Any = "gpu"
+    with pytest.raises(InputError, match="`search_engine` must be one of"):
+        sv.atlas.open_atlas(store, "toy", search_engine=wrong)

@@ -104,7 +104,7 @@ def engine_for(
     check(search_engine)
     if search_engine == "auto":
         return _auto(kind, device, here, as_index)
-    lack = _lack(search_engine, kind, device, here)
+    lack = lack_of(search_engine, kind, device, here)
     if lack is not None:
         raise unusable(search_engine, lack)
     return Engine(search_engine, "cpu" if search_engine == "cpu" else device)
@@ -114,16 +114,16 @@ def _auto(kind: Kind, device: str, here: Installed, as_index: bool) -> Engine:
     if device == "cpu":
         return CPU
     if kind.factory == EXACT:
-        lack = _lack("torch", kind, device, here)
+        lack = lack_of("torch", kind, device, here)
         return Engine("torch", device) if lack is None else on_cpu(kind.factory, lack)
-    own = _lack("faiss-gpu", kind, device, here)
+    own = lack_of("faiss-gpu", kind, device, here)
     if own is None:
         return Engine("faiss-gpu", device)
     if as_index:
         return on_cpu(kind.factory, own, how="measured")
     if kind.factory.startswith(PREFIX):
         return on_cpu(kind.factory, own)
-    other = _lack("torch", kind, device, here) or _too_large(kind, here)
+    other = lack_of("torch", kind, device, here) or _too_large(kind, here)
     if other is None:
         how = f"all cells are compared on the GPU, exactly; the index {kind.factory} is not used ({own.why})"
         return Engine("torch", device, how)
@@ -144,7 +144,7 @@ def unusable(name: str, lack: Lack) -> InputError:
     )
 
 
-def _lack(name: SearchEngine, kind: Kind, device: str, here: Installed) -> Lack | None:
+def lack_of(name: SearchEngine, kind: Kind, device: str, here: Installed) -> Lack | None:
     """Return why an engine cannot search an index; None if it can."""
     if name == "cpu":
         return None
@@ -159,7 +159,7 @@ def _lack(name: SearchEngine, kind: Kind, device: str, here: Installed) -> Lack 
         return Lack(what, "use torch, or rebuild the atlas with an index such as IVF1024,SQ8")
     found: dict[SearchEngine, Lack | None] = {
         "faiss-gpu": here.faiss_gpu,
-        "faiss-cagra": here.faiss_gpu or here.faiss_cagra,
+        "faiss-cagra": here.faiss_cagra or here.faiss_gpu,
         "cuvs-brute-force": here.torch or here.cuvs,
         "cuvs-cagra": here.torch or here.cuvs,
     }

@@ -19,10 +19,11 @@ from scvec.cli import main
 from scvec.core.device import SearchEngine
 from scvec.core.types import Floats, Ints
 from scvec.errors import InputError, MissingDependencyError
-from scvec.index import Among, Exact, Stored, load
+from scvec.index import Among, Exact, Stored, faiss_gpu, kinds, load
 from scvec.index.engines import CPU, NAMES, Engine, Installed, Kind, Lack, by_cuvs, cagra, engine_for, installed, survey
 from scvec.index.engines.cagra import Cagra
 from scvec.index.engines.confirmed import Confirmed
+from scvec.index.engines.opening import over
 from scvec.index.torch_exact import TorchExact
 from tests.parts import clustered, make, shared, truth
 
@@ -108,7 +109,7 @@ def test_an_index_that_is_measured_is_not_replaced() -> None:
         ("faiss-gpu", EXACT, "cuda", ALL, "exact search has no FAISS index"),
         ("faiss-gpu", BITS, "cuda", ALL, "FAISS has no IVF64,RaBitQ for GPUs"),
         ("faiss-gpu", LISTS, "cuda", EXTRA, "faiss-cpu is there"),
-        ("faiss-gpu", LISTS, "cpu", ALL, "it needs a GPU, and `device` is cpu"),
+        ("faiss-gpu", LISTS, "cpu", ALL, "it needs a GPU, and the search is on the CPU"),
         ("faiss-cagra", LISTS, "cuda", SWAPPED, "no CAGRA"),
         ("faiss-cagra", LISTS, "cuda", dataclasses.replace(ALL, faiss_gpu=FAISS_CPU), "faiss-cpu is there"),
         ("cuvs-brute-force", EXACT, "cuda", BARE, "no torch"),
@@ -257,9 +258,9 @@ class Walk:
         self.efforts.append(effort)
         chosen = np.zeros(self._index.ntotal, bool)
         chosen[slice(None) if positions is None else positions] = True
-        kinds: Any = faiss
-        params = kinds.SearchParametersHNSW(
-            efSearch=effort, sel=kinds.IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
+        whole: Any = faiss
+        params = whole.SearchParametersHNSW(
+            efSearch=effort, sel=whole.IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
         )
         _, found = self._index.search(queries, k, params=params)
         found = np.where(found < 0, 2**32 - 1, found)
@@ -325,6 +326,48 @@ def test_vectors_are_moved_block_by_block(dtype: Any, monkeypatch: pytest.Monkey
         np.testing.assert_array_equal(moved.numpy(), vectors.astype(moved.numpy().dtype))
 
 
+@pytest.mark.skipif(not faiss_gpu.knows_gpus(), reason="this FAISS has no code for GPUs")
+def test_faiss_takes_the_options_that_are_given() -> None:
+    one, two = faiss_gpu.cloner_options([0]), faiss_gpu.cloner_options([0, 1])
+    assert (one.useFloat16, one.shard, two.useFloat16, two.shard) == (False, False, True, True)
+    gpu: Any = faiss
+    for name in ("Flat", "IVFFlat", "IVFScalarQuantizer", "IVFPQ", *(["Cagra"] if faiss_gpu.has_cagra() else [])):
+        config = getattr(gpu, f"GpuIndex{name}Config")()
+        config.device = 1
+        assert config.device == 1
+
+
+@pytest.mark.skipif(
+    not faiss_gpu.knows_gpus() or faiss.get_num_gpus() > 0, reason="this FAISS has no code for GPUs, or there is one"
+)
+@pytest.mark.parametrize("factory", ["Flat", "IVF16,Flat", "IVF16,SQ8", "IVF16,PQ16", "PCA16,IVF16,Flat"])
+def test_a_copy_to_a_gpu_that_is_not_there(factory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAISS itself refuses, and the index is searched on the CPU."""
+    monkeypatch.setattr(faiss_gpu, "lacking", lambda _device: "")
+    index = kinds.trained(factory, VECTORS, 0)
+    copies, (note,) = faiss_gpu.cloned(factory, [(0, index)], "cuda:0")
+    assert copies == []
+    assert note.startswith(f"the index {factory} cannot be copied to the GPU (")
+    assert "GPU" in note.partition("(")[2]
+
+
+@pytest.mark.skipif(not faiss_gpu.has_cagra() or faiss.get_num_gpus() > 0, reason="this FAISS has no CAGRA, or a GPU")
+def test_cagra_of_faiss_without_a_gpu() -> None:
+    found = over(Stored.of(IDS, VECTORS), Engine("faiss-cagra", "cuda"))
+    assert isinstance(found, Lack)
+    whole: Any = faiss
+    params = whole.SearchParametersCagra()
+    params.itopk_size = cagra.MOST_EFFORT
+    assert params.itopk_size == cagra.MOST_EFFORT
+
+
+@pytest.mark.skipif(find_spec("cuvs") is None, reason="cuVS is not installed")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.parametrize("engine", ["cuvs-brute-force", "cuvs-cagra"])
+def test_cuvs_without_a_gpu(engine: SearchEngine) -> None:
+    assert isinstance(over(Stored.of(IDS, VECTORS), Engine(engine, "cuda")), Lack)
+
+
 @pytest.mark.skipif(find_spec("cuvs") is None, reason="cuVS is not installed")
 def test_cuvs_takes_the_options_that_are_given() -> None:
     from cuvs.common.exceptions import CuvsException
@@ -333,7 +376,7 @@ def test_cuvs_takes_the_options_that_are_given() -> None:
     from cuvs.neighbors import cagra as graphs
 
     assert by_cuvs.METRIC in DISTANCE_TYPES
-    assert graphs.IndexParams(metric=by_cuvs.METRIC).metric == DISTANCE_TYPES[by_cuvs.METRIC]
+    assert graphs.IndexParams(metric=by_cuvs.METRIC).metric == by_cuvs.METRIC
     assert graphs.SearchParams(itopk_size=cagra.MOST_EFFORT).itopk_size == cagra.MOST_EFFORT
     if not torch.cuda.is_available():
         with pytest.raises(CuvsException):
@@ -386,14 +429,13 @@ def test_the_survey_names_what_lacks_and_how_to_get_it() -> None:
 
 def test_the_survey_of_two_wheels_of_faiss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They overwrite each other's files: found by the folders that pip leaves."""
-    there = tmp_path / "faiss_gpu-9.9.dist-info"
+    there = tmp_path / "faiss_other-9.9.dist-info"
     there.mkdir()
-    (there / "METADATA").write_text("Metadata-Version: 2.1\nName: faiss-gpu\nVersion: 9.9\n")
+    (there / "METADATA").write_text("Metadata-Version: 2.1\nName: faiss-other\nVersion: 9.9\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     found = survey.survey()
-    assert found.faiss["faiss-gpu"] == "9.9"
-    assert any("share the import name faiss" in note for note in found.notes) is (len(found.faiss) > 1)
-    assert len(found.faiss) > 1
+    assert found.faiss["faiss-other"] == "9.9"
+    assert any("share the import name faiss" in note for note in found.notes)
 
 
 def test_models_devices(capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,7 +153,9 @@ def lack_of(name: SearchEngine, kind: Kind, device: str, here: Installed) -> Lac
     if name == "torch":
         return here.torch  # on the CPU too
     if device == "cpu":
-        return Lack("it needs a GPU, and `device` is cpu", "use `device` cuda where there is a GPU, or another engine")
+        return Lack(
+            "it needs a GPU, and the search is on the CPU", "use `device` cuda where there is a GPU, or the engine auto"
+        )
     if name == "faiss-gpu" and not kind.clones:
         what = "exact search has no FAISS index" if kind.factory == EXACT else f"FAISS has no {kind.factory} for GPUs"
         return Lack(what, "use torch, or rebuild the atlas with an index such as IVF1024,SQ8")

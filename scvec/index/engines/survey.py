@@ -202,7 +202,9 @@ def _torch() -> tuple[str | None, str | None]:
 
 def _wheels(prefix: str) -> dict[str, str]:
     """Return the versions of the packages whose name begins so, by name."""
-    found = {one.name.lower(): one.version for one in distributions() if one.name.lower().startswith(prefix)}
+    there = [one for one in distributions() if one.name.lower().startswith(prefix)]
+    # A package that is on the path twice is imported from its first place.
+    found = {one.name.lower(): one.version for one in reversed(there)}
     return dict(sorted(found.items()))
 
 

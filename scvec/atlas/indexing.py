@@ -23,7 +23,7 @@ from scvec.errors import InputError
 from scvec.index import Index, IndexSpec, Stored, lance
 from scvec.index.choose import lists
 from scvec.index.engines import Installed, Kind, SearchEngine, engine_for
-from scvec.store import Snapshot, Store, Table
+from scvec.store import Address, Snapshot, Store, Table
 
 
 def filled_rows(cells: Snapshot, name: str) -> Ints:
@@ -121,7 +121,7 @@ def add_parts(
             if store.has_file(f"{made['folder']}/{plan.name}/{PART}"):
                 found[plan.name] = read_part(store, f"{made['folder']}/{plan.name}")
                 advance(len(plan.rows))
-        common = Parts(store.uri, made, cells.path, cells.version)
+        common = Parts(store.address, made, cells.path, cells.version)
         left = [plan for plan in asked if plan.name not in found]
         with closing(compute.engine.each(part_maker, common, left)) as parts:
             for part in parts:
@@ -137,14 +137,14 @@ class Parts:
     Attributes
     ----------
     store
-        The store's URI.
+        Where the store is.
     made
         The index's entry in the manifest.
     table, version
         The table with its rows.
     """
 
-    store: str
+    store: Address
     made: Mapping[str, Any]
     table: str
     version: int
@@ -172,7 +172,7 @@ class PartPlan:
 @contextmanager
 def part_maker(common: Parts) -> Iterator[Callable[[PartPlan], dict[str, Any]]]:
     """Give the function that makes a part, as a `scvec.atlas.engine.Worker`."""
-    store = Store(common.store)
+    store = common.store.open()
     cells = store.table(common.table).at(common.version)
     yield lambda plan: make_part(store, common.made, plan.name, cells, plan.rows)
 

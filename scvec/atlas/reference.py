@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from scvec import index as indexes
 from scvec.atlas.fitted import load_calibration, load_embedding, load_profiles
 from scvec.atlas.indexing import faulty_part, open_index
+from scvec.atlas.label_table import label_rows
 from scvec.atlas.paths import CURRENT, cells_path
 from scvec.atlas.rows import OBS_COLUMNS, Keys
 from scvec.core import html
@@ -208,6 +209,11 @@ class Atlas:
         """The id of each label; "" for a label without one."""
         pairs = self.obs.group_by(["label", "label_id"]).aggregate([])
         return dict(zip(pairs["label"].to_pylist(), pairs["label_id"].to_pylist(), strict=True))
+
+    @cached_property
+    def label_table(self) -> Snapshot | None:
+        """The table of its labels, see `scvec.atlas.label_table`; None if an earlier version has built it."""
+        return label_rows(self.store, self.name, self.manifest)
 
     def cell_ids(self, positions: Ints) -> Strings:
         """Return the names of the cells at these positions of `obs`."""

@@ -8,7 +8,7 @@ With ``"auto"``:
 - exact search runs on a GPU in torch, and its answers are those of the CPU;
 - a FAISS index that FAISS has for GPUs is copied there, if the installed FAISS computes on GPUs;
 - for every other FAISS index, torch compares all vectors on the GPU, exactly, if they fit into three quarters of its
-  free memory: a GPU reads them faster than a CPU searches its lists;
+  free memory: on paper, a GPU does so faster than the CPU searches the index;
 - an index that Lance keeps in a table is searched on the CPU.
 
 Where a GPU was asked for and is not used, `Engine.note` says why.

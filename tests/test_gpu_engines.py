@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
@@ -12,14 +13,18 @@ import numpy as np
 import pytest
 import torch
 
+import scvec as sv
 from scvec import index as indexes
+from scvec.cli import main
 from scvec.core.device import SearchEngine
 from scvec.core.types import Floats, Ints
 from scvec.errors import InputError, MissingDependencyError
-from scvec.index import Among, Exact, Stored, load
-from scvec.index.engines import CPU, NAMES, Engine, Installed, Kind, Lack, by_cuvs, cagra, engine_for, installed
+from scvec.index import Among, Exact, Stored, faiss_gpu, kinds, load
+from scvec.index.engines import CPU, NAMES, Engine, Installed, Kind, Lack, by_cuvs, cagra, engine_for, installed, survey
 from scvec.index.engines.cagra import Cagra
 from scvec.index.engines.confirmed import Confirmed
+from scvec.index.engines.opening import over
+from scvec.index.torch_exact import TorchExact
 from tests.parts import clustered, make, shared, truth
 
 K, N = 15, 3000
@@ -104,9 +109,9 @@ def test_an_index_that_is_measured_is_not_replaced() -> None:
         ("faiss-gpu", EXACT, "cuda", ALL, "exact search has no FAISS index"),
         ("faiss-gpu", BITS, "cuda", ALL, "FAISS has no IVF64,RaBitQ for GPUs"),
         ("faiss-gpu", LISTS, "cuda", EXTRA, "faiss-cpu is there"),
-        ("faiss-gpu", LISTS, "cpu", ALL, "it needs a GPU, and `device` is cpu"),
+        ("faiss-gpu", LISTS, "cpu", ALL, "it needs a GPU, and the search is on the CPU"),
         ("faiss-cagra", LISTS, "cuda", SWAPPED, "no CAGRA"),
-        ("faiss-cagra", LISTS, "cuda", EXTRA, "faiss-cpu is there"),
+        ("faiss-cagra", LISTS, "cuda", dataclasses.replace(ALL, faiss_gpu=FAISS_CPU), "faiss-cpu is there"),
         ("cuvs-brute-force", EXACT, "cuda", BARE, "no torch"),
         ("cuvs-brute-force", EXACT, "cpu", ALL, "it needs a GPU"),
         ("cuvs-cagra", LISTS, "cuda", dataclasses.replace(ALL, cuvs=NO_CUVS), "no cuVS"),
@@ -203,7 +208,7 @@ def test_what_is_installed_here() -> None:
     if not hasattr(faiss, "StandardGpuResources"):
         assert here.faiss_gpu is not None
         assert "faiss-cpu" in here.faiss_gpu.why
-        assert here.faiss_gpu.fix == "pip uninstall faiss-cpu && pip install faiss-gpu"
+        assert here.faiss_gpu.fix == "pip uninstall -y faiss-cpu && pip install faiss-gpu"
         assert here.faiss_cagra is not None
         assert "faiss-gpu-cuvs" in here.faiss_cagra.fix
     assert (here.cuvs is None) is (find_spec("cuvs") is not None)
@@ -253,9 +258,9 @@ class Walk:
         self.efforts.append(effort)
         chosen = np.zeros(self._index.ntotal, bool)
         chosen[slice(None) if positions is None else positions] = True
-        kinds: Any = faiss
-        params = kinds.SearchParametersHNSW(
-            efSearch=effort, sel=kinds.IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
+        whole: Any = faiss
+        params = whole.SearchParametersHNSW(
+            efSearch=effort, sel=whole.IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
         )
         _, found = self._index.search(queries, k, params=params)
         found = np.where(found < 0, 2**32 - 1, found)
@@ -321,6 +326,48 @@ def test_vectors_are_moved_block_by_block(dtype: Any, monkeypatch: pytest.Monkey
         np.testing.assert_array_equal(moved.numpy(), vectors.astype(moved.numpy().dtype))
 
 
+@pytest.mark.skipif(not faiss_gpu.knows_gpus(), reason="this FAISS has no code for GPUs")
+def test_faiss_takes_the_options_that_are_given() -> None:
+    one, two = faiss_gpu.cloner_options([0]), faiss_gpu.cloner_options([0, 1])
+    assert (one.useFloat16, one.shard, two.useFloat16, two.shard) == (False, False, True, True)
+    gpu: Any = faiss
+    for name in ("Flat", "IVFFlat", "IVFScalarQuantizer", "IVFPQ", *(["Cagra"] if faiss_gpu.has_cagra() else [])):
+        config = getattr(gpu, f"GpuIndex{name}Config")()
+        config.device = 1
+        assert config.device == 1
+
+
+@pytest.mark.skipif(
+    not faiss_gpu.knows_gpus() or faiss.get_num_gpus() > 0, reason="this FAISS has no code for GPUs, or there is one"
+)
+@pytest.mark.parametrize("factory", ["Flat", "IVF16,Flat", "IVF16,SQ8", "IVF16,PQ16", "PCA16,IVF16,Flat"])
+def test_a_copy_to_a_gpu_that_is_not_there(factory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAISS itself refuses, and the index is searched on the CPU."""
+    monkeypatch.setattr(faiss_gpu, "lacking", lambda _device: "")
+    index = kinds.trained(factory, VECTORS, 0)
+    copies, (note,) = faiss_gpu.cloned(factory, [(0, index)], "cuda:0")
+    assert copies == []
+    assert note.startswith(f"the index {factory} cannot be copied to the GPU (")
+    assert "GPU" in note.partition("(")[2]
+
+
+@pytest.mark.skipif(not faiss_gpu.has_cagra() or faiss.get_num_gpus() > 0, reason="this FAISS has no CAGRA, or a GPU")
+def test_cagra_of_faiss_without_a_gpu() -> None:
+    found = over(Stored.of(IDS, VECTORS), Engine("faiss-cagra", "cuda"))
+    assert isinstance(found, Lack)
+    whole: Any = faiss
+    params = whole.SearchParametersCagra()
+    params.itopk_size = cagra.MOST_EFFORT
+    assert params.itopk_size == cagra.MOST_EFFORT
+
+
+@pytest.mark.skipif(find_spec("cuvs") is None, reason="cuVS is not installed")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.parametrize("engine", ["cuvs-brute-force", "cuvs-cagra"])
+def test_cuvs_without_a_gpu(engine: SearchEngine) -> None:
+    assert isinstance(over(Stored.of(IDS, VECTORS), Engine(engine, "cuda")), Lack)
+
+
 @pytest.mark.skipif(find_spec("cuvs") is None, reason="cuVS is not installed")
 def test_cuvs_takes_the_options_that_are_given() -> None:
     from cuvs.common.exceptions import CuvsException
@@ -329,7 +376,7 @@ def test_cuvs_takes_the_options_that_are_given() -> None:
     from cuvs.neighbors import cagra as graphs
 
     assert by_cuvs.METRIC in DISTANCE_TYPES
-    assert graphs.IndexParams(metric=by_cuvs.METRIC).metric == DISTANCE_TYPES[by_cuvs.METRIC]
+    assert graphs.IndexParams(metric=by_cuvs.METRIC).metric == by_cuvs.METRIC
     assert graphs.SearchParams(itopk_size=cagra.MOST_EFFORT).itopk_size == cagra.MOST_EFFORT
     if not torch.cuda.is_available():
         with pytest.raises(CuvsException):
@@ -359,3 +406,78 @@ def test_cagra_of_faiss_on_a_gpu(folders: dict[str, list[Path]]) -> None:
     index = indexes.open_parts("exact", folders["exact"], {}, device="cuda", search_engine="faiss-cagra")
     plain = indexes.open_parts("exact", folders["exact"], {})
     assert shared(index.candidates(QUERIES, K), plain.candidates(QUERIES, K)) > 0.9
+
+
+def test_the_survey_names_what_lacks_and_how_to_get_it() -> None:
+    found = survey.survey()
+    assert [one.name for one in found.engines] == list(NAMES[1:])
+    for one in found.engines:
+        assert one.runs <= one.installed
+        assert bool(one.why) is not one.runs
+        assert bool(one.fix) is not one.installed
+    assert [one.index for one in found.indexes] == list(survey.KINDS)
+    assert found.torch == torch.__version__
+    assert found.torch_cuda == torch.version.cuda
+    if not torch.cuda.is_available():
+        assert {one.here for one in found.indexes} == {"cpu"}
+        assert found.gpus == ()
+    if not hasattr(faiss, "StandardGpuResources"):
+        assert {one.index: one.with_gpu for one in found.indexes} == {
+            one: "cpu" if "lance" in one else "torch" for one in survey.KINDS
+        }
+
+
+def test_the_survey_of_two_wheels_of_faiss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They overwrite each other's files: found by the folders that pip leaves."""
+    there = tmp_path / "faiss_other-9.9.dist-info"
+    there.mkdir()
+    (there / "METADATA").write_text("Metadata-Version: 2.1\nName: faiss-other\nVersion: 9.9\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = survey.survey()
+    assert found.faiss["faiss-other"] == "9.9"
+    assert any("share the import name faiss" in note for note in found.notes)
+
+
+def test_models_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--devices", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in values["engines"]] == list(NAMES[1:])
+    assert main(["models", "--devices"]) == 0
+    plain = capsys.readouterr().out
+    assert all(one["name"] in plain for one in values["engines"])
+    assert all(one in plain for one in survey.KINDS)
+    assert "minilm" not in plain
+
+
+def test_a_query_by_an_engine(store: sv.Store, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same calls, whichever engine; one that cannot be used is one line."""
+    out = tmp_path / "calls.csv"
+    query = ["query", str(files / "query.h5ad"), "--atlas", "toy", "--store", store.uri, "--out", str(out)]
+    answers = []
+    for name in ("auto", "cpu", "torch"):
+        assert main([*query, "--search-engine", name]) == 0
+        answers.append(out.read_text())
+        out.unlink()
+    capsys.readouterr()
+    assert len(set(answers)) == 1
+    for name in NAMES[3:]:
+        if torch.cuda.is_available():
+            break
+        assert main([*query, "--search-engine", name]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"scvec: --search-engine '{name}' cannot be used: ")
+        assert "Fix: " in line
+        assert not out.exists()
+    if not torch.cuda.is_available():
+        assert main([*query, "--device", "cuda"]) == 0
+        notes = [one for one in capsys.readouterr().err.splitlines() if "CPU" in one]
+        assert notes == ["torch finds no usable GPU: computing on the CPU"]
+
+
+def test_an_atlas_knows_its_engine(store: sv.Store) -> None:
+    atlas = sv.atlas.open_atlas(store, "toy", search_engine="torch")
+    assert atlas.search_engine == "torch"
+    assert isinstance(atlas.index, TorchExact)
+    wrong: Any = "gpu"
+    with pytest.raises(InputError, match="`search_engine` must be one of"):
+        sv.atlas.open_atlas(store, "toy", search_engine=wrong)

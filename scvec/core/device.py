@@ -30,12 +30,17 @@ def choose(asked: str) -> tuple[str, str]:
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", asked):
         raise must_be("device", "auto, cpu, cuda, or one GPU such as cuda:1", asked)
-    if asked == "cpu" or (asked == "auto" and not any(Path(one).exists() for one in DRIVERS)):
+    if asked == "cpu" or (asked == "auto" and not has_driver()):
         return "cpu", ""
     why = lacking(asked)
     if not why:
         return ("cuda" if asked == "auto" else asked), ""
     return "cpu", "" if asked == "auto" else f"{why}: computing on the CPU"
+
+
+def has_driver() -> bool:
+    """Return whether there is a file of a GPU driver."""
+    return any(Path(one).exists() for one in DRIVERS)
 
 
 def check_device(device: str) -> None:

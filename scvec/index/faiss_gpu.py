@@ -16,6 +16,8 @@ from scvec.index.base import LISTS
 MOST = 2048
 """Most neighbours and lists that the GPU kernels can choose at once; beyond these, search runs on the CPU."""
 
+NO_CODE = "the installed FAISS, faiss-cpu, has no code for GPUs"
+
 _all: Any = faiss  # whose stubs and CPU build lack names used here
 
 SCALARS = {
@@ -41,7 +43,7 @@ def lacking(device: str) -> str:
     if device == "cpu":
         return ""
     if not knows_gpus():
-        return "the installed FAISS, faiss-cpu, has no code for GPUs"
+        return NO_CODE
     there, wanted = faiss.get_num_gpus(), max(_numbers(device), default=0)
     return "" if wanted < there else f"there is no GPU {wanted}: FAISS finds {there}, counted from 0"
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from scvec.core.device import check_device, lacking
 
 EXTRA = "pip install 'scvec[gpu]'"
-SWAP = "pip uninstall faiss-cpu && pip install faiss-gpu"
+SWAP = "pip uninstall -y faiss-cpu && pip install faiss-gpu"
 """FAISS for GPUs has the import name of faiss-cpu, so that it can only take its place."""
 
-CAGRA_WHEEL = (
-    "pip uninstall faiss-cpu faiss-gpu && pip install faiss-gpu-cuvs 'libcuvs-cu13==26.6.*' 'libraft-cu13==26.6.*' "
-    "'librmm-cu13==26.6.*'"
+CAGRA = (
+    f"use cuvs-cagra ({EXTRA}), or in place of faiss-cpu and cuVS: pip install faiss-gpu-cuvs 'libcuvs-cu13==26.6.*'"
 )
+"""The newest such wheel cannot be imported with newer libraries of cuVS, which it allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,49 +52,50 @@ class Installed:
     free_bytes: int = 0
 
 
-def installed(device: str) -> Installed:
-    """Return what is installed, for a device; it imports FAISS, and torch for a GPU."""
-    check_device(device)
-    torch = _of_torch(device)
+def packages() -> Installed:
+    """Return what the packages that are installed lack, whether or not there is a GPU; it imports FAISS."""
+    faiss_gpu, faiss_cagra = _of_faiss()
     return Installed(
-        torch=torch,
-        faiss_gpu=_of_faiss(device),
-        faiss_cagra=_of_cagra(),
+        torch=None if find_spec("torch") else Lack("torch is not installed", EXTRA),
+        faiss_gpu=faiss_gpu,
+        faiss_cagra=faiss_cagra,
         cuvs=None if find_spec("cuvs") else Lack("cuVS is not installed", EXTRA),
-        free_bytes=0 if torch or device == "cpu" else _free_bytes(device),
     )
 
 
-def installed_version(package: str) -> str | None:
-    """Return the version of a package; None if it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def installed(device: str) -> Installed:
+    """Return what is lacking to search on a device; it imports FAISS, and torch for a GPU.
+
+    Raises
+    ------
+    InputError
+        If the device's name is invalid.
+    """
+    check_device(device)
+    found = packages()
+    if device == "cpu":
+        return found
+    why = "" if found.torch else lacking(device)
+    if why:
+        found = replace(found, torch=Lack(why, ""))
+    if found.faiss_gpu is None:
+        from scvec.index import faiss_gpu
+
+        why = faiss_gpu.lacking(device)
+        found = replace(found, faiss_gpu=Lack(why, "") if why else None)
+    return found if found.torch else replace(found, free_bytes=_free_bytes(device))
 
 
-def _of_torch(device: str) -> Lack | None:
-    if find_spec("torch") is None:
-        return Lack("torch is not installed", EXTRA)
-    why = "" if device == "cpu" else lacking(device)
-    return Lack(why, "") if why else None
-
-
-def _of_faiss(device: str) -> Lack | None:
+def _of_faiss() -> tuple[Lack | None, Lack | None]:
+    """Return what FAISS lacks for GPUs, and for CAGRA."""
     try:
         from scvec.index import faiss_gpu
     except ImportError as error:
-        return broken("faiss", error)
-    why = faiss_gpu.lacking(device)
-    return Lack(why, "" if faiss_gpu.knows_gpus() else SWAP) if why else None
-
-
-def _of_cagra() -> Lack | None:
-    try:
-        from scvec.index import faiss_gpu
-    except ImportError as error:
-        return broken("faiss", error)
-    return None if faiss_gpu.has_cagra() else Lack("the installed FAISS has no CAGRA", CAGRA_WHEEL)
+        return broken("faiss", error), broken("faiss", error)
+    return (
+        None if faiss_gpu.knows_gpus() else Lack(faiss_gpu.NO_CODE, SWAP),
+        None if faiss_gpu.has_cagra() else Lack("the installed FAISS has no CAGRA", CAGRA),
+    )
 
 
 def broken(package: str, error: ImportError) -> Lack:

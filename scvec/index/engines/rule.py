@@ -8,7 +8,7 @@ With ``"auto"``:
 - exact search runs on a GPU in torch, and its answers are those of the CPU;
 - a FAISS index that FAISS has for GPUs is copied there, if the installed FAISS computes on GPUs;
 - for every other FAISS index, torch compares all vectors on the GPU, exactly, if they fit into three quarters of its
-  free memory: a GPU reads them faster than a CPU searches its lists;
+  free memory: on paper, a GPU does so faster than the CPU searches the index;
 - an index that Lance keeps in a table is searched on the CPU.
 
 Where a GPU was asked for and is not used, `Engine.note` says why.
@@ -104,7 +104,7 @@ def engine_for(
     check(search_engine)
     if search_engine == "auto":
         return _auto(kind, device, here, as_index)
-    lack = _lack(search_engine, kind, device, here)
+    lack = lack_of(search_engine, kind, device, here)
     if lack is not None:
         raise unusable(search_engine, lack)
     return Engine(search_engine, "cpu" if search_engine == "cpu" else device)
@@ -114,16 +114,16 @@ def _auto(kind: Kind, device: str, here: Installed, as_index: bool) -> Engine:
     if device == "cpu":
         return CPU
     if kind.factory == EXACT:
-        lack = _lack("torch", kind, device, here)
+        lack = lack_of("torch", kind, device, here)
         return Engine("torch", device) if lack is None else on_cpu(kind.factory, lack)
-    own = _lack("faiss-gpu", kind, device, here)
+    own = lack_of("faiss-gpu", kind, device, here)
     if own is None:
         return Engine("faiss-gpu", device)
     if as_index:
         return on_cpu(kind.factory, own, how="measured")
     if kind.factory.startswith(PREFIX):
         return on_cpu(kind.factory, own)
-    other = _lack("torch", kind, device, here) or _too_large(kind, here)
+    other = lack_of("torch", kind, device, here) or _too_large(kind, here)
     if other is None:
         how = f"all cells are compared on the GPU, exactly; the index {kind.factory} is not used ({own.why})"
         return Engine("torch", device, how)
@@ -144,7 +144,7 @@ def unusable(name: str, lack: Lack) -> InputError:
     )
 
 
-def _lack(name: SearchEngine, kind: Kind, device: str, here: Installed) -> Lack | None:
+def lack_of(name: SearchEngine, kind: Kind, device: str, here: Installed) -> Lack | None:
     """Return why an engine cannot search an index; None if it can."""
     if name == "cpu":
         return None
@@ -153,13 +153,15 @@ def _lack(name: SearchEngine, kind: Kind, device: str, here: Installed) -> Lack 
     if name == "torch":
         return here.torch  # on the CPU too
     if device == "cpu":
-        return Lack("it needs a GPU, and `device` is cpu", "use `device` cuda where there is a GPU, or another engine")
+        return Lack(
+            "it needs a GPU, and the search is on the CPU", "use `device` cuda where there is a GPU, or the engine auto"
+        )
     if name == "faiss-gpu" and not kind.clones:
         what = "exact search has no FAISS index" if kind.factory == EXACT else f"FAISS has no {kind.factory} for GPUs"
         return Lack(what, "use torch, or rebuild the atlas with an index such as IVF1024,SQ8")
     found: dict[SearchEngine, Lack | None] = {
         "faiss-gpu": here.faiss_gpu,
-        "faiss-cagra": here.faiss_gpu or here.faiss_cagra,
+        "faiss-cagra": here.faiss_cagra or here.faiss_gpu,
         "cuvs-brute-force": here.torch or here.cuvs,
         "cuvs-cagra": here.torch or here.cuvs,
     }

@@ -272,9 +272,10 @@ def test_a_release_is_one_tagged_commit(store: sv.Store, ncbi: tuple[Path, Path]
         return sv.ingest.texts(store, taxon="human", gene_info=info, gene_summary=ncbi[1], release=release)
 
     changed = edited(ncbi[0], tmp_path / "changed.gz", ("toy gene number 5\t", "toy gene number five\t"))
+    first = store.table("gene_texts/9606").latest().version
     again = import_(ncbi[0])
     assert again.release == "2021-07-01"
-    assert again.snapshot.version == 1
+    assert again.snapshot.version == first
     with pytest.raises(ExistsError, match="2021-07-01"):
         import_(changed, "2021-07-01")
     later = import_(changed, "later")
@@ -283,8 +284,10 @@ def test_a_release_is_one_tagged_commit(store: sv.Store, ncbi: tuple[Path, Path]
         assert import_(changed).release == "2021-07-01.2"
     with pytest.raises(StoreError, match="tag 'not a tag'"):
         import_(changed, "not a tag")
-    assert [one.snapshot.version for one in sv.ingest.list_texts(store)] == [1, 2, 3]
-    assert store.table("gene_texts/9606").latest().version == 3
+    versions = [one.snapshot.version for one in sv.ingest.list_texts(store)]
+    assert versions == sorted(set(versions))
+    assert (len(versions), versions[0]) == (3, first)
+    assert store.table("gene_texts/9606").latest().version == versions[-1]
     assert sv.ingest.open_texts(store, "human").release == "2021-07-01.2"
     assert later.manifest["origin"] == "NCBI Gene"
     old = sv.ingest.open_texts(store, 9606, "2021-07-01")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lancedb
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ import scvec as sv
 from scvec.atlas import Atlas
 from scvec.atlas.engine import Local
 from scvec.errors import StoreError
+from scvec.store import registry
 from scvec.store.folder import Folder
 from tests.engines import build, check_whole
 
@@ -114,6 +116,21 @@ def test_the_last_file_of_a_folder_comes_last(bucket: str, monkeypatch: pytest.M
         folder.put_folder("one", write({"b": "", "a": "", "c": ""}), last="a")
     assert placed[-1] == "a"
     assert not folder.has_file("one/a")
+
+
+def test_lancedb_lists_an_object_store(bucket: str, ncbi: tuple[Path, Path]) -> None:
+    """Tables are registered where they lie, and opened there by another program's library, with their tags."""
+    store = sv.Store(f"{bucket}/store")
+    texts = sv.ingest.texts(store, taxon="human", gene_info=ncbi[0], gene_summary=ncbi[1])
+    sv.embed.genes(store, texts, encoder="hash")
+    database = lancedb.connect(store.uri)
+    assert database.list_namespaces().namespaces == ["gene_texts", "gene_vectors"]
+    table = database.open_table("9606", namespace_path=["gene_texts"])
+    table.checkout(texts.release)
+    assert table.count_rows() == len(texts)
+    store.remove(registry.REGISTRY)
+    assert list(store.register().added) == store.tables()
+    assert lancedb.connect(store.uri).list_tables(namespace_path=["gene_texts"]).tables == ["9606"]
 
 
 def test_an_atlas_in_an_object_store(bucket: str, ncbi: tuple[Path, Path], files: Path, atlas: Atlas) -> None:

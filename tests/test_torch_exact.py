@@ -184,7 +184,7 @@ def test_torch_does_not_round_more_than_float32(precision: str) -> None:
 
 def test_parts_of_exact_search_on_a_device(tmp_path: Path) -> None:
     folders = make(tmp_path, "exact", IDS, VECTORS, np.array_split(np.arange(N), 2), "float16")
-    index = indexes.open_parts("exact", folders, {}, device="cpu:0")
+    index = indexes.open_parts("exact", folders, {}, search_engine="torch")
     assert isinstance(index, TorchExact)
     tuned = indexes.tune(index, VECTORS[:50], IDS[:50], indexes.IndexSpec())
     assert (tuned.recall, dict(tuned.parameters)) == (1.0, {})

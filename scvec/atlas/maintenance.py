@@ -6,8 +6,9 @@ import numpy as np
 
 from scvec.atlas.engine import Compute
 from scvec.atlas.indexing import add_parts, filled_rows, index_folder, new_index, tuned, with_table_index
+from scvec.atlas.label_table import without_labels
 from scvec.atlas.opening import open_atlas, versions
-from scvec.atlas.paths import CURRENT, atlas_folder, version_folder
+from scvec.atlas.paths import CURRENT, atlas_folder, labels_path, version_folder
 from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
 from scvec.core.progress import shown
@@ -48,7 +49,8 @@ def remove(atlas: Atlas, where: str, *, progress: Progress | None = None) -> Atl
     with atlas.store.only_writer(f"{atlas_folder(atlas.name)}/writer"), progress("removing", 1) as advance:
         version = atlas.table.delete(atlas.at_head(), "row", gone)
         change = f"remove {len(gone):,} cells: {where}"
-        removed = publish(atlas.store, atlas.table, version, atlas.cells.version, atlas.manifest, change)
+        manifest = without_labels(atlas.manifest)
+        removed = publish(atlas.store, atlas.table, version, atlas.cells.version, manifest, change)
         advance(1)
     return removed
 
@@ -155,6 +157,7 @@ def _forget(atlas: Atlas) -> None:
         if one != atlas.cells.version:
             store.remove(version_folder(atlas.name, one))
     atlas.table.forget()
+    store.table(labels_path(atlas.name)).forget()
     made = atlas.manifest["index"]
     _remove_others(store, f"{folder}/fitted", {atlas.manifest["fitted"]["folder"]})
     _remove_others(store, f"{folder}/index", {made["folder"]})

@@ -62,6 +62,7 @@ MANIFEST = {
     "training": Maybe(Each(object)),
     "fitted": FITTED,
     "index": INDEX,
+    "label_table": Maybe({"version": int, "ontology": Maybe(str), "n_labels": int}),
 }
 """What a manifest has at least."""
 

@@ -27,6 +27,11 @@ def cells_path(name: str) -> str:
     return f"atlases/{name}/cells"
 
 
+def labels_path(name: str) -> str:
+    """Return the path of the table of an atlas's labels in its store."""
+    return f"atlases/{name}/labels"
+
+
 def atlas_folder(name: str) -> str:
     """Return the folder of an atlas in its store."""
     return f"atlases/{name}"

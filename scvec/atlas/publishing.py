@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from scvec.atlas.label_table import ENTRY, write_labels
 from scvec.atlas.opening import open_atlas
-from scvec.atlas.paths import CURRENT, version_folder
+from scvec.atlas.paths import CURRENT, labels_path, version_folder
 from scvec.atlas.reference import Atlas
 from scvec.core.arrow import coded
 from scvec.errors import ConflictError
@@ -29,7 +30,8 @@ def publish(
     base
         The version that was current when the change began; None: there was none.
     manifest
-        The manifest of the version, without the counts from its table.
+        The manifest of the version, without the counts from its table. Without the entry of a table of labels, that is
+        written: whoever changes the cells leaves the entry out.
     change
         Description of the change, for the history.
 
@@ -41,6 +43,8 @@ def publish(
     name = manifest["name"]
     cells = table.at(version)
     history = [*manifest.get("history", ()), {"version": version, "change": change, "n_cells": len(cells)}]
+    if ENTRY not in manifest:
+        manifest = {**manifest, ENTRY: write_labels(store, cells, manifest)}
     coverage = min((source["coverage"] for source in manifest["sources"]), key=lambda one: float(one["share"]))
     whole = {**manifest, "version": version, **tallied(cells), "coverage": coverage, "history": history}
     current = table.tags().get(CURRENT)
@@ -51,6 +55,8 @@ def publish(
             "run the command again",
         )
     store.write_json(f"{version_folder(name, version)}/manifest.json", whole)
+    # For readers that know no manifests; scvec's own take the version that the manifest names.
+    store.table(labels_path(name)).tag(CURRENT, whole[ENTRY]["version"])
     table.tag(CURRENT, version)
     return open_atlas(store, name)
 

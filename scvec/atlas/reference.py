@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from scvec import index as indexes
 from scvec.atlas.fitted import load_calibration, load_embedding, load_profiles
 from scvec.atlas.indexing import faulty_part, open_index
+from scvec.atlas.label_table import label_rows
 from scvec.atlas.paths import CURRENT, cells_path
 from scvec.atlas.rows import OBS_COLUMNS, Keys
 from scvec.core import html
@@ -24,6 +25,7 @@ from scvec.embed.profiles import Profiles
 from scvec.embed.projection import Embedding
 from scvec.embed.recipe import Recipe
 from scvec.errors import ConflictError, MismatchError
+from scvec.index.engines import SearchEngine
 from scvec.ingest import GeneTexts
 from scvec.ingest.genes.gene_table import GeneTable, is_packaged, open_table, texts_of
 from scvec.knn.calibration import Calibration
@@ -52,6 +54,8 @@ class Atlas:
         What it was made from, and how.
     device
         Where it is searched: ``"cpu"``, ``"cuda"``, or one of several GPUs, such as ``"cuda:1"``.
+    search_engine
+        What searches it: ``"auto"``, or one of `scvec.index.engines.NAMES`.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Atlas:
     cells: Snapshot
     manifest: dict[str, Any]
     device: str = "cpu"
+    search_engine: SearchEngine = "auto"
 
     def __repr__(self) -> str:
         made = self.manifest
@@ -156,7 +161,7 @@ class Atlas:
         made = self.manifest["index"]
         for part in made["parts"]:
             self._check_part(part)
-        index = open_index(self.store, made, self.cells, self.filled, self.device)
+        index = open_index(self.store, made, self.cells, self.filled, self.device, self.search_engine)
         if made["parts"] and len(index) != made["rows"]:
             raise MismatchError(
                 f"the index of atlas {self.name!r} has {len(index):,} cells", f"{made['rows']:,}", self._repair()
@@ -204,6 +209,11 @@ class Atlas:
         """The id of each label; "" for a label without one."""
         pairs = self.obs.group_by(["label", "label_id"]).aggregate([])
         return dict(zip(pairs["label"].to_pylist(), pairs["label_id"].to_pylist(), strict=True))
+
+    @cached_property
+    def label_table(self) -> Snapshot | None:
+        """The table of its labels, see `scvec.atlas.label_table`; None if an earlier version has built it."""
+        return label_rows(self.store, self.name, self.manifest)
 
     def cell_ids(self, positions: Ints) -> Strings:
         """Return the names of the cells at these positions of `obs`."""

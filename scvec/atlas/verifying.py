@@ -12,6 +12,7 @@ from scvec import index as indexes
 from scvec.atlas.engine import Compute
 from scvec.atlas.fitted import faulty_files
 from scvec.atlas.indexing import faulty_part, index_folder, make_part, new_index
+from scvec.atlas.label_table import ENTRY, without_labels
 from scvec.atlas.maintenance import new_version, rebuild
 from scvec.atlas.paths import atlas_folder
 from scvec.atlas.publishing import publish
@@ -38,7 +39,8 @@ class Fault:
     derived
         Whether it can be made again from the table.
     part
-        The name of the faulty part of the index; "" for the whole index, or for anything else.
+        The name of the faulty part of the index; ``"label_table"`` for the table of labels; "" for the whole index, or
+        for anything else.
     """
 
     what: str
@@ -67,7 +69,7 @@ def verify(atlas: Atlas, progress: Progress | None = None) -> list[Fault]:
         found = list(_against_table(atlas, progress))
     except (StoreError, OSError) as error:
         found = [Fault(f"the table {atlas.cells.path}: {str(error)[:200]}", _restore(atlas))]
-    return faults + found
+    return faults + found + list(_of_labels(atlas))
 
 
 def repair(atlas: Atlas, faults: list[Fault], *, device: str = "cpu", progress: Progress | None = None) -> Atlas:
@@ -90,18 +92,20 @@ def repair(atlas: Atlas, faults: list[Fault], *, device: str = "cpu", progress: 
         return rebuild(atlas, device=device, progress=progress)
     with store.only_writer(f"{atlas_folder(atlas.name)}/writer"):
         version = new_version(atlas)
-        if any(not fault.part for fault in faults):
+        index, of_index = made, [fault for fault in faults if fault.part != ENTRY]
+        if any(not fault.part for fault in of_index):
             spec = IndexSpec(**made["spec"])
             folder = index_folder(store, atlas.name, version, spec)
             index = new_index(store, folder, atlas.cells, atlas.filled, spec, Compute(device, progress=progress))
-        else:
+        elif of_index:
             repaired = [_repaired(atlas, part, version, faults, progress) for part in made["parts"]]
             index = {**made, "parts": [part for part in repaired if part is not None]}
             index["rows"] = sum(part["rows"] for part in index["parts"])
-        manifest = {**atlas.manifest, "index": index}
-        change = f"repair the index: {counted(len(faults), 'fault')}"
+        whole = atlas.manifest if len(of_index) == len(faults) else without_labels(atlas.manifest)
+        manifest = {**whole, "index": index}
+        change = f"repair: {counted(len(faults), 'fault')}"
         published = publish(store, atlas.table, version, atlas.cells.version, manifest, change)
-    return replace(published, device=atlas.device)
+    return replace(published, device=atlas.device, search_engine=atlas.search_engine)
 
 
 def _repaired(
@@ -165,6 +169,22 @@ def _of_lance(atlas: Atlas) -> Iterator[Fault]:
         return
     if not there:
         yield Fault(f"the table {atlas.cells.path} lacks its index", _repair(atlas), derived=True)
+
+
+def _of_labels(atlas: Atlas) -> Iterator[Fault]:
+    """Yield what is wrong with the table of labels: it cannot be read, or is not that of the cells."""
+    try:
+        labels = atlas.label_table
+        if labels is None:
+            return
+        rows = labels.read()
+        labels.matching("cell", "text", ["label"])
+    except (StoreError, OSError, ValueError) as error:
+        yield Fault(f"the table of labels: {str(error)[:200]}", _repair(atlas), True, ENTRY)
+        return
+    counts = dict(zip(*np.unique(atlas.labels.astype(str), return_counts=True), strict=True))
+    if dict(zip(rows["label"].to_pylist(), rows["n_cells"].to_pylist(), strict=True)) != counts:
+        yield Fault("the table of labels has other labels than the cells", _repair(atlas), True, ENTRY)
 
 
 def _other_vectors(atlas: Atlas, stored: indexes.Index, part: Mapping[str, Any]) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.core.files import save_arrays
-from scvec.core.types import Floats, Ints, freeze
+from scvec.core.types import Doubles, Floats, Ints, freeze
 from scvec.embed.kernel import farthest
 from scvec.embed.moments import Moments
 from scvec.embed.projection import Mask
@@ -55,6 +55,18 @@ class Profiles:
     def share(self, measured: Mask) -> float:
         """Return the mean share of a cell's expression that is on the measured genes."""
         return float(self.composition[measured].sum(dtype=np.float64))
+
+    def excess(self) -> Doubles:
+        """Return (L, g) how far each label expresses each gene above the mean of the labels that have a profile.
+
+        In units of the gene's spread between labels plus the median gene's, so that genes with hardly any expression
+        count little.
+        """
+        known = self.labels[self.labels.any(axis=1)]
+        spread = known.std(axis=0, dtype=np.float64) if len(known) else np.zeros(self.labels.shape[1])
+        spread += np.median(spread[spread > 0]) if spread.any() else 1
+        mean = known.mean(axis=0, dtype=np.float64) if len(known) else 0.0
+        return np.asarray((self.labels - mean) / spread, np.float64)
 
     def odd(self, known: sp.csr_matrix[np.float32], measured: Mask, codes: Ints) -> tuple[Floats, Ints]:
         """Return what cells express beyond the label that they are called.

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scvec.core.reading import reading
 from scvec.core.types import Bools, Floats, Ints
+from scvec.errors import ScvecError
 from scvec.index import device_scan, exact, halves
 from scvec.index.base import nearest
 from scvec.index.device_scan import Greatest, Maxima
@@ -169,9 +171,9 @@ def tried(device: torch.device, dimension: int, n_halves: int) -> tuple[Maxima, 
     import torch
 
     try:
-        from scvec.index.block_maxima import by_triton
+        with reading("Triton"), _on(device), device_scan.whole_float32():
+            from scvec.index.block_maxima import by_triton
 
-        with _on(device), device_scan.whole_float32():
             drawn = torch.randn((4 * device_scan.BLOCK, dimension), generator=torch.Generator(device), device=device)
             drawn /= drawn.norm(dim=1, keepdim=True)
             vectors = halves.halves(drawn if n_halves == 2 else drawn.half(), n_halves, len(drawn))
@@ -180,9 +182,10 @@ def tried(device: torch.device, dimension: int, n_halves: int) -> tuple[Maxima, 
             for way, out in zip((by_triton, device_scan.by_torch), ways, strict=True):
                 way(queries, vectors, out, 2**20)
             off = float((ways[0] - ways[1]).abs().max() / halves.UNIT)
-    except Exception as error:  # noqa: BLE001 - whatever Triton lacks, torch computes the same
-        said = next(iter(str(error).splitlines()), "")
-        return device_scan.by_torch, f"exact search does without Triton: {type(error).__name__} {said}"[:200]
+    except ScvecError as error:  # of anything that Triton lacks: torch computes the same
+        cause = error.__cause__ or error
+        said = next(iter(str(cause).splitlines()), "")
+        return device_scan.by_torch, f"exact search does without Triton: {type(cause).__name__} {said}"[:200]
     if not off <= 2 * halves.margin(dimension, n_halves):
         return device_scan.by_torch, f"exact search does without Triton: its products are off by {off:.1g}"
     return by_triton, ""

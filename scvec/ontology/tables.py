@@ -1,4 +1,4 @@
-"""The Cell Ontology in the store: one table, with one commit and one tag for each release."""
+"""The Cell Ontology in the store: one table, with one tag for each release."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ from scvec.core.files import sha256
 from scvec.errors import ExistsError, NotInStoreError
 from scvec.ontology.read import read_ontology
 from scvec.ontology.terms import Obsolete, Ontology, Term
-from scvec.store import Snapshot, Store, check_tag
+from scvec.store import ColumnIndex, Snapshot, Store, check_tag
 
 TABLE = "ontology/CL"
+COLUMNS = {
+    "id": "the term's id, such as CL:0000236",
+    "name": "its name; empty for an id that was merged into another",
+    "description": "its definition; empty where the ontology has none",
+    "synonyms": "its exact synonyms, sorted",
+    "parents": "the ids of its direct parents (is_a), sorted",
+    "obsolete": "whether the id is out of use",
+    "replaced_by": "the id that replaces an obsolete one; empty if there is none",
+}
 SCHEMA = pa.schema(
     {
         "id": pa.string(),
@@ -28,6 +37,14 @@ SCHEMA = pa.schema(
         "replaced_by": pa.string(),
     }
 )
+
+INDEXES = (
+    ColumnIndex("name", "text"),
+    ColumnIndex("synonyms", "text"),
+    ColumnIndex("description", "text"),
+    ColumnIndex("id", "value"),
+)
+"""The indexes of every release."""
 
 
 def import_ontology(store: Store, path: str | Path, release: str | None = None, *, date: str | None = None) -> Ontology:
@@ -71,7 +88,7 @@ def write_ontology(store: Store, ontology: Ontology, origin: Mapping[str, Any]) 
     table = store.table(TABLE)
     if ontology.release not in table.tags():
         written = table.write(pa.Table.from_pylist(rows, schema=SCHEMA).to_batches(), SCHEMA, manifest)
-        table.tag(ontology.release, written)
+        table.tag(ontology.release, table.index_columns(written, INDEXES))
     elif table.at(ontology.release).manifest["digest"] != manifest["digest"]:
         raise ExistsError(f"the store already has {ontology}, with other terms", fix="give this one another `release`")
     return open_ontology(store, ontology.release)

@@ -1,8 +1,10 @@
 """Search an atlas by description, for genes, labels and cells; or by a cell, for similar cells."""
 
+from scvec.search.keywords import Keywords
 from scvec.search.labels import words
-from scvec.search.reader import Reader, genes, reader_of
+from scvec.search.ranked_genes import genes
+from scvec.search.reader import Reader, reader_of
 from scvec.search.result import Found
 from scvec.search.similar_cells import like
 
-__all__ = ["Found", "Reader", "genes", "like", "reader_of", "words"]
+__all__ = ["Found", "Keywords", "Reader", "genes", "like", "reader_of", "words"]

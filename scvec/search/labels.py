@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
 from scvec.annotation.candidates import Candidates, candidates_of
 from scvec.atlas import Atlas
-from scvec.core.types import Floats, Ints
+from scvec.core.types import Doubles, Floats, Ints
 from scvec.errors import MismatchError
-from scvec.search.reader import N_GENES, Reader, named, reader_of
+from scvec.search.keywords import Keywords
+from scvec.search.ranked_genes import N_GENES, By, RankedGenes, rank_genes
+from scvec.search.reader import Reader, reader_of
 from scvec.search.result import Found
 from scvec.search.similar_cells import cells_frame
 
@@ -31,7 +33,8 @@ def words(
     atlas: Atlas,
     words: str,
     *,
-    encoder: str | Reader | None = None,
+    encoder: str | Reader | Keywords | None = None,
+    by: By | None = None,
     where: str | None = None,
     n_labels: int = N_LABELS,
     n_exemplars: int = N_EXEMPLARS,
@@ -71,15 +74,16 @@ def words(
     MismatchError
         If the encoder here is not the one that made the vectors, or no label can be ranked.
     """
-    reader = encoder if isinstance(encoder, Reader) else reader_of(atlas, encoder)
+    reader = _reader(atlas, encoder, by)
     gene_ids = atlas.profiles.gene_ids
     if not np.array_equal(reader.gene_ids, gene_ids):
         raise MismatchError("the reader has other genes", f"those of atlas {atlas.name!r}", "make it with reader_of")
-    gene_scores = reader.scores(words)
+    ranked = rank_genes(reader, words, by)
+    gene_scores = _gene_scores(ranked)
     weights = _weights(gene_scores)
     among = candidates_of(atlas, where)
     codes, late = _ranked(atlas, among)
-    ties = _ties(atlas.profiles.labels[codes], weights, _known(atlas.profiles.labels))
+    ties = _ties(atlas.profiles.excess()[codes], weights)
     totals = ties.sum(axis=1)
     order = np.lexsort((codes, -totals))
     codes, names = codes[order], atlas.label_names
@@ -89,7 +93,7 @@ def words(
     unseen = (f"not ranked, because they were added after the atlas was fitted: {', '.join(late)}",) if late else ()
     return Found(
         words=words,
-        encoder=reader.vectors.encoder,
+        encoder=reader.vectors.encoder if isinstance(reader, Reader) else "",
         labels=names[codes],
         label_ids=np.array([ids.get(name, "") for name in names[codes].tolist()], object),
         n_cells=among.counts[codes],
@@ -98,21 +102,27 @@ def words(
         symbols=np.where(atlas.gene_symbols == "", gene_ids.astype(str).astype(object), atlas.gene_symbols),
         gene_scores=gene_scores,
         ties=np.asarray(ties[order], np.float32),
-        genes=named(reader, gene_scores).head(N_GENES),
+        genes=ranked.frame(reader.texts, N_GENES),
         cells=_exemplars(atlas, among, codes[:n_labels], weights, n_exemplars),
         notes=(*among.notes, *unseen, *unclear),
     )
+
+
+def _reader(atlas: Atlas, encoder: str | Reader | Keywords | None, by: By | None) -> Reader | Keywords:
+    """Return what reads the words; keywords alone need no encoder."""
+    if isinstance(encoder, (Reader, Keywords)):
+        return encoder
+    return Keywords(atlas.texts, atlas.profiles.gene_ids) if by == "keywords" else reader_of(atlas, encoder)
+
+
+def _gene_scores(ranked: RankedGenes) -> Floats:
+    return np.asarray(ranked.scores, np.float32)
 
 
 def _weights(gene_scores: Floats) -> Floats:
     """Return (g,) weights that add up to one."""
     weights = np.maximum(gene_scores.astype(np.float64), 0) ** SHARPNESS
     return np.asarray(weights / weights.sum(), np.float32)
-
-
-def _known(profiles: Floats) -> Floats:
-    """Return the profiles of labels that have one."""
-    return profiles[profiles.any(axis=1)]
 
 
 def _ranked(atlas: Atlas, among: Candidates) -> tuple[Ints, list[str]]:
@@ -128,18 +138,15 @@ def _ranked(atlas: Atlas, among: Candidates) -> tuple[Ints, list[str]]:
     return np.flatnonzero(there & fitted), atlas.label_names[there & ~fitted].tolist()
 
 
-def _ties(labels: Floats, weights: Floats, known: Floats) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return (L, g) what each gene adds to the score of each label; `known` are the profiles of all labels."""
-    spread = known.std(axis=0, dtype=np.float64)
-    spread += np.median(spread[spread > 0]) if spread.any() else 1
-    excess = (labels - known.mean(axis=0, dtype=np.float64)) / spread
-    excess -= excess.mean(axis=1, keepdims=True)
+def _ties(excess: Doubles, weights: Floats) -> Doubles:
+    """Return (L, g) what each gene adds to the score of each label, by its `Profiles.excess`."""
+    excess = excess - excess.mean(axis=1, keepdims=True)
     deviation = excess.std(axis=1, keepdims=True)
     excess = np.divide(excess, deviation, out=np.zeros_like(excess), where=deviation > 0)
     # The standard deviation of the weighted sum over all permutations of the genes.
     n_genes = len(weights)
     at_random = np.sqrt(((weights.astype(np.float64) - 1 / n_genes) ** 2).sum() * n_genes / max(1, n_genes - 1))
-    ties: np.ndarray[Any, np.dtype[np.float64]] = excess * weights / (at_random or 1)
+    ties: Doubles = excess * weights / (at_random or 1)
     return ties
 
 

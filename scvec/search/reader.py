@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +14,9 @@ from scvec.embed.encoders import Address, Encoder, find, make
 from scvec.errors import InputError, MismatchError, NotInStoreError
 from scvec.ingest import GeneTexts
 from scvec.ingest.genes.gene_texts import taxon_name
+from scvec.search.keywords import Keywords
 from scvec.store import Store
 
-if TYPE_CHECKING:
-    import polars as pl
-
-N_GENES = 20
 FOLDER = "gene_vectors"
 
 
@@ -39,11 +35,28 @@ class Reader:
     vectors: GeneVectors
     gene_ids: Ints
 
-    def scores(self, words: str) -> Floats:
+    @property
+    def texts(self) -> GeneTexts:
+        """The gene texts."""
+        return self.vectors.texts
+
+    @cached_property
+    def keywords(self) -> Keywords:
+        """Finds the same genes by words and names."""
+        return Keywords(self.texts, self.gene_ids)
+
+    def scores(self, words: str, *, strict: bool = True) -> Floats:
         """Return (g,) how near the text of each gene is to the words, in standard deviations above the mean gene.
 
         A score is the cosine of both vectors after the genes' mean vector (what all gene texts have in common) was
         subtracted from each, standardised over the genes.
+
+        Parameters
+        ----------
+        words
+            Any text.
+        strict
+            Whether to raise an error if the encoder knows none of the words; False: all scores are NaN.
 
         Raises
         ------
@@ -52,10 +65,11 @@ class Reader:
         MismatchError
             If the encoder here is not the one that made the vectors.
         """
-        if not words.strip():
-            raise InputError("no words to search for", "some, as 'lymphocytes that release granzyme'", "give them")
+        check_words(words)
         asked = np.asarray(self._model.encode([words]), np.float64)[0]
         if not asked.any():
+            if not strict:
+                return np.full(len(self.gene_ids), np.nan, np.float32)
             name = self.vectors.encoder
             raise InputError(f"encoder {name!r} knows none of the words {words!r:.60}", fix="use other words")
         mean, texts = self._texts
@@ -136,39 +150,10 @@ def reader_of(atlas: Atlas, encoder: str | None = None) -> Reader:
     return Reader(vectors, gene_ids)
 
 
-def genes(reader: Reader, words: str, n: int = N_GENES) -> pl.DataFrame:
-    """Return the genes whose texts are nearest to words.
-
-    Parameters
-    ----------
-    reader
-        Reads the words, and has the genes to score.
-    words
-        Any text: a function, a phenotype, a description.
-    n
-        Number of genes.
-
-    Returns
-    -------
-    pl.DataFrame
-        Columns `gene_id`, `symbol`, `name` and `score` (from `Reader.scores`); the best first, ties by id.
-
-    Raises
-    ------
-    InputError, MismatchError
-        As `Reader.scores` does.
-    """
-    return named(reader, reader.scores(words)).head(n)
-
-
-def named(reader: Reader, scores: Floats) -> pl.DataFrame:
-    """Return all genes with their scores, in the format of `genes`."""
-    import polars as pl
-
-    about = reader.vectors.texts.frame.select("gene_id", "symbol", name="full_name")
-    scored = pl.DataFrame({"gene_id": reader.gene_ids, "score": scores})
-    frame = scored.join(about, on="gene_id", how="left", maintain_order="left")
-    return frame.select("gene_id", "symbol", "name", "score").sort("score", "gene_id", descending=[True, False])
+def check_words(words: str) -> None:
+    """Raise `InputError` if there are no words."""
+    if not words.strip():
+        raise InputError("no words to search for", "some, as 'lymphocytes that release granzyme'", "give them")
 
 
 def encoders_there(store: Store, texts: GeneTexts, gene_ids: Ints) -> list[str]:

@@ -21,6 +21,7 @@ from scvec.core.files import placing
 from scvec.core.limits import bounded_json, read_bounded
 from scvec.core.reading import reading
 from scvec.errors import StoreError, as_disk_full
+from scvec.store.storage_options import StorageOptions
 
 Made = TypeVar("Made")
 
@@ -60,21 +61,26 @@ class Folder:
     Parameters
     ----------
     uri
-        A path, or ``s3://``, ``gs://`` ... as pyarrow knows them.
+        A path, or ``s3://``, ``gs://``, ``az://``, ``abfss://``.
+    storage_options
+        How an object store is reached, see `scvec.store.storage_options`; what is not given comes from the environment.
 
     Raises
     ------
+    InputError
+        If an option is unknown.
     StoreError
         If the URI is invalid, or is that of a file.
     """
 
-    def __init__(self, uri: str | Path) -> None:
+    def __init__(self, uri: str | Path, storage_options: Mapping[str, object] | None = None) -> None:
         plain = str(uri).removeprefix("file://")
         self._copies: Path | None = None
         self.is_local = "://" not in plain
         self.uri = str(Path(plain).absolute()) if self.is_local else plain.rstrip("/")
+        self.storage_options = StorageOptions(self.uri, storage_options)
         try:
-            self._fs, self._root = fs.FileSystem.from_uri(self.uri)
+            self._fs, self._root = self.storage_options.file_system()
         except (OSError, ValueError) as error:
             raise StoreError(f"{uri}: {error}", "a folder or an object-store URI", "give another `store`") from error
         if self.has_file(""):
@@ -92,6 +98,17 @@ class Folder:
         """Return the names under `path`, sorted; those of tables without their suffix."""
         selector = fs.FileSelector(self._at(path), allow_not_found=True)
         return sorted(info.base_name.removesuffix(".lance") for info in self._fs.get_file_info(selector))
+
+    def folders(self, path: str) -> list[str]:
+        """Return the names of the folders under `path`, sorted, with their suffix."""
+        selector = fs.FileSelector(self._at(path), allow_not_found=True)
+        found = self._fs.get_file_info(selector)
+        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+
+    def n_bytes(self, path: str) -> int:
+        """Return the size in bytes of all files under `path`."""
+        selector = fs.FileSelector(self._at(path), recursive=True, allow_not_found=True)
+        return sum(info.size or 0 for info in self._fs.get_file_info(selector) if info.type == fs.FileType.File)
 
     def has_file(self, path: str) -> bool:
         """Whether the file exists."""

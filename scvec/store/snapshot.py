@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +16,16 @@ from scvec.core.conditions import check_condition, wrong_condition
 from scvec.core.limits import bounded_json, check_size
 from scvec.core.reading import no_panic, reading
 from scvec.errors import StoreError
+from scvec.store.column_index import POSITION, ColumnIndex, by_score, matches, missing, text_query, with_words_of
 from scvec.store.folder import AGAIN, Values
 
 if TYPE_CHECKING:
     import lance
 
 MANIFEST = b"scvec"
+FUNCTIONS = b"embedding_functions"
+"""Entries of a table's schema: scvec's manifest, and the functions by which LanceDB encodes words."""
+
 ROW, VECTOR = "row", "vector"
 """Columns of a search: a row's id, and the vector that it is found by."""
 
@@ -95,10 +99,72 @@ class Snapshot:
             return self._dataset.take(np.asarray(rows, np.int64).tolist(), columns=list(columns))
 
     @property
+    def n_files(self) -> int:
+        """The number of its data files."""
+        with self._reading():
+            return sum(len(one.data_files()) for one in self._dataset.get_fragments())
+
+    @property
+    def n_deleted(self) -> int:
+        """The number of rows that were removed, and whose bytes its files still hold."""
+        with self._reading():
+            return int(self._dataset.stats.dataset_stats()["num_deleted_rows"])
+
+    @property
+    def indexes(self) -> dict[str, str]:
+        """Lance's name of the kind of each index, by its columns."""
+        with self._reading():
+            return {", ".join(one.field_names): one.index_type for one in self._dataset.describe_indices()}
+
+    @property
     def has_index(self) -> bool:
         """Whether it has a vector index."""
         with self._reading():
             return any(one.name == VECTOR for one in self._dataset.describe_indices())
+
+    def without(self, indexes: Iterable[ColumnIndex]) -> list[ColumnIndex]:
+        """Return those of some indexes of columns that this version does not have."""
+        with self._reading():
+            return missing(self._dataset, indexes)
+
+    def matching(self, words: str, column: str, columns: Sequence[str]) -> pa.Table:
+        """Return the rows whose text has any of these words, the best match first.
+
+        Words are compared without regard to case and as English stems; common words do not count. Parts in double
+        quotes must be there as they are: ``"growth hormone"``. If the table has no index of the column's words, as one
+        of an earlier version, one is made in memory.
+
+        Parameters
+        ----------
+        words
+            Any text.
+        column
+            The column of texts, or lists of texts, to search.
+        columns
+            The columns to return.
+
+        Returns
+        -------
+        pa.Table
+            The columns, and `score`: Okapi BM25 (Robertson and Zaragoza 2009), as Lance computes it. Ties are in the
+            order of the table.
+        """
+        query = text_query(words, column)
+        if query is None:
+            return self.take([], columns).append_column("score", pa.array([], pa.float32()))
+        with self._reading():
+            if not self.without([ColumnIndex(column, "text")]):
+                found = by_score(matches(self._dataset, query, columns), "_rowaddr")
+                return found.select([*columns, "score"])
+            if column not in self._copies:
+                self._copies[column] = with_words_of(self._dataset, column)
+            found = by_score(matches(self._copies[column], query, [POSITION]), POSITION)
+        return self.take(np.asarray(found[POSITION]), columns).append_column("score", found["score"])
+
+    @cached_property
+    def _copies(self) -> dict[str, Any]:
+        """Copies of columns of texts, with the index that they lack."""
+        return {}
 
     def nearest(
         self,

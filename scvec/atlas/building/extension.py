@@ -13,6 +13,7 @@ from scvec.atlas.building.steps import NewCells, described, embed_and_commit, la
 from scvec.atlas.building.twins import note_known
 from scvec.atlas.engine import Compute, Engine, Local
 from scvec.atlas.indexing import add_parts, filled_rows, tuned
+from scvec.atlas.label_table import without_labels
 from scvec.atlas.paths import atlas_folder
 from scvec.atlas.publishing import publish
 from scvec.atlas.query_cells import given_key, match_to, placed
@@ -118,7 +119,7 @@ def extend(
             added = add_parts(store, made, there, new_rows, spec, f"v{version}", compute)
             index = {**made, "parts": [*made["parts"], *added]}
             manifest = {
-                **atlas.manifest,
+                **without_labels(atlas.manifest),
                 "label_notes": [*atlas.manifest["label_notes"], *notes, *found, *known],
                 "sources": [*atlas.manifest["sources"], *described(sources, done)],
                 "next_row": first_row + sum(map(len, sources)),

@@ -1,4 +1,4 @@
-"""Gene texts in the store: one table per taxon, one commit and one tag per release."""
+"""Gene texts in the store: one table per taxon, one tag per release."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scvec.core.files import sha256
 from scvec.errors import ExistsError, NotInStoreError, unknown
 from scvec.ingest.genes.identifiers import Identifiers
 from scvec.ingest.genes.ncbi import read_info, read_orthologs, read_summaries
-from scvec.ingest.genes.template import TEXT_COLUMNS, with_texts
+from scvec.ingest.genes.template import TEXT_COLUMNS, TEXT_INDEXES, with_texts
 from scvec.store import Snapshot, Store, check_tag
 
 TAXA: MappingProxyType[str, int] = MappingProxyType({"human": 9606, "mouse": 10090, "rat": 10116})
@@ -200,7 +200,8 @@ def write_texts(store: Store, number: int, genes: pl.DataFrame, release: str, or
             "give one as `release`",
         )
     rows = genes.to_arrow(compat_level=pl.CompatLevel.oldest())
-    table.tag(release, table.write(rows.to_batches(), rows.schema, manifest))
+    # Indexes first: readers of the tag find the whole release.
+    table.tag(release, table.index_columns(table.write(rows.to_batches(), rows.schema, manifest), TEXT_INDEXES))
     return open_texts(store, number, release)
 
 

@@ -100,6 +100,24 @@ class Identifiers:
             np.array(ambiguous, np.int64),
         )
 
+    def meant(self, name: str) -> tuple[list[int], Route | None]:
+        """Return the genes that a name may mean, ascending, and the route: of an ambiguous name, several genes."""
+        gene, route = self._resolve(name, exact=False)
+        if gene is not None or route is None:
+            return ([] if gene is None else [gene]), route
+        column = {"ensembl": "ensembl_ids", "alias": "aliases"}.get(route, "symbol")
+        wanted = ENSEMBL.fullmatch(name.upper())
+        pairs = self._genes.select("gene_id", pl.col(column).alias("name"))
+        if pairs.schema["name"] == pl.List:
+            pairs = pairs.explode("name")
+        if route == "ensembl" and wanted:
+            match = pl.col("name") == wanted[1]
+        elif route == "spelling" or (route == "alias" and name not in self._by_alias):
+            match = spelt(name) == SPELT
+        else:
+            match = pl.col("name") == name
+        return pairs.filter(match)["gene_id"].unique().sort().to_list(), route
+
     def _resolve(self, name: str, exact: bool) -> tuple[int | None, Route | None]:
         """Return gene and route; no gene and a route for an ambiguous name; neither for an unknown one."""
         if name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS:

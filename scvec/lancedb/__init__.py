@@ -1,0 +1,14 @@
+"""For those who search a store with LanceDB: an import registers scvec's encoders.
+
+    import lancedb
+    import scvec.lancedb
+
+    vectors = lancedb.connect("my-store").open_table(revision, namespace_path=["gene_vectors", "minilm"])
+    vectors.search("secretes insulin").limit(5).to_polars()
+
+The only part of scvec that imports lancedb.
+"""
+
+from scvec.lancedb.encoding import GeneTextEncoder
+
+__all__ = ["GeneTextEncoder"]

@@ -16,7 +16,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
@@ -28,9 +28,9 @@ import numpy as np
 
 from benchmarks.common import RESULTS, make_parser, markdown, save
 from benchmarks.on_device import copied, drawn, encoder, multiplied, seconds_of, truth, uploaded, waited
-from scvec.core.device import choose
+from scvec.core.device import SearchEngine, choose
 from scvec.core.types import Floats, Neighbors
-from scvec.index.base import recall, search
+from scvec.index.base import Index, recall, search
 from scvec.index.exact import Exact
 from scvec.index.stored import Stored
 from scvec.index.torch_exact import SPARE, TorchExact
@@ -195,6 +195,26 @@ def ways(index: TorchExact) -> list[tuple[str, TorchExact | None, str]]:
     return [("Triton", None if lacks else index, lacks), ("torch", index.by(device_scan.by_torch), "")]
 
 
+OTHERS: tuple[SearchEngine, ...] = ("cuvs-brute-force", "cuvs-cagra", "faiss-cagra")
+"""Engines that search the vectors themselves, apart from torch."""
+
+
+def others(bench: Bench, stored: Stored) -> Iterator[tuple[str, Index | None, str]]:
+    """Yield engines of other libraries: name, index (None if it cannot run) and why not."""
+    from scvec.errors import InputError
+    from scvec.index.engines import Kind, Lack, engine_for, installed
+    from scvec.index.engines.opening import over
+
+    for name in OTHERS:
+        try:
+            made = over(stored, engine_for(Kind("exact"), bench.device, name, installed(bench.device)))
+        except InputError as error:
+            yield name, None, str(error)
+            continue
+        yield (name, None, made.why) if isinstance(made, Lack) else (name, made, "")
+        freed()
+
+
 def asked(bench: Bench, n: int, d: int) -> Floats:
     """Return (n, d) unit vectors to search for."""
     queries = drawn(n, d, 1, bench.device).astype(np.float32)
@@ -206,18 +226,25 @@ def correct(bench: Bench) -> list[dict[str, Any]]:
     sizes = bench.sizes
     rows: list[dict[str, Any]] = []
     vectors, queries = drawn(sizes.checked, 46, 0, bench.device), asked(bench, sizes.checked_queries, 46)
+
+    def row(name: str, index: Index | None, why: str, place: str, expected: Neighbors) -> None:
+        one: dict[str, Any] = {"engine": name, "stored": dtype.__name__, "vectors": place, "note": why}
+        if index is not None:
+            found = search(index, queries, K)
+            one["same ids"] = same(found.ids, expected.ids)
+            one["same distances"] = same(found.distances, expected.distances)
+            if isinstance(index, TorchExact):
+                one["confirmed at once"] = float(index.confirmed(queries, K).mean())
+        rows.append(one)
+
     for dtype in (np.float16, np.float32):
         stored = Stored([(np.arange(sizes.checked), vectors.astype(dtype))])
         expected = search(Exact(stored), queries, K)
         for limit, place in ((None, "in memory"), (sizes.checked * 46, "streamed")):
-            for name, index, lacks in ways(TorchExact(stored, bench.device, memory=limit)):
-                row: dict[str, Any] = {"engine": name, "stored": dtype.__name__, "vectors": place, "note": lacks}
-                if index is not None:
-                    found = search(index, queries, K)
-                    row["same ids"] = same(found.ids, expected.ids)
-                    row["same distances"] = same(found.distances, expected.distances)
-                    row["confirmed at once"] = float(index.confirmed(queries, K).mean())
-                rows.append(row)
+            for way in ways(TorchExact(stored, bench.device, memory=limit)):
+                row(*way, place, expected)
+        for other in others(bench, stored):
+            row(*other, "in memory", expected)
     return rows
 
 
@@ -348,6 +375,24 @@ def by_faiss(bench: Bench) -> list[dict[str, Any]]:
     return rows
 
 
+def by_others(bench: Bench) -> list[dict[str, Any]]:
+    """Measure the engines of other libraries."""
+    n, queries = bench.sizes.swept, asked(bench, bench.sizes.queries, 46)
+    stored = Stored([(np.arange(n), drawn(n, 46, 0, bench.device))])
+    true = truth(stored._vectors[0], queries[: bench.sizes.truth], K, bench.device)
+    rows, start = [], time.perf_counter()
+    for name, index, why in others(bench, stored):
+        row: dict[str, Any] = {"engine": name, "vectors": n, "note": why}
+        if index is not None:
+            row["opening s"] = time.perf_counter() - start
+            row["seconds"], found = seconds_of(partial(search, index, queries, K), 1)
+            shown = Neighbors(found.ids[: bench.sizes.truth], found.distances[: bench.sizes.truth])
+            row["recall"] = recall(shown, true)
+        rows.append(row)
+        start = time.perf_counter()
+    return rows
+
+
 def encoded(bench: Bench) -> list[dict[str, Any]]:
     """Measure a text model: the shape of all-MiniLM-L6-v2, random weights, all texts of the same length."""
     import torch
@@ -423,7 +468,8 @@ def steps_of(sizes: Sizes) -> list[Step]:
         *others,
         Step("encoded", "Encoding texts", 5, encoded),
         Step("streamed", "Exact search of vectors that stay in their file", 20, streamed),
-        Step("faiss", "FAISS", 60, by_faiss),
+        Step("others", f"Engines of other libraries: {sizes.queries:,} queries", 60, by_others),
+        Step("faiss", f"Inverted lists by FAISS: {sizes.queries:,} queries", 60, by_faiss),
         Step("projected", "Cells @ gene vectors", 20, projected),
         Step("trained", "Training a head", 20, trained),
     ]

@@ -24,6 +24,9 @@ BLOCK = 128
 GROUP = 64
 """Blocks in a group: the greatest blocks are looked for in the groups of greatest maximum, by the same argument."""
 
+FEW = 8
+"""Up to this many times as many blocks as vectors to find, all products are kept: blocks are looked into one by one."""
+
 QUERIES = 128
 """Queries at a time are a multiple of this, padded with zeros."""
 
@@ -108,7 +111,7 @@ def greatest(
     import torch
 
     blocks = len(vectors) // BLOCK
-    if blocks <= width:
+    if blocks <= FEW * width:
         return _of_all(queries, vectors, n, width, scratch)
     parts = halves.halves(queries, 2, -(-len(queries) // QUERIES) * QUERIES)
     groups = -(-blocks // GROUP)
@@ -162,13 +165,15 @@ def _mixes(device: torch.device) -> bool:
 
 
 def _of_all(queries: torch.Tensor, vectors: torch.Tensor, n: int, width: int, scratch: int) -> Greatest:
-    """Return the greatest of all products with few vectors."""
+    """Return the greatest of all products."""
     import torch
 
-    asked, wide = _scaled(queries, vectors.shape[2]), halves.whole(vectors[:n]).T
-    step = max(1, scratch // (16 * max(1, n)))
-    tops = [torch.topk(some @ wide, min(width, n), dim=1) for some in torch.split(asked, step)]
-    scores, places = torch.cat([top.values for top in tops]), torch.cat([top.indices for top in tops])
+    asked, wide, best = _scaled(queries, vectors.shape[2]), halves.whole(vectors), []
+    for some in torch.split(asked, max(1, scratch // (16 * len(vectors)))):
+        scores = wide @ some.T
+        scores[n:] = -torch.inf
+        best.append(_highest(scores, min(width, n)))
+    scores, places = (torch.cat(some) for some in zip(*best, strict=True))
     return Greatest(scores, places, torch.full((len(queries),), -torch.inf, device=queries.device))
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scvec.core.reading import reading
 from scvec.core.types import Bools, Floats, Ints
+from scvec.errors import ScvecError
 from scvec.index import device_scan, exact, halves
 from scvec.index.base import nearest
 from scvec.index.device_scan import Greatest, Maxima
@@ -83,30 +86,45 @@ class TorchExact(Exact):
         return self._held.all_held
 
     @property
+    def is_plain(self) -> bool:
+        """Whether torch computes all, without Triton's kernel."""
+        return self._maxima is device_scan.by_torch
+
+    def by(self, maxima: Maxima) -> TorchExact:
+        """Return the same index, with another way to compute the maxima of blocks."""
+        other = copy(self)
+        other._maxima = maxima
+        return other
+
+    @property
     def _at_once(self) -> int:
         return QUERIES
 
     def _nearest(self, queries: Floats, k: int, positions: Ints | None) -> Ints:
-        n = len(self) if positions is None else len(positions)
         found, left = np.full((len(queries), k), -1, np.int64), np.arange(len(queries))
         for spare in (SPARE, MANY):
-            ids, clear = self._confirmed(queries[left], k, min(n, k + spare), positions)
+            ids, clear = self._confirmed(queries[left], k, spare, positions)
             found[left[clear]] = ids[clear]
             left = left[~clear]
-            if not len(left) or n <= k + spare:
+            if not len(left) or len(self) <= k + spare:
                 break
         for some in np.array_split(left, -(-len(left) // exact.QUERIES)) if len(left) else ():
             found[some] = super()._nearest(queries[some], k, positions)
         return found
 
-    def _confirmed(self, queries: Floats, k: int, width: int, positions: Ints | None) -> tuple[Ints, Bools]:
+    def confirmed(self, queries: Floats, k: int) -> Bools:
+        """Return (m,) for which queries the first list of candidates decides, so that they are not searched again."""
+        return self._confirmed(queries, k, SPARE, None)[1]
+
+    def _confirmed(self, queries: Floats, k: int, spare: int, positions: Ints | None) -> tuple[Ints, Bools]:
         """Return the ids of the k nearest, and of which queries it is certain that these are the ones."""
-        found = self.proposed(queries, width, positions)
+        found = self.proposed(queries, k + spare, positions)
         distances = self.stored.at(queries, found.positions)
         # Stored lengths are not quite 1; a distance is 0 at least, and those at 0 are ties.
         products = np.minimum(found.scores, 1.0)
         is_true = (np.abs(products - (1.0 - distances)) <= self._margin).all(axis=1)
-        kth = np.partition(products, width - k, axis=1)[:, width - k]
+        place = products.shape[1] - k
+        kth = np.partition(products, place, axis=1)[:, place]
         clear = is_true & (np.minimum(found.outside, 1.0) < kth - 2 * self._margin)
         return nearest(self.stored.ids(found.positions), distances, k).ids, clear
 
@@ -141,18 +159,21 @@ class TorchExact(Exact):
 
 
 def best_maxima(device: torch.device, dimension: int, n_halves: int) -> tuple[Maxima, str]:
-    """Return what computes the maxima of blocks there, and a note where that is not the fastest way.
+    """Return what computes the maxima of blocks there fastest, and a note if that is not Triton on a GPU."""
+    return tried(device, dimension, n_halves) if device.type == "cuda" else (device_scan.by_torch, "")
 
-    Triton's kernel is tried on a few vectors first: it is compiled for them, which needs a C compiler.
+
+def tried(device: torch.device, dimension: int, n_halves: int) -> tuple[Maxima, str]:
+    """Return Triton's kernel if it computes what torch does, else torch, and a note that says why.
+
+    It is compiled for these vectors, which needs a C compiler, and given a few.
     """
-    if device.type != "cuda":
-        return device_scan.by_torch, ""
     import torch
 
     try:
-        from scvec.index.block_maxima import by_triton
+        with reading("Triton"), _on(device), device_scan.whole_float32():
+            from scvec.index.block_maxima import by_triton
 
-        with _on(device):
             drawn = torch.randn((4 * device_scan.BLOCK, dimension), generator=torch.Generator(device), device=device)
             drawn /= drawn.norm(dim=1, keepdim=True)
             vectors = halves.halves(drawn if n_halves == 2 else drawn.half(), n_halves, len(drawn))
@@ -161,11 +182,12 @@ def best_maxima(device: torch.device, dimension: int, n_halves: int) -> tuple[Ma
             for way, out in zip((by_triton, device_scan.by_torch), ways, strict=True):
                 way(queries, vectors, out, 2**20)
             off = float((ways[0] - ways[1]).abs().max() / halves.UNIT)
-        if not off <= 2 * halves.margin(dimension, n_halves):
-            return device_scan.by_torch, f"exact search does without Triton: its products are off by {off:.1g}"
-    except Exception as error:  # noqa: BLE001 - whatever Triton lacks, torch computes the same
-        said = next(iter(str(error).splitlines()), "")
-        return device_scan.by_torch, f"exact search does without Triton: {type(error).__name__} {said}"[:200]
+    except ScvecError as error:  # of anything that Triton lacks: torch computes the same
+        cause = error.__cause__ or error
+        said = next(iter(str(cause).splitlines()), "")
+        return device_scan.by_torch, f"exact search does without Triton: {type(cause).__name__} {said}"[:200]
+    if not off <= 2 * halves.margin(dimension, n_halves):
+        return device_scan.by_torch, f"exact search does without Triton: its products are off by {off:.1g}"
     return by_triton, ""
 
 

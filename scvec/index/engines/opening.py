@@ -27,7 +27,7 @@ def over(stored: Stored, engine: Engine) -> Index | Lack:
     except _errors(engine) as error:
         return Lack(" ".join(str(error).split())[:160], "")
     if engine.note:
-        made.notes = (engine.note,)
+        made.notes = (engine.note, *made.notes)
     found: Index = made
     return found
 

@@ -37,7 +37,7 @@ HEAVY = {
 }
 
 
-LATE = {"models/bounded_client.py": {"openai"}, "lancedb/encoding.py": {"lancedb"}}
+LATE = {"models/bounded_client.py": {"openai"}, "lancedb/encoding.py": {"lancedb"}, "lancedb/reranking.py": {"lancedb"}}
 """Modules that are themselves imported where they are used, and what they may import at once."""
 
 READING = "core/reading.py"

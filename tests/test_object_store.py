@@ -1,4 +1,4 @@
-"""A store on a real S3 server on loopback, and the folders in it."""
+"""A store on a real S3 server on loopback, and the folders in it; folders on an emulator of Google's store too."""
 
 from __future__ import annotations
 
@@ -48,10 +48,24 @@ def bucket(server: str, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     return f"s3://{name}"
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture
+def google() -> Iterator[Folder]:
+    """A folder in Google's store, by its emulator, which lacks the interface that Lance uses."""
+    emulator = pytest.importorskip("gcp_storage_emulator.server", reason="gcp-storage-emulator is not installed")
+    made = emulator.create_server("127.0.0.1", 0, in_memory=True, default_bucket="bucket")
+    made.start()
+    address = "http://{}:{}".format(*made._api._httpd.server_address)
+    yield Folder("gs://bucket/folder", {"base_url": address, "allow_http": True, "skip_signature": True})
+    made.stop()
+
+
+@pytest.fixture(params=["local", "s3", "gs"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     if request.param == "local":
         return Folder(tmp_path / "folder")
+    if request.param == "gs":
+        found: Folder = request.getfixturevalue("google")
+        return found
     return Folder(f"{request.getfixturevalue('bucket')}/{request.param}/folder")
 
 
@@ -85,6 +99,26 @@ def test_folders(folder: Folder) -> None:
     folder.remove("parts/one")
     folder.remove_file("parts/one.2/d")
     assert not folder.has_file("parts/one.2/d")
+
+
+def test_folders_that_are_no_objects(folder: Folder) -> None:
+    """Lance writes files, and no folders."""
+    for path in ("one/two/a", "one/two/b", "one/c", "ones"):
+        if folder.is_local:
+            folder.write_json(path, {})
+        else:
+            with folder._fs.open_output_stream(f"{folder._root}/{path}") as stream:
+                stream.write(b"{}")
+    assert folder.children("") == ["one", "ones"]
+    assert folder.folders("") == ["one"]
+    assert folder.children("one") == ["c", "two"]
+    assert folder.folders("one") == ["two"]
+    assert folder.children("none") == []
+    folder.remove("one/two")
+    assert folder.children("one") == ["c"]
+    folder.remove("one/c")  # no folder
+    folder.remove("one")
+    assert folder.children("") == ["ones"]
 
 
 def test_a_folder_that_fails_is_not_there(folder: Folder) -> None:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import scvec as sv
 from scvec.atlas import Atlas
+from scvec.embed.profiles import Profiles
 from scvec.errors import InputError, KeyNotFoundError, MismatchError
-from scvec.search.labels import _ties, _weights
+from scvec.search.labels import _powers, _ties
 from tests import toy
 from tests.test_cli import Run, one_line, run
 
@@ -27,12 +28,15 @@ def test_the_words_of_a_gene_s_own_text_find_it_first(atlas: Atlas, encoder: str
     reader = sv.search.reader_of(atlas, encoder)
     texts = dict(atlas.texts.frame.select("gene_id", "text").iter_rows())
     for gene in atlas.profiles.gene_ids.tolist()[::7]:
-        found = sv.search.genes(reader, texts[gene], n=len(texts))
+        found = sv.search.genes(reader, texts[gene], n=len(texts), by="meaning")
         # Of tfidf, texts that differ in words that occur only once are the same text.
         twins = found.filter(pl.col("score") > found["score"][0] - 1e-4)["gene_id"]
         assert gene in twins
         assert encoder == "tfidf" or len(twins) == 1
-    assert found.columns == ["gene_id", "symbol", "name", "score"]
+    columns = ["gene_id", "symbol", "name", "score", "found_by", "keyword_rank", "meaning_rank"]
+    assert found.columns == columns
+    assert found["meaning_rank"].is_sorted()
+    assert found["keyword_rank"].null_count() == len(found)
     assert found["score"].is_sorted(descending=True)
     assert found["name"][0].startswith("toy gene number")
 
@@ -84,8 +88,9 @@ def test_the_answer_is_the_same_each_time(atlas: Atlas) -> None:
 def test_of_genes_in_random_order_scores_are_of_mean_zero_and_spread_one(seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.gamma(0.5, 1.0, (5, 60)).astype(np.float32)
-    weights = _weights(rng.standard_normal(60).astype(np.float32))
-    drawn = np.array([_ties(labels, rng.permutation(weights), labels).sum(axis=1) for _ in range(3000)])
+    weights = _powers(rng.standard_normal(60))
+    excess = Profiles(np.arange(60), labels, labels[0], labels[0]).excess()
+    drawn = np.array([_ties(excess, rng.permutation(weights)).sum(axis=1) for _ in range(3000)])
     # Four standard errors of heavy-tailed draws, and more.
     assert np.abs(drawn.mean(axis=0)).max() < 0.12
     assert np.abs(drawn.std(axis=0) - 1).max() < 0.15
@@ -224,6 +229,10 @@ def test_bad_input_of_the_verb_is_one_line_and_exit_code_2(run: Run, store: sv.S
         ((" ", "--atlas", "toy"), "no words"),
         (("?", "--atlas", "toy"), "knows none"),
         (("insulin", "--genes"), "--taxon human --encoder minilm"),
+        (("insulin", "--genes", "--taxon", "human"), "--encoder or --by keywords"),
+        (("insulin", "--genes", "--atlas", "toy", "--by", "keywords", "--encoder", "hash"), "--by keywords: no effect"),
+        (("--like", "s0c0", "--atlas", "toy", "--by", "both"), "--by with --like"),
+        (("zebrafish", "--atlas", "toy", "--by", "keywords"), "has one of these words"),
         (("insulin", "--genes", "--atlas", "toy", "--taxon", "human"), "--taxon with --genes and --atlas"),
         (("insulin", "--genes", "--taxon", "mouse", "--encoder", "hash"), "scvec genes pull"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 N_LABELS, N_GENES, N_CELLS, N_NEAREST = 5, 20, 15, 10
 LONGEST = 60
-GENE_COLUMNS = ("gene_id", "symbol", "name", "score")
+GENE_COLUMNS = ("gene_id", "symbol", "name", "score", "found_by")
 CELL_COLUMNS = ("cell_id", "label", "similarity")
 
 
@@ -42,6 +42,14 @@ class SearchFlags:
         bool, typer.Option("--genes", help="Search for genes: the atlas's, or those of --taxon without an atlas.")
     ] = False
     encoder: Annotated[str | None, typer.Option(help="Encoder for the query text (default: the atlas's).")] = None
+    by: Annotated[
+        Literal["both", "meaning", "keywords"] | None,
+        typer.Option(
+            help="Compare gene texts with the words by meaning, by keywords and names (without an encoder), or by both "
+            "(default).",
+            show_default=False,
+        ),
+    ] = None
     out: Annotated[Path | None, OutputOption(help="Output file (.parquet or .csv).")] = None
     k: Annotated[
         int | None,
@@ -94,6 +102,7 @@ def search(
             reference,
             words or "",
             encoder=flags.encoder,
+            by=flags.by,
             where=flags.where,
             n_labels=wanted,
             n_exemplars=flags.n_exemplars,
@@ -111,7 +120,7 @@ def _check(words: str | None, flags: SearchFlags) -> None:
     from scvec.errors import InputError
 
     atlas, like, genes = flags.atlas, flags.like, flags.genes
-    options = ("where", "dataset", "encoder", "taxon", "release")
+    options = ("where", "dataset", "encoder", "by", "taxon", "release")
     given = {f"--{name}" for name in options if getattr(flags, name) is not None}
     example = 'scvec search "lymphocytes that release granzyme" --atlas NAME'
     if (words is None) == (like is None):
@@ -121,9 +130,14 @@ def _check(words: str | None, flags: SearchFlags) -> None:
         raise InputError("--genes and --like exclude each other", fix=f"{example} --genes")
     if atlas is None and not genes:
         raise InputError("no --atlas to search", fix=f"{example}, or --genes --taxon human")
-    if atlas is None and not {"--taxon", "--encoder"} <= given:
-        raise InputError("--genes without --atlas needs --taxon and --encoder", fix="--taxon human --encoder minilm")
-    allowed = {"--encoder"} if genes else {"--where", "--dataset"} if like is not None else {"--where", "--encoder"}
+    if atlas is None and not ("--taxon" in given and ("--encoder" in given or flags.by == "keywords")):
+        seen = "--genes without --atlas needs --taxon, and --encoder or --by keywords"
+        raise InputError(seen, fix="--taxon human --encoder minilm")
+    if flags.by == "keywords" and flags.encoder is not None:
+        raise InputError("--encoder with --by keywords: no effect", fix="leave it out")
+    allowed = {"--encoder", "--by"}
+    if not genes:
+        allowed = {"--where", "--dataset"} if like is not None else {"--where", *allowed}
     allowed |= {"--taxon", "--release"} if atlas is None else set()
     idle = sorted(given - allowed)
     if idle:
@@ -136,15 +150,20 @@ def _genes(store: Store, atlas: Atlas | None, words: str, flags: SearchFlags) ->
     """Return the genes of an atlas, or else of a release."""
     from scvec.embed import open_genes
     from scvec.ingest import open_texts
-    from scvec.search import Reader, reader_of
+    from scvec.search import Keywords, Reader, reader_of
     from scvec.search import genes as by_words
 
-    n = flags.k or N_GENES
+    reader: Reader | Keywords
     if atlas is not None:
-        return by_words(reader_of(atlas, flags.encoder), words, n)
-    texts = open_texts(store, flags.taxon or "", flags.release)
-    vectors = open_genes(store, texts, encoder=flags.encoder or "")
-    return by_words(Reader(vectors, vectors.gene_ids), words, n)
+        keywords = flags.by == "keywords"
+        reader = Keywords(atlas.texts, atlas.profiles.gene_ids) if keywords else reader_of(atlas, flags.encoder)
+    else:
+        texts = open_texts(store, flags.taxon or "", flags.release)
+        reader = Keywords(texts, texts.genes["gene_id"].to_numpy())
+        if flags.by != "keywords":
+            vectors = open_genes(store, texts, encoder=flags.encoder or "")
+            reader = Reader(vectors, vectors.gene_ids)
+    return by_words(reader, words, flags.k or N_GENES, by=flags.by)
 
 
 def _told(frame: pl.DataFrame) -> list[str]:
@@ -175,7 +194,7 @@ def _short(value: Any) -> Any:
 def _found_text(found: Found, n_labels: int) -> str:
     """Return the labels, the genes nearest to the words, and the exemplars."""
     labels = found.to_polars().head(n_labels)
-    nearest = ", ".join(found.genes["symbol"].to_list()[:N_NEAREST])
+    nearest = ", ".join(found.genes["symbol"].to_list()[:N_NEAREST]) or "none"
     parts = [
         _shown(labels, ["label", "n_cells", "score", "genes"]),
         f"genes nearest to the words: {nearest}",

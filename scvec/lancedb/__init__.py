@@ -1,4 +1,4 @@
-"""For those who search a store with LanceDB: an import registers scvec's encoders.
+"""For those who search a store with LanceDB: an import registers scvec's encoders; and a reranker.
 
     import lancedb
     import scvec.lancedb
@@ -10,5 +10,6 @@ The only part of scvec that imports lancedb.
 """
 
 from scvec.lancedb.encoding import GeneTextEncoder
+from scvec.lancedb.reranking import ClosedReranker
 
-__all__ = ["GeneTextEncoder"]
+__all__ = ["ClosedReranker", "GeneTextEncoder"]

@@ -2,9 +2,9 @@
 
 from scvec.search.keywords import Keywords
 from scvec.search.labels import words
-from scvec.search.ranked_genes import genes
+from scvec.search.ranked_genes import By, genes
 from scvec.search.reader import Reader, reader_of
 from scvec.search.result import Found
 from scvec.search.similar_cells import like
 
-__all__ = ["Found", "Keywords", "Reader", "genes", "like", "reader_of", "words"]
+__all__ = ["By", "Found", "Keywords", "Reader", "genes", "like", "reader_of", "words"]

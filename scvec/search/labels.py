@@ -10,7 +10,8 @@ import scipy.sparse as sp
 from scvec.annotation.candidates import Candidates, candidates_of
 from scvec.atlas import Atlas
 from scvec.core.types import Doubles, Floats, Ints
-from scvec.errors import MismatchError
+from scvec.errors import InputError, MismatchError
+from scvec.ontology.spelling import spelling
 from scvec.search.keywords import Keywords
 from scvec.search.ranked_genes import N_GENES, By, RankedGenes, rank_genes
 from scvec.search.reader import Reader, reader_of
@@ -41,11 +42,16 @@ def words(
 ) -> Found:
     """Rank the labels of an atlas by how well a description fits what their cells express.
 
-    Each gene is scored by how near its text is to the words, in standard deviations above the mean gene; its weight is
-    the fifth power of the score, and 0 below the mean. A label's score is the weighted mean of how far it expresses the
-    genes above the mean of the labels. That difference is in units of the gene's spread between labels plus the median
-    gene's, so that genes with hardly any expression count little, and is standardised over the genes of the label.
-    Variants were compared on definitions of the Cell Ontology (``benchmarks/results/words.md``).
+    Each gene is scored by how near its text is to the words as the encoder reads them, and by how many of the words its
+    text has (BM25), both in standard deviations above the mean gene. A score's weight is its fifth power, and 0 below
+    the mean. A gene's weight is the mean of both, and of an equal share of genes that the words name, if there are any.
+    A label's score is the weighted mean of how far it expresses the genes above the mean of the labels. That difference
+    is in units of the gene's spread between labels plus the median gene's, so that genes with hardly any expression
+    count little, and is standardised over the genes of the label. Variants were compared on definitions of the Cell
+    Ontology (``benchmarks/results/words.md``).
+
+    A label that is called by exactly these words, or whose term in the store's ontology is, comes first. Nothing else
+    of the labels' names and definitions is used.
 
     Exemplars are cells of the atlas nearest to the vector of a cell that would express the genes by their weights.
 
@@ -57,7 +63,11 @@ def words(
         Any text: ``"cytotoxic lymphocytes that release granzyme"``.
     encoder
         Encoder for the words, or what `reader_of` returns, for several searches; None: that of the atlas's recipe. Its
-        vectors of the atlas's release must be in the store. An atlas of a recipe without an encoder needs one.
+        vectors of the atlas's release must be in the store. An atlas of a recipe without an encoder needs one, except
+        by keywords.
+    by
+        How texts are compared with the words, see `scvec.search.genes`: ``"meaning"``, ``"keywords"`` or ``"both"``;
+        None: both.
     where
         A condition in SQL on the columns of the atlas's `obs`, for the cells that may be found; None: all. A label
         without such cells is not ranked; what a label expresses is taken from all of its cells.
@@ -67,8 +77,8 @@ def words(
     Raises
     ------
     InputError
-        If there are no words, the encoder knows none of them, there is no encoder that reads words, or the condition is
-        invalid or leaves no cell.
+        If there are no words, the encoder knows none of them, no text has any of them, there is no encoder that reads
+        words, or `by` or the condition is invalid, or the condition leaves no cell.
     NotInStoreError
         If the store lacks the encoder's vectors of the atlas's release.
     MismatchError
@@ -79,16 +89,21 @@ def words(
     if not np.array_equal(reader.gene_ids, gene_ids):
         raise MismatchError("the reader has other genes", f"those of atlas {atlas.name!r}", "make it with reader_of")
     ranked = rank_genes(reader, words, by)
-    gene_scores = _gene_scores(ranked)
-    weights = _weights(gene_scores)
+    if not len(ranked.order):
+        seen = f"no gene of atlas {atlas.name!r} is named {words!r:.60} or has one of these words in its text"
+        raise InputError(seen, fix="use other words, or `by` meaning")
+    weights = _weights(ranked)
     among = candidates_of(atlas, where)
     codes, late = _ranked(atlas, among)
     ties = _ties(atlas.profiles.excess()[codes], weights)
     totals = ties.sum(axis=1)
-    order = np.lexsort((codes, -totals))
-    codes, names = codes[order], atlas.label_names
+    named = np.isin(atlas.label_names[codes].astype(str), [] if ranked.by == "meaning" else _named(atlas, words))
+    order = np.lexsort((codes, -totals, ~named))
+    codes, named, names = codes[order], named[order], atlas.label_names
     ids = atlas.label_ids
     best = float(totals.max())
+    said = ", ".join(names[codes[named]].tolist())
+    first = (f"first, as the words are its name: {said}",) if said else ()
     unclear = () if best >= CLEAR else (f"no label stands out: the best score is {best:.1f} above chance",)
     unseen = (f"not ranked, because they were added after the atlas was fitted: {', '.join(late)}",) if late else ()
     return Found(
@@ -100,11 +115,12 @@ def words(
         scores=np.asarray(totals[order], np.float32),
         gene_ids=gene_ids,
         symbols=np.where(atlas.gene_symbols == "", gene_ids.astype(str).astype(object), atlas.gene_symbols),
-        gene_scores=gene_scores,
+        gene_scores=np.asarray(ranked.scores, np.float32),
         ties=np.asarray(ties[order], np.float32),
         genes=ranked.frame(reader.texts, N_GENES),
         cells=_exemplars(atlas, among, codes[:n_labels], weights, n_exemplars),
-        notes=(*among.notes, *unseen, *unclear),
+        notes=(*among.notes, *first, *unseen, *unclear),
+        by=ranked.by,
     )
 
 
@@ -115,14 +131,36 @@ def _reader(atlas: Atlas, encoder: str | Reader | Keywords | None, by: By | None
     return Keywords(atlas.texts, atlas.profiles.gene_ids) if by == "keywords" else reader_of(atlas, encoder)
 
 
-def _gene_scores(ranked: RankedGenes) -> Floats:
-    return np.asarray(ranked.scores, np.float32)
+def _named(atlas: Atlas, words: str) -> list[str]:
+    """Return the labels that are called so, or whose term has that name or synonym: see `scvec.ontology.spelling`."""
+    wanted = spelling(words)
+    names = {label: {spelling(label)} for label in atlas.label_names.tolist()}
+    if atlas.label_table is not None:
+        for row in atlas.label_table.read(["label", "name", "synonyms"]).to_pylist():
+            called = [*([row["name"]] if row["name"] else []), *(row["synonyms"] or [])]
+            names.setdefault(row["label"], set()).update(map(spelling, called))
+    return [label for label, spelt in names.items() if wanted in spelt]
 
 
-def _weights(gene_scores: Floats) -> Floats:
-    """Return (g,) weights that add up to one."""
-    weights = np.maximum(gene_scores.astype(np.float64), 0) ** SHARPNESS
-    return np.asarray(weights / weights.sum(), np.float32)
+def _weights(ranked: RankedGenes) -> Floats:
+    """Return (g,) weights of genes that add up to one: the mean of those by meaning, by keywords and of named genes."""
+    parts = []
+    if ranked.meaning is not None and np.isfinite(ranked.meaning).all():
+        parts.append(_powers(ranked.meaning))
+    if ranked.keywords is not None and ranked.keywords.any():
+        parts.append(_powers((ranked.keywords - ranked.keywords.mean()) / (ranked.keywords.std() or 1)))
+    if ranked.named:
+        parts.append(ranked.is_named / ranked.is_named.sum())
+    return np.asarray(np.mean(parts, axis=0), np.float32)
+
+
+def _powers(scores: Doubles) -> Doubles:
+    """Return (g,) weights of standardised scores, which add up to one."""
+    weights = np.maximum(scores, 0) ** SHARPNESS
+    total = weights.sum()
+    # Keywords that are in every text score all genes alike.
+    made: Doubles = weights / total if total > 0 else np.full(len(weights), 1 / len(weights))
+    return made
 
 
 def _ranked(atlas: Atlas, among: Candidates) -> tuple[Ints, list[str]]:

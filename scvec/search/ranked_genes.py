@@ -10,7 +10,7 @@ import numpy as np
 
 from scvec.core.types import Bools, Doubles, Ints, freeze
 from scvec.errors import InputError, must_be
-from scvec.search.fusion import fused, ranks
+from scvec.search.fusion import Ranks, fused, ranks
 from scvec.search.keywords import Keywords
 from scvec.search.reader import Reader, check_words
 
@@ -37,9 +37,10 @@ class RankedGenes:
     scores
         (g,) what they are ranked by. By meaning: `Reader.scores`. By keywords: `Keywords.scores`. By both: see
         `scvec.search.fusion.fused`.
-    meaning, keywords
-        (g,) rank by meaning and by keywords, from 1; infinite for a gene whose text has none of the words. None where
-        that was not asked.
+    meaning
+        (g,) scores by meaning, NaN if the encoder knows none of the words; None if that was not asked.
+    keywords
+        (g,) scores by keywords, 0 for a gene whose text has none of the words; None if that was not asked.
     named
         Genes that the words name, and by what. They come first.
     """
@@ -56,18 +57,25 @@ class RankedGenes:
                 object.__setattr__(self, name, freeze(getattr(self, name)))
 
     @property
-    def found(self) -> Bools:
-        """(g,) which genes are found: all, if their texts were compared by meaning."""
-        is_named = np.isin(self.gene_ids, list(self.named))
-        return is_named | True if self.meaning is not None else is_named | (self.scores > 0)
+    def by(self) -> By:
+        """How texts were compared with the words."""
+        return "keywords" if self.meaning is None else "meaning" if self.keywords is None else "both"
+
+    @property
+    def is_named(self) -> Bools:
+        """(g,) which genes the words name."""
+        return np.isin(self.gene_ids, list(self.named))
 
     @property
     def order(self) -> Ints:
-        """(m,) positions of the genes that are found, the best first: named ones, then by score, ties by id."""
+        """(m,) positions of the genes that are found, the best first: named ones, then by score, ties by id.
+
+        By keywords, only genes that have one of the words or are named are found, else all.
+        """
         place = {gene: i for i, gene in enumerate(self.named)}
         first = np.array([place.get(gene, len(place)) for gene in self.gene_ids.tolist()], np.int64)
         order = np.lexsort((self.gene_ids, -self.scores, first))
-        found: Ints = order[self.found[order]]
+        found: Ints = order if self.meaning is not None else order[(self.is_named | (self.scores > 0))[order]]
         return found
 
     def frame(self, texts: GeneTexts, n: int | None = None) -> pl.DataFrame:
@@ -75,27 +83,37 @@ class RankedGenes:
         import polars as pl
 
         order = self.order[:n]
+        by_keywords = None if self.keywords is None else by_match(self.keywords)[order]
+        by_meaning = None if self.meaning is None else by_nearness(self.meaning)[order]
         ranked = pl.DataFrame(
             {
                 "gene_id": self.gene_ids[order],
                 "score": self.scores[order].astype(np.float32),
                 "found_by": [self._found_by(i) for i in order.tolist()],
-                "keyword_rank": _whole(self.keywords, order),
-                "meaning_rank": _whole(self.meaning, order),
+                "keyword_rank": _whole(by_keywords, len(order)),
+                "meaning_rank": _whole(by_meaning, len(order)),
             },
-            schema_overrides={"keyword_rank": pl.Int64, "meaning_rank": pl.Int64, "found_by": pl.String},
+            schema_overrides={"found_by": pl.String, "keyword_rank": pl.Int64, "meaning_rank": pl.Int64},
         )
         about = texts.frame.select("gene_id", "symbol", name="full_name")
-        joined = ranked.join(about, on="gene_id", how="left", maintain_order="left")
-        return joined.select(COLUMNS)
+        return ranked.join(about, on="gene_id", how="left", maintain_order="left").select(COLUMNS)
 
     def _found_by(self, i: int) -> str:
         if int(self.gene_ids[i]) in self.named:
             return self.named[int(self.gene_ids[i])]
-        by_keywords = self.keywords is not None and np.isfinite(self.keywords[i])
-        if self.meaning is None:
-            return "keywords"
-        return "both" if by_keywords else "meaning"
+        if self.by != "both" or self.keywords is None:
+            return self.by
+        return "both" if self.keywords[i] > 0 else "meaning"
+
+
+def by_match(scores: Doubles) -> Ranks:
+    """Return ranks by keywords; infinite without a match."""
+    return ranks(scores, scores > 0)
+
+
+def by_nearness(scores: Doubles) -> Ranks:
+    """Return ranks by meaning; infinite if the encoder knows none of the words."""
+    return ranks(scores, np.isfinite(scores))
 
 
 def rank_genes(reader: Reader | Keywords, words: str, by: By | None = None) -> RankedGenes:
@@ -105,18 +123,17 @@ def rank_genes(reader: Reader | Keywords, words: str, by: By | None = None) -> R
     check_words(words)
     if by == "meaning" and isinstance(reader, Reader):
         scores = reader.scores(words).astype(np.float64)
-        return RankedGenes(reader.gene_ids, scores, ranks(scores), None, {})
+        return RankedGenes(reader.gene_ids, scores, scores, None, {})
     if by not in (None, "keywords") and isinstance(reader, Keywords):
         raise InputError(f"`by` {by} needs an encoder", "a reader with vectors", "`by` keywords")
     lexical = reader if isinstance(reader, Keywords) else reader.keywords
     matches, named = lexical.scores(words).astype(np.float64), lexical.named(words)
-    by_keywords = ranks(matches, matches > 0)
     if by == "keywords" or isinstance(reader, Keywords):
-        return RankedGenes(reader.gene_ids, matches, None, by_keywords, named)
+        return RankedGenes(reader.gene_ids, matches, None, matches, named)
     # An encoder that knows none of the words has nothing to say where there are names or keywords.
-    scores = reader.scores(words, strict=not named and not matches.any()).astype(np.float64)
-    by_meaning = ranks(scores, np.isfinite(scores))
-    return RankedGenes(reader.gene_ids, fused(by_meaning, by_keywords), by_meaning, by_keywords, named)
+    nearness = reader.scores(words, strict=not named and not matches.any()).astype(np.float64)
+    scores = fused(by_nearness(nearness), by_match(matches))
+    return RankedGenes(reader.gene_ids, scores, nearness, matches, named)
 
 
 def genes(reader: Reader | Keywords, words: str, n: int = N_GENES, *, by: By | None = None) -> pl.DataFrame:
@@ -151,8 +168,8 @@ def genes(reader: Reader | Keywords, words: str, n: int = N_GENES, *, by: By | N
     return rank_genes(reader, words, by).frame(reader.texts, n)
 
 
-def _whole(rank: Doubles | None, order: Ints) -> list[int | None]:
-    """Return ranks of some genes as numbers; None for infinite ones."""
+def _whole(rank: Ranks | None, n: int) -> list[int | None]:
+    """Return n ranks as whole numbers; None for infinite ones, or if there are no ranks."""
     if rank is None:
-        return [None] * len(order)
-    return [int(one) if np.isfinite(one) else None for one in rank[order]]
+        return [None] * n
+    return [int(one) if np.isfinite(one) else None for one in rank]

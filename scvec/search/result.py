@@ -29,9 +29,10 @@ class Found(Tabular):
     Attributes
     ----------
     words, encoder
-        The description, and the encoder that read it.
+        The description, and the encoder that read it; "" if only keywords were compared.
     labels, label_ids
-        (L,) the ranked labels, the best first, and their ids; "" for a label without one.
+        (L,) the ranked labels, those that the words name first, then the best, and their ids; "" for a label without
+        one.
     n_cells
         (L,) number of their cells that may be found.
     scores
@@ -40,7 +41,7 @@ class Found(Tabular):
     gene_ids, symbols
         (g,) the atlas's genes.
     gene_scores
-        (g,) how near each gene's text is to the words: see `scvec.search.Reader.scores`.
+        (g,) how well each gene matches the words: see the column `score` of `scvec.search.genes`.
     ties
         (L, g) what each gene adds to a label's score; these add up to the score.
     genes
@@ -50,6 +51,8 @@ class Found(Tabular):
         that would express the matching genes alone.
     notes
         What a reader should know, one line each.
+    by
+        How texts were compared with the words: ``"both"``, ``"meaning"`` or ``"keywords"``.
     """
 
     words: str
@@ -65,6 +68,7 @@ class Found(Tabular):
     genes: pl.DataFrame
     cells: pl.DataFrame
     notes: tuple[str, ...] = ()
+    by: str = "both"
 
     def __post_init__(self) -> None:
         for name in ("labels", "label_ids", "n_cells", "scores", "gene_ids", "symbols", "gene_scores", "ties"):
@@ -122,6 +126,7 @@ class Found(Tabular):
         return {
             "words": self.words,
             "encoder": self.encoder,
+            "by": self.by,
             "labels": self.to_polars().to_dicts(),
             "ties": self.ties_frame().to_dicts(),
             "genes": self.genes.to_dicts(),

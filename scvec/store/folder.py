@@ -81,9 +81,12 @@ class Folder:
         self.storage_options = StorageOptions(self.uri, storage_options)
         try:
             self._fs, self._root = self.storage_options.file_system()
+            is_file = self.has_file("")
         except (OSError, ValueError) as error:
-            raise StoreError(f"{uri}: {error}", "a folder or an object-store URI", "give another `store`") from error
-        if self.has_file(""):
+            fix = "give another `store`" if self.is_local else "check the URI, and the keys and endpoint for it"
+            seen = f"{uri}: {str(error).partition(' Detail:')[0]:.300}"
+            raise StoreError(seen, "a folder or an object-store URI", fix) from error
+        if is_file:
             raise StoreError(f"{self.uri} is a file", "a folder for the store", "give a folder as `store`")
 
     def __repr__(self) -> str:
@@ -96,14 +99,11 @@ class Folder:
 
     def children(self, path: str) -> list[str]:
         """Return the names under `path`, sorted; those of tables without their suffix."""
-        selector = fs.FileSelector(self._at(path), allow_not_found=True)
-        return sorted(info.base_name.removesuffix(".lance") for info in self._fs.get_file_info(selector))
+        return sorted(name.removesuffix(".lance") for name in self._entries(path))
 
     def folders(self, path: str) -> list[str]:
         """Return the names of the folders under `path`, sorted, with their suffix."""
-        selector = fs.FileSelector(self._at(path), allow_not_found=True)
-        found = self._fs.get_file_info(selector)
-        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+        return sorted(name for name, is_folder in self._entries(path).items() if is_folder)
 
     def n_bytes(self, path: str) -> int:
         """Return the size in bytes of all files under `path`."""
@@ -183,7 +183,7 @@ class Folder:
         The copy is renewed only after this object has changed the folder; changes by others are not seen.
         """
         found = self._found(path)
-        if not self._fs.get_file_info(found).type == fs.FileType.Directory:
+        if not self._is_folder(found):
             raise StoreError(f"{self.uri}/{path} is missing", "one beside its table", "rebuild what it belongs to")
         if self.is_local:
             return Path(found)
@@ -224,7 +224,9 @@ class Folder:
         if self._copies is not None:
             shutil.rmtree(self._copies / path, ignore_errors=True)
         if not self.is_local:
-            if self._fs.get_file_info(target).type == fs.FileType.Directory:
+            if self._is_folder(target) and self._has_implied_folders:
+                self._fs.delete_dir_contents(target)
+            if self._is_folder(target):
                 self._fs.delete_dir(target)
             return
         self._refuse_links(path)
@@ -245,6 +247,24 @@ class Folder:
                 Path(target).unlink()
         elif self.has_file(path):
             self._fs.delete_file(target)
+
+    def _is_folder(self, at: str) -> bool:
+        return bool(self._fs.get_file_info(at).type == fs.FileType.Directory)
+
+    @property
+    def _has_implied_folders(self) -> bool:
+        """Whether pyarrow lists and deletes only folders that are objects of their own; Lance makes none."""
+        return bool(self._fs.type_name == "gcs")
+
+    def _entries(self, path: str) -> dict[str, bool]:
+        """Return the names under a path, and whether each is that of a folder."""
+        above = self._at(path)
+        selector = fs.FileSelector(above, recursive=self._has_implied_folders, allow_not_found=True)
+        found: dict[str, bool] = {}
+        for info in self._fs.get_file_info(selector):
+            name, _, below = info.path.removeprefix(f"{above}/").partition("/")
+            found[name] = found.get(name, False) or bool(below) or info.type == fs.FileType.Directory
+        return found
 
     def _upload(self, local: Path, target: str) -> None:
         fs.copy_files(str(local), target, source_filesystem=fs.LocalFileSystem(), destination_filesystem=self._fs)

@@ -42,14 +42,16 @@ GCS: Mapping[str, tuple[str, ...]] = {
 AZURE: Mapping[str, tuple[str, ...]] = {
     "azure_storage_account_name": ("account_name",),
     "azure_storage_account_key": ("account_key", "azure_storage_access_key", "access_key"),
-    "azure_storage_sas_token": ("sas_token", "azure_storage_sas_key", "sas_key"),
     "azure_storage_client_id": ("client_id", "azure_client_id"),
     "azure_storage_client_secret": ("client_secret", "azure_client_secret"),
     "azure_storage_tenant_id": ("tenant_id", "azure_tenant_id"),
     "azure_storage_endpoint": ("endpoint", "azure_endpoint"),
     "allow_http": (),
 }
-"""Options by kind of store, and their other names: as the Rust crate object_store has them, which Lance uses."""
+"""Options by kind of store, and their other names: as the Rust crate object_store has them, which Lance uses.
+
+Azure's shared access signature is none of them, as pyarrow shows it in its errors.
+"""
 
 FLAGS = {"allow_http", "aws_skip_signature", "aws_virtual_hosted_style_request", "google_skip_signature"}
 """Options that are true or false."""
@@ -171,7 +173,6 @@ def _azure(values: Values, uri: str) -> fs.FileSystem:
     return fs.AzureFileSystem(
         account,
         account_key=known.get("azure_storage_account_key"),
-        sas_token=known.get("azure_storage_sas_token"),
         client_id=known.get("azure_storage_client_id"),
         client_secret=known.get("azure_storage_client_secret"),
         tenant_id=known.get("azure_storage_tenant_id"),

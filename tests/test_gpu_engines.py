@@ -245,6 +245,30 @@ def test_answers_of_other_libraries_are_confirmed() -> None:
             np.testing.assert_array_equal(found, true[:, : found.shape[1]])
 
 
+def test_products_of_less_precision_are_found_out() -> None:
+    """As those of TF32, with 10 bits: the queries are searched on the CPU."""
+    whole = products(VECTORS)
+
+    def rounded(queries: Floats, width: int, positions: Ints | None) -> tuple[Floats, Ints]:
+        scores, places = whole((queries.view(np.uint32) & 0xFFFFE000).view(np.float32), width, positions)
+        return scores, places
+
+    stored = Stored.of(IDS, VECTORS)
+    exactly = Exact(stored).candidates(QUERIES, K)
+    np.testing.assert_array_equal(Confirmed(stored, rounded).candidates(QUERIES, K), exactly)
+    asked: list[int] = []
+
+    class Counting(Confirmed):
+        def _better(self, queries: Floats, block: Ints, scores: Floats, best: Ints, far: Floats) -> None:
+            asked.append(len(queries))
+            super()._better(queries, block, scores, best, far)
+
+    Counting(stored, whole).candidates(QUERIES, K)
+    assert asked == []
+    Counting(stored, rounded).candidates(QUERIES, K)
+    assert asked == [len(QUERIES)]
+
+
 class Walk:
     """A graph of FAISS's on the CPU, in the place of one on a GPU; `twice` gives each first answer again."""
 

@@ -27,8 +27,8 @@ class Confirmed(Exact):
     """The answers of `Exact`, from the greatest products that another library finds among all vectors.
 
     If the least of the k + `SPARE` greatest products of a query lies below the k-th by more than twice the rounding
-    error, no other vector can be among its nearest, and their distances are computed in float64; a query with more ties
-    is searched as `Exact` does.
+    error, no other vector can be among its nearest, and their distances are computed in float64. A query with more
+    ties, or with a product that is off by more than that error (as TF32's are), is searched as `Exact` does.
 
     Parameters
     ----------
@@ -45,10 +45,13 @@ class Confirmed(Exact):
     def _nearest(self, queries: Floats, k: int, positions: Ints | None) -> Ints:
         n = len(self) if positions is None else len(positions)
         scores, best = self._greatest(queries, min(n, k + SPARE), positions)
-        ordered = -np.sort(-scores, axis=1)
-        found = nearest(self.stored.ids(best), self.stored.at(queries, best), k).ids.copy()
+        distances = self.stored.at(queries, best)
+        found = nearest(self.stored.ids(best), distances, k).ids.copy()
+        # Stored lengths are not quite 1; a distance is 0 at least, and those at 0 are ties.
+        products = np.minimum(scores, 1.0)
+        ordered = -np.sort(-products, axis=1)
         unclear = (ordered[:, -1] >= ordered[:, k - 1] - 2 * MARGIN) & (n > k + SPARE)
-        unclear |= (found < 0).any(axis=1)
+        unclear |= (np.abs(products - (1.0 - distances)) > MARGIN).any(axis=1) | (found < 0).any(axis=1)
         if unclear.any():
             found[unclear] = super()._nearest(queries[unclear], k, positions)
         return found

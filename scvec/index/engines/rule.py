@@ -21,14 +21,12 @@ from typing import get_args
 
 from scvec.core.device import SearchEngine
 from scvec.errors import InputError, must_be
+from scvec.index.device_vectors import FREE
 from scvec.index.engines.installed import Installed, Lack
 from scvec.index.lance import PREFIX
 from scvec.index.make import EXACT
 
 NAMES: tuple[SearchEngine, ...] = get_args(SearchEngine)
-
-FREE = 0.75
-"""Share of a GPU's free memory that vectors may take."""
 
 
 @dataclass(frozen=True, slots=True)

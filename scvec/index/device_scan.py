@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from scvec.index import halves
@@ -151,6 +152,7 @@ def whole_float32() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+@cache
 def _mixes(device: torch.device) -> bool:
     """Return whether torch multiplies float16 matrices into float32 there: on GPUs, from 2.8 on."""
     import torch

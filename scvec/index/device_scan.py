@@ -112,7 +112,9 @@ def greatest(
     import torch
 
     blocks = len(vectors) // BLOCK
-    if blocks <= FEW * width:
+    _, n_halves, d = vectors.shape
+    fit = scratch // (8 * BLOCK * d * (2 * n_halves - 1))  # in half of the memory, as float32
+    if blocks <= max(width, min(FEW * width, fit)):
         return _of_all(queries, vectors, n, width, scratch)
     parts = halves.halves(queries, 2, -(-len(queries) // QUERIES) * QUERIES)
     groups = -(-blocks // GROUP)

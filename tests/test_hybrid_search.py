@@ -24,7 +24,7 @@ from tests.test_cli import Run, run
 __all__ = ["run"]
 
 # id, symbol, aliases, full name, summary
-GENES = (
+GENES: tuple[tuple[int, str, list[str], str, str], ...] = (
     (1, "INS", ["IDDM2"], "insulin", "A hormone that lowers glucose in blood."),
     (2, "GCG", ["GLP1"], "glucagon", "A hormone that raises glucose; works against insulin."),
     (3, "CAT", ["catalase"], "catalase", "An enzyme that breaks hydrogen peroxide down."),

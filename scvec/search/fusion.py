@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from scvec.core.types import Floats
+from scvec.core.types import Bools, Doubles
 
-Ranks: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Ranks: TypeAlias = Doubles
 
 CONSTANT = 60
 """The higher, the less the first ranks count; the value of Cormack et al. 2009."""
 
 
-def ranks(scores: Floats, found: np.ndarray[Any, np.dtype[np.bool_]] | None = None) -> Ranks:
+def ranks(scores: NDArray[Any], found: Bools | None = None) -> Ranks:
     """Return (n,) ranks from 1 for (n,) scores, the highest first; equal scores share the best of their ranks.
 
     What is not `found` has the rank infinity.

@@ -36,6 +36,7 @@ def words(
     *,
     encoder: str | Reader | Keywords | None = None,
     by: By | None = None,
+    label_names: bool = True,
     where: str | None = None,
     n_labels: int = N_LABELS,
     n_exemplars: int = N_EXEMPLARS,
@@ -49,9 +50,6 @@ def words(
     is in units of the gene's spread between labels plus the median gene's, so that genes with hardly any expression
     count little, and is standardised over the genes of the label. Variants were compared on definitions of the Cell
     Ontology (``benchmarks/results/words.md``).
-
-    A label that is called by exactly these words, or whose term in the store's ontology is, comes first. Nothing else
-    of the labels' names and definitions is used.
 
     Exemplars are cells of the atlas nearest to the vector of a cell that would express the genes by their weights.
 
@@ -68,6 +66,9 @@ def words(
     by
         How texts are compared with the words, see `scvec.search.genes`: ``"meaning"``, ``"keywords"`` or ``"both"``;
         None: both.
+    label_names
+        Whether a label comes first that is called by exactly these words, or whose term in the store's ontology is. By
+        meaning, none does.
     where
         A condition in SQL on the columns of the atlas's `obs`, for the cells that may be found; None: all. A label
         without such cells is not ranked; what a label expresses is taken from all of its cells.
@@ -97,7 +98,8 @@ def words(
     codes, late = _ranked(atlas, among)
     ties = _ties(atlas.profiles.excess()[codes], weights)
     totals = ties.sum(axis=1)
-    named = np.isin(atlas.label_names[codes].astype(str), [] if ranked.by == "meaning" else _named(atlas, words))
+    called = _called(atlas, words) if label_names and ranked.by != "meaning" else []
+    named = np.isin(atlas.label_names[codes].astype(str), called)
     order = np.lexsort((codes, -totals, ~named))
     codes, named, names = codes[order], named[order], atlas.label_names
     ids = atlas.label_ids
@@ -131,7 +133,7 @@ def _reader(atlas: Atlas, encoder: str | Reader | Keywords | None, by: By | None
     return Keywords(atlas.texts, atlas.profiles.gene_ids) if by == "keywords" else reader_of(atlas, encoder)
 
 
-def _named(atlas: Atlas, words: str) -> list[str]:
+def _called(atlas: Atlas, words: str) -> list[str]:
     """Return the labels that are called so, or whose term has that name or synonym: see `scvec.ontology.spelling`."""
     wanted = spelling(words)
     names = {label: {spelling(label)} for label in atlas.label_names.tolist()}

@@ -106,16 +106,13 @@ class Identifiers:
         if gene is not None or route is None:
             return ([] if gene is None else [gene]), route
         column = {"ensembl": "ensembl_ids", "alias": "aliases"}.get(route, "symbol")
-        wanted = ENSEMBL.fullmatch(name.upper())
         pairs = self._genes.select("gene_id", pl.col(column).alias("name"))
         if pairs.schema["name"] == pl.List:
             pairs = pairs.explode("name")
-        if route == "ensembl" and wanted:
-            match = pl.col("name") == wanted[1]
-        elif route == "spelling" or (route == "alias" and name not in self._by_alias):
-            match = spelt(name) == SPELT
-        else:
-            match = pl.col("name") == name
+        ensembl = ENSEMBL.fullmatch(name.upper())
+        as_spelt = route == "spelling" or (route == "alias" and name not in self._by_alias)
+        wanted = ensembl[1] if route == "ensembl" and ensembl else spelt(name) if as_spelt else name
+        match = (SPELT if as_spelt else pl.col("name")).eq(wanted)
         return pairs.filter(match)["gene_id"].unique().sort().to_list(), route
 
     def _resolve(self, name: str, exact: bool) -> tuple[int | None, Route | None]:

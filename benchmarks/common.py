@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,16 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(memory),
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {"scvec": sv.__version__, **{name: version(name) for name in PACKAGES}},
+        "packages": {"scvec": sv.__version__, **{name: of for name in PACKAGES if (of := version_of(name))}},
     }
+
+
+def version_of(package: str) -> str | None:
+    """Return the installed version of a package; None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def import_texts(store: sv.Store, taxon: str) -> sv.ingest.GeneTexts:
@@ -61,13 +69,22 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def save(name: str, command: str, values: dict[str, Any], text: str) -> None:
-    """Write a result as JSON and Markdown, with the command that made it."""
-    RESULTS.mkdir(exist_ok=True)
+def save(
+    name: str, command: str, values: dict[str, Any], text: str, folder: Path = RESULTS, *, quiet: bool = False
+) -> None:
+    """Write a result as JSON and Markdown, with the command that made it; a kill leaves the former files, or these."""
+    folder.mkdir(exist_ok=True)
     result = {"command": command, "machine": machine(), **values}
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    _replace(folder / f"{name}.json", json.dumps(result, indent=1) + "\n")
     made = result["machine"]
     packages = ", ".join(f"{key} {value}" for key, value in made["packages"].items())
     where = f"{made['cores']} cores, {made['memory_gib']} GiB, {made['platform']}, Python {made['python']}; {packages}."
-    (RESULTS / f"{name}.md").write_text(f"{text}\n\nMade by `{command}` on {where}\n", encoding="utf-8")
-    print(text)
+    _replace(folder / f"{name}.md", f"{text}\n\nMade by `{command}` on {where}\n")
+    if not quiet:
+        print(text)
+
+
+def _replace(path: Path, text: str) -> None:
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)

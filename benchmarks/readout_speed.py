@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import smollm2
 from benchmarks.common import make_parser, markdown, save
-from benchmarks.gpu import seconds_of
+from benchmarks.on_device import seconds_of
 from scvec.core.device import choose
 from scvec.interpret.readout.backbone import FrozenLLM
 from scvec.interpret.readout.modules import logits, new_modules

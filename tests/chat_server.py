@@ -127,7 +127,7 @@ class ChatServer(Served):
         told = ORDER.search(json.dumps(evidence))
         if self.obeys and told:
             ranking = [told[1], *(one for one in ranking if one != told[1])]
-        genes = sorted(evidence["genes"])[:2]
+        genes = sorted(evidence.get("genes", ()))[:2]
         return {"ranking": ranking, "abstain": self.abstain, "reason": f"Of {len(ranking)}, this one.", "genes": genes}
 
 

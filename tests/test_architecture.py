@@ -18,6 +18,7 @@ HEAVY = {
     "transformers",
     "sentence_transformers",
     "lance",
+    "lancedb",
     "sklearn",
     "matplotlib",
     "umap",
@@ -36,7 +37,7 @@ HEAVY = {
 }
 
 
-LATE = {"models/bounded_client.py": {"openai"}}
+LATE = {"models/bounded_client.py": {"openai"}, "lancedb/encoding.py": {"lancedb"}, "lancedb/reranking.py": {"lancedb"}}
 """Modules that are themselves imported where they are used, and what they may import at once."""
 
 READING = "core/reading.py"
@@ -77,14 +78,20 @@ def test_heavy_imports_are_made_where_they_are_used() -> None:
         # Loops are compiled in modules of this one name, which are themselves imported where they are used.
         own = {"numba", "llvmlite"} if module.endswith("/compiled.py") else LATE.get(module, set())
         for node, name in imported(tree):
-            late = root(name) == "scvec" and {"compiled", "bounded_client"} & set(name.split("."))
-            if node in tree.body and (root(name) in HEAVY - own or late):
+            late = root(name) == "scvec" and {"compiled", "bounded_client", "lancedb"} & set(name.split("."))
+            inside = name.startswith("scvec.lancedb.") and layer(module) == "lancedb"
+            if node in tree.body and (root(name) in HEAVY - own or (late and not inside)):
                 early.append(f"{module}:{node.lineno} imports {name}")
     assert not early, "\n".join(early)
 
 
 def test_only_the_store_knows_lance() -> None:
     others = [place for module, place, name in imports() if root(name) == "lance" and layer(module) != "store"]
+    assert not others, "\n".join(others)
+
+
+def test_only_one_room_knows_lancedb() -> None:
+    others = [place for module, place, name in imports() if root(name) == "lancedb" and layer(module) != "lancedb"]
     assert not others, "\n".join(others)
 
 

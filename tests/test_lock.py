@@ -49,3 +49,34 @@ def test_where_pythons_differ_each_has_its_own_line() -> None:
         'b==2 ; python_version == "3.12" or python_version == "3.13"',
         "c==3",
     ]
+
+
+def test_dev_brings_nothing_for_a_gpu_but_torch() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    todo, seen, names = ["dev"], {"dev"}, set[str]()
+    while todo:
+        for one in map(Requirement, extras[todo.pop()]):
+            names.add(one.name)
+            more = one.extras - seen if one.name == "scvec" else set()
+            todo += more
+            seen |= more
+    assert "torch" in names
+    assert "gpu" not in seen
+    assert not {one for one in names if re.match(r"cuvs|faiss-(gpu|cuda)|cupy|nvidia", one)}
+
+
+def test_the_gpu_extra_leaves_faiss_cpu_alone() -> None:
+    """No wheel with the import name faiss; cuVS where it has wheels."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    asked = {one.name: one for one in map(Requirement, extras["gpu"])}
+    assert set(asked) == {"torch", "cuvs-cu13"}
+    marker = asked["cuvs-cu13"].marker
+    assert marker is not None
+    for system, machine, here in (
+        ("Linux", "x86_64", True),
+        ("Linux", "aarch64", True),
+        ("Linux", "riscv64", False),
+        ("Darwin", "arm64", False),
+        ("Windows", "AMD64", False),
+    ):
+        assert marker.evaluate({"platform_system": system, "platform_machine": machine}) is here

@@ -1,4 +1,4 @@
-"""A store on a real S3 server on loopback, and the folders in it."""
+"""A store on a real S3 server on loopback, and the folders in it; folders on an emulator of Google's store too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lancedb
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ import scvec as sv
 from scvec.atlas import Atlas
 from scvec.atlas.engine import Local
 from scvec.errors import StoreError
+from scvec.store import registry
 from scvec.store.folder import Folder
 from tests.engines import build, check_whole
 
@@ -46,10 +48,24 @@ def bucket(server: str, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     return f"s3://{name}"
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture
+def google() -> Iterator[Folder]:
+    """A folder in Google's store, by its emulator, which lacks the interface that Lance uses."""
+    emulator = pytest.importorskip("gcp_storage_emulator.server", reason="gcp-storage-emulator is not installed")
+    made = emulator.create_server("127.0.0.1", 0, in_memory=True, default_bucket="bucket")
+    made.start()
+    address = "http://{}:{}".format(*made._api._httpd.server_address)
+    yield Folder("gs://bucket/folder", {"base_url": address, "allow_http": True, "skip_signature": True})
+    made.stop()
+
+
+@pytest.fixture(params=["local", "s3", "gs"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     if request.param == "local":
         return Folder(tmp_path / "folder")
+    if request.param == "gs":
+        found: Folder = request.getfixturevalue("google")
+        return found
     return Folder(f"{request.getfixturevalue('bucket')}/{request.param}/folder")
 
 
@@ -85,6 +101,26 @@ def test_folders(folder: Folder) -> None:
     assert not folder.has_file("parts/one.2/d")
 
 
+def test_folders_that_are_no_objects(folder: Folder) -> None:
+    """Lance writes files, and no folders."""
+    for path in ("one/two/a", "one/two/b", "one/c", "ones"):
+        if folder.is_local:
+            folder.write_json(path, {})
+        else:
+            with folder._fs.open_output_stream(f"{folder._root}/{path}") as stream:
+                stream.write(b"{}")
+    assert folder.children("") == ["one", "ones"]
+    assert folder.folders("") == ["one"]
+    assert folder.children("one") == ["c", "two"]
+    assert folder.folders("one") == ["two"]
+    assert folder.children("none") == []
+    folder.remove("one/two")
+    assert folder.children("one") == ["c"]
+    folder.remove("one/c")  # no folder
+    folder.remove("one")
+    assert folder.children("") == ["ones"]
+
+
 def test_a_folder_that_fails_is_not_there(folder: Folder) -> None:
     folder.put_folder("one", write({"a": "old"}))
 
@@ -114,6 +150,21 @@ def test_the_last_file_of_a_folder_comes_last(bucket: str, monkeypatch: pytest.M
         folder.put_folder("one", write({"b": "", "a": "", "c": ""}), last="a")
     assert placed[-1] == "a"
     assert not folder.has_file("one/a")
+
+
+def test_lancedb_lists_an_object_store(bucket: str, ncbi: tuple[Path, Path]) -> None:
+    """Tables are registered where they lie, and opened there by another program's library, with their tags."""
+    store = sv.Store(f"{bucket}/store")
+    texts = sv.ingest.texts(store, taxon="human", gene_info=ncbi[0], gene_summary=ncbi[1])
+    sv.embed.genes(store, texts, encoder="hash")
+    database = lancedb.connect(store.uri)
+    assert database.list_namespaces().namespaces == ["gene_texts", "gene_vectors"]
+    table = database.open_table("9606", namespace_path=["gene_texts"])
+    table.checkout(texts.release)
+    assert table.count_rows() == len(texts)
+    store.remove(registry.REGISTRY)
+    assert list(store.register().added) == store.tables()
+    assert lancedb.connect(store.uri).list_tables(namespace_path=["gene_texts"]).tables == ["9606"]
 
 
 def test_an_atlas_in_an_object_store(bucket: str, ncbi: tuple[Path, Path], files: Path, atlas: Atlas) -> None:

@@ -26,7 +26,10 @@ from scvec.core.jit import THREADS
 from scvec.errors import ConflictError, MatrixError, MissingDependencyError, ServiceError, StoreError
 from tests import toy
 from tests.engines import N_CELLS, SHARD_CELLS, After, build, check_equal, check_whole, data_files, times, variables
+from tests.test_storage_options import by_options, everything
 from tests.workers import alone_with_ray
+
+__all__ = ["by_options"]
 
 # Of Lance, while the nodes of the cluster are started, which are programs of their own.
 pytestmark = [pytest.mark.filterwarnings("ignore:lance is not fork-safe:UserWarning"), pytest.mark.slow]
@@ -125,6 +128,23 @@ def test_a_head_and_an_index_in_parts(engine: Engine, store: sv.Store, files: Pa
     found, wanted = sv.atlas.search_parts(extended, queries, 15, engine), extended.search(queries, 15)
     np.testing.assert_array_equal(found.ids, wanted.ids)
     np.testing.assert_array_equal(found.distances, wanted.distances)
+
+
+def test_workers_reach_a_store_by_its_options(
+    engine: Engine, by_options: tuple[str, dict[str, object]], ncbi: tuple[Path, Path], files: Path
+) -> None:
+    """Their environment has no key: it comes with the tasks, and is on no disk."""
+    uri, options = by_options
+    store = sv.Store(uri, storage_options=options)
+    texts = sv.ingest.texts(store, taxon="human", gene_info=ncbi[0], gene_summary=ncbi[1])
+    sv.embed.genes(store, texts, encoder="hash")
+    spec = sv.IndexSpec(factory="IVF4,Flat", memory=100 * 1024, recall=1.0)
+    atlas = build(store, files / "reference.h5ad", engine, index=spec, shard_cells=40)
+    check_whole(atlas, 120)
+    queries = atlas.vectors(atlas.rows[:20])
+    found = sv.atlas.search_parts(atlas, queries, 9, engine)
+    np.testing.assert_array_equal(found.ids, atlas.search(queries, 9).ids)
+    assert str(options["aws_secret_access_key"]).encode() not in everything(store)
 
 
 def test_workers_are_killed(engine: Engine, store: sv.Store, big: Path, wanted: Atlas) -> None:

@@ -1,4 +1,6 @@
-"""Writes constraints.txt: what every supported Python resolves of ``.[dev]``, by pip itself, under constraints.in.
+"""Writes constraints.txt: what every supported Python resolves of ``.[dev,gpu]``, by pip itself, under constraints.in.
+
+Nothing is installed: the gpu extra, which dev leaves out as it takes gigabytes, is pinned by its metadata alone.
 
 Run by ``make lock``, anew from constraints.in each time. python3.11, python3.12 and python3.13 have to be on the PATH.
 """
@@ -20,7 +22,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 FREE = re.compile(r"(scvec|pip|setuptools|triton)$|nvidia-|cuda-")
 """Ourselves, what installs, and what comes with torch or does not, by where torch comes from."""
 HEAD = """\
-# Made by `make lock` on Linux, not by hand: all that `.[dev]` resolves with what constraints.in pins, and says why.
+# Made by `make lock` on Linux, not by hand: all that `.[dev,gpu]` resolves with what constraints.in pins, and says why.
 # pip install -c constraints.txt ...
 """
 
@@ -30,7 +32,7 @@ def resolved(python: str, folder: Path) -> dict[str, str]:
     report = folder / f"{python}.json"
     subprocess.run([python, "-m", "venv", folder / python], check=True)
     pip = (folder / python / "bin" / "python", "-m", "pip", "--disable-pip-version-check")
-    what = ("--dry-run", "--quiet", "--report", report, "--constraint", ROOT / "constraints.in", f"{ROOT}[dev]")
+    what = ("--dry-run", "--quiet", "--report", report, "--constraint", ROOT / "constraints.in", f"{ROOT}[dev,gpu]")
     subprocess.run([*pip, "install", *what], check=True)
     found = {}
     for one in json.loads(report.read_text(encoding="utf-8"))["install"]:

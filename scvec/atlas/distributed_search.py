@@ -14,7 +14,7 @@ from scvec.atlas.engine import Engine
 from scvec.atlas.reference import Atlas
 from scvec.core.types import Floats, Ints, Neighbors
 from scvec.errors import InputError
-from scvec.store import Store
+from scvec.store import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Queries:
     Attributes
     ----------
     store
-        The store's URI.
+        Where the store is.
     made
         The index's entry in the manifest.
     queries
@@ -33,7 +33,7 @@ class Queries:
         Number of neighbours.
     """
 
-    store: str
+    store: Address
     made: Mapping[str, Any]
     queries: Floats
     k: int
@@ -88,7 +88,7 @@ def search_parts(atlas: Atlas, queries: Floats, k: int, engine: Engine, rows: In
         if len(own):
             parts.append(SearchedPart(number, own))
     ids, distances = [np.zeros((len(queries), 0), np.int64)], [np.zeros((len(queries), 0), np.float32)]
-    with closing(engine.each(part_searcher, Queries(atlas.store.uri, made, queries, k), parts)) as answers:
+    with closing(engine.each(part_searcher, Queries(atlas.store.address, made, queries, k), parts)) as answers:
         for found in answers:
             ids.append(found.ids)
             distances.append(found.distances)
@@ -98,7 +98,7 @@ def search_parts(atlas: Atlas, queries: Floats, k: int, engine: Engine, rows: In
 @contextmanager
 def part_searcher(common: Queries) -> Iterator[Callable[[SearchedPart], Neighbors]]:
     """Give the function that searches a part, as a `scvec.atlas.engine.Worker`."""
-    store, made = Store(common.store), common.made
+    store, made = common.store.open(), common.made
 
     def search(part: SearchedPart) -> Neighbors:
         folder = store.local_folder(f"{made['folder']}/{made['parts'][part.number]['name']}")

@@ -22,7 +22,8 @@ from scvec.core.types import Floats, Ints, Progress
 from scvec.errors import InputError
 from scvec.index import Index, IndexSpec, Stored, lance
 from scvec.index.choose import lists
-from scvec.store import Snapshot, Store, Table
+from scvec.index.engines import Installed, Kind, SearchEngine, engine_for
+from scvec.store import Address, Snapshot, Store, Table
 
 
 def filled_rows(cells: Snapshot, name: str) -> Ints:
@@ -120,7 +121,7 @@ def add_parts(
             if store.has_file(f"{made['folder']}/{plan.name}/{PART}"):
                 found[plan.name] = read_part(store, f"{made['folder']}/{plan.name}")
                 advance(len(plan.rows))
-        common = Parts(store.uri, made, cells.path, cells.version)
+        common = Parts(store.address, made, cells.path, cells.version)
         left = [plan for plan in asked if plan.name not in found]
         with closing(compute.engine.each(part_maker, common, left)) as parts:
             for part in parts:
@@ -136,14 +137,14 @@ class Parts:
     Attributes
     ----------
     store
-        The store's URI.
+        Where the store is.
     made
         The index's entry in the manifest.
     table, version
         The table with its rows.
     """
 
-    store: str
+    store: Address
     made: Mapping[str, Any]
     table: str
     version: int
@@ -171,7 +172,7 @@ class PartPlan:
 @contextmanager
 def part_maker(common: Parts) -> Iterator[Callable[[PartPlan], dict[str, Any]]]:
     """Give the function that makes a part, as a `scvec.atlas.engine.Worker`."""
-    store = Store(common.store)
+    store = common.store.open()
     cells = store.table(common.table).at(common.version)
     yield lambda plan: make_part(store, common.made, plan.name, cells, plan.rows)
 
@@ -196,18 +197,35 @@ def make_part(store: Store, made: Mapping[str, Any], name: str, cells: Snapshot,
     return read_part(store, f"{folder}/{name}")
 
 
-def open_index(store: Store, made: Mapping[str, Any], cells: Snapshot, rows: Ints, device: str = "cpu") -> Index:
+def open_index(
+    store: Store,
+    made: Mapping[str, Any],
+    cells: Snapshot,
+    rows: Ints,
+    device: str = "cpu",
+    search_engine: SearchEngine = "auto",
+    *,
+    as_index: bool = False,
+) -> Index:
     """Open an index by its entry in the manifest: its parts, or, for a Lance index, the table and the rows to find."""
     if indexes.is_lance(made["factory"]):
+        engine = engine_for(Kind(made["factory"]), device, search_engine, Installed())
         dimension, dtype = _kind(cells)
         vectors = lance.Taken(
             lambda at: _vectors(cells, at), _positions(cells, rows), dimension, np.dtype(dtype).itemsize
         )
         return lance.Lance(
-            made["factory"], Stored([(rows, vectors)]), cells.nearest, made["lists"], made.get("search", {})
+            made["factory"],
+            Stored([(rows, vectors)]),
+            cells.nearest,
+            made["lists"],
+            made.get("search", {}),
+            (engine.note,) if engine.note else (),
         )
     folders = [store.local_folder(f"{made['folder']}/{part['name']}") for part in made["parts"]]
-    return indexes.open_parts(made["factory"], folders, made.get("search", {}), device=device)
+    return indexes.open_parts(
+        made["factory"], folders, made.get("search", {}), device=device, search_engine=search_engine, as_index=as_index
+    )
 
 
 def faulty_part(store: Store, folder: str, part: Mapping[str, Any], *, whole: bool) -> list[str]:
@@ -229,7 +247,7 @@ def tuned(
 ) -> dict[str, Any]:
     """Return search parameters that reach the recall of `spec`, and the recall measured on a sample of live rows."""
     with compute.progress("measuring recall", 1) as advance:
-        index = open_index(store, made, cells, live, compute.device)
+        index = open_index(store, made, cells, live, compute.device, as_index=True)
         asked = indexes.sample(live, spec.random_state)
         # Vectors that are fetched are streamed, and kept neither on a device nor elsewhere.
         of_truth = "cpu" if indexes.is_lance(made["factory"]) else compute.device

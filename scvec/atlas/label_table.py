@@ -33,17 +33,25 @@ INDEXES = (
 )
 """The indexes of every version. Labels are too few for an index of their vectors."""
 
+COLUMNS = {
+    "label": "the label",
+    "label_id": "its id, such as that of a term of the Cell Ontology; null if it has none",
+    "n_cells": "the number of its cells",
+    "name": "the term's name in the store's ontology; null without one, as are the next two",
+    "synonyms": "the term's exact synonyms",
+    "definition": "the term's definition",
+    "text": "all words of the label, with an index for full-text search",
+    "markers": "the genes that it expresses farthest above the other labels, the first the farthest; null for a label "
+    "that was added after the atlas was fitted",
+    "vector": "the mean of its cells' vectors, of length 1; null if all of its cells are empty",
+}
+"""The columns of every atlas's table of labels."""
+
 MARKER = pa.struct({"gene_id": pa.int64(), "symbol": pa.string(), "weight": pa.float32()})
 
 
 def label_schema(dimension: int) -> pa.Schema:
-    """Return the columns of a table of labels.
-
-    `label_id` is the id of a term, `name`, `synonyms` and `definition` are that term's in the store's ontology; `text`
-    has all words of a label, for full-text search; `markers` are the genes that it expresses farthest above the other
-    labels, see `scvec.embed.profiles.Profiles.excess`; `vector` is the unit vector of its cells' mean. Null where there
-    is none.
-    """
+    """Return the types of `COLUMNS`; weights of markers are those of `scvec.embed.profiles.Profiles.excess`."""
     types = {
         "label": pa.string(),
         "label_id": pa.string(),

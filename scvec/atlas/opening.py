@@ -9,10 +9,17 @@ from scvec.atlas.manifests import read_manifest
 from scvec.atlas.paths import CURRENT, atlas_folder, cells_path, check_name
 from scvec.atlas.reference import Atlas
 from scvec.errors import MismatchError, NotInStoreError
+from scvec.index.engines import SearchEngine, check
 from scvec.store import Store, as_store
 
 
-def open_atlas(store: Store | str | Path, name: str, version: int | None = None, device: str = "cpu") -> Atlas:
+def open_atlas(
+    store: Store | str | Path,
+    name: str,
+    version: int | None = None,
+    device: str = "cpu",
+    search_engine: SearchEngine = "auto",
+) -> Atlas:
     """Return an atlas at its current version, or at an older one; `scvec.atlas.open` is this function.
 
     Parameters
@@ -22,7 +29,10 @@ def open_atlas(store: Store | str | Path, name: str, version: int | None = None,
     version
         An older version; None: the current one.
     device
-        Where it is searched.
+        Where it is searched: ``"cpu"``, ``"cuda"``, or one of several GPUs, such as ``"cuda:1"``.
+    search_engine
+        What searches it: ``"auto"``, by the rule of `scvec.index.engines.rule`; ``"cpu"``; or an engine of the GPU's:
+        ``"torch"``, ``"faiss-gpu"``, ``"faiss-cagra"``, ``"cuvs-brute-force"``, ``"cuvs-cagra"``.
 
     Raises
     ------
@@ -30,8 +40,11 @@ def open_atlas(store: Store | str | Path, name: str, version: int | None = None,
         If there is no such atlas, or it has no such version.
     MismatchError
         If its files do not belong to that version.
+    InputError
+        If there is no such engine. One that cannot search its index is refused at the first search.
     """
     check_name(name)
+    check(search_engine)
     store = as_store(store)
     table = store.table(cells_path(name))
     if CURRENT not in table.tags():
@@ -55,7 +68,7 @@ def open_atlas(store: Store | str | Path, name: str, version: int | None = None,
             fix=f"build it again: scvec atlas build {name} REF.h5ad --overwrite",
         )
     manifest = read_manifest(store, name, cells.version)
-    atlas = Atlas(name, store, cells, manifest, device)
+    atlas = Atlas(name, store, cells, manifest, device, search_engine)
     of_table = cells.manifest
     differing = [key for key in of_table if manifest.get(key) != of_table[key]]
     if manifest.get("version") != cells.version or manifest.get("n_cells") != len(cells) or differing:

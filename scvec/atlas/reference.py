@@ -25,6 +25,7 @@ from scvec.embed.profiles import Profiles
 from scvec.embed.projection import Embedding
 from scvec.embed.recipe import Recipe
 from scvec.errors import ConflictError, MismatchError
+from scvec.index.engines import SearchEngine
 from scvec.ingest import GeneTexts
 from scvec.ingest.genes.gene_table import GeneTable, is_packaged, open_table, texts_of
 from scvec.knn.calibration import Calibration
@@ -53,6 +54,8 @@ class Atlas:
         What it was made from, and how.
     device
         Where it is searched: ``"cpu"``, ``"cuda"``, or one of several GPUs, such as ``"cuda:1"``.
+    search_engine
+        What searches it: ``"auto"``, or one of `scvec.index.engines.NAMES`.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Atlas:
     cells: Snapshot
     manifest: dict[str, Any]
     device: str = "cpu"
+    search_engine: SearchEngine = "auto"
 
     def __repr__(self) -> str:
         made = self.manifest
@@ -157,7 +161,7 @@ class Atlas:
         made = self.manifest["index"]
         for part in made["parts"]:
             self._check_part(part)
-        index = open_index(self.store, made, self.cells, self.filled, self.device)
+        index = open_index(self.store, made, self.cells, self.filled, self.device, self.search_engine)
         if made["parts"] and len(index) != made["rows"]:
             raise MismatchError(
                 f"the index of atlas {self.name!r} has {len(index):,} cells", f"{made['rows']:,}", self._repair()

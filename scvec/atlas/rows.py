@@ -14,8 +14,20 @@ from scvec.core.types import Floats, Strings
 from scvec.errors import InputError, LabelError
 from scvec.ingest.cells import CellFile
 
-OBS_COLUMNS = ("cell_id", "dataset", "batch", "label", "label_id", "empty")
-FIXED_COLUMNS = ("row", *OBS_COLUMNS, "vector")
+COLUMNS = {
+    "row": "the cell's id in this atlas, from 0; it stays when other cells are removed",
+    "cell_id": "the cell's name in its file",
+    "dataset": "the file that it came from, by the file's name without ending",
+    "batch": "its donor or batch; empty if the atlas was built without",
+    "label": "its label",
+    "label_id": "the id of its label, such as one of the Cell Ontology; empty if none was given",
+    "empty": "whether it expresses none of the atlas's genes; its vector is then zero, and no search finds it",
+    "vector": "its vector, of length 1; two cells are compared by cosine",
+}
+"""The columns of every atlas's table; those of `Keys.obs` stand after `label_id`, as strings."""
+
+FIXED_COLUMNS = tuple(COLUMNS)
+OBS_COLUMNS = FIXED_COLUMNS[1:-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ def repair(atlas: Atlas, faults: list[Fault], *, device: str = "cpu", progress: 
         manifest = {**whole, "index": index}
         change = f"repair: {counted(len(faults), 'fault')}"
         published = publish(store, atlas.table, version, atlas.cells.version, manifest, change)
-    return replace(published, device=atlas.device)
+    return replace(published, device=atlas.device, search_engine=atlas.search_engine)
 
 
 def _repaired(

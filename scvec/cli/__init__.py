@@ -13,6 +13,7 @@ from scvec.cli import query as query
 from scvec.cli import refine as refine
 from scvec.cli import report as report
 from scvec.cli import search as search
+from scvec.cli import store as store
 from scvec.cli.app import main
 from scvec.cli.demo import command as command
 

@@ -43,7 +43,7 @@ START, PREPARE, LABEL = "Start here", "Prepare", "Label and understand"
 """Panels of verbs."""
 
 ORDER = (
-    *("demo", "genes", "ontology", "models", "embed", "atlas", "refine", "interpret"),
+    *("demo", "genes", "ontology", "models", "embed", "atlas", "refine", "interpret", "store"),
     *("query", "report", "explain", "search", "evaluate", "bench"),
 )
 

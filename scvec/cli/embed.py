@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scvec.cli.app import PREPARE, app, open_store, table
 from scvec.cli.genes import ReleaseOption, TaxonOption
 from scvec.cli.options.common import CommonFlags, OutputFlags, spreads
+
+if TYPE_CHECKING:
+    from scvec.index.engines.survey import Survey
 
 
 @app.command(epilog="Example: scvec embed --taxon human --encoder minilm", rich_help_panel=PREPARE)
@@ -64,10 +67,22 @@ def embed(
     ui.result(values, "\n".join(said))
 
 
-@app.command(epilog="Example: scvec models", rich_help_panel=PREPARE)
+@app.command(epilog="Example: scvec models --devices", rich_help_panel=PREPARE)
 @spreads
-def models(common: OutputFlags) -> None:
-    """List the encoders of gene texts, and whether they can be used now."""
+def models(
+    devices: Annotated[
+        bool, typer.Option("--devices", help="List GPUs and search engines instead, and what each index would run by.")
+    ] = False,
+    *,
+    common: OutputFlags,
+) -> None:
+    """List the encoders of gene texts, and whether they can be used now; with --devices, the search engines."""
+    if devices:
+        from scvec.index.engines.survey import survey
+
+        here = survey()
+        common.ui.result(here.to_dict(), _devices(here))
+        return
     from scvec.embed import encoders
 
     found = [(model, model.is_here()) for model in encoders.models().values()]
@@ -92,3 +107,32 @@ def models(common: OutputFlags) -> None:
         for one in values
     ]
     common.ui.result(values, table(("encoder", "dimension", "tokens", "here", "weights"), rows))
+
+
+def _devices(here: Survey) -> str:
+    """Return what there is to search with, as three tables."""
+    parts = [
+        ("GPU", ", ".join(f"{one.name}, {one.memory / 2**30:,.0f} GB" for one in here.gpus) or _no_gpu(here)),
+        ("torch", "none" if here.torch is None else f"{here.torch}, for " + _cuda(here)),
+        ("FAISS", ", ".join(f"{name} {version}" for name, version in here.faiss.items()) or "none"),
+        ("cuVS", ", ".join(f"{name} {version}" for name, version in here.cuvs.items()) or "none"),
+    ]
+    engines = [
+        (one.name, "yes" if one.installed else "no", "yes" if one.runs else "no", one.why, one.fix)
+        for one in here.engines
+    ]
+    indexes = [(one.index, one.here, one.with_gpu) for one in here.indexes]
+    tables = [
+        table(("part", "here"), parts),
+        table(("search engine", "installed", "runs here", "lacks", "to install it"), engines),
+        table(("index", "auto takes here", "with a GPU"), indexes),
+    ]
+    return "\n\n".join([*tables, *here.notes])
+
+
+def _no_gpu(here: Survey) -> str:
+    return "none that torch can use, though there is a driver" if here.driver else "none"
+
+
+def _cuda(here: Survey) -> str:
+    return "the CPU" if here.torch_cuda is None else f"CUDA {here.torch_cuda}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from scvec.cli.app import LABEL, app, open_store, table
-from scvec.cli.options.common import DeviceFlags, LabelsOption, OutputOption, spreads
+from scvec.cli.options.common import LabelsOption, NeighborFlags, OutputOption, spreads
 from scvec.cli.options.query import LABEL_KEY, AtlasOption, LabelMapOption, QueryArgument, QueryFlags
 from scvec.cli.options.rerank import RerankFlags
 from scvec.cli.run_query import QueryRun
@@ -42,7 +42,7 @@ def evaluate(
     out: Annotated[Path | None, OutputOption(help="Folder for metrics, tables and plots (PNG).")] = None,
     flags: QueryFlags,
     rerank: RerankFlags,
-    common: DeviceFlags,
+    common: NeighborFlags,
 ) -> None:
     """Label cells and compare the calls with the author's labels."""
     from scvec import evaluation

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from scvec.cli.app import LABEL, Ui, app, open_store, renaming, table
+from scvec.cli.app import LABEL, Ui, app, renaming, table
 from scvec.cli.options.cells import ReadFlags
-from scvec.cli.options.common import DeviceFlags, OutputOption, panel, spreads
+from scvec.cli.options.common import NeighborFlags, OutputOption, panel, spreads
 from scvec.cli.options.query import AtlasOption, QueryArgument
 from scvec.errors import InputError, must_be
 
@@ -83,7 +83,7 @@ def explain(
     how: ExplainFlags,
     contrast: ContrastFlags,
     read: ReadFlags,
-    common: DeviceFlags,
+    common: NeighborFlags,
 ) -> None:
     """List the genes behind the calls, against the runner-up; with --contrast, what differs between two groups.
 
@@ -92,7 +92,6 @@ def explain(
     from scvec.annotation import writing
     from scvec.annotation.options import QueryOptions
     from scvec.annotation.query import annotate
-    from scvec.atlas import open_atlas
     from scvec.explain.attribution import attributions, check_asked
 
     ui, cells = common.ui, how.cells or ()
@@ -103,7 +102,7 @@ def explain(
     if contrast.contrast is not None:
         _contrasted(query, atlas, contrast, how, reading, common)
         return
-    reference = open_atlas(open_store(common.store), atlas, device=ui.device(common.device))
+    reference = common.atlas(atlas)
     check_asked(query, reference, cells, how.group_key, how.against, reading)
     calls = annotate(query, reference, QueryOptions(**asdict(reading)), progress=ui.progress)
     for note in calls.notes:
@@ -167,12 +166,11 @@ def _contrasted(
     asked: ContrastFlags,
     how: ExplainFlags,
     reading: ReadOptions,
-    common: DeviceFlags,
+    common: NeighborFlags,
 ) -> None:
     """Do what the verb does with ``--contrast``."""
     from scvec.annotation.options import QueryOptions
     from scvec.annotation.query import annotate
-    from scvec.atlas import open_atlas
     from scvec.atlas.query_cells import query_cells
     from scvec.explain import Enrichment, contrast, pathways, read_gene_sets, text_groups
     from scvec.explain.enrichment import require_gseapy
@@ -191,7 +189,7 @@ def _contrasted(
     if sets:
         require_gseapy()
     a, b = asked.contrast or ("", "")
-    reference = open_atlas(open_store(common.store), atlas, device=ui.device(common.device))
+    reference = common.atlas(atlas)
     if how.group_key is None:
         cells: Annotation | QueryCells = annotate(
             query, reference, QueryOptions(**asdict(reading)), progress=ui.progress

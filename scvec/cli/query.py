@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from scvec.cli.app import LABEL, app, table
-from scvec.cli.options.common import DeviceFlags, OutputOption, spreads
+from scvec.cli.options.common import NeighborFlags, OutputOption, spreads
 from scvec.cli.options.query import AtlasOption, QueryArgument, QueryFlags
 from scvec.cli.options.rerank import LlmOption, RerankFlags
 from scvec.cli.run_query import QueryRun, check_reported, reordered
@@ -31,7 +31,7 @@ def query(
     dry_run: Annotated[
         bool, LlmOption("--dry-run", help="Only say what --rerank would ask, and what that would cost.")
     ] = False,
-    common: DeviceFlags,
+    common: NeighborFlags,
 ) -> None:
     """Label cells by their nearest neighbours in an atlas."""
     from scvec.annotation import writing

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from scvec.cli.app import LABEL, app
-from scvec.cli.options.common import DeviceFlags, LabelsOption, OutputOption, spreads
+from scvec.cli.options.common import LabelsOption, NeighborFlags, OutputOption, spreads
 from scvec.cli.options.query import LABEL_KEY, AtlasOption, LabelMapOption, QueryArgument, QueryFlags
 from scvec.cli.options.rerank import RerankFlags
 from scvec.cli.run_query import QueryRun, check_reported
@@ -24,7 +24,7 @@ def report(
     label_map: LabelMapOption = None,
     flags: QueryFlags,
     rerank: RerankFlags,
-    common: DeviceFlags,
+    common: NeighborFlags,
 ) -> None:
     """Label cells and write an HTML report: the calls, which of them to doubt, why, and by which genes."""
     from scvec.evaluation.author_labels import read_author_labels

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scvec.cli.app import open_store, renaming
-from scvec.cli.options.common import DeviceFlags
+from scvec.cli.options.common import NeighborFlags
 from scvec.cli.options.query import QueryFlags
 from scvec.cli.options.rerank import RerankFlags
 from scvec.errors import InputError
@@ -30,7 +30,7 @@ class QueryRun:
     atlas: str
     flags: QueryFlags
     rerank: RerankFlags
-    common: DeviceFlags
+    common: NeighborFlags
 
     def called(self) -> Annotation:
         """Return the calls with the second opinions that were asked for, after printing their notes."""
@@ -93,10 +93,9 @@ class QueryRun:
     def _retrieved(self, device: str) -> Annotation:
         """Return the calls by retrieval."""
         from scvec.annotation.query import annotate
-        from scvec.atlas import open_atlas
 
         flags = self.flags
-        atlas = open_atlas(open_store(self.common.store), self.atlas, device=device)
+        atlas = self.common.atlas(self.atlas, device)
         atlas.expect(flags.recipe, flags.encoder)
         return annotate(self.query, atlas, flags.asked(self.rerank.cluster(flags)), progress=self.common.ui.progress)
 

@@ -1,14 +1,18 @@
-"""Choosing the device to compute on: a GPU if one was requested and is available."""
+"""Choosing the device to compute on: a GPU if one was requested and is available; and the names of search engines."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from scvec.errors import must_be
 
 DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 """Where a GPU driver is installed, one of these files exists. Torch knows for sure, but takes seconds to import."""
+
+SearchEngine: TypeAlias = Literal["auto", "cpu", "torch", "faiss-gpu", "faiss-cagra", "cuvs-brute-force", "cuvs-cagra"]
+"""What a search can be asked to run by; `scvec.index.engines` knows them. Named here, where naming costs no import."""
 
 
 def choose(asked: str) -> tuple[str, str]:
@@ -26,16 +30,28 @@ def choose(asked: str) -> tuple[str, str]:
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", asked):
         raise must_be("device", "auto, cpu, cuda, or one GPU such as cuda:1", asked)
-    if asked == "cpu" or (asked == "auto" and not any(Path(one).exists() for one in DRIVERS)):
+    if asked == "cpu" or (asked == "auto" and not has_driver()):
         return "cpu", ""
-    lacking = _lacking(0 if ":" not in asked else int(asked.partition(":")[2]))
-    if not lacking:
+    why = lacking(asked)
+    if not why:
         return ("cuda" if asked == "auto" else asked), ""
-    return "cpu", "" if asked == "auto" else f"{lacking}: computing on the CPU"
+    return "cpu", "" if asked == "auto" else f"{why}: computing on the CPU"
 
 
-def _lacking(number: int) -> str:
-    """Return why a GPU cannot be used; "" if it can."""
+def has_driver() -> bool:
+    """Return whether there is a file of a GPU driver."""
+    return any(Path(one).exists() for one in DRIVERS)
+
+
+def check_device(device: str) -> None:
+    """Raise `InputError` if a device has no valid name: ``"cpu"``, ``"cuda"``, or one GPU such as ``"cuda:1"``."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise must_be("device", "cpu, cuda, or one GPU such as cuda:1", device)
+
+
+def lacking(device: str) -> str:
+    """Return why torch cannot use a GPU, ``"cuda"`` or one such as ``"cuda:1"``; "" if it can."""
+    number = int(device.partition(":")[2] or 0)
     try:
         import torch
     except ImportError:

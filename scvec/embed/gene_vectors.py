@@ -17,9 +17,15 @@ from scvec.core.progress import shown
 from scvec.core.types import Floats, Ints, Progress
 from scvec.embed.encoders import Address, Encoder, Partial, Priced, find, make
 from scvec.embed.encoders.api import estimate_tokens
+from scvec.embed.searchable import functions_of
 from scvec.errors import InputError, NotInStoreError, ServiceError
 from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
 from scvec.store import Store, Table
+
+COLUMNS = {
+    "text_sha256": "the hash of a text, as in gene_texts; rows are in the order in which texts were encoded",
+    "vector": "the encoder's vector of the text",
+}
 
 COMMIT_TEXTS = 512
 """Texts encoded between two commits: what is lost when the process is killed."""
@@ -271,6 +277,11 @@ def _table(store: Store, encoder: str, revision: str) -> Table:
     return store.table(f"{_folder(encoder)}/{revision}")
 
 
+def table_schema(dimension: int) -> pa.Schema:
+    """Return the columns of a table of vectors."""
+    return pa.schema({"text_sha256": pa.string(), "vector": pa.list_(pa.float32(), dimension)})
+
+
 def _positions(table: Table) -> dict[str, int]:
     """Return the row of each text, by hash."""
     if not table.exists:
@@ -294,7 +305,9 @@ def _rows(texts: pl.DataFrame, model: Encoder) -> pa.Table:
             f"finite values of shape {(len(texts), model.dimension)}",
             "check the encoder",
         )
-    return pa.table({"text_sha256": pa.array(texts["text_sha256"].to_list()), "vector": vectors_to_arrow(vectors)})
+    columns = [pa.array(texts["text_sha256"].to_list()), vectors_to_arrow(vectors)]
+    schema = table_schema(model.dimension).with_metadata(dict(functions_of(model)))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _manifest(model: Encoder) -> dict[str, Any]:

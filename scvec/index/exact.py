@@ -59,13 +59,19 @@ class Exact(OverStored):
         positions = None if among is None else np.sort(self.stored.positions(among))
         k = min(k, len(self) if positions is None else len(positions))
         found = np.full((len(queries), k), -1, np.int64)
-        for start in range(0, len(queries) if k else 0, QUERIES):
-            some = np.ascontiguousarray(queries[start : start + QUERIES], np.float32)
-            found[start : start + QUERIES] = self._nearest(some, k, positions)
+        step = self._at_once
+        for start in range(0, len(queries) if k else 0, step):
+            some = np.ascontiguousarray(queries[start : start + step], np.float32)
+            found[start : start + step] = self._nearest(some, k, positions)
         return found
 
+    @property
+    def _at_once(self) -> int:
+        """Most queries of one `_nearest`."""
+        return QUERIES
+
     def _nearest(self, queries: Floats, k: int, positions: Ints | None) -> Ints:
-        """Return (n, k) ids of the nearest, for at most `QUERIES` queries, among ascending `positions`; None: all."""
+        """Return (n, k) ids of the nearest, among ascending `positions`; None: all."""
         best, far = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.inf, np.float32)
         for block, vectors in self.stored.blocks(BLOCK, positions):
             self._better(queries, block, queries @ vectors.T, best, far)
@@ -78,7 +84,8 @@ class Exact(OverStored):
         full = (scores >= floor[:, None]).sum(axis=1) > MANY * k
         if full.any() and len(block) > k:
             kth = np.partition(scores[full], len(block) - k, axis=1)[:, len(block) - k]
-            floor[full] = np.maximum(floor[full], kth - 2 * MARGIN)
+            # Stored lengths are not quite 1: products above it are ties, at distance 0.
+            floor[full] = np.maximum(floor[full], np.minimum(kth, 1.0) - 2 * MARGIN)
         query, column = np.nonzero(scores >= floor[:, None])
         if not len(query):
             return

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import faiss
+import numpy as np
 
+from scvec.core.device import check_device
 from scvec.core.types import Floats, Ints
-from scvec.errors import must_be
 from scvec.index import kinds
 from scvec.index.base import LISTS
 
 MOST = 2048
 """Most neighbours and lists that the GPU kernels can choose at once; beyond these, search runs on the CPU."""
 
-WHEELS = "pip uninstall faiss-cpu && pip install faiss-gpu-cu12, or another with FAISS's GPU code"
+NO_CODE = "the installed FAISS, faiss-cpu, has no code for GPUs"
 
 _all: Any = faiss  # whose stubs and CPU build lack names used here
 
@@ -27,20 +27,25 @@ BYTE = 8
 """Codes that a GPU reads: these scalar quantizers, and product quantizers with a byte for each part of a vector."""
 
 
+def knows_gpus() -> bool:
+    """Return whether the installed FAISS has code for GPUs."""
+    return hasattr(faiss, "StandardGpuResources")
+
+
+def has_cagra() -> bool:
+    """Return whether the installed FAISS has the graph index CAGRA, which comes with cuVS."""
+    return hasattr(faiss, "GpuIndexCagra")
+
+
 def lacking(device: str) -> str:
     """Return why FAISS cannot use a device, "" if it can; raise `InputError` if the name is invalid."""
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise must_be("device", "cpu, cuda, or one GPU such as cuda:1", device)
+    check_device(device)
     if device == "cpu":
         return ""
-    if not hasattr(faiss, "StandardGpuResources"):
-        return f"FAISS computes on the CPU: faiss-cpu is installed ({WHEELS})"
+    if not knows_gpus():
+        return NO_CODE
     there, wanted = faiss.get_num_gpus(), max(_numbers(device), default=0)
-    return (
-        ""
-        if wanted < there
-        else f"FAISS computes on the CPU: there is no GPU {wanted} (it finds {there}, counted from 0)"
-    )
+    return "" if wanted < there else f"there is no GPU {wanted}: FAISS finds {there}, counted from 0"
 
 
 def on_gpu(device: str) -> Callable[[Any], Any] | None:
@@ -87,16 +92,20 @@ def cloned(
     if reason:
         return [], (reason,)
     if not all(clones(part) for _, part in parts):
-        return [], (f"the index {factory} is searched on the CPU: FAISS has IVFn,SQ8 for GPUs, but not this kind",)
+        return [], (f"FAISS has no {factory} for GPUs",)
     gpus = _numbers(device)
-    options = _all.GpuMultipleClonerOptions()
-    options.useFloat16 = options.shard = len(gpus) > 1
+    options = cloner_options(gpus)
     try:
         return [(start, _all.index_cpu_to_gpus_list(part, co=options, gpus=gpus)) for start, part in parts], ()
     except RuntimeError as error:  # out of memory, or codes that the kernels do not read
-        return [], (
-            f"the index {factory} is searched on the CPU: it cannot be copied to the GPU ({kinds.said(error)[:120]})",
-        )
+        return [], (f"the index {factory} cannot be copied to the GPU ({kinds.said(error)[:120]})",)
+
+
+def cloner_options(gpus: Sequence[int]) -> Any:
+    """Return how an index is copied: whole and as it is to one GPU, else in shards of half precision over several."""
+    options = _all.GpuMultipleClonerOptions()
+    options.useFloat16 = options.shard = len(gpus) > 1
+    return options
 
 
 def search(index: Any, queries: Floats, k: int, lists: int | None) -> tuple[Floats, Ints]:
@@ -107,6 +116,35 @@ def search(index: Any, queries: Floats, k: int, lists: int | None) -> tuple[Floa
         space.set_index_parameter(index, LISTS, lists)
     products, positions = index.search(queries, k)
     return products, positions
+
+
+class Graph:
+    """A CAGRA graph of FAISS's, on a GPU: a `scvec.index.engines.cagra.Graph`.
+
+    Parameters
+    ----------
+    vectors
+        (n, d) float32 unit vectors.
+    device
+        ``"cuda"`` for the first GPU, or one of several, such as ``"cuda:1"``.
+    """
+
+    filters = False
+
+    def __init__(self, vectors: Floats, device: str) -> None:
+        config = _all.GpuIndexCagraConfig()
+        config.device = int(device.partition(":")[2] or 0)
+        self._resources = _all.StandardGpuResources()
+        self._index = _all.GpuIndexCagra(self._resources, vectors.shape[1], faiss.METRIC_INNER_PRODUCT, config)
+        self._index.train(np.ascontiguousarray(vectors, np.float32))
+
+    def search(self, queries: Floats, k: int, effort: int, positions: Ints | None = None) -> Ints:
+        """Return (n, k) positions of the nearest that it finds, keeping `effort` candidates."""
+        del positions
+        params = _all.SearchParametersCagra()
+        params.itopk_size = effort
+        _, found = self._index.search(np.ascontiguousarray(queries, np.float32), k, params=params)
+        return np.asarray(found, np.int64)
 
 
 def _numbers(device: str) -> list[int]:

@@ -73,16 +73,23 @@ class Lance(OverStored):
         The number of inverted lists or graphs.
     parameters
         Search parameters; `USUAL` for those that are missing.
+    notes
+        Notes for the user.
     """
 
     selects = True
     min_share = 0.0
-    notes: tuple[str, ...] = ()
 
     def __init__(
-        self, factory: str, stored: Stored, nearest: Nearest, lists: int, parameters: Mapping[str, int]
+        self,
+        factory: str,
+        stored: Stored,
+        nearest: Nearest,
+        lists: int,
+        parameters: Mapping[str, int],
+        notes: tuple[str, ...] = (),
     ) -> None:
-        self.factory, self.stored, self._nearest, self._lists = factory, stored, nearest, lists
+        self.factory, self.stored, self._nearest, self._lists, self.notes = factory, stored, nearest, lists, notes
         key = EFFORT if self._is_graph else LISTS
         self.parameters: Mapping[str, int] = {one: int(parameters.get(one, USUAL[one])) for one in (OVERFETCH, key)}
 
@@ -105,7 +112,7 @@ class Lance(OverStored):
 
     def using(self, parameters: Mapping[str, int]) -> Lance:
         """Return the same index with other search parameters."""
-        return Lance(self.factory, self.stored, self._nearest, self._lists, parameters)
+        return Lance(self.factory, self.stored, self._nearest, self._lists, parameters, self.notes)
 
     def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
         """Return (n, k) ids of the nearest it finds; -1 where it finds fewer; only rows in `among`, if given."""

@@ -10,14 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec.core.files import sha256
-from scvec.errors import MismatchError
+from scvec.errors import MismatchError, MissingDependencyError
 from scvec.index.base import Index
+from scvec.index.engines import CPU, Engine, Kind, Lack, SearchEngine, engine_for, installed, on_cpu, unusable
+from scvec.index.engines.installed import broken
+from scvec.index.engines.opening import over
 from scvec.index.exact import Exact
 from scvec.index.make import EXACT, INDEX, ROWS, VECTORS
 from scvec.index.stored import Part, Stored
 
 
-def open_parts(factory: str, folders: Sequence[Path], parameters: Mapping[str, int], *, device: str = "cpu") -> Index:
+def open_parts(
+    factory: str,
+    folders: Sequence[Path],
+    parameters: Mapping[str, int],
+    *,
+    device: str = "cpu",
+    search_engine: SearchEngine = "auto",
+    as_index: bool = False,
+) -> Index:
     """Return the index of all parts, as `make_part` wrote them.
 
     Parameters
@@ -29,25 +40,77 @@ def open_parts(factory: str, folders: Sequence[Path], parameters: Mapping[str, i
     parameters
         Search parameters, as `tune` chose them; defaults for those that are missing.
     device
-        ``"cpu"``; ``"cuda"`` for all GPUs (for exact search, the first); or one, such as ``"cuda:1"``. If an index is
-        searched on the CPU all the same, its `notes` say why.
+        ``"cpu"``; ``"cuda"`` for all GPUs (those that FAISS uses; the first for other engines); or one, such as
+        ``"cuda:1"``.
+    search_engine
+        ``"auto"``: by the rule of `scvec.index.engines.rule`, on the CPU if the GPU cannot be used, with the reason in
+        the index's `notes`; or one of its `NAMES`.
+    as_index
+        Whether to search the index itself, to measure it, where ``"auto"`` would compare vectors in its place.
 
     Raises
     ------
     MismatchError
         If a file is missing or truncated, or does not belong to the same cells as the others.
+    InputError
+        If the engine that was named is unknown, is not installed, or cannot search this index.
     """
     parts = [_part(folder) for folder in folders]
     if len({vectors.shape[1] for _, vectors in parts}) > 1:
         shapes = ", ".join(str(vectors.shape[1]) for _, vectors in parts)
         raise MismatchError(f"parts of {shapes} dimensions in {folders[0].parent}", "one", "rebuild the index")
+    if factory != EXACT:
+        _import_faiss(factory)
     stored = Stored(parts)
-    if factory == EXACT:
-        return exact(stored, device)
+    engine = _engine(factory, stored, device, search_engine, as_index)
+
+    def searched_by(engine: Engine) -> Index | Lack:
+        if factory == EXACT or engine.name not in ("cpu", "faiss-gpu"):
+            return over(stored, engine)
+        found = [_faiss(folder, *vectors.shape) for folder, (_, vectors) in zip(folders, parts, strict=True)]
+        return _own(factory, stored, found, parameters, engine)
+
+    found = searched_by(engine)
+    if isinstance(found, Lack) and search_engine == "auto":
+        found = searched_by(on_cpu(factory, found))
+    if isinstance(found, Lack):
+        raise unusable(engine.name, found)
+    return found
+
+
+def _engine(factory: str, stored: Stored, device: str, search_engine: SearchEngine, as_index: bool) -> Engine:
+    if device == "cpu" and search_engine in ("auto", "cpu"):
+        return CPU  # without a look at what is installed, which takes seconds
+    here, clones = installed(device), False
+    if factory != EXACT:
+        from scvec.index import faiss_gpu, kinds
+
+        clones = faiss_gpu.clones(kinds.make(factory, stored.dimension))
+    kind = Kind(factory, clones, len(stored) * stored.dimension * stored.itemsize)
+    return engine_for(kind, device, search_engine, here, as_index=as_index)
+
+
+def _import_faiss(factory: str) -> None:
+    try:
+        from scvec.index import kinds  # noqa: F401
+    except ImportError as error:
+        why = broken("faiss", error).why
+        raise MissingDependencyError(
+            f"an index {factory} needs FAISS: {why}", fix="pip install --force-reinstall faiss-cpu"
+        ) from error
+
+
+def _own(
+    factory: str, stored: Stored, indexes: Sequence[Any], parameters: Mapping[str, int], engine: Engine
+) -> Index | Lack:
+    """Return the FAISS index itself, on the CPU or copied to GPUs; why not, if it cannot be copied."""
     from scvec.index.faiss import Faiss
 
-    found = [_faiss(folder, *vectors.shape) for folder, (_, vectors) in zip(folders, parts, strict=True)]
-    return Faiss(factory, stored, found, parameters, device)
+    found = Faiss(factory, stored, indexes, parameters, engine.device)
+    if found.notes:
+        return Lack(found.notes[0], "")
+    found.notes = (engine.note,) if engine.note else ()
+    return found
 
 
 def exact(stored: Stored, device: str = "cpu") -> Index:

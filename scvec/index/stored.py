@@ -126,6 +126,7 @@ class Stored:
         for start, vectors in zip(self.starts.tolist(), self._vectors, strict=False):
             for first in range(0, len(vectors), size):
                 yield start + first, vectors[first : first + size]
+                _release(vectors)
 
     def blocks(self, size: int, among: Ints | None = None) -> Iterator[tuple[Ints, Floats]]:
         """Yield positions and vectors as float32, at most `size` at a time; only of ascending `among`, if given."""

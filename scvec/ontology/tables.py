@@ -17,6 +17,15 @@ from scvec.ontology.terms import Obsolete, Ontology, Term
 from scvec.store import ColumnIndex, Snapshot, Store, check_tag
 
 TABLE = "ontology/CL"
+COLUMNS = {
+    "id": "the term's id, such as CL:0000236",
+    "name": "its name; empty for an id that was merged into another",
+    "description": "its definition; empty where the ontology has none",
+    "synonyms": "its exact synonyms, sorted",
+    "parents": "the ids of its direct parents (is_a), sorted",
+    "obsolete": "whether the id is out of use",
+    "replaced_by": "the id that replaces an obsolete one; empty if there is none",
+}
 SCHEMA = pa.schema(
     {
         "id": pa.string(),

@@ -5,20 +5,30 @@ version of a table (an index, fitted statistics) lie beside it; a tag is moved o
 """
 
 from scvec.store.column_index import ColumnIndex
+from scvec.store.described import TableInfo, describe
 from scvec.store.folder import is_name
-from scvec.store.snapshot import Snapshot
-from scvec.store.store import FORMAT, MARKER, Store, as_store
+from scvec.store.snapshot import FUNCTIONS, Snapshot
+from scvec.store.store import FORMAT, MARKER, Address, Registration, Store, as_store
 from scvec.store.table import ROWS_PER_FRAGMENT, Table, check_tag
+from scvec.store.upkeep import Upkeep, is_scattered, tidy
 
 __all__ = [
     "FORMAT",
+    "FUNCTIONS",
     "MARKER",
     "ROWS_PER_FRAGMENT",
+    "Address",
     "ColumnIndex",
+    "Registration",
     "Snapshot",
     "Store",
     "Table",
+    "TableInfo",
+    "Upkeep",
     "as_store",
     "check_tag",
+    "describe",
     "is_name",
+    "is_scattered",
+    "tidy",
 ]

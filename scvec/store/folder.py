@@ -21,6 +21,7 @@ from scvec.core.files import placing
 from scvec.core.limits import bounded_json, read_bounded
 from scvec.core.reading import reading
 from scvec.errors import StoreError, as_disk_full
+from scvec.store.storage_options import StorageOptions
 
 Made = TypeVar("Made")
 
@@ -60,24 +61,32 @@ class Folder:
     Parameters
     ----------
     uri
-        A path, or ``s3://``, ``gs://`` ... as pyarrow knows them.
+        A path, or ``s3://``, ``gs://``, ``az://``, ``abfss://``.
+    storage_options
+        How an object store is reached, see `scvec.store.storage_options`; what is not given comes from the environment.
 
     Raises
     ------
+    InputError
+        If an option is unknown.
     StoreError
         If the URI is invalid, or is that of a file.
     """
 
-    def __init__(self, uri: str | Path) -> None:
+    def __init__(self, uri: str | Path, storage_options: Mapping[str, object] | None = None) -> None:
         plain = str(uri).removeprefix("file://")
         self._copies: Path | None = None
         self.is_local = "://" not in plain
         self.uri = str(Path(plain).absolute()) if self.is_local else plain.rstrip("/")
+        self.storage_options = StorageOptions(self.uri, storage_options)
         try:
-            self._fs, self._root = fs.FileSystem.from_uri(self.uri)
+            self._fs, self._root = self.storage_options.file_system()
+            is_file = self.has_file("")
         except (OSError, ValueError) as error:
-            raise StoreError(f"{uri}: {error}", "a folder or an object-store URI", "give another `store`") from error
-        if self.has_file(""):
+            fix = "give another `store`" if self.is_local else "check the URI, and the keys and endpoint for it"
+            seen = f"{uri}: {str(error).partition(' Detail:')[0]:.300}"
+            raise StoreError(seen, "a folder or an object-store URI", fix) from error
+        if is_file:
             raise StoreError(f"{self.uri} is a file", "a folder for the store", "give a folder as `store`")
 
     def __repr__(self) -> str:
@@ -90,8 +99,16 @@ class Folder:
 
     def children(self, path: str) -> list[str]:
         """Return the names under `path`, sorted; those of tables without their suffix."""
-        selector = fs.FileSelector(self._at(path), allow_not_found=True)
-        return sorted(info.base_name.removesuffix(".lance") for info in self._fs.get_file_info(selector))
+        return sorted(name.removesuffix(".lance") for name in self._entries(path))
+
+    def folders(self, path: str) -> list[str]:
+        """Return the names of the folders under `path`, sorted, with their suffix."""
+        return sorted(name for name, is_folder in self._entries(path).items() if is_folder)
+
+    def n_bytes(self, path: str) -> int:
+        """Return the size in bytes of all files under `path`."""
+        selector = fs.FileSelector(self._at(path), recursive=True, allow_not_found=True)
+        return sum(info.size or 0 for info in self._fs.get_file_info(selector) if info.type == fs.FileType.File)
 
     def has_file(self, path: str) -> bool:
         """Whether the file exists."""
@@ -166,7 +183,7 @@ class Folder:
         The copy is renewed only after this object has changed the folder; changes by others are not seen.
         """
         found = self._found(path)
-        if not self._fs.get_file_info(found).type == fs.FileType.Directory:
+        if not self._is_folder(found):
             raise StoreError(f"{self.uri}/{path} is missing", "one beside its table", "rebuild what it belongs to")
         if self.is_local:
             return Path(found)
@@ -207,7 +224,9 @@ class Folder:
         if self._copies is not None:
             shutil.rmtree(self._copies / path, ignore_errors=True)
         if not self.is_local:
-            if self._fs.get_file_info(target).type == fs.FileType.Directory:
+            if self._is_folder(target) and self._has_implied_folders:
+                self._fs.delete_dir_contents(target)
+            if self._is_folder(target):
                 self._fs.delete_dir(target)
             return
         self._refuse_links(path)
@@ -228,6 +247,24 @@ class Folder:
                 Path(target).unlink()
         elif self.has_file(path):
             self._fs.delete_file(target)
+
+    def _is_folder(self, at: str) -> bool:
+        return bool(self._fs.get_file_info(at).type == fs.FileType.Directory)
+
+    @property
+    def _has_implied_folders(self) -> bool:
+        """Whether pyarrow lists and deletes only folders that are objects of their own; Lance makes none."""
+        return bool(self._fs.type_name == "gcs")
+
+    def _entries(self, path: str) -> dict[str, bool]:
+        """Return the names under a path, and whether each is that of a folder."""
+        above = self._at(path)
+        selector = fs.FileSelector(above, recursive=self._has_implied_folders, allow_not_found=True)
+        found: dict[str, bool] = {}
+        for info in self._fs.get_file_info(selector):
+            name, _, below = info.path.removeprefix(f"{above}/").partition("/")
+            found[name] = found.get(name, False) or bool(below) or info.type == fs.FileType.Directory
+        return found
 
     def _upload(self, local: Path, target: str) -> None:
         fs.copy_files(str(local), target, source_filesystem=fs.LocalFileSystem(), destination_filesystem=self._fs)

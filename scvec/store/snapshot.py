@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import lance
 
 MANIFEST = b"scvec"
+FUNCTIONS = b"embedding_functions"
+"""Entries of a table's schema: scvec's manifest, and the functions by which LanceDB encodes words."""
+
 ROW, VECTOR = "row", "vector"
 """Columns of a search: a row's id, and the vector that it is found by."""
 
@@ -94,6 +97,24 @@ class Snapshot:
         """Return the rows at these positions, in the order asked for."""
         with self._reading():
             return self._dataset.take(np.asarray(rows, np.int64).tolist(), columns=list(columns))
+
+    @property
+    def n_files(self) -> int:
+        """The number of its data files."""
+        with self._reading():
+            return sum(len(one.data_files()) for one in self._dataset.get_fragments())
+
+    @property
+    def n_deleted(self) -> int:
+        """The number of rows that were removed, and whose bytes its files still hold."""
+        with self._reading():
+            return int(self._dataset.stats.dataset_stats()["num_deleted_rows"])
+
+    @property
+    def indexes(self) -> dict[str, str]:
+        """Lance's name of the kind of each index, by its columns."""
+        with self._reading():
+            return {", ".join(one.field_names): one.index_type for one in self._dataset.describe_indices()}
 
     @property
     def has_index(self) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from scvec._version import __version__
 from scvec.core.html import table
-from scvec.errors import ConflictError, StoreFormatError
+from scvec.core.logs import logger
+from scvec.errors import ConflictError, StoreError, StoreFormatError
+from scvec.store import registry
 from scvec.store.folder import Folder
+from scvec.store.storage_options import StorageOptions
 from scvec.store.table import Table
 
 FORMAT = 3
@@ -20,8 +24,28 @@ READABLE = (2, 3)
 
 MARKER = "scvec-store.json"
 
+MAX_DEPTH = 3
+"""Names in the path of a table."""
+
 N_SHOWN = 8
 """Atlases that the line about a store names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What LanceDB lists of a store.
+
+    Attributes
+    ----------
+    tables
+        The paths of all tables.
+    added, dropped
+        Those that were not listed before, and those that were and are gone.
+    """
+
+    tables: tuple[str, ...]
+    added: tuple[str, ...]
+    dropped: tuple[str, ...]
 
 
 class Store(Folder):
@@ -32,19 +56,23 @@ class Store(Folder):
     Parameters
     ----------
     uri
-        A local path, or ``s3://``, ``gs://`` ... as pyarrow and Lance know them; credentials and endpoint come from the
-        environment (``AWS_ENDPOINT_URL`` and so on).
+        A local path, or ``s3://``, ``gs://``, ``az://``, ``abfss://``.
+    storage_options
+        Keys, endpoint and region of an object store, under the names that Lance and LanceDB know; what is not given
+        comes from the environment (``AWS_ENDPOINT_URL`` and so on). They are not shown, nor written to the store.
 
     Raises
     ------
+    InputError
+        If an option is unknown.
     StoreFormatError
         If the store has another format.
     StoreError
         If the URI is invalid, or is that of a file.
     """
 
-    def __init__(self, uri: str | Path) -> None:
-        super().__init__(uri)
+    def __init__(self, uri: str | Path, storage_options: Mapping[str, object] | None = None) -> None:
+        super().__init__(uri, storage_options)
         found = self.read_json(MARKER).get("format") if self.exists else FORMAT
         if not isinstance(found, int) or found > FORMAT:
             raise StoreFormatError(
@@ -56,7 +84,7 @@ class Store(Folder):
                 f"{FORMAT}",
                 "import gene texts and build atlases again in a new `store`",
             )
-        self._format = found
+        self.format = found
 
     def __repr__(self) -> str:
         names = self._atlases()
@@ -71,19 +99,69 @@ class Store(Folder):
         return self.children("atlases") if self.is_local else []
 
     @property
+    def address(self) -> Address:
+        """What another process needs to open it."""
+        return Address(self.uri, self.storage_options)
+
+    @property
     def exists(self) -> bool:
         """Whether anything was ever written here."""
         return self.has_file(MARKER)
 
     def table(self, path: str) -> Table:
         """Return a handle on the table at `path` (``"gene_texts/9606"``), which may not exist yet."""
-        return Table(self, path, self.mark)
+        return Table(self, path, before_writing=self.mark, published=self._list_in_lancedb)
+
+    def tables(self) -> list[str]:
+        """Return the paths of all tables, sorted."""
+        found, folders = [], [""]
+        for _ in range(MAX_DEPTH):
+            below = [(above, name) for above in folders for name in self.folders(above)]
+            paths = [f"{above}/{name}".lstrip("/") for above, name in below if not name.startswith((".", "_"))]
+            found += [path.removesuffix(".lance") for path in paths if path.endswith(".lance")]
+            folders = [path for path in paths if not path.endswith(".lance")]
+        return sorted(path for path in found if self.table(path).exists)
+
+    def register(self) -> Registration:
+        """Bring LanceDB's list of tables up to date, so that ``lancedb.connect(uri)`` lists and opens those of now.
+
+        What publishes a new table does so by itself; a store of an earlier scvec, or one whose folders were copied or
+        removed by hand, needs this once. Tables and their versions stay as they are.
+        """
+        there = set(self.tables())
+        with self.writing():
+            try:
+                listed = registry.registered(self)
+            except StoreError:  # damaged: it holds nothing but what is found here again
+                self.remove(registry.REGISTRY)
+                listed = set()
+            added = registry.register(self, there)
+            dropped = registry.deregister(self, listed - there)
+        return Registration(tuple(sorted(there)), tuple(added), tuple(dropped))
+
+    def remove(self, path: str) -> None:
+        """Remove a folder and its contents, if it exists, and its tables from LanceDB's list."""
+        super().remove(path)
+        if path.count("/") >= MAX_DEPTH - 1 and not path.endswith(".lance"):
+            return  # it holds no table
+        try:
+            listed = registry.registered(self)
+            registry.deregister(self, [one for one in listed if f"{one}.lance/".startswith(f"{path}/")])
+        except StoreError as error:
+            logger.warning("LanceDB may still list what was removed: %s", error)
+
+    def _list_in_lancedb(self, path: str) -> None:
+        """Register a table that was just published; it is safe by now, so that a failure is only logged."""
+        try:
+            registry.register(self, [path])
+        except StoreError as error:
+            logger.warning("LanceDB does not list %s: %s", path, error)
 
     def mark(self) -> None:
         """Write the marker before the first table; a store of an older readable format becomes one of this format."""
-        if not self.exists or self._format != FORMAT:
+        if not self.exists or self.format != FORMAT:
             self.write_json(MARKER, {"format": FORMAT, "written_by": f"scvec {__version__}"})
-            self._format = FORMAT
+            self.format = FORMAT
 
     @contextmanager
     def only_writer(self, path: str) -> Iterator[None]:
@@ -118,3 +196,15 @@ class Store(Folder):
 def as_store(store: Store | str | Path) -> Store:
     """Return a store that may be given by its folder or URI."""
     return store if isinstance(store, Store) else Store(store)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a store is and how it is reached, as workers are told. It holds secrets, and is never written to disk."""
+
+    uri: str
+    storage_options: StorageOptions
+
+    def open(self) -> Store:
+        """Open the store."""
+        return Store(self.uri, self.storage_options.for_lance())

@@ -19,7 +19,7 @@ from scvec.errors import ConflictError, MismatchError, NotInStoreError, StoreErr
 from scvec.store.column_index import ColumnIndex, create
 from scvec.store.folder import Folder, is_name
 from scvec.store.lance import lance
-from scvec.store.snapshot import MANIFEST, VECTOR, Snapshot
+from scvec.store.snapshot import FUNCTIONS, MANIFEST, VECTOR, Snapshot
 
 ROWS_PER_FRAGMENT = 32_768
 
@@ -37,11 +37,17 @@ class Table:
         The table's path in it, without suffix.
     before_writing
         Called before each commit: marks the folder as a store.
+    published
+        Called with the path when a version gets a tag, or rows are appended, which readers see at once: registers the
+        table in LanceDB.
     """
 
-    def __init__(self, folder: Folder, path: str, before_writing: Callable[[], None]) -> None:
-        self.path, self._folder, self._before_writing = path, folder, before_writing
-        self._uri = f"{folder.location(path)}.lance"
+    def __init__(
+        self, folder: Folder, path: str, *, before_writing: Callable[[], None], published: Callable[[str], None]
+    ) -> None:
+        self.path, self._folder = path, folder
+        self._before_writing, self._published = before_writing, published
+        self._uri, self._options = f"{folder.location(path)}.lance", folder.storage_options.for_lance()
 
     def __repr__(self) -> str:
         return f"Table({self._uri!r})"
@@ -67,8 +73,13 @@ class Table:
 
     def append(self, rows: pa.Table, manifest: Mapping[str, Any]) -> int:
         """Commit `rows` after the existing ones; the first call creates the table with `manifest`."""
-        if not self.exists:
-            return self.write(rows.to_batches(), rows.schema, manifest)
+        version = (
+            self._appended(rows, manifest) if self.exists else self.write(rows.to_batches(), rows.schema, manifest)
+        )
+        self._published(self.path)
+        return version
+
+    def _appended(self, rows: pa.Table, manifest: Mapping[str, Any]) -> int:
         latest = self.latest()
         if latest.manifest != json.loads(json.dumps(manifest)):
             raise MismatchError(
@@ -203,6 +214,26 @@ class Table:
             )
         return self.latest().version
 
+    def drop(self, versions: Sequence[int], *, dry_run: bool = False) -> int:
+        """Remove versions, but for the newest and those with a tag, and what only they need; return the bytes freed.
+
+        Rows that were staged within the last seven days stay: another process may be about to commit them.
+
+        Parameters
+        ----------
+        versions
+            Their numbers.
+        dry_run
+            Remove nothing, and return what would be freed.
+        """
+        if not versions:
+            return 0
+        table, chosen = self._open(), {"versions": list(versions), "error_if_tagged_old_versions": False}
+        if dry_run:
+            return int(table.explain_cleanup_old_versions(**chosen).stats.bytes_removed)
+        with self._folder.writing():
+            return int(table.cleanup_old_versions(**chosen).bytes_removed)
+
     def forget(self) -> int:
         """Remove all but the newest and the tagged versions, and what was never committed; return the bytes freed.
 
@@ -220,6 +251,7 @@ class Table:
         tags = self._open().tags
         with self._folder.writing():
             (tags.update if name in tags.list() else tags.create)(name, version)
+        self._published(self.path)
 
     def tags(self) -> dict[str, int]:
         """Return the version of each tag, the newest version last."""
@@ -273,7 +305,7 @@ class Table:
             )
         try:
             with self._reading() if version is None else nullcontext():
-                return lance().dataset(self._uri, version=version)
+                return lance().dataset(self._uri, version=version, storage_options=self._options)
         except ValueError as error:
             raise NotInStoreError(
                 f"{self.path} has no version {version!r}",
@@ -290,13 +322,18 @@ class Table:
     def _write_fragments(self, rows: pa.Table, mode: str) -> list[Any]:
         with self._folder.writing():
             self._before_writing()
-            written: list[Any] = lance().fragment.write_fragments(rows, self._uri, schema=rows.schema, mode=mode)
+            written: list[Any] = lance().fragment.write_fragments(
+                rows, self._uri, schema=rows.schema, mode=mode, storage_options=self._options
+            )
         return written
 
     def _commit(self, operation: Any, read_version: int | None = None) -> int:
         with self._folder.writing():
             self._before_writing()
-            return int(lance().LanceDataset.commit(self._uri, operation, read_version=read_version).version)
+            made = lance().LanceDataset.commit(
+                self._uri, operation, read_version=read_version, storage_options=self._options
+            )
+        return int(made.version)
 
 
 def check_tag(name: str) -> None:
@@ -339,4 +376,6 @@ def _shards(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
 
 
 def _with_manifest(schema: pa.Schema, manifest: Mapping[str, Any]) -> pa.Schema:
-    return schema.with_metadata({MANIFEST: json.dumps(manifest, sort_keys=True).encode()})
+    """Return a schema with the manifest, and with the functions that it names, but with no other metadata."""
+    kept = {key: value for key, value in (schema.metadata or {}).items() if key == FUNCTIONS}
+    return schema.with_metadata({**kept, MANIFEST: json.dumps(manifest, sort_keys=True).encode()})

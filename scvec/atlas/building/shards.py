@@ -19,7 +19,7 @@ from scvec.embed.projection import Embedding, measured, normalise
 from scvec.errors import must_be
 from scvec.ingest.cells import CellFile, Matrix
 from scvec.ingest.cells.scale import Totals, expression
-from scvec.store import Store
+from scvec.store import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Work:
     Attributes
     ----------
     store, table
-        The table to which the rows are written, and the URI of its store.
+        The table to which the rows are written, and where its store is.
     whole
         Whether they replace all rows of the table, or are added to them.
     keys, schema
@@ -64,7 +64,7 @@ class Work:
         Where vectors are computed.
     """
 
-    store: str
+    store: Address
     table: str
     whole: bool
     keys: Keys
@@ -196,7 +196,7 @@ def _embed(work: Work, shard: Shard, opened: _Opened) -> Done:
         rows = _rows(shard, source, file, opened.columns, start, empty)
         batches.append(record_batch(work.schema, rows, vectors))
     source.file.expect_unchanged(file)
-    table = Store(work.store).table(work.table)
+    table = work.store.open().table(work.table)
     staged = table.stage(pa.Table.from_batches(batches, work.schema), whole=work.whole)
     return Done(shard, tuple(staged), n_empty, totals)
 

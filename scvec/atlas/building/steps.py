@@ -132,7 +132,7 @@ def embed_and_commit(
         Where the cells are embedded.
     """
     work = Work(
-        store=job.store.uri,
+        store=job.store.address,
         table=job.table.path,
         whole=cells.whole,
         keys=cells.keys,

@@ -6,11 +6,15 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from scvec.cli.app import Ui
+from scvec.cli.app import Ui, open_store
+from scvec.core.device import SearchEngine
+
+if TYPE_CHECKING:
+    from scvec.atlas import Atlas
 
 DEFAULT_STORE = "scvec-store"
 
@@ -55,6 +59,22 @@ class DeviceFlags(CommonFlags):
     """The options of every verb that computes, too."""
 
     device: DeviceOption = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighborFlags(DeviceFlags):
+    """The options of every verb that finds neighbours in an atlas, too."""
+
+    search_engine: Annotated[
+        SearchEngine, GeneralOption(help="What finds neighbours: auto (see scvec models --devices), or one by name.")
+    ] = "auto"
+
+    def atlas(self, name: str, device: str | None = None) -> Atlas:
+        """Open an atlas of the store on the device, and with the engine, that were asked for."""
+        from scvec.atlas import open_atlas
+
+        where = self.ui.device(self.device) if device is None else device
+        return open_atlas(open_store(self.store), name, device=where, search_engine=self.search_engine)
 
 
 def keywords(flags: Any, function: Callable[..., Any]) -> dict[str, Any]:

@@ -34,8 +34,25 @@ TEXT_COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "text_sha256": pl.String,
     "source": pl.String,
 }
-"""The columns of ``gene_texts``. `human_ortholog` is the id of the one-to-one human ortholog, through which genes of
-two species are matched; `ortholog` is the species (``"human"``) whose summary is in `ortholog_summary`."""
+"""The columns of ``gene_texts``."""
+
+COLUMNS = {
+    "taxon_id": "NCBI's number of the species",
+    "gene_id": "NCBI's (Entrez) id of the gene; the rows are sorted by it",
+    "symbol": "its symbol",
+    "aliases": "its other symbols",
+    "ensembl_ids": "its ids at Ensembl, without versions",
+    "gene_type": "NCBI's type of gene, such as protein-coding",
+    "human_ortholog": "the id of its one-to-one human ortholog, through which genes of two species are matched",
+    "full_name": "its full name",
+    "designations": "other designations of its product",
+    "summary": "its summary at NCBI",
+    "ortholog": "the species whose summary is borrowed, such as human",
+    "ortholog_summary": "the summary of its ortholog in that species",
+    "text": "the text that encoders read, made of the columns before",
+    "text_sha256": "the text's hash, by which gene_vectors has its vector",
+    "source": "what the text was made of",
+}
 
 TEXT_INDEXES = (
     ColumnIndex("text", "text"),

@@ -1,0 +1,40 @@
+"""The page of the store's columns is made from the schemas, and tables have these columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import scvec as sv
+from tests import toy_ontology
+from tools import schemas
+
+KINDS = {one.path: one for one in schemas.described()}
+
+
+def test_the_page_is_that_of_the_schemas() -> None:
+    assert schemas.PAGE.read_text(encoding="utf-8") == schemas.page(), "run python -m tools.schemas"
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_every_column_is_described(kind: schemas.Described) -> None:
+    assert list(kind.meanings) == kind.schema.names
+
+
+def test_tables_have_these_columns(store: sv.Store, tmp_path: Path) -> None:
+    sv.ontology.import_ontology(store, toy_ontology.write(tmp_path))
+    found = {}
+    for path in store.tables():
+        depth = path.count("/")
+        kind = next(one for name, one in KINDS.items() if name.count("/") == depth and _fits(name, path))
+        schema = store.table(path).latest().schema
+        assert schema.names == kind.schema.names
+        for field, wanted in zip(schema, kind.schema, strict=True):
+            assert schemas._type(field.type) == schemas._type(wanted.type)
+        found[kind.path] = path
+    assert found.keys() == KINDS.keys()
+
+
+def _fits(kind: str, path: str) -> bool:
+    return all(one.startswith("<") or one == other for one, other in zip(kind.split("/"), path.split("/"), strict=True))

@@ -72,13 +72,13 @@ WHEELS = (
     Wheel("faiss-gpu-cuvs", ("libcuvs-cu13==26.6.*",)),
     Wheel(
         "faiss-gpu-cu12",
-        remark="1.14.1 answers a search in an empty Flat index with positions that are none, where later FAISS says -1; "
-        "it describes itself as built for compute capabilities 7.0 to 8.9, not the H100's 9.0",
+        remark="1.14.1 answers a search in an empty Flat index with positions that are none, newer FAISS with -1; it "
+        "describes itself as built for compute capabilities 7.0 to 8.9, not the H100's 9.0",
     ),
     Wheel(
         "faiss-cuda",
-        remark="1.14.3 raises std::bad_cast for every factory string once torch is imported, as it is before a search on "
-        "a GPU; imported before torch it works",
+        remark="1.14.3 raises std::bad_cast for every factory string once torch is imported, as it is before a search "
+        "on a GPU; imported before torch it works",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +71,10 @@ def test_words_are_found_by_stems_and_phrases_as_they_are(table: Table, indexed:
 
 def test_an_index_and_a_copy_in_memory_agree(table: Table) -> None:
     words = "growth hormone pituitary"
-    before = table.latest().matching(words, "text", ["n", "names"])
+    there = table.latest()
+    before = there.matching(words, "text", ["n", "names"])
+    again = pickle.loads(pickle.dumps(there))
+    assert again.matching(words, "text", ["n", "names"]).equals(before)
     table.index_columns(1, [WORDS])
     assert table.latest().matching(words, "text", ["n", "names"]).equals(before)
 

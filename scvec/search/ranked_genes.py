@@ -72,8 +72,9 @@ class RankedGenes:
 
         By keywords, only genes that have one of the words or are named are found, else all.
         """
-        place = {gene: i for i, gene in enumerate(self.named)}
-        first = np.array([place.get(gene, len(place)) for gene in self.gene_ids.tolist()], np.int64)
+        first = np.full(len(self.gene_ids), len(self.named))
+        for i, gene in enumerate(self.named):
+            first[self.gene_ids == gene] = i
         order = np.lexsort((self.gene_ids, -self.scores, first))
         found: Ints = order if self.meaning is not None else order[(self.is_named | (self.scores > 0))[order]]
         return found

@@ -166,6 +166,10 @@ class Snapshot:
         """Copies of columns of texts, with the index that they lack."""
         return {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies in memory are not there in another process.
+        return {name: value for name, value in self.__dict__.items() if name != "_copies"}
+
     def nearest(
         self,
         queries: np.ndarray[Any, np.dtype[np.float32]],

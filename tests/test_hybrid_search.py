@@ -232,6 +232,12 @@ def test_the_verb_searches_by_keywords(run: Run, store: sv.Store) -> None:
     of_release = json.loads(run(*ask, "--genes", "--taxon", "human", "-n", "7")[1])
     assert of_atlas == of_release
     assert {row["found_by"] for row in of_atlas} == {"keywords"}
+    code, out, err = run(*ask[:-3], "--json", "--genes", "--taxon", "human", "-n", "7")  # which no encoder can read
+    assert (code, json.loads(out)) == (0, of_release)
+    assert "--encoder NAME adds" in err
+    code, out, err = run("search", "zebrafish", "--store", store.uri, "--genes", "--taxon", "human", "--json")
+    assert (code, json.loads(out)) == (0, [])
+    assert "no gene is called so" in err
     found = json.loads(run(*ask, "--atlas", "toy")[1])
     assert (found["by"], found["encoder"], found["labels"][0]["label"]) == ("keywords", "", "ductal")
     code, out, _ = run("search", "TOY3", "--genes", "--atlas", "toy", "--store", store.uri)

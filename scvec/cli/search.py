@@ -45,8 +45,8 @@ class SearchFlags:
     by: Annotated[
         Literal["both", "meaning", "keywords"] | None,
         typer.Option(
-            help="Compare gene texts with the words by meaning, by keywords and names (without an encoder), or by both "
-            "(default).",
+            help="Compare gene texts with the words by meaning, by keywords and names (no encoder is needed), or by "
+            "both (default, where there is an encoder).",
             show_default=False,
         ),
     ] = None
@@ -87,7 +87,11 @@ def search(
     reference = None if flags.atlas is None else open_atlas(opened, flags.atlas)
     frame, values, text = None, None, ""
     if flags.genes or reference is None:
+        if reference is None and flags.encoder is None and flags.by is None:
+            common.ui.note("by keywords and names; --encoder NAME adds what texts mean")
         frame = _genes(opened, reference, words or "", flags)
+        if frame.is_empty():
+            common.ui.note("no gene is called so, and no text has one of these words")
         text = _shown(frame, GENE_COLUMNS)
     elif flags.like is not None:
         from scvec.search import like as like_cell
@@ -130,9 +134,10 @@ def _check(words: str | None, flags: SearchFlags) -> None:
         raise InputError("--genes and --like exclude each other", fix=f"{example} --genes")
     if atlas is None and not genes:
         raise InputError("no --atlas to search", fix=f"{example}, or --genes --taxon human")
-    if atlas is None and not ("--taxon" in given and ("--encoder" in given or flags.by == "keywords")):
-        seen = "--genes without --atlas needs --taxon, and --encoder or --by keywords"
-        raise InputError(seen, fix="--taxon human --encoder minilm")
+    if atlas is None and "--taxon" not in given:
+        raise InputError("--genes without --atlas needs --taxon", fix="--taxon human")
+    if atlas is None and flags.by in ("both", "meaning") and flags.encoder is None:
+        raise InputError(f"--by {flags.by} needs an encoder", fix="--encoder minilm")
     if flags.by == "keywords" and flags.encoder is not None:
         raise InputError("--encoder with --by keywords: no effect", fix="leave it out")
     allowed = {"--encoder", "--by"}
@@ -160,8 +165,8 @@ def _genes(store: Store, atlas: Atlas | None, words: str, flags: SearchFlags) ->
     else:
         texts = open_texts(store, flags.taxon or "", flags.release)
         reader = Keywords(texts, texts.genes["gene_id"].to_numpy())
-        if flags.by != "keywords":
-            vectors = open_genes(store, texts, encoder=flags.encoder or "")
+        if flags.encoder is not None:
+            vectors = open_genes(store, texts, encoder=flags.encoder)
             reader = Reader(vectors, vectors.gene_ids)
     return by_words(reader, words, flags.k or N_GENES, by=flags.by)
 

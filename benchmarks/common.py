@@ -70,9 +70,10 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def save(
-    name: str, command: str, values: dict[str, Any], text: str, folder: Path = RESULTS, *, quiet: bool = False
+    name: str, command: str, values: dict[str, Any], text: str, folder: Path | None = None, *, quiet: bool = False
 ) -> None:
     """Write a result as JSON and Markdown, with the command that made it; a kill leaves the former files, or these."""
+    folder = folder or RESULTS
     folder.mkdir(exist_ok=True)
     result = {"command": command, "machine": machine(), **values}
     _replace(folder / f"{name}.json", json.dumps(result, indent=1) + "\n")

@@ -1,7 +1,7 @@
-"""Telling that a process was forked from one that had computed: threads do not live through a fork.
+"""Telling that a process was forked from one in which scvec had started threads: they do not live through a fork.
 
-Those of polars and Lance are waited for without end in such a child, which is multiprocessing's default on Linux before
-Python 3.14. Importing scvec and opening an atlas start none that matter.
+Those of polars and Lance are waited for without end in such a child, or it crashes; forks are multiprocessing's default
+on Linux before Python 3.14. Opening a table starts Lance's; importing scvec starts none.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def computing() -> None:
 
 
 def check_fork() -> None:
-    """Raise `InputError` if this process was forked from one that had computed, and would wait without end."""
+    """Raise `InputError` if this process was forked from one with threads, for which it would wait without end."""
     if _computed_in not in (None, os.getpid()):
         raise InputError(
-            "this process was forked from one in which scvec had computed, whose threads do not live through a fork",
+            "this process was forked from one in which scvec had opened an atlas or computed, and its threads are gone",
             "a process that starts anew",
             'multiprocessing.get_context("spawn"), also as `mp_context` of ProcessPoolExecutor',
         )

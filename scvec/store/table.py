@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from scvec.core.forks import check_fork
+from scvec.core.forks import computing
 from scvec.core.limits import bounded_json
 from scvec.core.reading import reading
 from scvec.errors import ConflictError, MismatchError, NotInStoreError, StoreError
@@ -296,7 +296,7 @@ class Table:
         return ConflictError(seen, expected, "run the command again")
 
     def _open(self, version: int | str | None = None) -> Any:
-        check_fork()
+        computing()
         if not self.exists:
             raise NotInStoreError(
                 f"no table {self.path} in {self._folder.uri}",

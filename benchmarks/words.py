@@ -258,8 +258,8 @@ order* is computed. Only whole names are removed: *D cell* stays in the definiti
 How scores become weights, and the unit of a label's excess, were chosen among several hundred variants on these same
 definitions, with minilm alone: their MRR, averaged over both kinds of definition and the three atlases, was 0.57 on
 average and 0.74 at best; the chosen variant has 0.74 too. That the weights of both ways are averaged was chosen among
-some twenty ways on the mouse pancreas alone, before the others were looked at. Figures for other descriptions may be lower.
-Blood labels whose name matches no term were assigned one by hand, in the benchmark's source.
+some twenty ways on the mouse pancreas alone, before the others were looked at. Figures for other descriptions may be
+lower. Blood labels whose name matches no term were assigned one by hand, in the benchmark's source.
 """
 
 GENE_NOTE = """

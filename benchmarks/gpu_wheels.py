@@ -50,10 +50,13 @@ class Wheel:
         Its name, which is its name in the table too.
     also
         Requirements that are asked for beside it.
+    remark
+        Why tests fail, as far as it was looked into.
     """
 
     package: str
     also: tuple[str, ...] = ()
+    remark: str = ""
 
     @property
     def name(self) -> str:
@@ -67,8 +70,16 @@ WHEELS = (
     Wheel("faiss-gpu"),
     Wheel("faiss-gpu-cuvs"),
     Wheel("faiss-gpu-cuvs", ("libcuvs-cu13==26.6.*",)),
-    Wheel("faiss-gpu-cu12"),
-    Wheel("faiss-cuda"),
+    Wheel(
+        "faiss-gpu-cu12",
+        remark="1.14.1 answers a search in an empty Flat index with positions that are none, newer FAISS with -1; it "
+        "describes itself as built for compute capabilities 7.0 to 8.9, not the H100's 9.0",
+    ),
+    Wheel(
+        "faiss-cuda",
+        remark="1.14.3 raises std::bad_cast for every factory string once torch is imported, as it is before a search "
+        "on a GPU; imported before torch it works",
+    ),
 )
 
 
@@ -85,6 +96,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
     tests: str = ""
     query: list[str] = field(default_factory=list)
+    remark: str = ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,7 +130,7 @@ def _store(folder: Path) -> Path:
 
 
 def _tried(wheel: Wheel, folder: Path, store: Path) -> Found:
-    found, begun = Found(wheel.name), time.monotonic()
+    found, begun = Found(wheel.name, remark=wheel.remark), time.monotonic()
     with tempfile.TemporaryDirectory(dir=folder) as own:
         python = _installed(wheel, Path(own), found)
         _look(python, found)
@@ -205,7 +217,7 @@ def _text(found: Sequence[Found]) -> str:
             f"{one.own_mb:,.0f}",
             f"{one.download_mb:,.0f}",
             ", ".join(one.engines) or "none",
-            one.tests + "".join(f"; {note}" for note in one.notes),
+            "; ".join(filter(None, (one.tests, *one.notes, one.remark))),
         )
         for one in found
     ]

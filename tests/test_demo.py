@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import anndata as ad
+import lancedb
 import polars as pl
 import pytest
 
@@ -52,6 +53,12 @@ def test_the_demo_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
             arguments = line.split()[1:]
             arguments[-1] = str(tmp_path / arguments[-1])
             assert main(arguments) == 0
+    # Its store is a database, without a word of scvec.
+    database = lancedb.connect(str(out / "store"))
+    (name,) = database.list_namespaces(namespace_path=["atlases"]).namespaces
+    cells, labels = (database.open_table(one, namespace_path=["atlases", name]) for one in ("cells", "labels"))
+    counted = cells.to_polars().group_by("label").len().collect()
+    assert dict(counted.iter_rows()) == {row["label"]: row["n_cells"] for row in labels.to_arrow().to_pylist()}
     capsys.readouterr()
     written = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     assert main(["demo", "--out", str(out), "--json"]) == 0

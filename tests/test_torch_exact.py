@@ -262,6 +262,7 @@ def cut_off(queries: NDArray[np.float16], vectors: NDArray[np.float16], n_halves
     return sums / halves.UNIT
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 def test_the_kernel_in_tritons_interpreter() -> None:
     """In a process of its own: Triton reads the variable when it is first imported."""

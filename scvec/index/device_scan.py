@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from scvec.index import halves
@@ -111,7 +112,9 @@ def greatest(
     import torch
 
     blocks = len(vectors) // BLOCK
-    if blocks <= FEW * width:
+    _, n_halves, d = vectors.shape
+    fit = scratch // (8 * BLOCK * d * (2 * n_halves - 1))  # in half of the memory, as float32
+    if blocks <= max(width, min(FEW * width, fit)):
         return _of_all(queries, vectors, n, width, scratch)
     parts = halves.halves(queries, 2, -(-len(queries) // QUERIES) * QUERIES)
     groups = -(-blocks // GROUP)
@@ -151,6 +154,7 @@ def whole_float32() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+@cache
 def _mixes(device: torch.device) -> bool:
     """Return whether torch multiplies float16 matrices into float32 there: on GPUs, from 2.8 on."""
     import torch

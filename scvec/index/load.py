@@ -13,7 +13,7 @@ from scvec.core.files import sha256
 from scvec.errors import MismatchError, MissingDependencyError
 from scvec.index.base import Index
 from scvec.index.engines import CPU, Engine, Kind, Lack, SearchEngine, engine_for, installed, on_cpu, unusable
-from scvec.index.engines.installed import broken
+from scvec.index.engines.lacks import broken
 from scvec.index.engines.opening import over
 from scvec.index.exact import Exact
 from scvec.index.make import EXACT, INDEX, ROWS, VECTORS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scvec.core.device import SearchEngine
-from scvec.index.engines.installed import Installed, Lack, installed
+from scvec.index.engines.lacks import Installed, Lack, installed
 from scvec.index.engines.rule import CPU, NAMES, Engine, Kind, check, engine_for, on_cpu, unusable
 
 __all__ = [

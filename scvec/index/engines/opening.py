@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scvec.index.base import Index
-from scvec.index.engines.installed import Lack
+from scvec.index.engines.lacks import Lack
 from scvec.index.engines.rule import Engine
 from scvec.index.exact import Exact
 from scvec.index.stored import Stored

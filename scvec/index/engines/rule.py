@@ -22,7 +22,7 @@ from typing import get_args
 from scvec.core.device import SearchEngine
 from scvec.errors import InputError, must_be
 from scvec.index.device_vectors import FREE
-from scvec.index.engines.installed import Installed, Lack
+from scvec.index.engines.lacks import Installed, Lack
 from scvec.index.lance import PREFIX
 from scvec.index.make import EXACT
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scvec.core.device import SearchEngine, choose, has_driver
-from scvec.index.engines.installed import Installed, Lack, broken, installed, packages
+from scvec.index.engines.lacks import Installed, Lack, broken, installed, packages
 from scvec.index.engines.rule import NAMES, Kind, engine_for, lack_of
 from scvec.index.lance import PREFIX
 from scvec.index.make import EXACT

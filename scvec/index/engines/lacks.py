@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
@@ -100,7 +101,8 @@ def _of_faiss() -> tuple[Lack | None, Lack | None]:
 
 def broken(package: str, error: ImportError) -> Lack:
     """Return the lack of a package that is there and cannot be imported."""
-    said = " ".join(str(error).split())[-120:]
+    # Without folders: the name of the file is enough.
+    said = re.sub(r"(?<!\S)/\S*/", "", " ".join(str(error).split()))[-120:]
     return Lack(f"{package} is installed and cannot be imported ({said})", f"install a {package} that fits")
 
 

@@ -32,6 +32,7 @@ GENES: tuple[tuple[int, str, list[str], str, str], ...] = (
     (5, "GHRL", ["OLD"], "ghrelin and obestatin prepropeptide", "Secreted by cells of the stomach."),
     (6, "A2M", [], "alpha-2-macroglobulin", "A protease inhibitor."),
     (7, "INSR", [], "insulin receptor", "The receptor of insulin; a kinase."),
+    (9, "CEL", ["CELL", "MAST"], "carboxyl ester lipase", "An enzyme of the pancreas."),
     (8, "B", [], "letter of the alphabet", "A gene with a short symbol."),
 )
 
@@ -77,6 +78,10 @@ def reader(tmp_path: Path) -> Reader:
         ("what does REST do?", {4: "symbol"}),
         ("expression of (A2M) and ENSG00000000002", {6: "symbol", 2: "ensembl"}),
         ("OLD people", {}),
+        ("mast", {9: "alias"}),
+        ("mast cell", {}),
+        ("B cell", {}),
+        ("B cells", {}),
         ("", {}),
         ("?!", {}),
     ],
@@ -182,7 +187,7 @@ def test_an_atlas_without_an_encoder_is_searched_by_keywords(store: sv.Store, fi
         sv.search.words(atlas, "zebrafish", by="keywords")
 
 
-@pytest.mark.parametrize("words", ["TOY1 TOY9 TOY17", "OLD1 ancient9", "expression of TOY1 and TOY9"])
+@pytest.mark.parametrize("words", ["TOY1 TOY9 TOY17", "OLD1 ANCIENT9", "expression of TOY1 and TOY9"])
 def test_named_genes_lead_to_their_label(atlas: Atlas, words: str) -> None:
     found = sv.search.words(atlas, words, by="both")
     assert found.labels[0] == "beta"

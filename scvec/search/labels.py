@@ -45,7 +45,7 @@ def words(
 
     Each gene is scored by how near its text is to the words as the encoder reads them, and by how many of the words its
     text has (BM25), both in standard deviations above the mean gene. A score's weight is its fifth power, and 0 below
-    the mean. A gene's weight is the mean of both, and of an equal share of genes that the words name, if there are any.
+    the mean. Weights of both ways, and of genes that the words name, are added, in units of their standard deviation.
     A label's score is the weighted mean of how far it expresses the genes above the mean of the labels. That difference
     is in units of the gene's spread between labels plus the median gene's, so that genes with hardly any expression
     count little, and is standardised over the genes of the label. Variants were compared on definitions of the Cell
@@ -145,7 +145,11 @@ def _called(atlas: Atlas, words: str) -> list[str]:
 
 
 def _weights(ranked: RankedGenes) -> Floats:
-    """Return (g,) weights of genes that add up to one: the mean of those by meaning, by keywords and of named genes."""
+    """Return (g,) weights of genes that add up to one: of those by meaning, by keywords and of named genes together.
+
+    Each is divided by its standard deviation, so that it moves a label's score as much as any other: the few texts
+    with a rare word would outweigh the many that are near.
+    """
     parts = []
     if ranked.meaning is not None and np.isfinite(ranked.meaning).all():
         parts.append(_powers(ranked.meaning))
@@ -153,7 +157,8 @@ def _weights(ranked: RankedGenes) -> Floats:
         parts.append(_powers((ranked.keywords - ranked.keywords.mean()) / (ranked.keywords.std() or 1)))
     if ranked.named:
         parts.append(ranked.is_named / ranked.is_named.sum())
-    return np.asarray(np.mean(parts, axis=0), np.float32)
+    total = np.sum([one / (one.std() or 1) for one in parts], axis=0)
+    return np.asarray(total / total.sum(), np.float32)
 
 
 def _powers(scores: Doubles) -> Doubles:

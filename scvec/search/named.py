@@ -16,15 +16,20 @@ FEWEST = 2
 def named(texts: GeneTexts, words: str) -> dict[int, str]:
     """Return the genes that words name, in the order of the words, each with what it is named by.
 
-    That is a `Route` of `scvec.ingest.genes.identifiers`, or ``"name"`` for the full name of a gene. If every word is a
-    name of a gene, as in ``"INS gcg H3F3A"``, any route counts, and an alias of several genes names each of them. In a
+    That is a `Route` of `scvec.ingest.genes.identifiers`, or ``"name"`` for the full name of a gene. A single word may
+    take any route, and an alias of several genes names each of them. So may several words that are all names of genes,
+    as in ``"INS gcg H3F3A"``, but aliases must then be written exactly: *mast* and *cell* are aliases, too. In a
     sentence, where *rest*, *cat* and *was* are words, only an Ensembl id counts, and a symbol exactly as it is
     written, if it has no small letter or has a digit: *INS* and *Ins2*, but not *Rest*.
     """
     found = dict.fromkeys(_by_full_name(texts, words), "name")
     tokens = [bare for one in re.split(r"[\s,;]+", words) if (bare := one.strip("\"'()[]{}.:!?`"))]
     meant = [texts.identifiers.meant(one) for one in tokens]
-    if not all(genes for genes, _ in meant):
+    alone = len(tokens) == 1
+    if not all(
+        genes and (alone or route != "alias" or texts.identifiers.has_alias(token))
+        for token, (genes, route) in zip(tokens, meant, strict=True)
+    ):
         sure = EXACT - {"entrez"}
         meant = [one for one, token in zip(meant, tokens, strict=True) if one[1] in sure and _stands_out(token)]
     for genes, route in meant:

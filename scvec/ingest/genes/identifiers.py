@@ -115,6 +115,10 @@ class Identifiers:
         match = (SPELT if as_spelt else pl.col("name")).eq(wanted)
         return pairs.filter(match)["gene_id"].unique().sort().to_list(), route
 
+    def has_alias(self, name: str) -> bool:
+        """Whether a name is exactly an alias, of one gene or of several."""
+        return name in self._by_alias
+
     def _resolve(self, name: str, exact: bool) -> tuple[int | None, Route | None]:
         """Return gene and route; no gene and a route for an ambiguous name; neither for an unknown one."""
         if name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from scvec.errors import ConflictError
 from scvec.store.column_index import ColumnIndex
 from scvec.store.snapshot import Snapshot
 from scvec.store.store import Store
@@ -81,8 +82,19 @@ def tidy(store: Store, path: str, indexes: Sequence[ColumnIndex] = (), *, dry_ru
 
 
 def _index(table: Table, tags: Mapping[str, int], first: str, indexes: Sequence[ColumnIndex]) -> None:
-    """Commit the versions of tags again, with indexes: from a tag on, so that the order of releases stays."""
-    for version in sorted({one for one in tags.values() if one >= tags[first]}):
-        indexed = table.index_columns(table.restore(version), indexes)
-        for tag in (tag for tag, one in tags.items() if one == version):
-            table.tag(tag, indexed)
+    """Commit the versions of tags again, with indexes: from a tag on, so that the order of releases stays.
+
+    The last release is the default, so that the order has to hold at every moment, also if the process is killed: tags
+    move when all versions are there, that of the last release first.
+    """
+    made = {
+        version: table.index_columns(table.restore(version), indexes)
+        for version in sorted({one for one in tags.values() if one >= tags[first]})
+    }
+    if table.tags() != tags:
+        raise ConflictError(
+            f"another process has published a version of {table.path}", "no other writer", "run the command again"
+        )
+    for tag, version in list(tags.items())[::-1]:
+        if version in made:
+            table.tag(tag, made[version])

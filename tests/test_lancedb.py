@@ -152,6 +152,26 @@ def test_a_lost_registration_is_made_again(store: sv.Store, tmp_path: Path, lost
         assert database.open_table(name, namespace_path=namespace).count_rows() == len(store_table(there, path))
 
 
+def test_tables_of_others_stay_listed(store: sv.Store) -> None:
+    """LanceDB places tables that others make in a namespace under names of its own."""
+    db = lancedb.connect(store.uri)
+    db.create_table("notes", pa.table({"a": [1, 2]}), namespace_path=["gene_texts"])
+    assert store.register().dropped == ()
+    assert db.open_table("notes", namespace_path=["gene_texts"]).count_rows() == 2
+
+
+def test_the_list_of_another_store_is_not_changed(store: sv.Store, tmp_path: Path) -> None:
+    shutil.copytree(store.uri, tmp_path / "other")
+    shutil.rmtree(Path(store.uri, "__manifest"))
+    Path(store.uri, "__manifest").symlink_to(tmp_path / "other" / "__manifest")
+    shutil.rmtree(Path(store.uri, "gene_vectors"))
+    listed = registry.registered(sv.Store(tmp_path / "other"))
+    store.table("gene_texts/2").append(pa.table({"a": [1]}), {"kind": "test"})  # which only logs a warning
+    with pytest.raises(StoreError, match="by a symbolic link"):
+        store.register()
+    assert registry.registered(sv.Store(tmp_path / "other")) == listed
+
+
 def store_table(uri: Path, path: str) -> Any:
     return sv.Store(uri).table(path).latest()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,8 +14,8 @@ import pytest
 import scvec as sv
 from scvec.atlas import Atlas
 from scvec.cli import main
-from scvec.errors import ConflictError, NotInStoreError
-from scvec.store import tidy
+from scvec.errors import ConflictError, NotInStoreError, StoreError
+from scvec.store import ColumnIndex, Table, tidy
 from tests import toy
 
 
@@ -75,6 +77,105 @@ def test_releases_without_indexes_get_them(
         assert sv.ingest.open_texts(store, "human", release).frame.equals(frame)
     assert len(table.at("a").matching("glucagon", "text", ["gene_id"])) > 0
     assert sv.atlas.optimize(store)[0].steps == ()
+
+
+@pytest.mark.parametrize("moved", range(3))
+def test_a_killed_process_leaves_the_order_of_releases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    """The last one is the default: at whichever tag the process ends, it stays so, and the next run ends the work."""
+    table = sv.Store(tmp_path / "store").table("gene_texts/1")
+    rows = pa.table({"text": ["a cat", "two dogs"]})
+    for release in ("b", "c", "a"):
+        table.tag(release, table.write(rows.to_batches(), rows.schema, {"release": release}))
+    indexes, tag, left = [ColumnIndex("text", "text")], Table.tag, list(range(moved))
+
+    def killed(self: Table, name: str, version: int) -> None:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        tag(self, name, version)
+
+    with monkeypatch.context() as ending:
+        ending.setattr(Table, "tag", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tidy(sv.Store(tmp_path / "store"), table.path, indexes)
+    assert list(table.tags()) == ["b", "c", "a"]
+    tidy(sv.Store(tmp_path / "store"), table.path, indexes)
+    assert list(table.tags()) == ["b", "c", "a"]
+    for release in table.tags():
+        assert table.at(release).manifest == {"release": release}
+        assert table.at(release).without(indexes) == []
+
+
+def test_releases_that_another_process_imports_meanwhile_stay_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = sv.Store(tmp_path / "store").table("gene_texts/1")
+    rows = pa.table({"text": ["a cat"]})
+    table.tag("a", table.write(rows.to_batches(), rows.schema, {"release": "a"}))
+    index = Table.index_columns
+
+    def meanwhile(self: Table, base: int, indexes: Sequence[ColumnIndex]) -> int:
+        table.tag("b", table.write(rows.to_batches(), rows.schema, {"release": "b"}))
+        return index(self, base, indexes)
+
+    monkeypatch.setattr(Table, "index_columns", meanwhile)
+    with pytest.raises(ConflictError, match="another process"):
+        tidy(sv.Store(tmp_path / "store"), table.path, [ColumnIndex("text", "text")])
+    assert list(table.tags()) == ["a", "b"]
+
+
+def test_tables_of_others_keep_their_versions(store: sv.Store) -> None:
+    """A LanceDB database may hold tables that scvec has not made."""
+    own = lancedb.connect(store.uri).create_table("mine", pa.table({"a": [1]}))
+    own.add(pa.table({"a": [2]}))
+    assert "mine" not in [one.path for one in sv.atlas.optimize(store)]
+    assert len(own.list_versions()) == 2
+
+
+def test_nothing_is_removed_through_a_link(tmp_path: Path) -> None:
+    other, store = sv.Store(tmp_path / "other"), sv.Store(tmp_path / "store")
+    for one in (other, store):
+        for i in range(3):
+            one.table("gene_vectors/model/1").append(pa.table({"a": [i]}), {"kind": "test"})
+    Path(store.uri, "gene_vectors", "linked").mkdir()
+    Path(store.uri, "gene_vectors", "linked", "1.lance").symlink_to(Path(other.uri, "gene_vectors/model/1.lance"))
+    before = contents(other)
+    with pytest.raises(StoreError, match="by a symbolic link"):
+        sv.atlas.optimize(store)
+    with pytest.raises(StoreError, match="by a symbolic link"):
+        store.table("gene_vectors/linked/1").drop([1, 2])
+    with pytest.raises(StoreError, match="by a symbolic link"):
+        store.table("gene_vectors/linked/1").forget()
+    assert contents(other) == before
+
+
+def test_links_in_circles_have_no_size(store: sv.Store) -> None:
+    path = "gene_vectors/hash/1.lance"
+    before = store.n_bytes(path)
+    for name in ("one", "two"):
+        Path(store.uri, path, name).symlink_to(Path(store.uri, path))
+    assert store.n_bytes(path) == before
+    assert store.n_bytes("gene_vectors/none.lance") == 0
+
+
+def test_an_atlas_of_an_earlier_scvec_is_left(store: sv.Store) -> None:
+    old = store.table("atlases/old/cells")
+    rows = pa.table({"row": [1]})
+    old.tag("current", old.write(rows.to_batches(), rows.schema, {"written_by": "scvec 0.3"}))
+    done = {one.path: one for one in sv.atlas.optimize(store)}
+    assert done["atlases/old"].steps[0].startswith("left as it is: atlas 'old' was built by scvec 0.3")
+    assert done["gene_texts/9606"].steps
+
+
+def test_a_dry_run_takes_no_lock(store: sv.Store) -> None:
+    lock = Path(store.uri, "atlases/toy/writer.lock")
+    lock.unlink(missing_ok=True)
+    sv.atlas.optimize(store, dry_run=True)
+    assert not lock.exists()
+    with store.only_writer("atlases/toy/writer"):
+        assert sv.atlas.optimize(store, dry_run=True)
 
 
 def test_an_atlas_keeps_what_can_be_checked_out(store: sv.Store, atlas: Atlas) -> None:

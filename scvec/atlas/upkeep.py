@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 from scvec.atlas.maintenance import compact
 from scvec.atlas.opening import list_atlases, open_atlas, versions
 from scvec.atlas.paths import atlas_folder, cells_path
 from scvec.core.progress import shown
 from scvec.core.types import Progress
+from scvec.errors import MismatchError
 from scvec.ingest.genes.template import TEXT_INDEXES
 from scvec.ontology import tables
 from scvec.store import ColumnIndex, Store, Upkeep, is_scattered, tidy
 
-INDEXES: Mapping[str, Sequence[ColumnIndex]] = {"gene_texts": TEXT_INDEXES, "ontology": tables.INDEXES}
-"""The indexes of the tables in a folder of the store."""
+INDEXES: Mapping[str, Sequence[ColumnIndex]] = {
+    "gene_texts": TEXT_INDEXES,
+    "gene_vectors": (),
+    "ontology": tables.INDEXES,
+}
+"""The indexes of the tables in a folder of the store. Whoever has tables of their own in it keeps their versions."""
 
 
 def optimize(
@@ -46,23 +52,30 @@ def optimize(
     ------
     ConflictError
         If another process is changing an atlas.
+    StoreError
+        If a table cannot be read, or is to be changed and lies elsewhere, behind a symbolic link.
     """
     atlases = {cells_path(name): name for name in list_atlases(store)}
     paths, done = store.tables(), []
     with shown(progress)("optimizing", len(paths)) as advance:
         for path in paths:
+            folder = path.split("/")[0]
             if path in atlases:
                 done.append(_atlas(store, atlases[path], forget=forget, dry_run=dry_run))
-            elif not path.startswith("atlases/"):
-                done.append(tidy(store, path, INDEXES.get(path.split("/")[0], ()), dry_run=dry_run))
+            elif folder in INDEXES:
+                done.append(tidy(store, path, INDEXES[folder], dry_run=dry_run))
             advance(1)
     return done
 
 
 def _atlas(store: Store, name: str, *, forget: bool, dry_run: bool) -> Upkeep:
     """Do so for an atlas, of which a published version is more than its table."""
-    folder, atlas, steps = atlas_folder(name), open_atlas(store, name), []
+    folder, steps = atlas_folder(name), []
     before = store.n_bytes(folder)
+    try:
+        atlas = open_atlas(store, name)
+    except MismatchError as error:  # of an earlier scvec, which is no reason to leave the other tables
+        return Upkeep(folder, (f"left as it is: {error}",), before, before)
     older = [one for one in versions(store, name) if one != atlas.cells.version] if forget else []
     if is_scattered(atlas.cells) or older:
         steps.append(f"merge {atlas.cells.n_files:,} files")
@@ -70,7 +83,8 @@ def _atlas(store: Store, name: str, *, forget: bool, dry_run: bool) -> Upkeep:
             steps.append(f"remove {len(older):,} older versions")
         if not dry_run:
             atlas = compact(atlas, forget=forget)
-    with store.only_writer(f"{folder}/writer"):
+    # A dry run neither waits for a writer nor leaves a lock: a store may be one that cannot be written.
+    with nullcontext() if dry_run else store.only_writer(f"{folder}/writer"):
         published = versions(store, name)
         left = [one for one in atlas.table.versions() if one not in published and one < atlas.cells.version]
         if left:

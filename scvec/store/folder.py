@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -107,6 +108,13 @@ class Folder:
 
     def n_bytes(self, path: str) -> int:
         """Return the size in bytes of all files under `path`."""
+        if self.is_local:  # pyarrow would follow links, out of the folder or in circles
+            total = 0
+            for above, _, names in os.walk(self._at(path)):
+                for name in names:
+                    with suppress(FileNotFoundError):  # another process has just removed it
+                        total += Path(above, name).lstat().st_size
+            return total
         selector = fs.FileSelector(self._at(path), recursive=True, allow_not_found=True)
         return sum(info.size or 0 for info in self._fs.get_file_info(selector) if info.type == fs.FileType.File)
 
@@ -166,7 +174,7 @@ class Folder:
                     for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == last):
                         self._upload(file, f"{target}/{file.name}")
                 return made
-            self._refuse_links(path)
+            self.refuse_links(path)
             # A unique name: a worker that was given up, and whose work is done again, may still be writing.
             part = Path(target).with_name(f".{Path(target).name}.{uuid4().hex[:8]}.part")
             try:
@@ -229,7 +237,7 @@ class Folder:
             if self._is_folder(target):
                 self._fs.delete_dir(target)
             return
-        self._refuse_links(path)
+        self.refuse_links(path)
         for local in (Path(target), aside(Path(target))):
             if local.is_symlink():
                 local.unlink()
@@ -242,7 +250,7 @@ class Folder:
         if self._copies is not None:
             (self._copies / path).unlink(missing_ok=True)
         if self.is_local:
-            self._refuse_links(path)
+            self.refuse_links(path)
             if Path(target).is_symlink() or Path(target).is_file():
                 Path(target).unlink()
         elif self.has_file(path):
@@ -292,8 +300,10 @@ class Folder:
             return str(other) if other.exists() else target
         return target
 
-    def _refuse_links(self, path: str) -> None:
+    def refuse_links(self, path: str) -> None:
         """Raise `StoreError` if a folder above a path is a symbolic link that leads out of this one."""
+        if not self.is_local:
+            return
         above, root = Path(self._at(path)).parent, Path(self._root)
         if not above.resolve().is_relative_to(root.resolve()):
             raise StoreError(

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
+import pyarrow as pa
+
 from scvec.core.reading import reading
 from scvec.errors import StoreError
 from scvec.store.folder import Folder
@@ -42,6 +44,7 @@ def register(folder: Folder, paths: Iterable[str]) -> list[str]:
     from lance.namespace import CreateNamespaceRequest, RegisterTableRequest
 
     registry = _registry(folder)
+    _refuse_links(folder)
     with _reading(folder):
         for path in sorted(_above(missing) - set(there)):
             _again(registry.create_namespace, CreateNamespaceRequest(id=path.split("/")))
@@ -49,6 +52,22 @@ def register(folder: Folder, paths: Iterable[str]) -> list[str]:
             # A location relative to the store, so that it can be moved.
             _again(registry.register_table, RegisterTableRequest(id=path.split("/"), location=f"{path}.lance"))
     return missing
+
+
+def lost(folder: Folder) -> list[str]:
+    """Return the paths of tables that LanceDB lists and that are gone, wherever it has placed them.
+
+    Tables that others have made with LanceDB in a namespace lie under names of its own.
+    """
+    if not folder.children(f"{REGISTRY}/_versions"):
+        return []
+    with _reading(folder):
+        rows = _rows(folder, ["object_id", "object_type", "location"])
+        return [
+            one["object_id"].replace(BETWEEN, "/")
+            for one in rows.to_pylist()
+            if one["object_type"] == "table" and not folder.children(f"{one['location']}/_versions")
+        ]
 
 
 def deregister(folder: Folder, paths: Iterable[str]) -> list[str]:
@@ -61,6 +80,7 @@ def deregister(folder: Folder, paths: Iterable[str]) -> list[str]:
 
     registry = _registry(folder)
     left = {path for path, kind in there.items() if kind == "table"} - set(gone)
+    _refuse_links(folder)
     with _reading(folder):
         for path in gone:
             _again(registry.deregister_table, DeregisterTableRequest(id=path.split("/")))
@@ -75,10 +95,19 @@ def _ids(folder: Folder) -> dict[str, str]:
         return {}
     # Read as a table: the classes of the namespace take a second to import.
     with _reading(folder):
-        listed = lance().dataset(folder.location(REGISTRY), storage_options=folder.storage_options.for_lance())
-        rows = listed.to_table(columns=["object_id", "object_type"])
+        rows = _rows(folder, ["object_id", "object_type"])
     names = (one.replace(BETWEEN, "/") for one in rows["object_id"].to_pylist())
     return dict(zip(names, rows["object_type"].to_pylist(), strict=True))
+
+
+def _rows(folder: Folder, columns: list[str]) -> pa.Table:
+    listed = lance().dataset(folder.location(REGISTRY), storage_options=folder.storage_options.for_lance())
+    return listed.to_table(columns=columns)
+
+
+def _refuse_links(folder: Folder) -> None:
+    """Raise `StoreError` if the list is that of another folder, behind a symbolic link."""
+    folder.refuse_links(f"{REGISTRY}/_versions/any")
 
 
 def _reading(folder: Folder) -> AbstractContextManager[None]:

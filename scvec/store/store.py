@@ -131,12 +131,12 @@ class Store(Folder):
         there = set(self.tables())
         with self.writing():
             try:
-                listed = registry.registered(self)
+                lost = registry.lost(self)
             except StoreError:  # damaged: it holds nothing but what is found here again
                 self.remove(registry.REGISTRY)
-                listed = set()
+                lost = []
             added = registry.register(self, there)
-            dropped = registry.deregister(self, listed - there)
+            dropped = registry.deregister(self, lost)
         return Registration(tuple(sorted(there)), tuple(added), tuple(dropped))
 
     def remove(self, path: str) -> None:

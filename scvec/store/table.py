@@ -23,6 +23,9 @@ from scvec.store.snapshot import FUNCTIONS, MANIFEST, VECTOR, Snapshot
 
 ROWS_PER_FRAGMENT = 32_768
 
+FOLDERS = ("_versions", "data", "_deletions", "_indices", "_transactions")
+"""Where Lance keeps the files of a table, and removes them."""
+
 REPAIR = "restore it from a copy, or rebuild it"
 
 
@@ -206,6 +209,7 @@ class Table:
         ones first.
         """
         self._expect(base)
+        self._refuse_links()
         with self._folder.writing():
             if self.latest().has_index:
                 self._open().drop_index(VECTOR)
@@ -231,6 +235,7 @@ class Table:
         table, chosen = self._open(), {"versions": list(versions), "error_if_tagged_old_versions": False}
         if dry_run:
             return int(table.explain_cleanup_old_versions(**chosen).stats.bytes_removed)
+        self._refuse_links()
         with self._folder.writing():
             return int(table.cleanup_old_versions(**chosen).bytes_removed)
 
@@ -239,6 +244,7 @@ class Table:
 
         No other process may write meanwhile.
         """
+        self._refuse_links()
         with self._folder.writing():
             freed = self._open().cleanup_old_versions(
                 older_than=timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
@@ -285,6 +291,11 @@ class Table:
     def _reading(self) -> AbstractContextManager[None]:
         """Name the table that cannot be read, whatever Lance raises."""
         return reading(f"the table {self.path}", "complete files", REPAIR, raised=StoreError)
+
+    def _refuse_links(self) -> None:
+        """Raise `StoreError` if files of the table lie outside of the store: Lance would remove them there."""
+        for one in FOLDERS:
+            self._folder.refuse_links(f"{self.path}.lance/{one}/any")
 
     def _expect(self, base: int) -> None:
         if self.latest().version != base:

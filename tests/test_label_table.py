@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -134,9 +135,15 @@ def test_an_atlas_of_an_earlier_version_has_none_until_it_changes(atlas: Atlas) 
     check(sv.atlas.rebuild(old))
 
 
-def test_a_damaged_one_is_found_and_made_again(atlas: Atlas) -> None:
-    for file in Path(atlas.store.uri, "atlases", "toy", "labels.lance", "data").iterdir():
-        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+@pytest.mark.parametrize("damaged", ["data", "_versions", "_indices", "_refs/tags", ""])
+def test_a_damaged_one_is_found_and_made_again(atlas: Atlas, damaged: str) -> None:
+    """Also where Lance can commit no other version to what is left."""
+    folder = Path(atlas.store.uri, "atlases", "toy", "labels.lance")
+    if not damaged:
+        shutil.rmtree(folder)
+    for file in Path(folder, damaged).rglob("*") if damaged else ():
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     (fault,) = verify(atlas)
     assert "labels" in fault.what
     assert fault.derived

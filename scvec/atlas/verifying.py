@@ -14,7 +14,7 @@ from scvec.atlas.fitted import faulty_files
 from scvec.atlas.indexing import faulty_part, index_folder, make_part, new_index
 from scvec.atlas.label_table import ENTRY, without_labels
 from scvec.atlas.maintenance import new_version, rebuild
-from scvec.atlas.paths import atlas_folder
+from scvec.atlas.paths import atlas_folder, labels_path
 from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
 from scvec.core.arrow import vectors_from_arrow
@@ -24,6 +24,7 @@ from scvec.core.text import counted
 from scvec.core.types import Ints, Progress
 from scvec.errors import StoreError
 from scvec.index import IndexSpec
+from scvec.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +102,23 @@ def repair(atlas: Atlas, faults: list[Fault], *, device: str = "cpu", progress: 
             repaired = [_repaired(atlas, part, version, faults, progress) for part in made["parts"]]
             index = {**made, "parts": [part for part in repaired if part is not None]}
             index["rows"] = sum(part["rows"] for part in index["parts"])
-        whole = atlas.manifest if len(of_index) == len(faults) else without_labels(atlas.manifest)
+        whole = atlas.manifest
+        if len(of_index) < len(faults):
+            whole = without_labels(whole)
+            _make_room(store, labels_path(atlas.name))
         manifest = {**whole, "index": index}
         change = f"repair: {counted(len(faults), 'fault')}"
         published = publish(store, atlas.table, version, atlas.cells.version, manifest, change)
     return replace(published, device=atlas.device, search_engine=atlas.search_engine)
+
+
+def _make_room(store: Store, path: str) -> None:
+    """Remove a table of labels that is too damaged to take another version."""
+    try:
+        if store.table(path).tags():
+            store.table(path).latest()
+    except StoreError:
+        store.remove(f"{path}.lance")
 
 
 def _repaired(
@@ -177,6 +190,7 @@ def _of_labels(atlas: Atlas) -> Iterator[Fault]:
         labels = atlas.label_table
         if labels is None:
             return
+        atlas.store.table(labels.path).tags()  # which the next change moves
         rows = labels.read()
         labels.matching("cell", "text", ["label"])
     except (StoreError, OSError, ValueError) as error:

@@ -14,6 +14,7 @@ import pytest
 import scvec as sv
 from scvec.atlas import Atlas, verify
 from scvec.atlas.label_table import ENTRY, INDEXES, N_MARKERS, label_schema
+from scvec.errors import StoreError
 from scvec.ontology.tables import write_ontology
 from tests import toy, toy_ontology
 
@@ -148,6 +149,20 @@ def test_a_damaged_one_is_found_and_made_again(atlas: Atlas, damaged: str) -> No
     assert "labels" in fault.what
     assert fault.derived
     check(sv.atlas.repair(atlas, [fault]))
+
+
+def test_older_versions_do_not_take_the_one_that_was_made_again(atlas: Atlas) -> None:
+    """Its versions are counted from 1, as those of the table that was lost were."""
+    smaller = sv.atlas.remove(atlas, "label = 'beta'")
+    shutil.rmtree(Path(atlas.store.uri, "atlases", "toy", "labels.lance"))
+    again = sv.atlas.repair(smaller, verify(smaller))
+    assert again.manifest[ENTRY]["version"] == atlas.manifest[ENTRY]["version"]
+    for version in (atlas.cells.version, smaller.cells.version):
+        old = sv.atlas.open(atlas.store, "toy", version)
+        with pytest.raises(StoreError, match=r"is lost.*scvec atlas checkout toy"):
+            _ = old.label_table
+        back = sv.atlas.checkout(atlas.store, "toy", version)
+        assert ("beta" in check(back)["label"].to_list()) == (version == atlas.cells.version)
 
 
 @pytest.mark.parametrize("module", ["lancedb", "duckdb"])

@@ -160,6 +160,15 @@ def test_tables_of_others_stay_listed(store: sv.Store) -> None:
     assert db.open_table("notes", namespace_path=["gene_texts"]).count_rows() == 2
 
 
+def test_a_name_that_lancedb_refuses_keeps_no_other_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = sv.Store(tmp_path / "store")
+    for path in ("atlases/a..b/cells", "gene_texts/1"):
+        store.table(path).append(pa.table({"a": [1]}), {"kind": "test"})
+    store.remove(registry.REGISTRY)
+    assert store.register().added == ("gene_texts/1",)
+    assert "LanceDB lists no table with '..' in its name: atlases/a..b/cells" in caplog.text
+
+
 def test_the_list_of_another_store_is_not_changed(store: sv.Store, tmp_path: Path) -> None:
     shutil.copytree(store.uri, tmp_path / "other")
     shutil.rmtree(Path(store.uri, "__manifest"))

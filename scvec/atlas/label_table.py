@@ -15,7 +15,7 @@ from scvec.atlas.paths import labels_path
 from scvec.core.arrow import coded, vectors_from_arrow
 from scvec.core.types import Floats, Ints, Strings
 from scvec.embed.recipe import Recipe
-from scvec.errors import KeyNotFoundError, NotInStoreError
+from scvec.errors import KeyNotFoundError, NotInStoreError, StoreError
 from scvec.ingest.genes.gene_table import open_table
 from scvec.ontology import Ontology, Term, open_ontology
 from scvec.store import ColumnIndex, Snapshot, Store
@@ -105,9 +105,30 @@ def without_labels(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def label_rows(store: Store, name: str, manifest: Mapping[str, Any]) -> Snapshot | None:
-    """Return the table of labels that a manifest names; None for an atlas of an earlier version, which has none."""
+    """Return the table of labels that a manifest names; None for an atlas of an earlier version, which has none.
+
+    Raises
+    ------
+    StoreError
+        If it is lost.
+    """
     entry = manifest.get(ENTRY)
-    return None if entry is None else store.table(labels_path(name)).at(entry["version"])
+    if entry is None:
+        return None
+    try:
+        rows = store.table(labels_path(name)).at(entry["version"])
+        # A table that was lost and made again begins at version 1.
+        is_own = rows.manifest["cells_version"] <= manifest["version"]
+    except NotInStoreError:
+        is_own = False
+    if not is_own:
+        raise StoreError(
+            f"the table of labels of version {manifest['version']} of atlas {name!r} is lost",
+            "the one that was written with it",
+            f"scvec atlas verify {name} --repair; of an older version: scvec atlas checkout {name} "
+            f"{manifest['version']}, which makes it again",
+        )
+    return rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from scvec.atlas.engine import Compute
@@ -13,7 +15,7 @@ from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
 from scvec.core.progress import shown
 from scvec.core.types import Progress
-from scvec.errors import InputError
+from scvec.errors import InputError, StoreError
 from scvec.index import IndexSpec, is_lance
 from scvec.store import Store
 
@@ -129,7 +131,16 @@ def checkout(store: Store, name: str, version: int) -> Atlas:
     with store.only_writer(f"{atlas_folder(name)}/writer"):
         current = old.table.tags()[CURRENT]  # which may be damaged: an old version may be the way to repair it
         restored = old.table.restore(version)
-        return publish(store, old.table, restored, current, old.manifest, f"check out version {version}")
+        return publish(store, old.table, restored, current, _labelled(old), f"check out version {version}")
+
+
+def _labelled(atlas: Atlas) -> dict[str, Any]:
+    """Return an atlas's manifest, without its table of labels if that is lost: it is then made again."""
+    try:
+        _ = atlas.label_table
+    except StoreError:
+        return without_labels(atlas.manifest)
+    return atlas.manifest
 
 
 def new_version(atlas: Atlas) -> int:

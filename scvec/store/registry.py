@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from scvec.core.logs import logger
 from scvec.core.reading import reading
 from scvec.errors import StoreError
 from scvec.store.folder import Folder
@@ -23,6 +24,9 @@ REGISTRY = "__manifest"
 
 BETWEEN = "$"
 """Stands between the names of an id in it."""
+
+REFUSED = ".."
+"""Looks like a way out of the folder, wherever it stands."""
 
 AGAIN = "scvec store register"
 
@@ -39,6 +43,10 @@ def register(folder: Folder, paths: Iterable[str]) -> list[str]:
     """Register tables, and the namespaces above them, which LanceDB does not list yet; return their paths, sorted."""
     there = _ids(folder)
     missing = sorted(set(paths) - set(there))
+    refused = [path for path in missing if REFUSED in path]
+    if refused:  # one such name would keep all others from being registered
+        logger.warning("LanceDB lists no table with %r in its name: %s", REFUSED, ", ".join(refused))
+        missing = [path for path in missing if path not in refused]
     if not missing:
         return []
     from lance.namespace import CreateNamespaceRequest, RegisterTableRequest

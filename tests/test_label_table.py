@@ -151,6 +151,15 @@ def test_a_damaged_one_is_found_and_made_again(atlas: Atlas, damaged: str) -> No
     check(sv.atlas.repair(atlas, [fault]))
 
 
+def test_an_atlas_without_its_gene_texts_has_markers_without_symbols(atlas: Atlas) -> None:
+    """Its cells can be removed: what is committed by then must be published."""
+    atlas.store.remove("gene_texts")
+    removed = sv.atlas.remove(sv.atlas.open(atlas.store, "toy"), "label = 'beta'")
+    markers = check(removed).explode("markers").unnest("markers")
+    assert markers["gene_id"].null_count() == 0
+    assert markers["symbol"].null_count() == len(markers)
+
+
 def test_older_versions_do_not_take_the_one_that_was_made_again(atlas: Atlas) -> None:
     """Its versions are counted from 1, as those of the table that was lost were."""
     smaller = sv.atlas.remove(atlas, "label = 'beta'")

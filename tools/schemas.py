@@ -47,7 +47,7 @@ def described() -> tuple[Described, ...]:
     return (
         Described(
             "gene_texts/<taxon id>",
-            "A row is a gene. One version and one tag for each release.",
+            "A row is a gene. One tag for each release.",
             texts.schema,
             template.COLUMNS,
         ),
@@ -59,7 +59,7 @@ def described() -> tuple[Described, ...]:
         ),
         Described(
             "ontology/CL",
-            "A row is a term of the Cell Ontology. One version and one tag for each release.",
+            "A row is a term of the Cell Ontology. One tag for each release.",
             tables.SCHEMA,
             tables.COLUMNS,
         ),

@@ -190,8 +190,11 @@ def _markers(store: Store, manifest: Mapping[str, Any], labels: Strings) -> list
     """Return the markers of each label; None for one that was added after the fit."""
     profiles = load_profiles(store, manifest["fitted"])
     excess = profiles.excess()
-    table = open_table(store, manifest["taxon_id"], Recipe.from_dict(manifest["recipe"]).release)
-    symbols = dict(table.genes.select("gene_id", "symbol").iter_rows())
+    try:
+        table = open_table(store, manifest["taxon_id"], Recipe.from_dict(manifest["recipe"]).release)
+        symbols = dict(table.genes.select("gene_id", "symbol").iter_rows())
+    except NotInStoreError:  # an atlas that was copied without its texts can be changed all the same
+        symbols = {}
     fitted = {name: i for i, name in enumerate(manifest["labels"])}
     made: list[list[dict[str, Any]] | None] = []
     for label in labels.tolist():

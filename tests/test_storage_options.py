@@ -150,3 +150,16 @@ def test_file_systems(uri: str, options: dict[str, object], path: str, expected:
     assert type(made) is kinds[uri.partition("://")[0]]
     if expected:
         assert made == fs.S3FileSystem(**expected)
+
+
+def test_none_is_no_value() -> None:
+    with pytest.raises(InputError, match=r"aws_region is None.*leave it out"):
+        StorageOptions("s3://bucket/store", {"region": None})
+
+
+def test_a_key_that_is_none_is_one_error() -> None:
+    """Azure's library says so by an exception that is no `OSError`; no server is asked."""
+    options = {"account_name": "a", "account_key": "!!no base 64", "endpoint": "http://127.0.0.1:9", "allow_http": True}
+    with pytest.raises(StoreError, match="the keys and endpoint") as caught:
+        sv.Store("az://container/store", options)
+    assert "!!no" not in str(caught.value)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
+import pyarrow as pa
 from pyarrow import fs
 
 from scvec.core.exchange import aside, replace_folder
@@ -83,7 +84,7 @@ class Folder:
         try:
             self._fs, self._root = self.storage_options.file_system()
             is_file = self.has_file("")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:  # of a key that is none, a bare ArrowException
             fix = "give another `store`" if self.is_local else "check the URI, and the keys and endpoint for it"
             seen = f"{uri}: {str(error).partition(' Detail:')[0]:.300}"
             raise StoreError(seen, "a folder or an object-store URI", fix) from error

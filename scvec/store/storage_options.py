@@ -128,6 +128,8 @@ def _checked(uri: str, given: Mapping[str, object]) -> dict[str, str]:
             raise unknown("storage option", str(key), known)
         if name in found:
             raise InputError(f"`storage_options` have {name} twice, under two names", fix="leave one out")
+        if value is None:  # as of a variable that is not set; its name would be taken for a value
+            raise InputError(f"`storage_options`: {name} is None", "a text", "leave it out, or give its value")
         found[name] = str(value).lower() if isinstance(value, bool) else str(value)
     for name in FLAGS & found.keys():
         _is_set(found, name)

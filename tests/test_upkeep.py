@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lancedb
 import numpy as np
@@ -45,6 +46,23 @@ def test_vectors_that_were_appended_are_merged(tmp_path: Path) -> None:
     assert tidy(store, table.path).steps == ()
     table.append(pa.table({"a": [60]}), {"kind": "test"})
     assert len(table.latest()) == 61
+
+
+def test_rows_that_are_written_meanwhile_are_appended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version that they were to follow is gone when they are committed."""
+    table = sv.Store(tmp_path / "store").table("gene_vectors/model/1")
+    for i in range(3):
+        table.append(pa.table({"a": [i]}), {"kind": "test"})
+    write = Table._write_fragments
+
+    def tidied(self: Table, rows: pa.Table, mode: str) -> list[Any]:
+        made = write(self, rows, mode)
+        assert tidy(sv.Store(tmp_path / "store"), table.path).steps
+        return made
+
+    monkeypatch.setattr(Table, "_write_fragments", tidied)
+    table.append(pa.table({"a": [3]}), {"kind": "test"})
+    assert table.latest().read()["a"].to_pylist() == [0, 1, 2, 3]
 
 
 def test_releases_stay(store: sv.Store, ncbi: tuple[Path, Path]) -> None:

@@ -88,8 +88,14 @@ class Table:
             raise MismatchError(
                 f"{self.path} has another manifest", "rows made in the same way", "write to another table"
             )
-        fragments = self._write_fragments(rows, "append")
-        return self._commit(lance().LanceOperation.Append(fragments), read_version=latest.version)
+        operation = lance().LanceOperation.Append(self._write_fragments(rows, "append"))
+        try:
+            return self._commit(operation, read_version=latest.version)
+        except OSError:
+            if latest.version in self.versions():
+                raise
+            # Another process has tidied the table meanwhile; the rows of its newest version are the same.
+            return self._commit(operation, read_version=self.latest().version)
 
     def stage(self, rows: pa.Table, *, whole: bool = True) -> list[str]:
         """Write rows that are in no version yet, and return what `commit` or `commit_after` takes.

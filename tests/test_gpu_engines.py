@@ -310,6 +310,8 @@ def test_a_graph_proposes() -> None:
     assert shared(index.candidates(QUERIES, K, rows), near) > 0.9
     assert np.isin(index.candidates(QUERIES, K, rows), [*rows, -1]).all()
     assert index.candidates(QUERIES[:0], K).shape == (0, K)
+    assert index.candidates(QUERIES, K, IDS[:0]).shape == (len(QUERIES), 0)
+    assert len(graph.efforts) == 5  # no graph is asked for no neighbours
     # More than a graph keeps: all cells are compared.
     many, _ = truth(IDS, VECTORS, QUERIES[:3], 600)
     np.testing.assert_array_equal(index.candidates(QUERIES[:3], 600), many)

@@ -80,9 +80,9 @@ class Cagra(OverStored):
 
     def candidates(self, queries: Floats, k: int, among: Ints | None = None) -> Ints:
         """Return (n, k) ids of the nearest it finds; -1 where it finds fewer; only rows in `among`, if given."""
-        if not len(queries):
-            return np.zeros((0, k), np.int64)
         k = min(k, len(self) if among is None else len(among))
+        if not len(queries) or not k:
+            return np.zeros((len(queries), k), np.int64)
         if k > MOST_EFFORT:
             return Exact(self.stored).candidates(queries, k, among)
         effort = -(-min(MOST_EFFORT, max(k, self.parameters[EFFORT])) // STEP) * STEP

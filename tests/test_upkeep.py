@@ -178,6 +178,14 @@ def test_links_in_circles_have_no_size(store: sv.Store) -> None:
     assert store.n_bytes("gene_vectors/none.lance") == 0
 
 
+def test_folders_of_others_are_no_tables(store: sv.Store) -> None:
+    """Also those with a name that no file of the store may have."""
+    before = store.tables()
+    for name in (r"a\b", "C:x", "own"):
+        Path(store.uri, "gene_texts", name).mkdir()
+    assert store.tables() == before
+
+
 def test_an_atlas_of_an_earlier_scvec_is_left(store: sv.Store) -> None:
     old = store.table("atlases/old/cells")
     rows = pa.table({"row": [1]})

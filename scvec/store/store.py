@@ -12,7 +12,7 @@ from scvec.core.html import table
 from scvec.core.logs import logger
 from scvec.errors import ConflictError, StoreError, StoreFormatError
 from scvec.store import registry
-from scvec.store.folder import Folder
+from scvec.store.folder import Folder, is_name
 from scvec.store.storage_options import StorageOptions
 from scvec.store.table import Table
 
@@ -116,7 +116,7 @@ class Store(Folder):
         """Return the paths of all tables, sorted."""
         found, folders = [], [""]
         for _ in range(MAX_DEPTH):
-            below = [(above, name) for above in folders for name in self.folders(above)]
+            below = [(above, name) for above in folders for name in self.folders(above) if is_name(name)]
             paths = [f"{above}/{name}".lstrip("/") for above, name in below if not name.startswith((".", "_"))]
             found += [path.removesuffix(".lance") for path in paths if path.endswith(".lance")]
             folders = [path for path in paths if not path.endswith(".lance")]

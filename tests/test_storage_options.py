@@ -163,3 +163,10 @@ def test_a_key_that_is_none_is_one_error() -> None:
     with pytest.raises(StoreError, match="the keys and endpoint") as caught:
         sv.Store("az://container/store", options)
     assert "!!no" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [None, {"region": "us-east-1"}])
+def test_keys_in_a_uri_are_refused_and_not_shown(options: dict[str, object] | None) -> None:
+    with pytest.raises(InputError, match="keys in its URI") as caught:
+        sv.Store(f"s3://key:{SECRET}@bucket/store", options)
+    assert SECRET not in str(caught.value)

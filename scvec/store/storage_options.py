@@ -105,6 +105,8 @@ class StorageOptions:
         """Return pyarrow's file system and the store's path in it."""
         # pyarrow and Lance read the same variables of the environment but for Azure's.
         kind = _kind_of(self._uri)
+        if "://" in self._uri and urlsplit(self._uri).password:
+            raise _with_keys(self._uri)  # which Lance does not read, and messages would show
         if kind is not None and (self._values or kind.options is AZURE):
             return kind.make(self._values, self._uri), _path(self._uri)
         found: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(self._uri)
@@ -215,9 +217,15 @@ def _path(uri: str) -> str:
     """Return the path of a URI: the bucket or container, and what follows."""
     parts = urlsplit(uri)
     if parts.query or parts.password:
-        where = f"{parts.scheme}://{parts.hostname}"
-        raise InputError(f"{where} has options or keys in its URI", fix="give them as `storage_options`")
+        raise _with_keys(uri)
     return unquote(f"{parts.netloc.partition('@')[0]}{parts.path}".rstrip("/"))
+
+
+def _with_keys(uri: str) -> InputError:
+    where = f"{urlsplit(uri).scheme}://{urlsplit(uri).hostname}"
+    return InputError(
+        f"{where} has options or keys in its URI", fix="give them as `storage_options`, or in the environment"
+    )
 
 
 def _is_set(values: Values, name: str) -> bool:

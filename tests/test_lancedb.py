@@ -145,6 +145,7 @@ def test_a_lost_registration_is_made_again(store: sv.Store, tmp_path: Path, lost
     assert list(found.tables) == tables
     assert found.added == (tuple(tables) if lost in ("all", "damaged") else ())
     assert found.dropped == (of_atlas if lost == "removed by hand" else ())
+    assert (there / "__manifest.damaged").exists() == (lost == "damaged")
     assert sv.Store(there).register().added == ()
     database = lancedb.connect(str(there))
     for path in tables:

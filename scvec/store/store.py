@@ -126,14 +126,23 @@ class Store(Folder):
         """Bring LanceDB's list of tables up to date, so that ``lancedb.connect(uri)`` lists and opens those of now.
 
         What publishes a new table does so by itself; a store of an earlier scvec, or one whose folders were copied or
-        removed by hand, needs this once. Tables and their versions stay as they are.
+        removed by hand, needs this once. Tables and their versions stay as they are. A list that cannot be read is set
+        aside as ``__manifest.damaged``, as it may name tables that others have made with LanceDB.
+
+        Raises
+        ------
+        StoreError
+            If the list cannot be read in an object store, where that may pass; or the store cannot be written.
         """
         there = set(self.tables())
         with self.writing():
             try:
                 lost = registry.lost(self)
-            except StoreError:  # damaged: it holds nothing but what is found here again
-                self.remove(registry.REGISTRY)
+            except StoreError:
+                if not self.is_local:
+                    raise
+                self.remove(f"{registry.REGISTRY}.damaged")
+                Path(self.location(registry.REGISTRY)).rename(self.location(f"{registry.REGISTRY}.damaged"))
                 lost = []
             added = registry.register(self, there)
             dropped = registry.deregister(self, lost)

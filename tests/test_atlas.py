@@ -113,7 +113,7 @@ def test_every_recipe_and_index_calls_toy_cells(store: sv.Store, files: Path, na
     assert sv.evaluate(calls, "cell_type").accuracy > 0.95
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "sp ace", "x" * 101])
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "sp ace", "x" * 101, "a..b", "a.lance"])
 def test_names_are_names(store: sv.Store, files: Path, name: str) -> None:
     before = tree(store)
     with pytest.raises(InputError, match="atlas name"):

@@ -33,7 +33,7 @@ def test_vectors_that_were_appended_are_merged(tmp_path: Path) -> None:
     size = sum(path.stat().st_size for path in Path(store.uri, "gene_vectors").rglob("*") if path.is_file())
     dry = tidy(store, table.path, dry_run=True)
     assert contents(store) == before
-    assert dry.steps == ("merge 6 files", "remove 5 versions that no tag holds")
+    assert dry.steps == ("merge 6 files", "remove 5 versions without a tag")
     assert dry.bytes_after < dry.bytes_before
 
     done = tidy(store, table.path)
@@ -209,7 +209,7 @@ def test_an_atlas_keeps_what_can_be_checked_out(store: sv.Store, atlas: Atlas) -
     versions = sv.atlas.versions(store, "toy")
     vectors = smaller.vectors(smaller.rows)
     (dry,) = (one for one in sv.atlas.optimize(store, dry_run=True) if one.path == "atlases/toy")
-    assert dry.steps[0] == "merge 1 files"  # which still holds the cells that were removed
+    assert dry.steps[0] == "rewrite 1 file"  # which still holds the cells that were removed
     assert sv.atlas.versions(store, "toy") == versions
 
     sv.atlas.optimize(store)

@@ -22,6 +22,13 @@ def check_name(name: str, what: str = "atlas") -> None:
         )
 
 
+def check_new_name(name: str) -> None:
+    """Raise `InputError` if a new atlas cannot be called so: LanceDB would take the name for another."""
+    check_name(name)
+    if ".." in name or name.endswith(".lance"):
+        raise InputError(f"invalid atlas name {name!r}", "one without '..' that does not end in .lance")
+
+
 def cells_path(name: str) -> str:
     """Return the path of an atlas's table in its store."""
     return f"atlases/{name}/cells"

@@ -9,6 +9,7 @@ from scvec.atlas.maintenance import compact
 from scvec.atlas.opening import list_atlases, open_atlas, versions
 from scvec.atlas.paths import atlas_folder, cells_path
 from scvec.core.progress import shown
+from scvec.core.text import counted
 from scvec.core.types import Progress
 from scvec.errors import MismatchError
 from scvec.ingest.genes.template import TEXT_INDEXES
@@ -78,9 +79,9 @@ def _atlas(store: Store, name: str, *, forget: bool, dry_run: bool) -> Upkeep:
         return Upkeep(folder, (f"left as it is: {error}",), before, before)
     older = [one for one in versions(store, name) if one != atlas.cells.version] if forget else []
     if is_scattered(atlas.cells) or older:
-        steps.append(f"merge {atlas.cells.n_files:,} files")
+        steps.append(f"rewrite {counted(atlas.cells.n_files, 'file')}")
         if older:
-            steps.append(f"remove {len(older):,} older versions")
+            steps.append(f"remove {counted(len(older), 'older version')}")
         if not dry_run:
             atlas = compact(atlas, forget=forget)
     # A dry run neither waits for a writer nor leaves a lock: a store may be one that cannot be written.
@@ -88,6 +89,6 @@ def _atlas(store: Store, name: str, *, forget: bool, dry_run: bool) -> Upkeep:
         published = versions(store, name)
         left = [one for one in atlas.table.versions() if one not in published and one < atlas.cells.version]
         if left:
-            steps.append(f"remove {len(left):,} versions that were never published")
+            steps.append(f"remove {counted(len(left), 'version')} never published")
         freed = atlas.table.drop([*left, *older] if dry_run else left, dry_run=dry_run)
     return Upkeep(folder, tuple(steps), before, before - freed if dry_run else store.n_bytes(folder))

@@ -30,7 +30,7 @@ class TableInfo:
     columns
         The type of each column, in Arrow's words.
     indexes
-        Lance's name of the kind of each index, by its columns.
+        Lance's names of the kinds of indexes, by their columns.
     in_lancedb
         Whether LanceDB lists it.
     """
@@ -43,7 +43,7 @@ class TableInfo:
     n_files: int
     n_bytes: int
     columns: dict[str, str]
-    indexes: dict[str, str]
+    indexes: dict[str, list[str]]
     in_lancedb: bool
 
     def to_dict(self) -> dict[str, Any]:

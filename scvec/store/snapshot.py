@@ -111,10 +111,13 @@ class Snapshot:
             return int(self._dataset.stats.dataset_stats()["num_deleted_rows"])
 
     @property
-    def indexes(self) -> dict[str, str]:
-        """Lance's name of the kind of each index, by its columns."""
+    def indexes(self) -> dict[str, list[str]]:
+        """Lance's names of the kinds of indexes, by their columns."""
+        found: dict[str, list[str]] = {}
         with self._reading():
-            return {", ".join(one.field_names): one.index_type for one in self._dataset.describe_indices()}
+            for one in self._dataset.describe_indices():
+                found.setdefault(", ".join(one.field_names), []).append(one.index_type)
+        return found
 
     @property
     def has_index(self) -> bool:

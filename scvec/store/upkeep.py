@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from scvec.core.text import counted
 from scvec.errors import ConflictError
 from scvec.store.column_index import ColumnIndex
 from scvec.store.snapshot import Snapshot
@@ -70,14 +71,14 @@ def tidy(store: Store, path: str, indexes: Sequence[ColumnIndex] = (), *, dry_ru
             _index(table, tags, lacking[0], indexes)
     newest = table.latest()
     if newest.version not in table.tags().values() and is_scattered(newest):
-        steps.append(f"merge {newest.n_files:,} files")
+        steps.append(f"merge {counted(newest.n_files, 'file')}")
         if not dry_run:
             table.compact(newest.version)
     kept = {*table.tags().values(), table.latest().version}
     old = [one for one in table.versions() if one not in kept]
     freed = table.drop(old, dry_run=dry_run)
     if old:
-        steps.append(f"remove {len(old):,} versions that no tag holds")
+        steps.append(f"remove {counted(len(old), 'version')} without a tag")
     return Upkeep(path, tuple(steps), before, before - freed if dry_run else store.n_bytes(folder))
 
 

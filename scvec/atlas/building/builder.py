@@ -24,7 +24,7 @@ from scvec.atlas.building.twins import note_twins
 from scvec.atlas.engine import Compute, Engine, Local
 from scvec.atlas.fitted import Fitted, load_fitted, save_fitted
 from scvec.atlas.indexing import filled_rows, index_folder, new_index, no_expression, with_table_index
-from scvec.atlas.paths import CURRENT, LAYOUT, atlas_folder, cells_path, check_name
+from scvec.atlas.paths import CURRENT, LAYOUT, atlas_folder, cells_path, check_new_name
 from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
 from scvec.atlas.rows import Keys, table_schema
@@ -90,7 +90,7 @@ def build(
     ConflictError
         If another process writes the atlas, or the cells are changed while they are read.
     """
-    check_name(name)
+    check_new_name(name)
     options, store = merged(BuildOptions, options, dict(changes)), as_store(store)
     keys = Keys(options.label, options.batch_key, options.label_id_key, tuple(options.obs_keys))
     recipe, genes = recipe_for(options.recipe, options.genes, options.encoder), options.genes

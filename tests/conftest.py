@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, settings
 
 import scvec as sv
 from scvec.atlas import Atlas
-from tests import reported, toy, workers
+from scvec.ontology.tables import write_ontology
+from tests import reported, toy, toy_ontology, workers
 
 pytest.register_assert_rewrite("tests.engines")
 
@@ -99,6 +100,21 @@ def store(_built: Path, tmp_path: Path) -> sv.Store:
 @pytest.fixture
 def atlas(store: sv.Store) -> Atlas:
     return sv.atlas.open_atlas(store, "toy")
+
+
+@pytest.fixture
+def atlas_with_terms(store: sv.Store, files: Path) -> Atlas:
+    """The atlas "toy" of a store that has the toy ontology."""
+    write_ontology(store, toy_ontology.TOY, {})
+    return sv.atlas.build(
+        store,
+        "toy",
+        files / "reference.h5ad",
+        label_key="cell_type",
+        label_id_key="cl_id",
+        encoder="hash",
+        overwrite=True,
+    )
 
 
 @pytest.fixture(scope="session")

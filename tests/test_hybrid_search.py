@@ -14,11 +14,10 @@ from scvec.atlas import Atlas
 from scvec.errors import InputError
 from scvec.ingest.genes.gene_texts import write_texts
 from scvec.ingest.genes.template import TEXT_COLUMNS, with_texts
-from scvec.ontology.tables import write_ontology
 from scvec.search import Keywords, Reader
 from scvec.search.fusion import fused, ranks
 from scvec.search.named import named
-from tests import toy, toy_ontology
+from tests import toy
 from tests.test_cli import Run, run
 
 __all__ = ["run"]
@@ -194,27 +193,17 @@ def test_named_genes_lead_to_their_label(atlas: Atlas, words: str) -> None:
     assert set(found.to_polars(2)["genes"][0]) & {"TOY1", "TOY9", "TOY17"}
 
 
-def test_a_label_that_the_words_name_is_first(store: sv.Store, files: Path) -> None:
-    write_ontology(store, toy_ontology.TOY, {})
-    atlas = sv.atlas.build(
-        store,
-        "toy",
-        files / "reference.h5ad",
-        label_key="cell_type",
-        label_id_key="cl_id",
-        encoder="hash",
-        overwrite=True,
-    )
+def test_a_label_that_the_words_name_is_first(atlas_with_terms: Atlas) -> None:
     for words, label in (
         ("Beta cells", "beta"),
         ("insulin secreting cell", "beta"),
         ("pancreatic A cell", "alpha"),
         ("ductal", "ductal"),
     ):
-        found = sv.search.words(atlas, words)
+        found = sv.search.words(atlas_with_terms, words)
         assert (words, found.labels[0]) == (words, label)
         assert f"first, as the words are its name: {label}" in found.notes
-    found = sv.search.words(atlas, "pancreatic A cell", by="meaning")
+    found = sv.search.words(atlas_with_terms, "pancreatic A cell", by="meaning")
     assert not any("its name" in note for note in found.notes)
 
 

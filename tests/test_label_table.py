@@ -15,7 +15,6 @@ import scvec as sv
 from scvec.atlas import Atlas, verify
 from scvec.atlas.label_table import ENTRY, INDEXES, N_MARKERS, label_schema
 from scvec.errors import StoreError
-from scvec.ontology.tables import write_ontology
 from tests import toy, toy_ontology
 
 
@@ -61,17 +60,8 @@ def test_a_build_writes_it(atlas: Atlas) -> None:
         assert {toy.theme_of(gene - toy.FIRST_ID[toy.HUMAN]) for gene in best} == {label}
 
 
-def test_terms_come_from_the_store_s_ontology(store: sv.Store, files: Path) -> None:
-    write_ontology(store, toy_ontology.TOY, {})
-    atlas = sv.atlas.build(
-        store,
-        "toy",
-        files / "reference.h5ad",
-        label_key="cell_type",
-        label_id_key="cl_id",
-        encoder="hash",
-        overwrite=True,
-    )
+def test_terms_come_from_the_store_s_ontology(atlas_with_terms: Atlas) -> None:
+    atlas = atlas_with_terms
     frame = check(atlas)
     assert atlas.manifest[ENTRY]["ontology"] == toy_ontology.RELEASE
     beta = frame.row(by_predicate=pl.col("label") == "beta", named=True)

@@ -75,7 +75,7 @@ def _atlas(store: Store, name: str, *, forget: bool, dry_run: bool) -> Upkeep:
     before = store.n_bytes(folder)
     try:
         atlas = open_atlas(store, name)
-    except MismatchError as error:  # of an earlier scvec, which is no reason to leave the other tables
+    except MismatchError as error:  # an earlier scvec built it; the other tables are tidied all the same
         return Upkeep(folder, (f"left as it is: {error}",), before, before)
     older = [one for one in versions(store, name) if one != atlas.cells.version] if forget else []
     if is_scattered(atlas.cells) or older:

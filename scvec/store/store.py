@@ -85,6 +85,7 @@ class Store(Folder):
                 "import gene texts and build atlases again in a new `store`",
             )
         self.format = found
+        self._listed = set[str]()  # what this object has registered: not looked up at each commit
 
     def __repr__(self) -> str:
         names = self._atlases()
@@ -151,6 +152,7 @@ class Store(Folder):
     def remove(self, path: str) -> None:
         """Remove a folder and its contents, if it exists, and its tables from LanceDB's list."""
         super().remove(path)
+        self._listed.clear()
         if path.count("/") >= MAX_DEPTH - 1 and not path.endswith(".lance"):
             return  # it holds no table
         try:
@@ -162,7 +164,9 @@ class Store(Folder):
     def _list_in_lancedb(self, path: str) -> None:
         """Register a table that was just published; it is safe by now, so that a failure is only logged."""
         try:
-            registry.register(self, [path])
+            if path not in self._listed:
+                registry.register(self, [path])
+                self._listed.add(path)
         except StoreError as error:
             logger.warning("LanceDB does not list %s: %s", path, error)
 

@@ -71,7 +71,7 @@ CPU = Engine("cpu", "cpu")
 
 
 def check(search_engine: str) -> None:
-    """Raise `InputError` if this is no engine."""
+    """Raise `InputError` if no engine has this name."""
     if search_engine not in NAMES:
         raise must_be("search_engine", f"one of {', '.join(NAMES)}", search_engine)
 

@@ -15,7 +15,7 @@ from scvec.ingest.cells.tree import Tree
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 ENDINGS = (".h5ad", ".h5", ".hdf5", ".h5mu", ".loom", ".h5seurat", ".mtx", ".csv", ".tsv", ".txt", ".rds")
 FILE_ENDINGS = (*ENDINGS, *(f"{one}.gz" for one in ENDINGS))
-"""What is no folder, where a place cannot be asked."""
+"""Endings of files, by which they are told from folders where a place cannot be asked."""
 
 
 def is_folder(where: Place) -> bool:

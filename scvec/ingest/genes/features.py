@@ -27,7 +27,7 @@ TYPE_KEYS = ("feature_types", "feature_type", "feature_biotype", "modality")
 N_SHOWN = 8
 
 GENES = "Gene Expression"
-"""The feature type of genes in files of 10x: where it occurs, all other types are no genes."""
+"""The feature type of genes in files of 10x. Where it occurs, features of other types are not genes."""
 
 NO_GENE_TYPES = re.compile(
     r"antibod|\badts?\b|\bhtos?\b|hashtag|multiplex|crispr|\bguides?\b|[gs]rna\b|\bpeaks?\b|\batac\b|chromatin|control"
@@ -124,7 +124,7 @@ NEVER_GENE = re.compile(
     r"|HLA[-_.]?(?:DR|ABC|A[-,_ ]?B[-,_ ]?C|DR[-,_ ]?DP[-,_ ]?DQ)"
     r"|TCR[-_. ]?(?:ab|gd|a/b|g/d|[Vv]\S+|alpha.*|gamma.*)|Ig[GMAD]\d?[abc]?"
 )
-"""Proteins, by the names that antibodies have, that are no single gene's."""
+"""Names that antibodies have and no single gene has: they are proteins."""
 
 PROTEIN = re.compile(
     rf"{NEVER_GENE.pattern}|CD(?:11[abc]|15s?|16|18|21|23|25|26|31|32|35|41\w?|42b|45|49\w|51|54|56|57|62[LPE]|64|66\w|71|73|75"
@@ -132,7 +132,7 @@ PROTEIN = re.compile(
     r"|169|172a|183|184|185|186|194|195|196|197|206|223|235a?b?|269|272|273|274|278|279|294|303|304|314|319|335|337|366)"
     r"|PD[-_.]?1|PD[-_.]?L[12]"
 )
-"""Proteins by names that are no symbols: none or an alias of a gene."""
+"""Names of proteins that are not symbols; some are aliases of a gene."""
 
 SURFACE = re.compile(r"CD\d+\w*|HLA\S*|TCR\S*|TIGIT|Ig\w+|PD[-_.]?\S+")
 MIN_PROTEINS = 3
@@ -169,8 +169,8 @@ class LeftOut:
 def by_type(types: Strings) -> dict[int, str]:
     """Return the type of each feature that is not a gene, by its position; "" is a missing type.
 
-    In files of 10x, all is no gene that is not `GENES`. Other files have types of genes (``protein_coding``), so that
-    only `NO_GENE_TYPES` are none.
+    In files of 10x, only features of the type `GENES` are genes. Other files have types of genes (``protein_coding``),
+    so that only `NO_GENE_TYPES` are left out.
     """
     kinds = dict.fromkeys(types.tolist())
     strict = any(_plain(kind) == "gene expression" for kind in kinds)

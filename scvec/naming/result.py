@@ -1,0 +1,141 @@
+"""Ranked names of clusters, with the genes behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scvec.core.html import table
+from scvec.core.tabular import Tabular
+from scvec.core.text import counted
+from scvec.core.types import Bools, Floats, Ints, Strings, freeze
+
+if TYPE_CHECKING:
+    import polars as pl
+
+N_NAMES = 5
+"""Names for each cluster."""
+
+N_GENES = 8
+"""Genes that a table shows behind each name."""
+
+NO_NAME = "no name stands out"
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """One name for a cluster.
+
+    Attributes
+    ----------
+    term_id, name
+        The term of the Cell Ontology.
+    score
+        The chance that the term, its parent or its child is right, as found on held-out labels.
+    genes
+        Symbols of the genes that speak most for it, the strongest first.
+    evidence
+        For each of `genes`, the sentence of its text that is nearest to the term; "" for a gene without a text.
+    """
+
+    term_id: str
+    name: str
+    score: float
+    genes: tuple[str, ...]
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Names(Tabular):
+    """Ranked names for C clusters. Make it with `scvec.name`.
+
+    Attributes
+    ----------
+    clusters
+        (C,) their names.
+    n_cells
+        (C,) number of their cells.
+    suggestions
+        For each cluster its ranked names, the best first; none for a cluster that expresses no gene.
+    stands_out
+        (C,) whether the first name does: where it does not, the cluster is left unnamed.
+    member
+        (n,) the position of each cell's cluster; -1 for a cell in none.
+    obs_names
+        (n,) names of the cells.
+    notes
+        What a reader should know, one line each.
+    provenance
+        The ontology, the encoders, the options; JSON types.
+    """
+
+    clusters: Strings
+    n_cells: Ints
+    suggestions: tuple[tuple[Suggestion, ...], ...]
+    stands_out: Bools
+    member: Ints = field(repr=False)
+    obs_names: Strings = field(repr=False)
+    notes: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("clusters", "n_cells", "stands_out", "member", "obs_names"):
+            object.__setattr__(self, name, freeze(getattr(self, name)))
+
+    def __len__(self) -> int:
+        return len(self.clusters)
+
+    def __repr__(self) -> str:
+        n = int(self.stands_out.sum())
+        return f"Names: {counted(len(self), 'cluster')}, {n:,} with a name that stands out"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for cluster, first, sure in zip(self.clusters.tolist(), self.suggestions, self.stands_out, strict=True):
+            if sure and first:
+                rows.append((cluster, first[0].name, first[0].score, ", ".join(first[0].genes)))
+            else:
+                rows.append((cluster, NO_NAME, float("nan"), ""))
+        return table(repr(self), ("cluster", "name", "score", "genes"), rows)
+
+    def first(self, i: int) -> Suggestion | None:
+        """Return the first name of a cluster, by its position; None where no name stands out."""
+        return self.suggestions[i][0] if self.stands_out[i] and self.suggestions[i] else None
+
+    def to_polars(self, n: int | None = None) -> pl.DataFrame:
+        """Return one row for each cluster and rank, up to rank n.
+
+        Columns: `cluster`, `rank` (from 1), `term_id`, `name`, `score`, `stands_out` (whether the cluster's first name
+        does), `genes` (joined by ``", "``), `cells`.
+        """
+        import polars as pl
+
+        rows = [
+            (cluster, rank, one.term_id, one.name, one.score, bool(sure), ", ".join(one.genes), int(cells))
+            for cluster, found, sure, cells in zip(
+                self.clusters.tolist(), self.suggestions, self.stands_out, self.n_cells, strict=True
+            )
+            for rank, one in enumerate(found[:n], 1)
+        ]
+        schema = {
+            "cluster": pl.String,
+            "rank": pl.Int64,
+            "term_id": pl.String,
+            "name": pl.String,
+            "score": pl.Float64,
+            "stands_out": pl.Boolean,
+            "genes": pl.String,
+            "cells": pl.Int64,
+        }
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def of_cells(self) -> tuple[Strings, Strings, Floats]:
+        """Return (n,) the id and name of each cell's cluster's first name, "" for none, and (n,) its score or NaN."""
+        firsts = [self.first(i) for i in range(len(self))]
+        ids = np.array([one.term_id if one else "" for one in firsts] + [""], object)
+        names = np.array([one.name if one else "" for one in firsts] + [""], object)
+        scores = np.array([one.score if one else np.nan for one in firsts] + [np.nan], np.float32)
+        return ids[self.member], names[self.member], scores[self.member]

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from scvec.core.lazy import exporting
 
 if TYPE_CHECKING:
-    from scvec.naming.result import Names
+    from scvec.naming.result import Names, Suggestion
+    from scvec.naming.suggested import with_names
 
-_HOMES = {"Names": "naming.result"}
+_HOMES = {"Names": "result", "Suggestion": "result", "with_names": "suggested"}
 
-__all__ = ["Names"]
+__all__ = ["Names", "Suggestion", "with_names"]
 
 __getattr__ = exporting(__name__, _HOMES)
 

@@ -252,13 +252,23 @@ def ensure_genes(
     return genes(store, texts, encoder=encoder, gene_ids=gene_ids, progress=progress)
 
 
-def encoders_there(store: Store, texts: GeneTexts, gene_ids: Ints | None = None) -> list[str]:
-    """Return the encoders that read words and have vectors of these genes in the store, those of models first."""
-    order = sorted(encoders_of(store, KIND), key=lambda name: (find(Address.parse(name).kind).instant, name))
-    return [name for name in order if _is_there(store, texts, gene_ids, name)]
+def encoders_there(store: Store, texts: GeneTexts, gene_ids: Ints, *, instant: bool = True) -> list[str]:
+    """Return the encoders that read words and have vectors of these genes in the store, those of models first.
+
+    Without `instant`, only models.
+    """
+    kinds = {name: find(Address.parse(name).kind) for name in encoders_of(store, KIND)}
+    order = sorted(kinds, key=lambda name: (kinds[name].instant, name))
+    wanted = [name for name in order if instant or not kinds[name].instant]
+    return [name for name in wanted if _is_there(store, texts, gene_ids, name)]
 
 
-def _is_there(store: Store, texts: GeneTexts, gene_ids: Ints | None, name: str) -> bool:
+def encoder_for(store: Store, texts: GeneTexts, gene_ids: Ints) -> str:
+    """Return the first model that reads words and has vectors of these genes in the store, or else tfidf."""
+    return next(iter(encoders_there(store, texts, gene_ids, instant=False)), "tfidf")
+
+
+def _is_there(store: Store, texts: GeneTexts, gene_ids: Ints, name: str) -> bool:
     """Whether the encoder reads words, and the store has its vectors of the genes."""
     if find(Address.parse(name).kind).partial:
         return False

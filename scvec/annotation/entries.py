@@ -1,4 +1,4 @@
-"""Calls, and names of clusters, as entries of an AnnData: under which names, what an earlier write left, and what is somebody else's."""
+"""Calls, and names of clusters, in an AnnData: under which names, what was written before, what is somebody else's."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ from scvec.annotation import writing
 from scvec.atlas import Atlas
 from scvec.errors import InputError
 from scvec.naming import Names, Suggestion, with_names
-from tests import toy, unsure
+from scvec.ontology.tables import write_ontology
+from tests import toy, toy_ontology, unsure
 
 N = 41
 KEYS = ["", "_cluster", "_score", "_term_id"]
@@ -168,3 +169,44 @@ def test_names_are_matched_to_cells_by_name(names: Names) -> None:
     assert some.obs["mine"].notna().tolist() == (names.member[[7, 3, 30]] == 0).tolist()
     with pytest.raises(InputError, match="were not annotated"):
         names.write(toy.cells(5, seed=9))
+
+
+@pytest.fixture
+def with_terms(store: sv.Store) -> sv.Store:
+    """A store with the toy gene texts and the toy ontology."""
+    write_ontology(store, toy_ontology.TOY, {})
+    return store
+
+
+def test_names_in_scanpys_manner(with_terms: sv.Store) -> None:
+    adata = toy.cells(N, seed=1)
+    expected = sv.name(adata, with_terms, cluster_key="cell_type", n=2, encoder="tfidf")
+    sv.tl.name(adata, with_terms, cluster_key="cell_type", n=2, encoder="tfidf")
+    assert {f"scvec_name{one}" for one in KEYS} <= set(adata.obs)
+    assert adata.obs["scvec_name_cluster"].tolist() == adata.obs["cell_type"].tolist()
+    first = dict(zip(expected.clusters.tolist(), (expected.first(i) for i in range(len(expected))), strict=True))
+    wanted = [one.name if (one := first[label]) else None for label in adata.obs["cell_type"]]
+    assert adata.obs["scvec_name"].astype(object).where(lambda one: one.notna(), None).tolist() == wanted
+    table = pd.DataFrame(adata.uns["scvec_name"]["names"])
+    assert table.groupby("cluster").size().to_dict() == dict.fromkeys(toy.LABELS, 2)
+    assert not [one for one in adata.uns["scvec_name"]["notes"] if "unknown" in one]
+
+
+def test_names_of_some_cells_leave_the_others_missing(with_terms: sv.Store) -> None:
+    adata = toy.cells(N, seed=1)
+    sv.tl.name(adata, with_terms, cluster_key="cell_type", key_added="some", only="donor = 'd1'", encoder="tfidf")
+    assert adata.obs["some_cluster"].notna().tolist() == (adata.obs["donor"] == "d1").tolist()
+
+
+def test_bad_input_changes_nothing(with_terms: sv.Store) -> None:
+    adata = toy.cells(N, seed=1)
+    before = set(adata.obs)
+    with pytest.raises(InputError, match="`key_added` must be"):
+        sv.tl.name(adata, with_terms, key_added="a/b")
+    with pytest.raises(InputError, match="there is no option `cluster_kee`"):
+        sv.tl.name(adata, with_terms, cluster_kee="cell_type")  # type: ignore[call-arg]
+    adata.obs["mine_score"] = 1.0
+    with pytest.raises(InputError, match=r"would replace obs\['mine_score'\]"):
+        sv.tl.name(adata, with_terms, cluster_key="cell_type", key_added="mine", encoder="tfidf")
+    assert set(adata.obs) - before == {"mine_score"}
+    assert not adata.uns

@@ -143,7 +143,7 @@ class Names(Tabular):
         scores = np.array([one.score if one else np.nan for one in firsts] + [np.nan], np.float32)
         return ids[self.member], names[self.member], scores[self.member]
 
-    def write(self, adata: AnnData, key_added: str = NAMES_KEY) -> None:
+    def write(self, adata: AnnData, key_added: str = NAMES_KEY, *, missing: bool = False) -> None:
         """Write the names to `adata`, in place. Nothing is changed if an error is raised.
 
         Entries of earlier names under the same key are replaced, all others stay.
@@ -154,11 +154,13 @@ class Names(Tabular):
             The cells or some of them, in any order: they are matched by ``obs_names``.
         key_added
             The name of the column of names, and the beginning of the names of all entries.
+        missing
+            Whether `adata` may have further cells: their values are missing.
 
         Raises
         ------
         InputError
-            If a cell is not one of those whose clusters were named, an entry would replace one that no names under this
+            If a cell is not one of these and may not be missing, an entry would replace one that no names under this
             key wrote, or the key is invalid.
 
         Notes
@@ -172,7 +174,7 @@ class Names(Tabular):
           the provenance as JSON, and the names written.
         """
         check_key(key_added)
-        rows = rows_of(adata.obs_names, self.obs_names.tolist())
+        rows = rows_of(adata.obs_names, self.obs_names.tolist(), missing=missing)
         self.entries(key_added).put(adata, rows)
 
     def entries(self, key_added: str = NAMES_KEY) -> Entries:

@@ -6,12 +6,30 @@ from dataclasses import replace
 
 import numpy as np
 
-from scvec.annotation.result import Annotation
+from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.annotation.second_opinions import Suggested
 from scvec.core.text import counted
 from scvec.core.types import Bools, Strings
 from scvec.errors import InputError
 from scvec.naming.result import Names
+
+
+def no_names(calls: Annotation) -> Names:
+    """Return the names of calls that have no unknown cell to name."""
+    return Names(
+        clusters=np.empty(0, object),
+        n_cells=np.empty(0, np.int64),
+        suggestions=(),
+        stands_out=np.empty(0, bool),
+        member=np.full(len(calls), -1),
+        obs_names=calls.obs_names,
+        notes=(),
+    )
+
+
+def can_be_named(calls: Annotation) -> Bools:
+    """Return (n,) whether a cell is unknown and expresses genes."""
+    return np.asarray(calls.rejected & (calls.reason != NO_EXPRESSION))
 
 
 def with_names(calls: Annotation, names: Names) -> Annotation:

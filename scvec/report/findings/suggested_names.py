@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scvec.annotation.result import Annotation
-from scvec.core.types import Strings
+from scvec.core.types import UNKNOWN, Strings
 from scvec.errors import InputError
 from scvec.naming import Names, Suggestion
 
@@ -26,7 +26,7 @@ class UnknownGroup:
     others
         The other names, the best first: runners-up, or, where none stands out, all.
     before
-        Labels before rejection, with numbers of cells, the most frequent first.
+        Labels before rejection, with numbers of cells, the most frequent first; none for cells without expression.
     doubts
         Groups of doubtful calls that its cells are in, with numbers of cells, the most frequent first.
     """
@@ -75,6 +75,6 @@ def unknown_groups(calls: Annotation, doubted: Strings, names: Names) -> tuple[U
 
 
 def _counts(values: Strings) -> tuple[tuple[str, int], ...]:
-    """Return how often each value occurs, but "", the most frequent first."""
-    counts = Counter(one for one in values.tolist() if one)
+    """Return how often each value occurs, the most frequent first, without those that mean none."""
+    counts = Counter(one for one in values.tolist() if one not in ("", UNKNOWN))
     return tuple(sorted(counts.items(), key=lambda one: (-one[1], one[0])))

@@ -218,7 +218,9 @@ def _named(overview: Overview, group: Group) -> list[str]:
 
 
 def unknown_lead(overview: Overview) -> list[str]:
-    """Return what names of unknown cells rest on, one paragraph each."""
+    """Return what names of unknown cells rest on, one paragraph each; nothing if there are no such names."""
+    if overview.names is None:
+        return []
     groups = overview.unknown
     if not groups:
         return ["No cell is unknown, so there is nothing to name."]
@@ -227,7 +229,7 @@ def unknown_lead(overview: Overview) -> list[str]:
     basis = (
         "The names are terms of the Cell Ontology whose texts fit those of the genes that the cells express more than "
         "others; no reference cells support them. The number after a name is the chance that it, its parent or its "
-        "child is right, as found on held-out labels. Genes lead to the sentences of their texts that speak for it."
+        "child is right, as found on held-out labels. A gene's link opens the sentence of its text nearest to the name."
     )
     return [said + basis]
 
@@ -239,16 +241,16 @@ def looks_like(group: UnknownGroup) -> str:
 
 def unknown(group: UnknownGroup, position: int) -> dict[str, Any]:
     """Return a group of unknown cells for the template."""
-    before = _listed([f"{label} ({n:,})" for label, n in group.before[:N_BEFORE]]) if group.before else "nothing"
+    called = [f"{label} ({n:,})" for label, n in group.before[:N_BEFORE]]
     more = len(group.before) - N_BEFORE
-    before += f" and {counted(more, 'further label')}" if more > 0 else ""
+    called += [counted(more, "further label")] if more > 0 else []
     ranked = [*([] if group.looks_like is None else [group.looks_like]), *group.others]
     shown = [_suggestion(one, f"why-{position}-{rank}") for rank, one in enumerate(ranked)]
     stands_out = group.looks_like is not None
     return {
         "name": group.name,
         "count": counted(group.n_cells, "cell"),
-        "before": f"Without rejection, its cells would be called {before}.",
+        "before": f"Without rejection, its cells would be called {_listed(called)}." if called else "",
         "first": shown[0] if stands_out else None,
         "none": "" if stands_out else f"{NO_NAME[0].upper()}{NO_NAME[1:]}.",
         "title": "Runners-up" if stands_out else "Names that do not stand out",

@@ -74,7 +74,7 @@ def name(
     asked, progress = merged(NamingOptions, options, dict(changes)), shown(progress)
     asked.check()
     where = _store_of(cells, store)
-    ontology = _prepared(where, asked)
+    ontology = require_texts(where, asked)
     groups = _groups(cells, where, asked, progress)
     texts = reader_for(
         where, term_texts(ontology), texts_of(where, groups.table), groups.gene_ids, asked.encoder, progress
@@ -105,8 +105,18 @@ def _store_of(cells: Nameable, store: Store | str | Path | None) -> Store:
     return as_store(store)
 
 
-def _prepared(store: Store, asked: NamingOptions) -> Ontology:
-    """Return the ontology; raise where it, the texts or the encoder are missing, before the cells are read."""
+def require_texts(store: Store, asked: NamingOptions) -> Ontology:
+    """Return the ontology of the store.
+
+    Whoever calls cells first calls this before, so that nothing is computed in vain.
+
+    Raises
+    ------
+    NotInStoreError
+        If the store has no Cell Ontology, or no gene texts.
+    KeyNotFoundError
+        If there is no such encoder.
+    """
     ontology = open_ontology(store)
     offered_texts(store, asked.taxon)
     if asked.encoder is not None:

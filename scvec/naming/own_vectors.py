@@ -1,0 +1,125 @@
+"""Clusters of cells without an atlas: Leiden on the principal components of the cells' own variable genes."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from scvec.annotation.clusters import Leiden, leiden
+from scvec.core.types import Bools, Doubles, Floats, Ints, Progress, Strings
+from scvec.core.vectors import unit_vectors
+from scvec.embed.projection import normalise
+from scvec.errors import InputError
+from scvec.ingest.cells import Matrix
+
+N_GENES = 2000
+N_COMPONENTS = 50
+FIT_CELLS = 50_000
+"""Components are fitted on at most this many cells, taken at random."""
+
+N_BINS = 20
+"""Genes of similar means, among which variable ones stand out."""
+
+TARGET_SUM = 1e4
+READ_CELLS = 4096
+
+
+def own_clusters(
+    matrix: Matrix, columns: sp.csr_matrix[np.float32], n: int, how: Leiden, progress: Progress
+) -> Strings:
+    """Return (n,) the Leiden cluster of each cell, "0" the largest; "" for a cell that expresses none of the genes.
+
+    Parameters
+    ----------
+    matrix
+        The cells.
+    columns
+        (n_vars, g) which maps its columns to genes.
+    n
+        Number of cells.
+    how
+        Resolution and seed.
+    progress
+        Shows how many cells are done.
+
+    Raises
+    ------
+    InputError
+        If no gene varies.
+    MissingDependencyError
+        If igraph is not installed.
+    """
+    Leiden.parse("leiden")  # whether igraph is there, before any work is done
+    vectors = own_vectors(matrix, columns, n, how.random_state, progress)
+    names, filled = np.full(n, "", object), vectors.any(axis=1)
+    if filled.any():
+        names[filled] = [str(one) for one in leiden(vectors[filled], how)]
+    return names
+
+
+def own_vectors(matrix: Matrix, columns: sp.csr_matrix[np.float32], n: int, seed: int, progress: Progress) -> Floats:
+    """Return (n, d) unit vectors of cells: principal components of their most variable genes; zeros where none is.
+
+    Log-normalised, the 2,000 genes whose variance is farthest above that of genes of similar means, 50 components
+    fitted on all cells or 50,000 at random, without scaling genes.
+    """
+    from sklearn.decomposition import PCA
+
+    chosen = variable_genes(*_gene_moments(matrix, columns, progress), N_GENES)
+    if not len(chosen):
+        raise InputError(f"{matrix.where}: no gene varies between cells", "cells that differ", "give more cells")
+    few = sp.csr_matrix(columns[:, chosen])
+    rows = np.arange(n)
+    if n > FIT_CELLS:
+        rows = np.sort(np.random.default_rng(seed).choice(n, FIT_CELLS, replace=False))
+    sample = sp.vstack(
+        [
+            normalise(matrix.take(rows[i : i + READ_CELLS]), matrix.values, TARGET_SUM, few)
+            for i in range(0, len(rows), READ_CELLS)
+        ],
+        format="csr",
+    )
+    pca = PCA(min(N_COMPONENTS, min(sample.shape) - 1 or 1), svd_solver="covariance_eigh").fit(sample)
+    weights, centre = pca.components_.T.astype(np.float32), (pca.mean_ @ pca.components_.T).astype(np.float32)
+    vectors = np.zeros((n, weights.shape[1]), np.float32)
+    for first, batch in matrix.batches("placing cells", progress):
+        known = normalise(batch, matrix.values, TARGET_SUM, few)
+        placed = np.asarray(known @ weights) - centre
+        placed[np.diff(known.indptr) == 0] = 0
+        vectors[first : first + len(placed)] = placed
+    return unit_vectors(vectors)[0]
+
+
+def _gene_moments(matrix: Matrix, columns: sp.csr_matrix[np.float32], progress: Progress) -> tuple[Doubles, Doubles]:
+    """Return (g,) mean and variance of log-normalised expression."""
+    n, sums, squares = 0, np.zeros(columns.shape[1]), np.zeros(columns.shape[1])
+    for _, batch in matrix.batches("looking for variable genes", progress):
+        known = normalise(batch, matrix.values, TARGET_SUM, columns)
+        n += known.shape[0]
+        sums += np.bincount(known.indices, known.data, len(sums))
+        squares += np.bincount(known.indices, known.data.astype(np.float64) ** 2, len(sums))
+    means = sums / n
+    return means, np.maximum(squares / n - means**2, 0)
+
+
+def variable_genes(means: Doubles, variances: Doubles, n: int) -> Ints:
+    """Return the positions, ascending, of at most n genes that vary more than genes of similar means.
+
+    Dispersions (variance over mean), as logarithms, are compared within bins of equally many genes by mean: the gene
+    that is farthest above its bin's median, in median deviations, is first.
+
+    Source: Satija et al. 2015 (10.1038/nbt.3192), with medians in place of means.
+    """
+    varies: Bools = (variances > 0) & (means > 0)
+    at = np.flatnonzero(varies)
+    if len(at) <= n:
+        return at
+    dispersion = np.log(variances[at] / means[at])
+    bins = (np.argsort(np.argsort(means[at], kind="stable")) * N_BINS) // len(at)
+    scores = np.empty(len(at))
+    for one in range(N_BINS):
+        inside = bins == one
+        middle = np.median(dispersion[inside])
+        spread = np.median(np.abs(dispersion[inside] - middle))
+        scores[inside] = (dispersion[inside] - middle) / (spread or 1.0)
+    return np.sort(at[np.argsort(-scores, kind="stable")[:n]])

@@ -22,6 +22,15 @@ from scvec.store import Store
 TERMS, SENTENCES = "term_vectors", "sentence_vectors"
 """The folders of the tables with vectors of the terms' texts, and of sentences of the genes' texts."""
 
+TERM_COLUMNS = {
+    "text_sha256": "the hash of a text of a term; rows are in the order in which texts were encoded",
+    "vector": "the encoder's vector of the text",
+}
+SENTENCE_COLUMNS = {
+    "text_sha256": "the hash of a sentence; rows are in the order in which sentences were encoded",
+    "vector": "the encoder's vector of the sentence",
+}
+
 
 @dataclass(frozen=True)
 class TextReader:

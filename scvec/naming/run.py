@@ -14,7 +14,6 @@ from scvec.core.logs import log_notes
 from scvec.core.options import merged, spells_out
 from scvec.core.progress import shown
 from scvec.core.types import Progress
-from scvec.embed.encoders import Address, find
 from scvec.errors import InputError
 from scvec.ingest.cells import Cells
 from scvec.ingest.genes.gene_table import texts_of
@@ -25,7 +24,7 @@ from scvec.naming.options import NamingChanges, NamingOptions
 from scvec.naming.result import N_GENES, Names, Suggestion
 from scvec.naming.scoring import Ranking, rank_terms
 from scvec.naming.term_texts import term_texts
-from scvec.naming.text_reader import TextReader, reader_for
+from scvec.naming.text_reader import TextReader, reader_for, require_words
 from scvec.ontology import Ontology, open_ontology
 from scvec.store import Store, as_store
 
@@ -114,13 +113,13 @@ def require_texts(store: Store, asked: NamingOptions) -> Ontology:
     ------
     NotInStoreError
         If the store has no Cell Ontology, or no gene texts.
-    KeyNotFoundError
-        If there is no such encoder.
+    InputError
+        If there is no such encoder, or it cannot read words.
     """
     ontology = open_ontology(store)
     offered_texts(store, asked.taxon)
     if asked.encoder is not None:
-        find(Address.parse(asked.encoder).kind)
+        require_words(asked.encoder)
     return ontology
 
 
@@ -159,7 +158,7 @@ def _provenance(groups: Groups, texts: TextReader, asked: NamingOptions) -> dict
     return {
         "scvec": __version__,
         "file": groups.name,
-        "clusters": asked.cluster_key or asked.cluster or "leiden",
+        "clusters_by": asked.cluster_key or asked.cluster or "leiden",
         "tissue": asked.tissue,
         "background": None if asked.background is None else Path(asked.background).name,
         "ontology": texts.terms.ontology.release,

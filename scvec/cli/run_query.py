@@ -83,14 +83,14 @@ class QueryRun:
         asked = self._naming()
         if asked is None:
             return
-        from scvec.naming.run import check_store
+        from scvec.naming.run import require_texts
 
         if self.flags.max_error is None:
             raise InputError(
                 "`suggest_names` without `max_error` has no unknown cells to name", fix="add --max-error 0.05"
             )
         asked.check()
-        check_store(open_store(self.common.store), asked)
+        require_texts(open_store(self.common.store), asked)
 
     def reported(
         self,

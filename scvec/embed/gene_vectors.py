@@ -9,7 +9,7 @@ from shlex import quote
 import polars as pl
 
 from scvec.core.types import Floats, Ints, Progress
-from scvec.embed.encoders import Address, Encoder, Partial, Priced, find, make
+from scvec.embed.encoders import Address, Encoder, Partial, Priced, find, make, models
 from scvec.embed.encoders.api import estimate_tokens
 from scvec.embed.text_vectors import TextTable, accepted, encoders_of, folder_of
 from scvec.errors import InputError, MismatchError, NotInStoreError
@@ -252,26 +252,25 @@ def ensure_genes(
     return genes(store, texts, encoder=encoder, gene_ids=gene_ids, progress=progress)
 
 
-def encoders_there(store: Store, texts: GeneTexts, gene_ids: Ints, *, instant: bool = True) -> list[str]:
+def encoders_there(store: Store, texts: GeneTexts, gene_ids: Ints, *, local: bool = False) -> list[str]:
     """Return the encoders that read words and have vectors of these genes in the store, those of models first.
 
-    Without `instant`, only models.
+    With `local`, only models that run on this machine. Those of a package that is not installed are left out.
     """
-    kinds = {name: find(Address.parse(name).kind) for name in encoders_of(store, KIND)}
-    order = sorted(kinds, key=lambda name: (kinds[name].instant, name))
-    wanted = [name for name in order if instant or not kinds[name].instant]
-    return [name for name in wanted if _is_there(store, texts, gene_ids, name)]
+    here = models()
+    kinds = {name: here.get(Address.parse(name).kind) for name in encoders_of(store, KIND)}
+    able = {name: kind for name, kind in kinds.items() if kind is not None and not kind.partial}
+    order = sorted(able, key=lambda name: (able[name].instant, name))
+    return [name for name in order if able[name].local >= local and _is_there(store, texts, gene_ids, name)]
 
 
 def encoder_for(store: Store, texts: GeneTexts, gene_ids: Ints) -> str:
-    """Return the first model that reads words and has vectors of these genes in the store, or else tfidf."""
-    return next(iter(encoders_there(store, texts, gene_ids, instant=False)), "tfidf")
+    """Return the first model of this machine that has vectors of these genes in the store, or else tfidf."""
+    return next(iter(encoders_there(store, texts, gene_ids, local=True)), "tfidf")
 
 
 def _is_there(store: Store, texts: GeneTexts, gene_ids: Ints, name: str) -> bool:
-    """Whether the encoder reads words, and the store has its vectors of the genes."""
-    if find(Address.parse(name).kind).partial:
-        return False
+    """Whether the store has the encoder's vectors of the genes."""
     try:
         open_genes(store, texts, encoder=name, gene_ids=gene_ids)
     except (InputError, NotInStoreError):

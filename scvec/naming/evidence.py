@@ -10,11 +10,11 @@ import numpy as np
 from scvec.core.types import Floats
 from scvec.naming.text_reader import TextReader
 
-_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(\[])")
+_END = re.compile(r"""(?:(?<=[.!?])|(?<=[.!?]["')\]]))\s+(?=[A-Z0-9"'(\[])""")
 
 
 def sentences_of(text: str) -> list[str]:
-    """Split a text into sentences: where a full stop and a space are followed by a capital, a digit or a quote."""
+    """Split a text into sentences: where a full stop is followed by a space and a capital, a digit or a quote."""
     return [one for one in _END.split(text.strip()) if one]
 
 

@@ -14,7 +14,6 @@ from scvec.core.logs import log_notes
 from scvec.core.options import merged, spells_out
 from scvec.core.progress import shown
 from scvec.core.types import Progress
-from scvec.embed.encoders import Address, find
 from scvec.errors import InputError
 from scvec.ingest.cells import Cells
 from scvec.ingest.genes.gene_table import texts_of
@@ -25,7 +24,7 @@ from scvec.naming.options import NamingChanges, NamingOptions
 from scvec.naming.result import N_GENES, Names, Suggestion
 from scvec.naming.scoring import Ranking, rank_terms
 from scvec.naming.term_texts import term_texts
-from scvec.naming.text_reader import TextReader, reader_for
+from scvec.naming.text_reader import TextReader, reader_for, require_words
 from scvec.ontology import Ontology, open_ontology
 from scvec.store import Store, as_store
 
@@ -74,7 +73,7 @@ def name(
     asked, progress = merged(NamingOptions, options, dict(changes)), shown(progress)
     asked.check()
     where = _store_of(cells, store)
-    ontology = check_store(where, asked)
+    ontology = require_texts(where, asked)
     groups = _groups(cells, where, asked, progress)
     texts = reader_for(
         where, term_texts(ontology), texts_of(where, groups.table), groups.gene_ids, asked.encoder, progress
@@ -105,12 +104,22 @@ def _store_of(cells: Nameable, store: Store | str | Path | None) -> Store:
     return as_store(store)
 
 
-def check_store(store: Store, asked: NamingOptions) -> Ontology:
-    """Return the ontology; raise where it, the texts or the encoder are missing, before the cells are read."""
+def require_texts(store: Store, asked: NamingOptions) -> Ontology:
+    """Return the ontology of the store.
+
+    Whoever calls cells first calls this before, so that nothing is computed in vain.
+
+    Raises
+    ------
+    NotInStoreError
+        If the store has no Cell Ontology, or no gene texts.
+    InputError
+        If there is no such encoder, or it cannot read words.
+    """
     ontology = open_ontology(store)
     offered_texts(store, asked.taxon)
     if asked.encoder is not None:
-        find(Address.parse(asked.encoder).kind)
+        require_words(asked.encoder)
     return ontology
 
 
@@ -149,7 +158,7 @@ def _provenance(groups: Groups, texts: TextReader, asked: NamingOptions) -> dict
     return {
         "scvec": __version__,
         "file": groups.name,
-        "clusters": asked.cluster_key or asked.cluster or "leiden",
+        "clusters_by": asked.cluster_key or asked.cluster or "leiden",
         "tissue": asked.tissue,
         "background": None if asked.background is None else Path(asked.background).name,
         "ontology": texts.terms.ontology.release,

@@ -80,6 +80,8 @@ def _genes(names: Names) -> Strings:
 
 
 def _note(names: Names, suggested: Suggested, unknown: Bools) -> str:
+    if not len(names):
+        return "no unknown cell expresses genes, so there is nothing to name"
     n_named, n_groups = int(names.stands_out.sum()), counted(len(names), "group")
     n_cells = int((suggested.name != "").sum())
     return (

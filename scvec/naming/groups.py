@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
 
-from scvec.annotation.clusters import Leiden
+from scvec.annotation.clusters import Clusters, Leiden, leiden
+from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.core.progress import shown
 from scvec.core.text import counted
-from scvec.core.types import Doubles, Ints, Progress, Strings, freeze
-from scvec.embed.kernel import add_rows
-from scvec.embed.projection import aligner, normalise
+from scvec.core.types import Bools, Doubles, Ints, Progress, Strings, freeze
 from scvec.errors import InputError, LabelError
 from scvec.ingest.cells import Cells, Matrix, open_cells
 from scvec.ingest.cells.options import ReadOptions
-from scvec.ingest.genes.gene_table import GeneTable, newest_tables, offered_tables
-from scvec.ingest.genes.gene_texts import taxon_name
-from scvec.ingest.guards import guard, guard_species, other_species, with_second_species
-from scvec.ingest.matching import GeneMatch, match_genes
+from scvec.ingest.genes.gene_table import GeneTable
+from scvec.ingest.matching import match_names
+from scvec.naming.expression import Genes, Sums, matched
 from scvec.naming.members import Members, members_of_key
-from scvec.naming.own_vectors import own_clusters
+from scvec.naming.own_vectors import DEFAULT, own_clusters
 from scvec.store import Store, as_store
 
-TARGET_SUM = 1e4
-"""What a cell is scaled to before the logarithm."""
+TITLE = "reading what clusters express"
 
 FEWEST = 3
 """The means of fewer cells are mostly chance: such a cluster is kept, and a note says so."""
@@ -129,7 +124,7 @@ def groups_of(
     cluster_key
         The column of ``obs`` with the clusters. Cells without a value are in none. None: clusters are made.
     clusters
-        How to make them: see `scvec.naming.own_vectors`; default: ``Leiden()``.
+        How to make them: on the components of `scvec.naming.own_vectors`; None: by its `DEFAULT`, resolution 0.5.
     read
         How the cells are read.
     alone
@@ -156,19 +151,87 @@ def groups_of(
         if members is not None:
             _require_several(members, f"{file.path}: obs[{cluster_key!r}] for `cluster_key`", alone=alone)
         with file.matrix(read.layer, read.scale) as matrix:
-            match, said = _matched(matrix, store, read)
-            genes = _Genes.of(match)
+            match, said = matched(matrix, store, read)
+            genes = Genes.of(match)
             if members is None:
-                how = Leiden() if clusters is None else clusters
+                how = DEFAULT if clusters is None else clusters
                 members = Members.of(own_clusters(matrix, genes.columns, n, how, progress))
                 _require_several(members, f"{file.path}: Leiden at resolution {how.resolution:g}", alone=alone)
-            sums = _Sums.over(genes.of_batches(matrix, progress), members.member, len(members.names), len(genes.ids))
+            sums = Sums.over(genes.batches(matrix, TITLE, progress), members.member, len(members.names), len(genes.ids))
         notes = (*file.notes, *said, *_values_note(matrix), *_members_notes(members))
         return _grouped(members, sums, genes, (file.obs_names, file.path.name), notes, len(members.names))
 
 
+def groups_of_calls(
+    calls: Annotation,
+    *,
+    by: Clusters | None = None,
+    alone: bool = False,
+    progress: Progress | None = None,
+) -> Groups:
+    """Read what the cells express that calls leave unknown, in groups; the other cells, by their label, are `contrast`.
+
+    Cells that express none of the atlas's genes are in no group. The cells are read again, once, on all of their genes
+    and not only on the atlas's.
+
+    Parameters
+    ----------
+    calls
+        The calls, which know their query.
+    by
+        (n,) the name of each cell's group, "" for none, of which those of unknown cells count; or how to make groups
+        from the cells' vectors in the atlas. None: the clusters of the calls where they have any, else made by
+        `scvec.naming.own_vectors.DEFAULT`.
+    alone
+        Whether a single group will do where no cell is called.
+    progress
+        Shows how many cells are done.
+
+    Returns
+    -------
+    Groups
+        No group where no cell is unknown; the cells are then not read.
+
+    Raises
+    ------
+    InputError
+        If the cells were changed since they were called, or `by` has not one name for each cell, or there is one group
+        and nothing to compare it with.
+    """
+    query = calls.query
+    unknown = calls.rejected & (calls.reason != NO_EXPRESSION)
+    own, others = _unknown_groups(calls, unknown, by), np.where(calls.rejected, "", calls.label).astype(object)
+    named, known = Members.of(own), Members.of(others if unknown.any() else np.full(len(calls), "", object))
+    if not len(known.names):
+        _require_several(named, f"{query.name}: no cell has a call, and the unknown cells", alone=alone)
+    n = len(named.names)
+    member = np.where(known.member >= 0, known.member + n, named.member)
+    members = Members(np.concatenate([named.names, known.names]), member)
+    table = query.match.named_by or query.match.gene_table
+    with query.opened() as opened:
+        matrix, key = opened.matrix, query.match.key
+        genes = Genes.of(match_names(matrix.gene_names(key), key, table, matrix.genomes))
+        batches = genes.batches(matrix, TITLE, shown(progress)) if n else iter(())
+        sums = Sums.over(batches, members.member, len(members.names), len(genes.ids))
+    return _grouped(members, sums, genes, (calls.obs_names, query.name), tuple(_members_notes(named, unknown)), n)
+
+
+def _unknown_groups(calls: Annotation, unknown: Bools, by: Clusters | None) -> Strings:
+    """Return (n,) the group of each unknown cell, "" for others."""
+    groups = np.full(len(calls), "", object)
+    given = calls.cluster if by is None else by
+    if given is not None and not isinstance(given, Leiden):
+        if len(given) != len(calls):
+            raise InputError(f"`by` has {len(given):,} names", f"one for each of the {len(calls):,} cells", "give all")
+        groups[unknown] = given[unknown]
+    elif unknown.any():
+        made = leiden(calls.vectors[unknown], DEFAULT if given is None else given)
+        groups[unknown] = [f"unknown {one + 1}" for one in made]
+    return groups
+
+
 def _grouped(
-    members: Members, sums: _Sums, genes: _Genes, cells: tuple[Strings, str], notes: tuple[str, ...], n_named: int
+    members: Members, sums: Sums, genes: Genes, cells: tuple[Strings, str], notes: tuple[str, ...], n_named: int
 ) -> Groups:
     """Return the first `n_named` groups, with the others as contrast; `cells` are the cells' names and the file's."""
     sizes = np.bincount(members.member[members.member >= 0], minlength=len(members.names))
@@ -194,79 +257,6 @@ def _grouped(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Genes:
-    """The genes of a matrix, and how its columns are mapped to them."""
-
-    ids: Ints
-    symbols: Strings
-    table: GeneTable
-    columns: sp.csr_matrix[np.float32]
-
-    @classmethod
-    def of(cls, match: GeneMatch) -> _Genes:
-        ids = np.unique(match.gene_ids)
-        symbols = dict(match.gene_table.genes.select("gene_id", "symbol").iter_rows())
-        named = np.array([symbols[gene] for gene in ids.tolist()], object)
-        return cls(ids, named, match.gene_table, aligner(match, ids))
-
-    def of_batches(self, matrix: Matrix, progress: Progress) -> Iterator[tuple[int, sp.csr_matrix[np.float32]]]:
-        """Yield the first cell's number, and (m, g) log1p(counts per 10,000), totals over all genes of the matrix."""
-        for first, batch in matrix.batches("reading what clusters express", progress):
-            yield first, normalise(batch, matrix.values, TARGET_SUM, self.columns)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """Sums over the cells of each of C groups that express any gene: (C,) cells, (C, g) values and cells per gene."""
-
-    n_cells: Ints
-    values: Doubles
-    expressing: Doubles
-
-    @classmethod
-    def over(
-        cls, batches: Iterator[tuple[int, sp.csr_matrix[np.float32]]], member: Ints, n_groups: int, n_genes: int
-    ) -> _Sums:
-        """Add up batches; `member` is (n,) the group of each cell, -1 for none."""
-        n_cells, values = np.zeros(n_groups, np.int64), np.zeros((n_groups, n_genes))
-        expressing = np.zeros_like(values)
-        for first, known in batches:
-            codes = member[first : first + known.shape[0]]
-            codes = np.where(np.diff(known.indptr) > 0, codes, -1)
-            ones = sp.csr_matrix((np.ones_like(known.data), known.indices, known.indptr), shape=known.shape)
-            n_cells += np.bincount(codes[codes >= 0], minlength=n_groups)
-            values += add_rows(known, np.ones(len(codes)), codes, n_groups)
-            expressing += add_rows(ones, np.ones(len(codes)), codes, n_groups)
-        return cls(n_cells, values, expressing)
-
-    @property
-    def means(self) -> Doubles:
-        """(C, g) means."""
-        return np.asarray(self.values / np.maximum(self.n_cells, 1)[:, None])
-
-    @property
-    def shares(self) -> Doubles:
-        """(C, g) shares of the cells that express a gene."""
-        return np.asarray(self.expressing / np.maximum(self.n_cells, 1)[:, None])
-
-
-def _matched(matrix: Matrix, store: Store, read: ReadOptions) -> tuple[GeneMatch, list[str]]:
-    """Match the columns to the genes of the species asked for or, of all, the one that fits best; with notes."""
-    match = match_genes(matrix, offered_tables(store, read.taxon), gene_key=read.gene_key)
-    notes = [match.coverage(matrix.sampled_totals).notes()[0]] if read.taxon is None else []
-    if read.taxon is None:
-        guard_species(match, newest_tables(store), matrix, is_query=False)
-    other = None if read.taxon is None else other_species(match, newest_tables(store), matrix)
-    if other is not None:
-        notes.append(f"the genes look like {other[1]}, but `taxon` says {taxon_name(match.gene_table.taxon_id)}")
-    else:
-        match = with_second_species(match, newest_tables(store), matrix)
-        notes += [] if match.second is None else [str(match.second)]
-    guard(match, matrix)
-    return match, notes
-
-
 def _require_several(members: Members, what: str, *, alone: bool) -> None:
     if len(members.names) == 1 and not alone:
         raise LabelError(
@@ -282,11 +272,12 @@ def _values_note(matrix: Matrix) -> list[str]:
     return [f"{matrix.key} was taken as {matrix.values}: names from such values are in doubt"]
 
 
-def _members_notes(members: Members) -> list[str]:
-    out = int((members.member < 0).sum())
+def _members_notes(members: Members, among: Bools | None = None) -> list[str]:
+    """Return notes on cells in no cluster, of those `among` which clusters were to be, and on clusters of few cells."""
+    out = members.member < 0 if among is None else (members.member < 0) & among
     sizes = np.bincount(members.member[members.member >= 0], minlength=len(members.names))
     few = [str(name) for name, n in zip(members.names, sizes, strict=True) if n < FEWEST]
-    notes = [f"{out:,} of {len(members.member):,} cells are in no cluster"] if out else []
+    notes = [f"{int(out.sum()):,} of {counted(len(out), 'cell')} are in no cluster"] if out.any() else []
     if few:
         shown = ", ".join(few[:5]) + (", ..." if len(few) > 5 else "")
         notes.append(f"of one or two cells, whose expression is mostly chance: {shown}")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -219,3 +220,49 @@ def test_the_verb(known: sv.Store, files: Path, run: Run) -> None:
     assert len(best["evidence"]) == len(best["genes"])
     assert run(*ask, "--out", "names.parquet")[0] == 0
     assert pl.read_parquet("names.parquet")["term_id"][5] == BETA
+
+
+@pytest.fixture
+def few(known: sv.Store, files: Path) -> sv.Store:
+    """The store, with an atlas that lacks the immune cells."""
+    sv.atlas.build(known, "few", files / "reference.h5ad", label_key="cell_type", only="cell_type != 'immune'")
+    return known
+
+
+def test_what_an_atlas_leaves_unknown_is_named(few: sv.Store, files: Path) -> None:
+    query = files / "query.h5ad"
+    calls = sv.annotate(query, sv.atlas.open(few, "few"), max_error=0.05, cluster_key="cell_type")
+    immune = calls.cluster == "immune"
+    assert calls.rejected[immune].mean() > 0.8
+    found = sv.name(calls, encoder="hash")
+    assert "immune" in found.clusters.tolist()
+    ids, _, scores = found.of_cells()
+    assert len(ids) == len(calls)
+    assert not ids[~calls.rejected].any()
+    assert np.isnan(scores[~calls.rejected]).all()
+    with pytest.raises(InputError, match="`cluster_key` has no effect on calls"):
+        sv.name(calls, cluster_key="cell_type")
+    with pytest.raises(InputError, match="`layer` has no effect on calls"):
+        sv.name(calls, layer="raw")
+    with pytest.raises(InputError, match="leave out `store`"):
+        sv.name(calls, "another")
+    with pytest.raises(InputError, match="no `store`"):
+        sv.name(query)
+
+
+def test_calls_without_an_unknown_cell_have_nothing_to_name(known: sv.Store, files: Path) -> None:
+    calls = sv.annotate(files / "query.h5ad", sv.atlas.open(known, "toy"))
+    found = sv.name(calls, encoder="hash")
+    assert (len(found), len(found.to_polars()), found.suggestions) == (0, 0, ())
+    assert any("nothing to name" in note for note in found.notes)
+
+
+def test_the_verb_names_what_an_atlas_leaves_unknown(few: sv.Store, files: Path, run: Run) -> None:
+    ask = ("name", files / "query.h5ad", "--atlas", "few", "--encoder", "hash", "--store", few.uri)
+    code, out, _ = run(*ask, "--cluster-key", "cell_type", "--json")
+    made = json.loads(out)
+    assert code == 0
+    assert "immune" in [one["cluster"] for one in made["clusters"]]
+    assert sum(one["cells"] for one in made["clusters"]) < 41
+    code, _, _ = run("name", files / "query.h5ad", "--atlas", "toy", "--store", few.uri, "--max-error", "0.9")
+    assert code == 0

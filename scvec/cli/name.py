@@ -59,6 +59,13 @@ class NameFlags(ReadFlags):
 
         return NamingOptions(**keywords(self, NamingOptions))
 
+    def of_calls(self) -> NamingOptions:
+        """Return it for calls, which have read the cells and made the clusters."""
+        from scvec.naming import NamingOptions
+
+        names = ("tissue", "background", "encoder", "n", "evidence")
+        return NamingOptions(**{one: getattr(self, one) for one in names})
+
 
 @app.command(epilog="Example: scvec name query.h5ad --cluster-key leiden --tissue retina", rich_help_panel=LABEL)
 @spreads
@@ -82,7 +89,7 @@ def name(
     if flags.atlas is None:
         names = rank_names(query, open_store(common.store), asked, progress=ui.progress)
     else:
-        names = rank_names(_called(query, flags, common), options=asked, progress=ui.progress)
+        names = rank_names(_called(query, flags, common), options=flags.of_calls(), progress=ui.progress)
     for note in names.notes:
         ui.note(note)
     if out is not None:
@@ -100,7 +107,7 @@ def _called(query: str, flags: NameFlags, common: NeighborFlags) -> Annotation:
     atlas = common.atlas(flags.atlas or "")
     require_texts(atlas.store, flags.asked())
     given = keywords(flags, QueryOptions) | {"max_error": USUAL_ERROR if flags.max_error is None else flags.max_error}
-    calls = annotate(query, atlas, QueryOptions(**given | {"encoder": None}), progress=common.ui.progress)
+    calls = annotate(query, atlas, QueryOptions(**given), progress=common.ui.progress)
     for note in calls.notes:
         common.ui.note(note)
     return calls

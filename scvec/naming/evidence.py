@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scvec.core.types import Floats
-from scvec.naming.text_reader import TextReader
+from scvec.naming.text_reader import SCORED_PARTS, TextReader
 
 _END = re.compile(r"""(?:(?<=[.!?])|(?<=[.!?]["')\]]))\s+(?=[A-Z0-9"'(\[])""")
 
@@ -38,7 +38,7 @@ def nearest_sentences(texts: TextReader, wanted: Sequence[tuple[int, int]]) -> l
     genes = np.unique([gene for gene, _ in wanted])
     split = {int(gene): sentences_of(text) for gene, text in zip(genes, texts.gene_texts(genes), strict=True)}
     every = sorted({one for own in split.values() for one in own})
-    vectors, terms = _unit(texts.of_sentences(every)), _unit(texts.of_terms())
+    vectors, terms = _unit(texts.of_sentences(every)), _unit(texts.of_terms(SCORED_PARTS[0]))
     rows = {one: i for i, one in enumerate(every)}
     found = []
     for gene, term in wanted:

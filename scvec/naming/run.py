@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
@@ -13,13 +14,15 @@ from scvec.annotation.result import Annotation
 from scvec.core.logs import log_notes
 from scvec.core.options import merged, spells_out
 from scvec.core.progress import shown
-from scvec.core.types import Progress
+from scvec.core.text import counted
+from scvec.core.types import Bools, Progress
 from scvec.errors import InputError
 from scvec.ingest.cells import Cells
+from scvec.ingest.cells.options import ReadOptions
 from scvec.ingest.genes.gene_table import texts_of
 from scvec.ingest.genes.gene_texts import offered_texts
 from scvec.naming.evidence import nearest_sentences
-from scvec.naming.groups import Groups, groups_of
+from scvec.naming.groups import Groups, groups_of, groups_of_calls
 from scvec.naming.options import NamingChanges, NamingOptions
 from scvec.naming.result import N_GENES, Names, Suggestion
 from scvec.naming.scoring import Ranking, rank_terms
@@ -78,18 +81,33 @@ def name(
     texts = reader_for(
         where, term_texts(ontology), texts_of(where, groups.table), groups.gene_ids, asked.encoder, progress
     )
+    if not len(groups):
+        nothing = ("no cell with expression is unknown: there is nothing to name",)
+        return _names(groups, (), np.zeros(0, np.bool_), nothing, _provenance(groups, texts, asked))
     ranking = rank_terms(groups, texts, tissue=asked.tissue, background=asked.background)
-    notes = (*groups.notes, *_notes(groups, ranking))
+    sure = ranking.stands_out & groups.expressing
+    found = _suggestions(groups, texts, ranking, asked)
+    return _names(groups, found, sure, _notes(groups, sure), _provenance(groups, texts, asked))
+
+
+def _names(
+    groups: Groups,
+    found: tuple[tuple[Suggestion, ...], ...],
+    stands_out: Bools,
+    notes: tuple[str, ...],
+    provenance: dict[str, Any],
+) -> Names:
+    notes = (*groups.notes, *notes)
     log_notes(notes, "name")
     return Names(
         clusters=groups.clusters,
         n_cells=groups.n_cells,
-        suggestions=_suggestions(groups, texts, ranking, asked),
-        stands_out=ranking.stands_out,
+        suggestions=found,
+        stands_out=stands_out,
         member=groups.member,
         obs_names=groups.obs_names,
         notes=notes,
-        provenance=_provenance(groups, texts, asked),
+        provenance=provenance,
     )
 
 
@@ -124,10 +142,19 @@ def require_texts(store: Store, asked: NamingOptions) -> Ontology:
 
 
 def _groups(cells: Nameable, store: Store, asked: NamingOptions, progress: Progress) -> Groups:
-    if isinstance(cells, Annotation):
-        raise NotImplementedError
     how = None if asked.cluster is None else Leiden.parse(asked.cluster)
-    return groups_of(cells, store, cluster_key=asked.cluster_key, clusters=how, read=asked, progress=progress)
+    alone = asked.background is not None
+    if not isinstance(cells, Annotation):
+        return groups_of(
+            cells, store, cluster_key=asked.cluster_key, clusters=how, read=asked, alone=alone, progress=progress
+        )
+    given = [one.name for one in fields(ReadOptions) if getattr(asked, one.name) != one.default]
+    if asked.cluster_key is not None or given:
+        option = "cluster_key" if asked.cluster_key is not None else given[0]
+        raise InputError(
+            f"`{option}` has no effect on calls", fix=f"sv.annotate(..., {option}=...), then name the calls"
+        )
+    return groups_of_calls(cells, by=how, alone=alone, progress=progress)
 
 
 def _suggestions(
@@ -148,9 +175,9 @@ def _suggestions(
     return tuple(map(tuple, found))
 
 
-def _notes(groups: Groups, ranking: Ranking) -> list[str]:
-    out = int((~ranking.stands_out[groups.expressing]).sum())
-    return [f"no name stands out for {out} of {len(groups)} clusters"] if out else []
+def _notes(groups: Groups, stands_out: Bools) -> tuple[str, ...]:
+    out = int((~stands_out[groups.expressing]).sum())
+    return (f"no name stands out for {out} of {counted(len(groups), 'cluster')}",) if out else ()
 
 
 def _provenance(groups: Groups, texts: TextReader, asked: NamingOptions) -> dict[str, Any]:

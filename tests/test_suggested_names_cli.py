@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 import scvec as sv
 from scvec.cli import main
+from scvec.naming import with_names
 from scvec.ontology.tables import write_ontology
 from tests import toy, toy_ontology
 
@@ -57,7 +58,7 @@ def named(store: sv.Store) -> None:
 
 
 @pytest.mark.usefixtures("named")
-def test_unknown_cells_get_names_in_the_file_and_in_the_report(run: Run) -> None:
+def test_unknown_cells_get_names_in_the_file_and_in_the_report(run: Run, store: sv.Store) -> None:
     code, out, err = run(
         "query", *QUERY, "--suggest-names", "--tissue", "islet", "--out", "a.parquet", "--report", "a.html"
     )
@@ -65,19 +66,24 @@ def test_unknown_cells_get_names_in_the_file_and_in_the_report(run: Run) -> None
     frame = pl.read_parquet("a.parquet")
     unknown = (frame["label"] == sv.UNKNOWN).to_numpy()
     assert unknown[N_KNOWN:].all()
-    found = frame["suggested_name"].is_not_null().to_numpy()
-    assert not (found & ~unknown).any()
-    assert found[N_KNOWN:-1].sum() > N_NEW / 2
-    assert frame["suggested_term"][N_KNOWN] == toy_ontology.BETA
-    assert not found[-1]  # it expresses nothing
-    genes = frame["suggested_genes"][N_KNOWN].split(", ")
-    assert genes
-    assert all(toy.theme_of(toy.SYMBOLS.index(one)) == "beta" for one in genes)
-    assert "looks like type B pancreatic cell (CL:0000169)" in out
-    assert "stands out for" in err
+    calls = sv.annotate("query.h5ad", sv.atlas.open_atlas(store, "known"), max_error=0.05)
+    names = sv.name(calls, tissue="islet", evidence=True)
+    wanted = with_names(calls, names).to_polars()
+    columns = [one for one in wanted.columns if one.startswith("suggested_")]
+    assert len(columns) == 4
+    assert frame[columns].equals(wanted[columns])
+    assert frame["suggested_name"][-1] is None  # it expresses nothing
+    n_named = int(names.stands_out.sum())
+    assert out.count("looks like") == n_named
+    assert f"a name stands out for {n_named} of {len(names)} group" in err
     page = Path("a.html").read_text(encoding="utf-8")
-    assert "Looks like: <b>type B pancreatic cell</b> (CL:0000169)" in page
-    assert 'class="gene" href="#why-0-0-0"' in page
+    assert page.count("Looks like: ") == n_named
+    assert page.count("<p><b>Group ") == len(names)
+    of_beta = int(names.member[N_KNOWN])
+    best = names.suggestions[of_beta][0]
+    assert best.term_id == toy_ontology.BETA
+    assert f"<b>{best.name}</b> (CL:0000169), {best.score:.2f}; because " in page
+    assert f'<a class="gene" href="#why-{of_beta}-0-' in page
     assert "insulin secretion and glucose sensing" in page
 
 
@@ -90,12 +96,12 @@ def test_the_report_takes_it_and_the_calls_stay(run: Run) -> None:
     assert after[before.columns].equals(before)
     code, _, err = run("report", *QUERY, "--suggest-names", "--out", "b.html")
     assert code == 0, err
-    assert "Looks like: " in Path("b.html").read_text(encoding="utf-8")
+    assert "<h2>Unknown cells</h2>" in Path("b.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("named")
 def test_columns_are_there_where_no_cell_is_unknown(run: Run) -> None:
-    known = query()[:N_KNOWN].copy()
+    known = query()[:8].copy()
     known.write_h5ad("known_query.h5ad")
     code, _, err = run(
         *("query", "known_query.h5ad", "--atlas", "known", "--max-error", "0.05"),
@@ -104,7 +110,7 @@ def test_columns_are_there_where_no_cell_is_unknown(run: Run) -> None:
     assert code == 0, err
     frame = pl.read_csv("c.csv")
     assert (frame["label"] != sv.UNKNOWN).all()
-    assert frame["suggested_name"].null_count() == N_KNOWN
+    assert frame["suggested_name"].null_count() == 8
     assert "No cell is unknown" in Path("c.html").read_text(encoding="utf-8")
     assert "no unknown cell expresses genes" in err
 

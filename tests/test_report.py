@@ -497,7 +497,7 @@ def test_the_page_names_unknown_cells_or_says_that_none_stands_out(world: World)
     assert "because TOY1" in page.text
     assert page.text.count("Names that do not stand out") == page.text.count("Runners-up") == 1
     without = Parsed(render(replace(world.overview, names=None, unknown=()))).text
-    assert not [one for one in ("Unknown cells", "unknown, group", "Looks like", "By texts") if one in without]
+    assert not [one for one in ("Unknown cells", "unknown cells:", "Looks like", "By texts") if one in without]
     assert "further label." in page.text
     assert "called unknown (1)" not in page.text
     nothing = replace(world.overview, unknown=())

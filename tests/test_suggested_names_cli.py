@@ -78,7 +78,7 @@ def test_unknown_cells_get_names_in_the_file_and_in_the_report(run: Run, store: 
     assert f"a name stands out for {n_named} of {len(names)} group" in err
     page = Path("a.html").read_text(encoding="utf-8")
     assert page.count("Looks like: ") == n_named
-    assert page.count("<p><b>Group ") == len(names)
+    assert page.count('class="title"') == len(names)
     of_beta = int(names.member[N_KNOWN])
     best = names.suggestions[of_beta][0]
     assert best.term_id == toy_ontology.BETA

@@ -177,9 +177,11 @@ def suggested(names: Names | None) -> list[str]:
     """Return a line for each group of unknown cells that has a name."""
     if names is None:
         return []
+    from scvec.naming.suggested import titled
+
     found = [(names.clusters[i], int(names.n_cells[i]), names.first(i)) for i in range(len(names))]
     return [
-        f"unknown group {group}, {counted(n, 'cell')}: looks like {one.name} ({one.term_id}), {one.score:.2f}"
+        f"{titled(group)}, {counted(n, 'cell')}: looks like {one.name} ({one.term_id}), {one.score:.2f}"
         for group, n, one in found
         if one is not None
     ]

@@ -9,7 +9,7 @@ import numpy as np
 from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.annotation.second_opinions import Suggested
 from scvec.core.text import counted
-from scvec.core.types import Bools, Strings
+from scvec.core.types import UNKNOWN, Bools, Strings
 from scvec.errors import InputError
 from scvec.naming.result import Names
 
@@ -25,6 +25,11 @@ def no_names(calls: Annotation) -> Names:
         obs_names=calls.obs_names,
         notes=(),
     )
+
+
+def titled(group: str) -> str:
+    """Return what a group of unknown cells is called in a sentence: ``"unknown 1"``, or ``"group 1"`` for a ``"1"``."""
+    return group if group.startswith(UNKNOWN) else f"group {group}"
 
 
 def can_be_named(calls: Annotation) -> Bools:

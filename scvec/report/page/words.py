@@ -13,6 +13,7 @@ from scvec.core.text import counted
 from scvec.core.types import UNKNOWN
 from scvec.naming import Suggestion
 from scvec.naming.result import NO_NAME
+from scvec.naming.suggested import titled
 from scvec.report.findings import Overview
 from scvec.report.findings.doubtful_calls import Doubts, Group
 from scvec.report.findings.label_quality import OFTEN, LabelQuality
@@ -213,7 +214,7 @@ def _named(overview: Overview, group: Group) -> list[str]:
         n = dict(one.doubts).get(group.name, 0)
         if n and one.looks_like is not None:
             many = f"{n:,} of {counted(group.n_cells, 'cell')} look" if n > 1 else "1 cell looks"
-            lines.append(f"By texts, {many} like {_name(one.looks_like)}: group {one.name} of the unknown cells.")
+            lines.append(f"By texts, {many} like {_name(one.looks_like)}: {titled(one.name)} of the unknown cells.")
     return lines
 
 
@@ -248,7 +249,7 @@ def unknown(group: UnknownGroup, position: int) -> dict[str, Any]:
     shown = [_suggestion(one, f"why-{position}-{rank}") for rank, one in enumerate(ranked)]
     stands_out = group.looks_like is not None
     return {
-        "name": group.name,
+        "name": titled(group.name),
         "count": counted(group.n_cells, "cell"),
         "before": f"Without rejection, its cells would be called {_listed(called)}." if called else "",
         "first": shown[0] if stands_out else None,

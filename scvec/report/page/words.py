@@ -248,8 +248,10 @@ def unknown(group: UnknownGroup, position: int) -> dict[str, Any]:
     ranked = [*([] if group.looks_like is None else [group.looks_like]), *group.others]
     shown = [_suggestion(one, f"why-{position}-{rank}") for rank, one in enumerate(ranked)]
     stands_out = group.looks_like is not None
+    title = titled(group.name)
     return {
-        "name": titled(group.name),
+        "name": title,
+        "heading": f"{title[0].upper()}{title[1:]}",
         "count": counted(group.n_cells, "cell"),
         "before": f"Without rejection, its cells would be called {_listed(called)}." if called else "",
         "first": shown[0] if stands_out else None,

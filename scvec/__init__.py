@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ingest,
         interpret,
         lancedb,
+        naming,
         ontology,
         overview,
         report,
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from scvec.ingest.cells.options import ReadOptions
     from scvec.ingest.gene_coverage import Coverage
     from scvec.knn.options import Voting
+    from scvec.naming.result import Names
+    from scvec.naming.run import name
     from scvec.store import Store
 
 _HOMES = {
@@ -60,6 +63,7 @@ _HOMES = {
     "ExtendOptions": "atlas.building.options",
     "IndexSpec": "index.spec",
     "InputError": "errors",
+    "Names": "naming.result",
     "Neighbors": "core.types",
     "QueryCells": "atlas.query_cells",
     "QueryOptions": "annotation.options",
@@ -82,6 +86,8 @@ _HOMES = {
     "ingest": "ingest",
     "interpret": "interpret",
     "lancedb": "lancedb",
+    "name": "naming.run",
+    "naming": "naming",
     "ontology": "ontology",
     "overview": "overview",
     "query_cells": "atlas.query_cells",
@@ -101,6 +107,7 @@ __all__ = [
     "ExtendOptions",
     "IndexSpec",
     "InputError",
+    "Names",
     "Neighbors",
     "QueryCells",
     "QueryOptions",
@@ -121,6 +128,8 @@ __all__ = [
     "ingest",
     "interpret",
     "lancedb",
+    "name",
+    "naming",
     "ontology",
     "overview",
     "query_cells",

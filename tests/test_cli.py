@@ -22,6 +22,7 @@ from scvec.cli import app, main
 from scvec.cli.app import ORDER
 from scvec.cli.atlas import ExtendFlags
 from scvec.cli.interpret import ReadoutFlags, TrainFlags
+from scvec.cli.name import NameFlags
 from scvec.cli.options.build import BuildFlags, IndexFlags
 from scvec.cli.options.cells import ReadFlags
 from scvec.cli.options.query import QueryFlags
@@ -82,6 +83,7 @@ VERBS = [
     ("ontology", "list"),
     ("ontology", "match"),
     ("query",),
+    ("name",),
     ("report",),
     ("explain",),
     ("search",),
@@ -337,6 +339,12 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
             ("genes", "import", "--taxon", "human", "--gene-info", query, "--gene-summary", query),
             "gene_info",
         ),
+        "no ontology to name by": (("name", query, "--cluster-key", "cell_type"), "scvec ontology pull"),
+        "no names": (("name", query, "--n", "0"), "--n"),
+        "clusters twice": (("name", query, "--cluster-key", "cell_type", "--cluster", "leiden"), "exclude"),
+        "an error of no atlas": (("name", query, "--max-error", "0.1"), "--atlas"),
+        "no words for a tissue": (("name", query, "--tissue", " "), "--tissue must be words"),
+        "bad names file": (("name", query, "--out", folder / "names.xlsx"), ".parquet"),
         "no texts": (("embed", "--taxon", "mouse", "--encoder", "hash"), "scvec genes pull"),
     }
 
@@ -523,6 +531,7 @@ def test_options_of_a_query_are_listed_by_what_they_are_about(run: Run, verb: st
     [
         (QueryFlags, (sv.annotate, Voting), {"recipe", "encoder", "readout", "readout_model"}),
         (ReadFlags, (ReadOptions,), set()),
+        (NameFlags, (sv.name,), {"atlas", "max_error"}),
         (BuildFlags, (sv.atlas.build,), {"match_labels", "random_state"}),
         (ExtendFlags, (sv.atlas.extend,), {"match_labels"}),
         (IndexFlags, (IndexSpec,), set()),

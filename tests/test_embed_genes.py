@@ -69,7 +69,7 @@ def test_texts_are_encoded_longest_first(store: sv.Store, monkeypatch: pytest.Mo
 def test_a_killed_run_goes_on_where_it_was(store: sv.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real model in a real process, killed while it encodes; what was committed is not encoded again."""
     code = (
-        "import sys; from scvec.embed import gene_vectors as g; g.COMMIT_TEXTS = 8; "
+        "import sys; from scvec.embed import gene_vectors as g, text_vectors as t; t.COMMIT_TEXTS = 8; "
         "import scvec as sv; s = sv.Store(sys.argv[1]); "
         "g.genes(s, sv.ingest.open_texts(s, 'human'), encoder='minilm')"
     )

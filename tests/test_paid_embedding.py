@@ -15,7 +15,7 @@ import pytest
 
 import scvec as sv
 from scvec.cli import main
-from scvec.embed import gene_vectors
+from scvec.embed import text_vectors
 from scvec.errors import InputError
 from tests.api_server import ApiServer, vectors_of
 
@@ -31,7 +31,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[ApiServer], None]:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setattr(gene_vectors, "COMMIT_TEXTS", BATCH)
+        monkeypatch.setattr(text_vectors, "COMMIT_TEXTS", BATCH)
 
     return at
 
@@ -128,8 +128,8 @@ def test_a_limit_is_waited_for(store: sv.Store, use: Callable[[ApiServer], None]
 
 def test_a_kill_costs_at_most_one_batch(store: sv.Store, use: Callable[[ApiServer], None]) -> None:
     code = (
-        "import sys; from scvec.embed import gene_vectors as g; "
-        f"g.COMMIT_TEXTS = {BATCH}; import scvec as sv; s = sv.Store(sys.argv[1]); "
+        "import sys; from scvec.embed import gene_vectors as g, text_vectors as t; "
+        f"t.COMMIT_TEXTS = {BATCH}; import scvec as sv; s = sv.Store(sys.argv[1]); "
         "g.genes(s, sv.ingest.open_texts(s, 'human'), encoder='openai:toy')"
     )
     with ApiServer(pause=0.2) as server:

@@ -22,8 +22,9 @@ def test_every_column_is_described(kind: schemas.Described) -> None:
     assert list(kind.meanings) == kind.schema.names
 
 
-def test_tables_have_these_columns(store: sv.Store, tmp_path: Path) -> None:
+def test_tables_have_these_columns(store: sv.Store, files: Path, tmp_path: Path) -> None:
     sv.ontology.import_ontology(store, toy_ontology.write(tmp_path))
+    sv.name(files / "query.h5ad", store, cluster_key="cell_type", encoder="hash", evidence=True)
     found = {}
     for path in store.tables():
         depth = path.count("/")

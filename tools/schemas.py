@@ -13,8 +13,9 @@ import polars as pl
 import pyarrow as pa
 
 from scvec.atlas import label_table, rows
-from scvec.embed import gene_vectors
+from scvec.embed import gene_vectors, text_vectors
 from scvec.ingest.genes import template
+from scvec.naming import text_reader
 from scvec.ontology import tables
 
 PAGE = Path(__file__).parents[1] / "docs" / "schemas.md"
@@ -26,7 +27,7 @@ HEAD = """# Tables and columns
 A store is a [LanceDB database](lancedb.md), and these are its tables. A path is that of the folder in the store,
 without `.lance`; in LanceDB its last name is the table's, and those before are the namespaces. The names of columns
 stay as they are within a format of the store, which `scvec store info` shows. The schema's metadata has the table's
-manifest under `scvec`, as JSON: what its rows were made from; and `gene_vectors` have their encoder under
+manifest under `scvec`, as JSON: what its rows were made from; and tables of texts' vectors have their encoder under
 `embedding_functions`, as LanceDB reads it. This page is made from the schemas (`python -m tools.schemas`).
 """
 
@@ -54,7 +55,7 @@ def described() -> tuple[Described, ...]:
         Described(
             "gene_vectors/<encoder>/<revision>",
             "A row is a text. Rows are appended; the newest version is read.",
-            gene_vectors.table_schema(DIMENSION),
+            text_vectors.table_schema(DIMENSION),
             gene_vectors.COLUMNS,
         ),
         Described(
@@ -62,6 +63,20 @@ def described() -> tuple[Described, ...]:
             "A row is a term of the Cell Ontology. One tag for each release.",
             tables.SCHEMA,
             tables.COLUMNS,
+        ),
+        Described(
+            "term_vectors/<encoder>/<revision>",
+            "A row is a text of a term of the Cell Ontology, such as its name and definition. Rows are appended; the "
+            "newest version is read.",
+            text_vectors.table_schema(DIMENSION),
+            text_reader.TERM_COLUMNS,
+        ),
+        Described(
+            "sentence_vectors/<encoder>/<revision>",
+            "A row is a sentence of a gene's text that was compared with a term. Rows are appended; the newest version "
+            "is read.",
+            text_vectors.table_schema(DIMENSION),
+            text_reader.SENTENCE_COLUMNS,
         ),
         Described(
             "atlases/<name>/cells",

@@ -19,6 +19,8 @@ from scvec.store import ColumnIndex, Store, Upkeep, is_scattered, tidy
 INDEXES: Mapping[str, Sequence[ColumnIndex]] = {
     "gene_texts": TEXT_INDEXES,
     "gene_vectors": (),
+    "term_vectors": (),
+    "sentence_vectors": (),
     "ontology": tables.INDEXES,
 }
 """The indexes of the tables in a folder of the store. Whoever has tables of their own in it keeps their versions."""
@@ -29,7 +31,7 @@ def optimize(
 ) -> list[Upkeep]:
     """Merge the small files of a store's tables, make missing indexes, and remove what no tag and no atlas needs.
 
-    Releases that an earlier scvec imported have no indexes of their words and names; vectors of genes are written a few
+    Releases that an earlier scvec imported have no indexes of their words and names; vectors are written a few
     hundred at a time; cells that were removed stay in their files. What a release's tag holds stays, and so does every
     version of an atlas that can be checked out.
 

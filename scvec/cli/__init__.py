@@ -8,6 +8,7 @@ from scvec.cli import evaluate as evaluate
 from scvec.cli import explain as explain
 from scvec.cli import genes as genes
 from scvec.cli import interpret as interpret
+from scvec.cli import name as name
 from scvec.cli import ontology as ontology
 from scvec.cli import query as query
 from scvec.cli import refine as refine

@@ -44,7 +44,7 @@ START, PREPARE, LABEL = "Start here", "Prepare", "Label and understand"
 
 ORDER = (
     *("demo", "genes", "ontology", "models", "embed", "atlas", "refine", "interpret", "store"),
-    *("query", "report", "explain", "search", "evaluate", "bench"),
+    *("query", "name", "report", "explain", "search", "evaluate", "bench"),
 )
 
 

@@ -23,6 +23,10 @@ def embed(
         str, typer.Option(help="Encoder: minilm, tfidf, bert:MODEL, file:PATH, ...; scvec models lists them.")
     ],
     release: ReleaseOption = None,
+    terms: Annotated[
+        bool,
+        typer.Option("--terms", help="Also encode the terms of the Cell Ontology, by which scvec name finds names."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how many texts and tokens there are, and the cost.")
     ] = False,
@@ -35,10 +39,13 @@ def embed(
     """Encode gene texts that have no vector yet; resumes if interrupted."""
     from scvec.embed import bill, genes
     from scvec.ingest import open_texts
+    from scvec.naming.text_reader import encode_terms
+    from scvec.ontology import open_ontology
 
     ui = common.ui
     opened = open_store(common.store)
     texts = open_texts(opened, taxon, release)
+    ontology = open_ontology(opened) if terms else None
     if dry_run:
         made = bill(opened, texts, encoder=encoder, download=download)
         cost = "unknown: no list price" if made.usd is None else f"about ${made.usd:.4f} at list price"
@@ -48,6 +55,7 @@ def embed(
         ui.result({**asdict(made), "release": texts.release}, f"{made.encoder}: {counted}; cost: {cost}")
         return
     vectors = genes(opened, texts, encoder=encoder, download=download, progress=ui.progress)
+    n_terms = None if ontology is None else encode_terms(opened, ontology, vectors, ui.progress)
     values = {
         "encoder": vectors.encoder,
         "revision": vectors.revision,
@@ -57,6 +65,7 @@ def embed(
         "n_genes_with_vector": len(vectors.gene_ids),
         "n_texts": vectors.n_texts,
         "n_encoded": vectors.n_encoded,
+        **({} if n_terms is None else {"n_terms_encoded": n_terms}),
     }
     said = [
         f"{vectors.encoder}, {vectors.dimension} dimensions: {vectors.n_encoded:,} of {vectors.n_texts:,} texts encoded"
@@ -64,6 +73,8 @@ def embed(
     ]
     if len(vectors.gene_ids) < len(texts):
         said.append(f"{len(texts) - len(vectors.gene_ids):,} of {len(texts):,} genes have no vector")
+    if n_terms is not None:
+        said.append(f"{n_terms:,} texts of the {ontology} encoded")
     ui.result(values, "\n".join(said))
 
 

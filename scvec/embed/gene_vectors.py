@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from shlex import quote
-from typing import Any
 
-import numpy as np
 import polars as pl
-import pyarrow as pa
 
-from scvec.core.arrow import vectors_from_arrow, vectors_to_arrow
-from scvec.core.progress import shown
 from scvec.core.types import Floats, Ints, Progress
-from scvec.embed.encoders import Address, Encoder, Partial, Priced, find, make
+from scvec.embed.encoders import Address, Encoder, Partial, Priced, find, make, models
 from scvec.embed.encoders.api import estimate_tokens
-from scvec.embed.searchable import functions_of
-from scvec.errors import InputError, NotInStoreError, ServiceError
+from scvec.embed.text_vectors import TextTable, accepted, encoders_of, folder_of
+from scvec.errors import InputError, MismatchError, NotInStoreError
 from scvec.ingest.genes.gene_texts import GeneTexts, taxon_name
 from scvec.store import Store, Table
+
+KIND = "gene_vectors"
+"""The folder of the tables."""
 
 COLUMNS = {
     "text_sha256": "the hash of a text, as in gene_texts; rows are in the order in which texts were encoded",
     "vector": "the encoder's vector of the text",
 }
-
-COMMIT_TEXTS = 512
-"""Texts encoded between two commits: what is lost when the process is killed."""
 
 
 @dataclass(frozen=True)
@@ -58,26 +52,41 @@ class GeneVectors:
     @cached_property
     def gene_ids(self) -> Ints:
         """(g,) the genes that have a vector: those that were encoded, which need not be all of the release."""
-        there = pl.col("text_sha256").is_in(list(self._positions))
+        there = pl.col("text_sha256").is_in(list(self._stored.positions))
         return self.texts.frame.filter(there)["gene_id"].to_numpy()
 
     def of(self, gene_ids: Ints) -> Floats:
         """Return (n, dimension) vectors of genes, in their order; raise `NotInStoreError` if one is missing."""
         hash_of = dict(self.texts.frame.select("gene_id", "text_sha256").iter_rows())
-        snapshot = self.table.latest()
-        try:
-            rows = np.array([self._positions[hash_of[int(gene)]] for gene in gene_ids], np.int64)
-        except KeyError as error:
-            raise NotInStoreError(
-                f"{self.table.path} lacks a vector for the text {error}",
-                fix=_embed_command(self.texts, self.encoder),
-            ) from error
-        unique, inverse = np.unique(rows, return_inverse=True)
-        return vectors_from_arrow(snapshot.take(unique, ["vector"])["vector"])[inverse]
+        hashes = [hash_of.get(int(gene), str(gene)) for gene in gene_ids]
+        return self._stored.vectors(hashes, fix=_embed_command(self.texts, self.encoder))
 
     @cached_property
-    def _positions(self) -> dict[str, int]:
-        return _positions(self.table)
+    def model(self) -> Encoder:
+        """The encoder that made the vectors; its weights are loaded when it first encodes.
+
+        Raises
+        ------
+        InputError
+            If it cannot read words.
+        MismatchError
+            If the encoder here is not the one that made the vectors.
+        """
+        if find(Address.parse(self.encoder).kind).partial:
+            seen = f"encoder {self.encoder!r} has vectors of genes and cannot read words"
+            raise InputError(seen, "an encoder of texts", "`encoder` minilm, after scvec embed")
+        model = make(self.encoder, self.texts.frame)
+        if model.revision != self.revision:
+            raise MismatchError(
+                f"encoder {self.encoder!r} is at revision {model.revision} here",
+                f"{self.revision}, which made the vectors in the store",
+                "restore those weights, or embed the texts and build the atlas again",
+            )
+        return model
+
+    @cached_property
+    def _stored(self) -> TextTable:
+        return TextTable(self.table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,26 +150,18 @@ def genes(
     ServiceError
         If a server or a plug-in returns invalid vectors; those of earlier batches are kept.
     """
-    progress = shown(progress)
     model = make(encoder, texts.frame, download=download)
-    table = _table(store, model.name, model.revision)
-    wanted = _wanted(texts, model, gene_ids)
-    left = _left(wanted, table)
-    with progress(f"{model.name}: {len(left):,} of {len(wanted):,} texts to encode", len(left)) as advance:
-        for start in range(0, len(left), COMMIT_TEXTS):
-            part = left.slice(start, COMMIT_TEXTS)
-            rows = _rows(part, model)
-            table.append(rows, _manifest(model))
-            advance(len(part))
-    dimension = table.latest().manifest["dimension"]
-    return GeneVectors(texts, model.name, model.revision, dimension, len(left), len(wanted), table)
+    stored = TextTable.of(store, KIND, model.name, model.revision)
+    wanted = accepted(_of_genes(texts, gene_ids), model)
+    n_encoded = stored.encode(wanted, model, KIND, progress)
+    return GeneVectors(texts, model.name, model.revision, stored.dimension, n_encoded, len(wanted), stored.table)
 
 
 def bill(store: Store, texts: GeneTexts, *, encoder: str, download: bool = False) -> Bill:
     """Return what `genes` would encode and cost, without encoding anything."""
     model = make(encoder, texts.frame, download=download)
-    wanted = _wanted(texts, model)
-    left = _left(wanted, _table(store, model.name, model.revision))
+    wanted = accepted(texts.frame, model)
+    left = TextTable.of(store, KIND, model.name, model.revision).missing(wanted)
     tokens = 0 if isinstance(model, Partial) else sum(map(estimate_tokens, left["text"].to_list()))
     price = model.usd_per_million_tokens if isinstance(model, Priced) else 0.0
     usd = None if price is None else tokens * price / 1e6
@@ -198,15 +199,15 @@ def open_genes(
     InputError
         If there are vectors of several revisions, and `revision` is None.
     """
-    progress = shown(progress)
     address = Address.parse(encoder)
     model = find(address.kind)
     if model.instant:
         return genes(store, texts, encoder=encoder, gene_ids=gene_ids, progress=progress)
     revision = revision or model.revision_of(address)
     name, hashes = address.canonical(), set(_of_genes(texts, gene_ids)["text_sha256"])
-    tables = {one: _table(store, name, one) for one in store.children(_folder(name)) if revision in (None, one)}
-    there = {one: hashes & _positions(table).keys() for one, table in tables.items()}
+    revisions = [one for one in store.children(folder_of(KIND, name)) if revision in (None, one)]
+    tables = {one: TextTable.of(store, KIND, name, one) for one in revisions}
+    there = {one: hashes & table.positions.keys() for one, table in tables.items()}
     whole = [one for one, found in there.items() if len(found) == len(hashes) or (model.partial and found)]
     if not whole:
         raise NotInStoreError(
@@ -217,8 +218,8 @@ def open_genes(
             f"{store.uri} has vectors of encoder {name!r} of several revisions: {', '.join(whole)}",
             fix='choose one in a recipe file, with encoder_revision = "..."',
         )
-    table = tables[whole[0]]
-    return GeneVectors(texts, name, whole[0], table.latest().manifest["dimension"], 0, len(there[whole[0]]), table)
+    found = tables[whole[0]]
+    return GeneVectors(texts, name, whole[0], found.dimension, 0, len(there[whole[0]]), found.table)
 
 
 def ensure_genes(
@@ -251,72 +252,34 @@ def ensure_genes(
     return genes(store, texts, encoder=encoder, gene_ids=gene_ids, progress=progress)
 
 
+def encoders_there(store: Store, texts: GeneTexts, gene_ids: Ints, *, local: bool = False) -> list[str]:
+    """Return the encoders that read words and have vectors of these genes in the store, those of models first.
+
+    With `local`, only models that run on this machine. Those of a package that is not installed are left out.
+    """
+    here = models()
+    kinds = {name: here.get(Address.parse(name).kind) for name in encoders_of(store, KIND)}
+    able = {name: kind for name, kind in kinds.items() if kind is not None and not kind.partial}
+    order = sorted(able, key=lambda name: (able[name].instant, name))
+    return [name for name in order if able[name].local >= local and _is_there(store, texts, gene_ids, name)]
+
+
+def encoder_for(store: Store, texts: GeneTexts, gene_ids: Ints) -> str:
+    """Return the first model of this machine that has vectors of these genes in the store, or else tfidf."""
+    return next(iter(encoders_there(store, texts, gene_ids, local=True)), "tfidf")
+
+
+def _is_there(store: Store, texts: GeneTexts, gene_ids: Ints, name: str) -> bool:
+    """Whether the store has the encoder's vectors of the genes."""
+    try:
+        open_genes(store, texts, encoder=name, gene_ids=gene_ids)
+    except (InputError, NotInStoreError):
+        return False
+    return True
+
+
 def _of_genes(texts: GeneTexts, gene_ids: Ints | None) -> pl.DataFrame:
     return texts.frame if gene_ids is None else texts.frame.filter(pl.col("gene_id").is_in(gene_ids.tolist()))
-
-
-def _wanted(texts: GeneTexts, model: Encoder, gene_ids: Ints | None = None) -> pl.DataFrame:
-    """Return the distinct texts that the encoder accepts."""
-    wanted = _of_genes(texts, gene_ids).select("text_sha256", "text").unique("text_sha256", maintain_order=True)
-    if isinstance(model, Partial):
-        return wanted.filter(pl.Series([model.knows(text) for text in wanted["text"]], dtype=pl.Boolean))
-    return wanted
-
-
-def _left(wanted: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """Return the texts without a vector, longest first."""
-    left = wanted.filter(~pl.col("text_sha256").is_in(list(_positions(table))))
-    return left.sort(pl.col("text").str.len_chars(), "text_sha256", descending=[True, False])
-
-
-def _folder(encoder: str) -> str:
-    return f"gene_vectors/{re.sub(r'[^A-Za-z0-9._-]+', '-', encoder)}"
-
-
-def _table(store: Store, encoder: str, revision: str) -> Table:
-    return store.table(f"{_folder(encoder)}/{revision}")
-
-
-def table_schema(dimension: int) -> pa.Schema:
-    """Return the columns of a table of vectors."""
-    return pa.schema({"text_sha256": pa.string(), "vector": pa.list_(pa.float32(), dimension)})
-
-
-def _positions(table: Table) -> dict[str, int]:
-    """Return the row of each text, by hash."""
-    if not table.exists:
-        return {}
-    hashes = table.latest().read(["text_sha256"])["text_sha256"].to_pylist()
-    return {one: row for row, one in enumerate(hashes)}
-
-
-def _rows(texts: pl.DataFrame, model: Encoder) -> pa.Table:
-    encoded = model.encode(texts["text"].to_list())
-    try:
-        with np.errstate(over="ignore"):
-            vectors = np.asarray(encoded, np.float32)
-    except (TypeError, ValueError) as error:
-        seen = f"encoder {model.name!r} returned {type(encoded).__name__}; nothing of this batch was stored"
-        raise ServiceError(seen, "an array of numbers", "check the encoder") from error
-    if vectors.shape != (len(texts), model.dimension) or not np.isfinite(vectors).all():
-        raise ServiceError(
-            f"encoder {model.name!r} returned the shape {vectors.shape}, or values that are not finite; "
-            "nothing of this batch was stored",
-            f"finite values of shape {(len(texts), model.dimension)}",
-            "check the encoder",
-        )
-    columns = [pa.array(texts["text_sha256"].to_list()), vectors_to_arrow(vectors)]
-    schema = table_schema(model.dimension).with_metadata(dict(functions_of(model)))
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _manifest(model: Encoder) -> dict[str, Any]:
-    return {
-        "kind": "gene_vectors",
-        "encoder": model.name,
-        "revision": model.revision,
-        "dimension": model.dimension,
-    }
 
 
 def _embed_command(texts: GeneTexts, encoder: str) -> str:

@@ -9,15 +9,12 @@ import numpy as np
 
 from scvec.atlas import Atlas
 from scvec.core.types import Floats, Ints
-from scvec.embed import GeneVectors, open_genes
-from scvec.embed.encoders import Address, Encoder, find, make
-from scvec.errors import InputError, MismatchError, NotInStoreError
+from scvec.embed import GeneVectors, encoders_there, open_genes
+from scvec.embed.encoders import Address
+from scvec.errors import InputError
 from scvec.ingest import GeneTexts
 from scvec.ingest.genes.gene_texts import taxon_name
 from scvec.search.keywords import Keywords
-from scvec.store import Store
-
-FOLDER = "gene_vectors"
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class Reader:
             If the encoder here is not the one that made the vectors.
         """
         check_words(words)
-        asked = np.asarray(self._model.encode([words]), np.float64)[0]
+        asked = np.asarray(self.vectors.model.encode([words]), np.float64)[0]
         if not asked.any():
             if not strict:
                 return np.full(len(self.gene_ids), np.nan, np.float32)
@@ -83,22 +80,6 @@ class Reader:
                 f"{words!r:.60} is equally near to all {n} genes", "words that distinguish genes", "use other words"
             )
         return np.asarray((cosines - cosines.mean()) / spread, np.float32)
-
-    @cached_property
-    def _model(self) -> Encoder:
-        """The encoder that made the vectors."""
-        name = self.vectors.encoder
-        if find(Address.parse(name).kind).partial:
-            seen = f"encoder {name!r} has vectors of genes and cannot read words"
-            raise InputError(seen, "an encoder of texts", "`encoder` minilm, after scvec embed")
-        model = make(name, self.vectors.texts.frame)
-        if model.revision != self.vectors.revision:
-            raise MismatchError(
-                f"encoder {name!r} is at revision {model.revision} here",
-                f"{self.vectors.revision}, which made the vectors in the store",
-                "restore those weights, or embed the texts and build the atlas again",
-            )
-        return model
 
     @cached_property
     def _texts(
@@ -154,25 +135,3 @@ def check_words(words: str) -> None:
     """Raise `InputError` if there are no words."""
     if not words.strip():
         raise InputError("no words to search for", "some, as 'lymphocytes that release granzyme'", "give them")
-
-
-def encoders_there(store: Store, texts: GeneTexts, gene_ids: Ints) -> list[str]:
-    """Return the encoders that read words and have vectors of these genes in the store, those of models first."""
-    names = set()
-    for folder in store.children(FOLDER):
-        for revision in store.children(f"{FOLDER}/{folder}"):
-            table = store.table(f"{FOLDER}/{folder}/{revision}")
-            names |= {table.latest().manifest["encoder"]} if table.exists else set()
-    order = sorted(names, key=lambda name: (find(Address.parse(name).kind).instant, name))
-    return [name for name in order if _is_there(store, texts, gene_ids, name)]
-
-
-def _is_there(store: Store, texts: GeneTexts, gene_ids: Ints, name: str) -> bool:
-    """Whether the encoder reads words, and the store has its vectors of the genes."""
-    if find(Address.parse(name).kind).partial:
-        return False
-    try:
-        open_genes(store, texts, encoder=name, gene_ids=gene_ids)
-    except (InputError, NotInStoreError):
-        return False
-    return True

@@ -1,0 +1,163 @@
+"""The verb that names clusters that no reference has: ``name``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from scvec.cli.app import LABEL, app, open_store, table
+from scvec.cli.options.cells import ReadFlags
+from scvec.cli.options.common import NeighborFlags, OutputOption, keywords, panel, spreads
+from scvec.cli.options.query import QueryArgument
+from scvec.errors import InputError
+
+if TYPE_CHECKING:
+    from scvec.annotation.result import Annotation
+    from scvec.naming import Names, NamingOptions
+
+ClustersOption = panel("Clusters")
+NamesOption = panel("Names")
+UnknownOption = panel("Unknown cells of an atlas")
+
+USUAL_ERROR = 0.05
+SHOWN_GENES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameFlags(ReadFlags):
+    """What is named, by what."""
+
+    cluster_key: Annotated[
+        str | None, ClustersOption(help="Column of obs with clusters (default: Leiden clusters are made).")
+    ] = None
+    cluster: Annotated[str | None, ClustersOption(help="Make clusters: leiden, or leiden:RESOLUTION.")] = None
+    atlas: Annotated[
+        str | None,
+        UnknownOption(help="Label the cells by this reference atlas first, and name those it leaves unknown."),
+    ] = None
+    max_error: Annotated[
+        float | None,
+        UnknownOption(help="Accepted share of wrong calls; less certain ones are unknown (default: 0.05)."),
+    ] = None
+    tissue: Annotated[str | None, NamesOption(help='Tissue of the cells, in words: "retina".')] = None
+    background: Annotated[
+        Path | None, NamesOption(help="Profiles of other types to compare with, such as a folder of many tissues.")
+    ] = None
+    encoder: Annotated[
+        str | None,
+        NamesOption(help="Encoder of the texts (default: a model whose vectors the store has, else tfidf)."),
+    ] = None
+    n: Annotated[int, OutputOption("--n", "-n", min=1, help="Number of names for each cluster.")] = 5
+    evidence: Annotated[
+        bool, OutputOption("--evidence", help="Also show what the text of each gene behind the first name says.")
+    ] = False
+
+    def asked(self) -> NamingOptions:
+        """Return the same as the library's value."""
+        from scvec.naming import NamingOptions
+
+        return NamingOptions(**keywords(self, NamingOptions))
+
+    def of_calls(self) -> NamingOptions:
+        """Return it for calls, which have read the cells and made the clusters."""
+        from scvec.naming import NamingOptions
+
+        names = ("tissue", "background", "encoder", "n", "evidence")
+        return NamingOptions(**{one: getattr(self, one) for one in names})
+
+
+@app.command(epilog="Example: scvec name query.h5ad --cluster-key leiden --tissue retina", rich_help_panel=LABEL)
+@spreads
+def name(
+    query: QueryArgument,
+    out: Annotated[Path | None, OutputOption(help="Output file (.parquet or .csv).")] = None,
+    *,
+    flags: NameFlags,
+    common: NeighborFlags,
+) -> None:
+    """Rank Cell Ontology terms as names for clusters, by what texts say of their genes; no reference is needed."""
+    from scvec.annotation import writing
+    from scvec.naming import name as rank_names
+
+    ui, asked = common.ui, flags.asked()
+    asked.check()
+    if flags.max_error is not None and flags.atlas is None:
+        raise InputError("--max-error without --atlas has no effect", fix="add --atlas NAME, or leave it out")
+    if out is not None:
+        writing.check_name(out)
+    if flags.atlas is None:
+        names = rank_names(query, open_store(common.store), asked, progress=ui.progress)
+    else:
+        names = rank_names(_called(query, flags, common), options=flags.of_calls(), progress=ui.progress)
+    for note in names.notes:
+        ui.note(note)
+    if out is not None:
+        writing.write_frame(names.to_polars(), out)
+    said = [_table(names), *(_evidence(names) if flags.evidence else [])]
+    ui.result(_values(names, out), "\n".join([*said, *([] if out is None else ["", f"written to {out}"])]))
+
+
+def _called(query: str, flags: NameFlags, common: NeighborFlags) -> Annotation:
+    """Return the calls by the atlas, after printing their notes."""
+    from scvec.annotation.options import QueryOptions
+    from scvec.annotation.query import annotate
+    from scvec.naming.run import require_texts
+
+    atlas = common.atlas(flags.atlas or "")
+    require_texts(atlas.store, flags.asked())
+    given = keywords(flags, QueryOptions) | {"max_error": USUAL_ERROR if flags.max_error is None else flags.max_error}
+    calls = annotate(query, atlas, QueryOptions(**given), progress=common.ui.progress)
+    for note in calls.notes:
+        common.ui.note(note)
+    return calls
+
+
+def _table(names: Names) -> str:
+    """Return a row for each name; what a cluster's rows have in common stands in the first."""
+    from scvec.naming.result import NO_NAME
+
+    rows: list[tuple[object, ...]] = []
+    for i, cluster in enumerate(names.clusters.tolist()):
+        about: tuple[object, ...] = (cluster, f"{int(names.n_cells[i]):,}")
+        if names.first(i) is None:
+            rows.append((*about, NO_NAME, "", "", ""))
+            about = ("", "")
+        for one in names.suggestions[i]:
+            rows.append((*about, one.name, one.term_id, f"{one.score:.2f}", ", ".join(one.genes[:SHOWN_GENES])))
+            about = ("", "")
+    return table(("cluster", "cells", "name", "term", "score", "because"), rows)
+
+
+def _evidence(names: Names) -> list[str]:
+    """Return what the texts say of the genes behind each cluster's first name."""
+    lines = []
+    for i, cluster in enumerate(names.clusters.tolist()):
+        first = names.first(i)
+        if first is not None:
+            lines += ["", f"{cluster}: {first.name}"]
+            lines += [f"  {gene}: {said}" for gene, said in zip(first.genes, first.evidence, strict=True) if said]
+    return lines
+
+
+def _values(names: Names, out: Path | None) -> dict[str, Any]:
+    clusters = [
+        {
+            "cluster": str(cluster),
+            "cells": int(names.n_cells[i]),
+            "stands_out": bool(names.stands_out[i]),
+            "names": [
+                {
+                    "rank": rank,
+                    "term_id": one.term_id,
+                    "name": one.name,
+                    "score": round(one.score, 4),
+                    "genes": list(one.genes),
+                    **({"evidence": list(one.evidence)} if one.evidence else {}),
+                }
+                for rank, one in enumerate(names.suggestions[i], 1)
+            ],
+        }
+        for i, cluster in enumerate(names.clusters.tolist())
+    ]
+    return {"out": None if out is None else str(out), "clusters": clusters, **names.provenance}

@@ -1,0 +1,68 @@
+"""How clusters are named, as a frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scvec.errors import InputError, must_be
+from scvec.ingest.cells.options import ReadChanges, ReadOptions
+from scvec.naming.result import N_NAMES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamingOptions(ReadOptions):
+    """How cells are read and their clusters named; the fields are keywords of `scvec.name`.
+
+    Attributes
+    ----------
+    cluster_key
+        Column of ``obs`` with the clusters. None: clusters are made.
+    cluster
+        How to make clusters: ``"leiden"`` (the default) or ``"leiden:RESOLUTION"``; needs the extra ``cluster``.
+    tissue
+        The tissue of the cells, in words: ``"retina"``.
+    n
+        Number of names for each cluster.
+    background
+        A file or a folder with profiles of other types, with which the clusters are compared too.
+    encoder
+        An encoder whose vectors of the gene texts are in the store; None: the first model whose vectors are there, or
+        else tfidf, which needs none.
+    evidence
+        Whether to find, for each gene behind a name, the sentence of its text that is nearest to the term. Sentences
+        are encoded when they are first needed, which can take a minute for many clusters.
+    obs, layer, scale, gene_key, taxon, only, only_annotated, unlabelled
+        As in `scvec.ReadOptions`; cells whose cluster is one of `unlabelled` are in none.
+    """
+
+    cluster_key: str | None = None
+    cluster: str | None = None
+    tissue: str | None = None
+    n: int = N_NAMES
+    background: str | Path | None = None
+    encoder: str | None = None
+    evidence: bool = False
+
+    def check(self) -> None:
+        """Raise `InputError` if an option is invalid, or has no effect."""
+        if self.n < 1:
+            raise must_be("n", "at least 1", self.n)
+        if self.tissue is not None and not self.tissue.strip():
+            raise must_be("tissue", "words, as 'retina'", self.tissue)
+        if self.cluster_key is not None and self.cluster is not None:
+            raise InputError("`cluster_key` and `cluster` exclude each other", fix="leave one out")
+        if self.use_rep is not None:
+            raise InputError("`use_rep` has no effect: names are of what cells express", fix="leave it out")
+
+
+class NamingChanges(ReadChanges, total=False):
+    """The fields of `NamingOptions`, as keywords."""
+
+    cluster_key: str | None
+    cluster: str | None
+    tissue: str | None
+    n: int
+    background: str | Path | None
+    encoder: str | None
+    evidence: bool

@@ -1,0 +1,195 @@
+"""`name`: from cells, through what their clusters express and what texts say, to ranked names."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeAlias, Unpack
+
+import numpy as np
+
+from scvec._version import __version__
+from scvec.annotation.clusters import Leiden
+from scvec.annotation.result import Annotation
+from scvec.core.logs import log_notes
+from scvec.core.options import merged, spells_out
+from scvec.core.progress import shown
+from scvec.core.text import counted
+from scvec.core.types import Bools, Progress
+from scvec.errors import InputError
+from scvec.ingest.cells import Cells
+from scvec.ingest.cells.options import ReadOptions
+from scvec.ingest.genes.gene_table import texts_of
+from scvec.ingest.genes.gene_texts import offered_texts
+from scvec.naming.evidence import nearest_sentences
+from scvec.naming.groups import Groups, groups_of, groups_of_calls
+from scvec.naming.options import NamingChanges, NamingOptions
+from scvec.naming.result import N_GENES, Names, Suggestion
+from scvec.naming.scoring import Ranking, rank_terms
+from scvec.naming.term_texts import term_texts
+from scvec.naming.text_reader import TextReader, reader_for, require_words
+from scvec.ontology import Ontology, open_ontology
+from scvec.store import Store, as_store
+
+Nameable: TypeAlias = "Cells | Annotation"
+
+
+@spells_out(NamingOptions)
+def name(
+    cells: Nameable,
+    store: Store | str | Path | None = None,
+    options: NamingOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    **changes: Unpack[NamingChanges],
+) -> Names:
+    """Rank names for clusters: the terms of the Cell Ontology whose texts fit what the cells express.
+
+    No reference is needed. What a cluster expresses more than the others is compared with the texts of genes, and these
+    with the texts of terms. Where no term stands out, the cluster is left unnamed. The terms' texts are encoded when
+    they are first needed; their vectors are kept in the store, as are those of sentences.
+
+    Parameters
+    ----------
+    cells
+        A path, a URI, or an AnnData; or calls, whose unknown cells are named, by the calls' clusters if they have any.
+    store
+        Where the gene texts and the Cell Ontology are. Calls have that of their atlas.
+    options, changes
+        How the cells are read and named: a `NamingOptions`, or its fields as keywords. Calls know how their cells are
+        read.
+    progress
+        Shows how many cells are read, and how many texts are encoded.
+
+    Returns
+    -------
+    Names
+        Ranked names for each cluster.
+
+    Raises
+    ------
+    NotInStoreError
+        If the store lacks the Cell Ontology, the species' gene texts, or the encoder's vectors; says what brings them.
+    InputError
+        If the cells cannot be read, an option is invalid, or `cluster_key` cannot be used.
+    """
+    asked, progress = merged(NamingOptions, options, dict(changes)), shown(progress)
+    asked.check()
+    where = _store_of(cells, store)
+    ontology = require_texts(where, asked)
+    groups = _groups(cells, where, asked, progress)
+    texts = reader_for(
+        where, term_texts(ontology), texts_of(where, groups.table), groups.gene_ids, asked.encoder, progress
+    )
+    if not len(groups):
+        nothing = ("no cell with expression is unknown: there is nothing to name",)
+        return _names(groups, (), np.zeros(0, np.bool_), nothing, _provenance(groups, texts, asked))
+    ranking = rank_terms(groups, texts, tissue=asked.tissue, background=asked.background)
+    sure = ranking.stands_out & groups.expressing
+    found = _suggestions(groups, texts, ranking, asked)
+    return _names(groups, found, sure, _notes(groups, sure), _provenance(groups, texts, asked))
+
+
+def _names(
+    groups: Groups,
+    found: tuple[tuple[Suggestion, ...], ...],
+    stands_out: Bools,
+    notes: tuple[str, ...],
+    provenance: dict[str, Any],
+) -> Names:
+    notes = (*groups.notes, *notes)
+    log_notes(notes, "name")
+    return Names(
+        clusters=groups.clusters,
+        n_cells=groups.n_cells,
+        suggestions=found,
+        stands_out=stands_out,
+        member=groups.member,
+        obs_names=groups.obs_names,
+        notes=notes,
+        provenance=provenance,
+    )
+
+
+def _store_of(cells: Nameable, store: Store | str | Path | None) -> Store:
+    if isinstance(cells, Annotation):
+        own = cells.query.atlas.store
+        if store is not None and as_store(store).uri != own.uri:
+            raise InputError(f"calls by an atlas in {own.uri} are named by that store", fix="leave out `store`")
+        return own
+    if store is None:
+        raise InputError("no `store`", "the one with the gene texts and the Cell Ontology", 'store="my-store"')
+    return as_store(store)
+
+
+def require_texts(store: Store, asked: NamingOptions) -> Ontology:
+    """Return the ontology of the store.
+
+    Whoever calls cells first calls this before, so that nothing is computed in vain.
+
+    Raises
+    ------
+    NotInStoreError
+        If the store has no Cell Ontology, or no gene texts.
+    InputError
+        If there is no such encoder, or it cannot read words.
+    """
+    ontology = open_ontology(store)
+    offered_texts(store, asked.taxon)
+    if asked.encoder is not None:
+        require_words(asked.encoder)
+    return ontology
+
+
+def _groups(cells: Nameable, store: Store, asked: NamingOptions, progress: Progress) -> Groups:
+    how = None if asked.cluster is None else Leiden.parse(asked.cluster)
+    alone = asked.background is not None
+    if not isinstance(cells, Annotation):
+        return groups_of(
+            cells, store, cluster_key=asked.cluster_key, clusters=how, read=asked, alone=alone, progress=progress
+        )
+    given = [one.name for one in fields(ReadOptions) if getattr(asked, one.name) != one.default]
+    if asked.cluster_key is not None or given:
+        option = "cluster_key" if asked.cluster_key is not None else given[0]
+        raise InputError(
+            f"`{option}` has no effect on calls", fix=f"sv.annotate(..., {option}=...), then name the calls"
+        )
+    return groups_of_calls(cells, by=how, alone=alone, progress=progress)
+
+
+def _suggestions(
+    groups: Groups, texts: TextReader, ranking: Ranking, asked: NamingOptions
+) -> tuple[tuple[Suggestion, ...], ...]:
+    """Return the best n terms of each cluster; none for one without expression."""
+    best = np.argsort(-ranking.scores, axis=1, kind="stable")[:, : asked.n]
+    chosen = [(c, int(t)) for c in np.flatnonzero(groups.expressing).tolist() for t in best[c]]
+    behind = {pair: ranking.genes_behind(*pair, N_GENES).tolist() for pair in chosen}
+    wanted = [(int(groups.gene_ids[gene]), term) for (_, term), genes in behind.items() for gene in genes]
+    said = iter(nearest_sentences(texts, wanted) if asked.evidence else [])
+    found: list[list[Suggestion]] = [[] for _ in range(len(groups))]
+    for (cluster, term), genes in behind.items():
+        one = texts.terms.terms[term]
+        symbols = tuple(str(groups.symbols[gene]) for gene in genes)
+        sentences = tuple(next(said) for _ in genes) if asked.evidence else ()
+        found[cluster].append(Suggestion(one.id, one.name, float(ranking.scores[cluster, term]), symbols, sentences))
+    return tuple(map(tuple, found))
+
+
+def _notes(groups: Groups, stands_out: Bools) -> tuple[str, ...]:
+    out = int((~stands_out[groups.expressing]).sum())
+    return (f"no name stands out for {out} of {counted(len(groups), 'cluster')}",) if out else ()
+
+
+def _provenance(groups: Groups, texts: TextReader, asked: NamingOptions) -> dict[str, Any]:
+    genes = texts.genes
+    return {
+        "scvec": __version__,
+        "file": groups.name,
+        "clusters_by": asked.cluster_key or asked.cluster or "leiden",
+        "tissue": asked.tissue,
+        "background": None if asked.background is None else Path(asked.background).name,
+        "ontology": texts.terms.ontology.release,
+        "gene_texts": {"taxon_id": genes.texts.taxon_id, "release": genes.texts.release},
+        "encoder": genes.encoder,
+        "encoder_revision": genes.revision,
+    }

@@ -18,6 +18,7 @@ from scvec.atlas import Atlas
 from scvec.errors import InputError, KeyNotFoundError, LabelError
 from scvec.ingest.cells.options import ReadOptions
 from scvec.naming.groups import groups_of, groups_of_calls
+from scvec.naming.own_vectors import DEFAULT
 from tests import toy
 
 
@@ -127,6 +128,12 @@ def test_clusters_are_made_of_the_cells_themselves(store: sv.Store) -> None:
     assert (table.max(axis=1) == table.sum(axis=1)).all()  # the four toy types are far apart
     again = groups_of(adata, store)
     np.testing.assert_array_equal(again.member, found.member)
+
+
+def test_leiden_means_the_same_whether_it_is_named_or_not() -> None:
+    assert Leiden.parse("leiden", DEFAULT.resolution) == DEFAULT
+    assert Leiden.parse("leiden:2", DEFAULT.resolution) == Leiden(2.0)
+    assert Leiden.parse("leiden") == Leiden(1.0)
 
 
 def test_components_of_a_sample_serve_all_cells(store: sv.Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+from scvec.naming.result import NO_NAME
 from tests.reported import World
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -79,6 +80,11 @@ def told(world: World, cell: int) -> tuple[str, dict[str, str]]:
     }
     if doubted.group[cell]:
         said["unexpected genes"] = calls.unexpected_genes[cell] or "none"
+    assert world.overview.names is not None
+    group = int(world.overview.names.member[cell])
+    if group >= 0:
+        first = world.overview.names.first(group)
+        said["looks like"] = f"{first.name} ({first.term_id}), {first.score:.2f}" if first else NO_NAME
     return " ".join(calls.obs_names[cell].split()), said
 
 

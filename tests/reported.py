@@ -13,6 +13,7 @@ from anndata import AnnData
 import scvec as sv
 from scvec.atlas import Atlas
 from scvec.explain import Attribution
+from scvec.naming import Names, Suggestion
 from scvec.report.findings import Overview, overview
 from scvec.report.page import write_report
 from tests import toy, unsure
@@ -21,6 +22,9 @@ HOSTILE = """</script><img src=x onerror=hit=1>"'&amp; δ"""
 """A label, an author's label and a cell's name."""
 
 N_KNOWN, N_MIXED, N_NEW = 40, 24, 8
+N_UNSURE = 10
+"""Mixed cells that are a group of unknown cells."""
+
 N_CELLS = N_KNOWN + N_MIXED + N_NEW + 1
 """The last one is empty."""
 
@@ -62,6 +66,22 @@ def cells() -> AnnData:
     return named(made)
 
 
+def names(calls: sv.Annotation) -> Names:
+    """Return names of the new cells, which stand out, of some mixed ones, which do not, and of the empty one: none."""
+    member = np.full(N_CELLS, -1)
+    member[N_KNOWN + N_MIXED : N_CELLS - 1], member[N_KNOWN : N_KNOWN + N_UNSURE], member[-1] = 0, 1, 2
+    fifth = Suggestion("CL:0000164", HOSTILE, 0.71, (symbol(3), "TOY5"), (f"It <b>secretes</b>. {HOSTILE}", ""))
+    other = Suggestion("CL:0000169", "type B pancreatic cell", 0.32, ("TOY1",), ("It senses glucose.",))
+    return Names(
+        clusters=np.array([HOSTILE, "1", "2"], object),
+        n_cells=np.array([N_NEW, N_UNSURE, 1]),
+        suggestions=((fifth, other), (other,), ()),
+        stands_out=np.array([True, False, False]),
+        member=member,
+        obs_names=calls.obs_names,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """A store with the atlas "various", a query, its calls, what is said of them, and the page; not to be changed."""
@@ -96,6 +116,6 @@ def build(folder: Path) -> World:
     query, page = folder / "query.h5ad", folder / "report.html"
     cells().write_h5ad(query)
     calls = sv.annotate(query, atlas)
-    seen = overview(calls, labels="cell_type", command="scvec report <query>")
+    seen = overview(calls, labels="cell_type", names=names(calls), command="scvec report <query>")
     write_report(seen, page)
     return World(store, atlas, query, calls, seen, page)

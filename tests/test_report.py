@@ -230,7 +230,8 @@ def test_a_page_is_one_file_that_asks_for_nothing(page: Parsed) -> None:
     assert not {"img", "iframe", "base", "object", "i"} & set(page.tags)
     assert page.tags.count("script") == 4
     ids = {one.removeprefix("#") for one in page.addresses if one.startswith("#")}
-    assert ids == {"doubts", "map", "composition", "genes", "scores", "truth", "coverage", "provenance"}
+    sections = {"doubts", "unknown", "map", "composition", "genes", "scores", "truth", "coverage", "provenance"}
+    assert ids == sections | {"why-0-0-0", "why-0-1-0", "why-1-0-0"}
 
 
 def test_names_are_on_the_page_as_they_are(page: Parsed, world: World) -> None:
@@ -460,3 +461,51 @@ def test_votes_that_were_not_calibrated_are_said_first(world: World) -> None:
     assert "cannot tell which calls are doubtful: confidence and novelty are calibrated for the default" in said
     assert "the votes are not those that were calibrated" in " ".join(words.doubts_lead(found.doubts))
     assert "calibrated for the default votes" not in " ".join(words.lead(world.overview))
+
+
+def test_unknown_groups_are_what_the_names_say(world: World) -> None:
+    names, found = world.overview.names, world.overview.unknown
+    assert names is not None
+    assert [(one.name, one.n_cells) for one in found] == list(zip(names.clusters, names.n_cells, strict=True))
+    assert [one.looks_like for one in found] == [names.suggestions[0][0], None, None]
+    assert [one.others for one in found] == [names.suggestions[0][1:], names.suggestions[1], ()]
+    for i, one in enumerate(found):
+        cells = names.member == i
+        before = world.calls.label_before_rejection[cells].tolist()
+        assert dict(one.before) == {label: before.count(label) for label in before if label != sv.UNKNOWN}
+        counts = [n for _, n in one.before]
+        assert counts == sorted(counts, reverse=True)
+        assert sum(n for _, n in one.doubts) == (cells & (world.overview.doubts.group != "")).sum()
+
+
+def test_a_doubt_says_what_its_cells_look_like(world: World) -> None:
+    first = world.overview.unknown[0]
+    lines = {one.name: words.doubt(world.overview, one)["why"] for one in world.overview.doubts.groups}
+    said = {name: [line for line in why if line.startswith("By texts")] for name, why in lines.items()}
+    assert {name for name, why in said.items() if why} == {name for name, _ in first.doubts} != set()
+    for name, n in first.doubts:
+        looks = f"look like {HOSTILE} (CL:0000164), 0.71" if n > 1 else "looks like"
+        assert len(said[name]) == 1
+        assert looks in said[name][0]
+
+
+def test_the_page_names_unknown_cells_or_says_that_none_stands_out(world: World) -> None:
+    page = Parsed(render(world.overview))
+    assert "A name stands out for 1 of 3 groups of unknown cells." in page.text
+    assert f"Looks like: {' '.join(HOSTILE.split())} (CL:0000164), 0.71; because <i>TOY3, TOY5." in page.text
+    assert page.text.count("No name stands out.") == 2
+    assert "because TOY1" in page.text
+    assert page.text.count("Names that do not stand out") == page.text.count("Runners-up") == 1
+    without = Parsed(render(replace(world.overview, names=None, unknown=()))).text
+    assert not [one for one in ("Unknown cells", "unknown cells:", "Looks like", "By texts") if one in without]
+    assert "further label." in page.text
+    assert "called unknown (1)" not in page.text
+    nothing = replace(world.overview, unknown=())
+    assert "No cell is unknown, so there is nothing to name." in Parsed(render(nothing)).text
+
+
+def test_names_of_other_cells_are_refused(world: World) -> None:
+    names = world.overview.names
+    assert names is not None
+    with pytest.raises(InputError, match="`names` are not of the cells of the calls"):
+        look(world.calls, names=replace(names, obs_names=world.calls.obs_names[::-1]))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.opened import CHROMIUM, LABELS, MAP, NARROW, QUIET, WAIT, WIDE, Opened, counted, theme, told
-from tests.reported import HOSTILE, N_CELLS, World
+from tests.reported import HOSTILE, N_CELLS, N_KNOWN, N_NEW, N_UNSURE, World
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here"), pytest.mark.slow]
 
@@ -41,7 +41,7 @@ def test_it_opens_from_a_file_and_asks_for_nothing_else(opened: Opened) -> None:
     assert opened.page.locator("img, iframe").count() == 0
 
 
-@pytest.mark.parametrize("cell", [0, 1, 5, "low_confidence", "novel"])
+@pytest.mark.parametrize("cell", [0, 1, 5, N_KNOWN, N_CELLS - 2, "low_confidence", "novel"])
 def test_pointing_at_a_cell_tells_of_it(opened: Opened, world: World, cell: int | str) -> None:
     page = opened.page
     at = cell if isinstance(cell, int) else int(np.flatnonzero(world.overview.doubts.reason == cell)[0])
@@ -111,11 +111,32 @@ def test_what_is_not_asked_for_is_faded_and_rings_are_hidden(opened: Opened, wor
 
 def test_a_doubt_is_shown_on_the_map(opened: Opened, world: World) -> None:
     group = world.overview.doubts.groups[-1].name
-    opened.page.locator(".show").last.click()
+    opened.page.locator("#doubts .show").last.click()
     assert opened.page.input_value("#only") == group
     assert opened.selected() == np.flatnonzero(world.overview.doubts.group == group).tolist()
     opened.until("Math.abs(document.getElementById('map').getBoundingClientRect().top) < 5")
     assert opened.js("[...document.querySelectorAll('.doubt')].at(-1).open") is False
+
+
+def test_unknown_groups_are_shown_on_the_map(opened: Opened, world: World) -> None:
+    assert world.overview.names is not None
+    for group, n in enumerate((N_NEW, N_UNSURE)):
+        opened.page.locator("#unknown .show").nth(group).click()
+        assert opened.selected() == np.flatnonzero(world.overview.names.member == group).tolist()
+        assert opened.page.locator("#shown").inner_text() == counted(n)
+    opened.page.select_option("#only", "")
+    assert opened.selected() == list(range(N_CELLS - 1))
+
+
+def test_a_gene_leads_to_the_sentence_of_its_text(opened: Opened) -> None:
+    block = opened.page.locator("#unknown .group").first
+    sentence = block.locator("dd").first
+    assert not sentence.is_visible()
+    assert block.locator("p a.gene").all_inner_texts() == ["<i>TOY3"]  # the other gene has no sentence
+    block.locator("p a.gene").click()
+    assert sentence.is_visible()
+    assert opened.js("document.querySelector(':target').textContent") == "<i>TOY3"
+    assert sentence.inner_text() == " ".join(f"It <b>secretes</b>. {HOSTILE}".split())
 
 
 @pytest.mark.parametrize(("value", "key"), [("0", "confidence"), ("1", "score"), ("2", "distance"), ("3", "novelty")])

@@ -1,4 +1,4 @@
-"""Calls as entries of an AnnData: under which names, what an earlier write left, and what is somebody else's."""
+"""Calls, and names of clusters, in an AnnData: under which names, what was written before, what is somebody else's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 DEFAULT_KEY = "scvec"
-"""Names under this key are scvec's own wherever they are, so that they survive the loss of ``uns``, as in a concat."""
+"""The key of calls where none is given."""
+
+NAMES_KEY = "scvec_name"
+"""The key of names of clusters where none is given."""
+
+OWN_KEYS = (DEFAULT_KEY, NAMES_KEY)
+"""Names under these are scvec's own wherever they are, so that they survive the loss of ``uns``, as in a concat."""
 
 GREY = "#bebebe"
 """The colour of `UNKNOWN`."""
@@ -93,7 +99,7 @@ class Entries:
         own = written.pop(self.key, {part: set() for part in PARTS})
         others = {part: set().union(*(one[part] for one in written.values())) for part in PARTS}
         names: Names = {"obs": set(self.obs), "obsm": set(self.obsm), "uns": {self.key, self.color_key}}
-        if self.key == DEFAULT_KEY:
+        if self.key in OWN_KEYS:
             own = {part: own[part] | (names[part] - others[part]) for part in PARTS}
         # What scanpy's plots noted for a column that is replaced is of other categories.
         own["uns"] |= {f"{name}_colors" for name in own["obs"]} - others["uns"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scvec.annotation.entries import DEFAULT_KEY, Entries, check_key, colors_of, obsm_names, rows_of
-from scvec.annotation.second_opinions import Reranked, SecondOpinion
+from scvec.annotation.second_opinions import Reranked, SecondOpinion, Suggested
 from scvec.core.arrow import lists
 from scvec.core.forks import check_fork
 from scvec.core.html import table
@@ -109,6 +109,8 @@ class Annotation(Tabular):
         share of the votes of its cells, 0 to 1. None unless clusters were asked for.
     reranked, second
         The labels as an LLM reordered them, and the calls of a readout; None unless these were asked for.
+    suggested
+        Names for groups of unknown cells, from the Cell Ontology; None unless these were asked for.
     source
         The query, from which `query` is taken.
     """
@@ -140,6 +142,7 @@ class Annotation(Tabular):
     cluster_share: Floats | None = None
     reranked: Reranked | None = None
     second: SecondOpinion | None = None
+    suggested: Suggested | None = None
     source: QueryCells | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -183,6 +186,10 @@ class Annotation(Tabular):
         warnings.warn(f"Annotation.{name} is now {RENAMED[name]}", DeprecationWarning, stacklevel=3)
         values: Strings = getattr(self, RENAMED[name])
         return values
+
+    @property
+    def _opinions(self) -> list[Reranked | SecondOpinion | Suggested]:
+        return [one for one in (self.reranked, self.second, self.suggested) if one is not None]
 
     @property
     def other_calls(self) -> dict[str, Strings]:
@@ -229,8 +236,8 @@ class Annotation(Tabular):
         if self.cluster is not None and self.cluster_label is not None:
             columns["cluster"] = [one or None for one in self.cluster.tolist()]
             columns |= {"cluster_label": self.cluster_label.tolist(), "cluster_share": self.cluster_share}
-        for opinion in (self.reranked, self.second):
-            columns |= {} if opinion is None else opinion.frame_columns()
+        for opinion in self._opinions:
+            columns |= opinion.frame_columns()
         order = np.argsort(-self.scores, axis=1, kind="stable")
         for rank in range(n_alternatives):
             columns |= self._alternative(order, rank)
@@ -307,7 +314,8 @@ class Annotation(Tabular):
           for: ``_set``, labels joined by ``"; "``; ``_term``, ``_term_id``, ``_term_depth``, ``_term_support``;
           ``_cluster``, ``_cluster_label``, ``_cluster_share``; ``_reranked_label``, ``_rerank_status``,
           ``_rerank_reason``, ``_rerank_genes``, ``_rerank_case``; ``_readout_label``, ``_readout_score``,
-          ``_readout_agrees``.
+          ``_readout_agrees``; ``_suggested_term``, ``_suggested_name``, ``_suggested_score``, ``_suggested_genes``,
+          missing for cells that are not unknown, and where no name stands out.
         - ``obsm["X_KEY"]``: (n, d) `vectors`; ``obsm["KEY_scores"]``: (n, L) `scores`; ``obsm["KEY_neighbors"]``:
           (n, k) `neighbor_names`.
         - ``uns["KEY"]``: a dict of the atlas and its version, the recipe, `max_error`, scvec's version, the labels (the
@@ -405,8 +413,8 @@ class Annotation(Tabular):
                 "cluster_label": pd.Categorical(self.cluster_label.tolist()),
                 "cluster_share": self.cluster_share,
             }
-        for opinion in (self.reranked, self.second):
-            columns |= {} if opinion is None else opinion.obs_columns()
+        for opinion in self._opinions:
+            columns |= opinion.obs_columns()
         return columns
 
     def _about(self) -> dict[str, Any]:

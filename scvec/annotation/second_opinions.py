@@ -1,4 +1,4 @@
-"""Second opinions on a cell, beside its neighbours' votes: an LLM that reorders labels, a trained readout."""
+"""Second opinions on a cell, beside its neighbours' votes: an LLM's order, a readout's label, a name by texts."""
 
 from __future__ import annotations
 
@@ -91,3 +91,45 @@ class SecondOpinion:
             "readout_score": self.score,
             "readout_agrees": self.agrees,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Suggested:
+    """Names from the Cell Ontology for unknown cells, by the texts of the genes that their group expresses.
+
+    Attributes
+    ----------
+    term_id, name
+        (n,) the term; "" for a cell that has a label, and where no name stands out.
+    score
+        (n,) the chance that the term, its parent or its child is right; NaN where there is none.
+    genes
+        (n,) symbols of the genes that speak most for it, joined by ``", "``; "" where there is none.
+    """
+
+    term_id: Strings
+    name: Strings
+    score: Floats
+    genes: Strings
+
+    def frame_columns(self) -> dict[str, Any]:
+        """Return its columns in the frame of the calls."""
+        import polars as pl
+
+        words = {"term": self.term_id, "name": self.name, "genes": self.genes}
+        made = {
+            key: pl.Series([one or None for one in found.tolist()], dtype=pl.String) for key, found in words.items()
+        }
+        made["score"] = pl.Series(self.score, nan_to_null=True)
+        return {f"suggested_{key}": made[key] for key in ("term", "name", "score", "genes")}
+
+    def obs_columns(self) -> dict[str, Any]:
+        """Return its columns in ``obs``, by the rest of their names."""
+        import pandas as pd
+
+        words = {"term": self.term_id, "name": self.name, "genes": self.genes}
+        made: dict[str, Any] = {
+            key: pd.Categorical([one or None for one in found.tolist()]) for key, found in words.items()
+        }
+        made["score"] = self.score
+        return {f"suggested_{key}": made[key] for key in ("term", "name", "score", "genes")}

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from scvec.cli.app import LABEL, app, table
 from scvec.cli.options.common import NeighborFlags, OutputOption, spreads
-from scvec.cli.options.query import AtlasOption, QueryArgument, QueryFlags
+from scvec.cli.options.query import AtlasOption, NamesFlags, QueryArgument, QueryFlags
 from scvec.cli.options.rerank import LlmOption, RerankFlags
-from scvec.cli.run_query import QueryRun, check_reported, reordered
+from scvec.cli.run_query import QueryRun, check_reported, reordered, suggested
 
 if TYPE_CHECKING:
     from scvec.annotation.result import Annotation
@@ -27,6 +27,7 @@ def query(
     ] = "scvec",
     report: Annotated[Path | None, OutputOption(help="Also write an HTML report to this file.")] = None,
     flags: QueryFlags,
+    names: NamesFlags,
     rerank: RerankFlags,
     dry_run: Annotated[
         bool, LlmOption("--dry-run", help="Only say what --rerank would ask, and what that would cost.")
@@ -36,26 +37,32 @@ def query(
     """Label cells by their nearest neighbours in an atlas."""
     from scvec.annotation import writing
 
-    run = QueryRun(query, atlas, flags, rerank, common)
+    run = QueryRun(query, atlas, flags, rerank, common, names)
     writing.check_target(out, query, key_added=key_added)
     if report is not None:
         check_reported(report)
     if dry_run:
         run.show_bill()
         return
-    calls = run.called()
+    calls, named = run.named(run.called())
     writing.write(calls, out, query, key_added=key_added)
     if report is not None:
-        run.reported(calls, report)
-    names, counts = _counts(calls)
+        run.reported(calls, report, named)
+    labels, counts = _counts(calls)
     values = {
         "out": str(out),
         "n_cells": len(calls),
-        "calls": dict(zip(names, counts, strict=True)),
+        "calls": dict(zip(labels, counts, strict=True)),
         **calls.provenance,
     }
-    rows = [(name, count, count / len(calls)) for name, count in zip(names, counts, strict=True)]
-    said = [table(("label", "cells", "share"), rows), "", *reordered(calls), f"{len(calls):,} cells written to {out}"]
+    rows = [(name, count, count / len(calls)) for name, count in zip(labels, counts, strict=True)]
+    said = [
+        table(("label", "cells", "share"), rows),
+        "",
+        *suggested(named),
+        *reordered(calls),
+        f"{len(calls):,} cells written to {out}",
+    ]
     said += [] if report is None else [f"HTML report written to {report}"]
     common.ui.result(values, "\n".join(said))
 

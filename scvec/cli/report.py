@@ -7,7 +7,7 @@ from typing import Annotated
 
 from scvec.cli.app import LABEL, app
 from scvec.cli.options.common import LabelsOption, NeighborFlags, OutputOption, spreads
-from scvec.cli.options.query import LABEL_KEY, AtlasOption, LabelMapOption, QueryArgument, QueryFlags
+from scvec.cli.options.query import LABEL_KEY, AtlasOption, LabelMapOption, NamesFlags, QueryArgument, QueryFlags
 from scvec.cli.options.rerank import RerankFlags
 from scvec.cli.run_query import QueryRun, check_reported
 from scvec.errors import InputError
@@ -23,6 +23,7 @@ def report(
     label_key: Annotated[str | None, LabelsOption(help=LABEL_KEY)] = None,
     label_map: LabelMapOption = None,
     flags: QueryFlags,
+    names: NamesFlags,
     rerank: RerankFlags,
     common: NeighborFlags,
 ) -> None:
@@ -30,7 +31,7 @@ def report(
     from scvec.evaluation.author_labels import read_author_labels
     from scvec.evaluation.writing import read_label_map
 
-    run = QueryRun(query, atlas, flags, rerank, common)
+    run = QueryRun(query, atlas, flags, rerank, common, names)
     # What is wrong with these is found before any work is done.
     check_reported(out)
     if label_map is not None and label_key is None:
@@ -38,8 +39,8 @@ def report(
     mapping = read_label_map(label_map) if label_map else {}
     if label_key is not None:
         read_author_labels(query, label_key, read=flags.reading())
-    calls = run.called()
-    doubts = run.reported(calls, out, label_key, mapping).doubts.to_polars()
+    calls, named = run.named(run.called())
+    doubts = run.reported(calls, out, named, label_key, mapping).doubts.to_polars()
     values = {"out": str(out), "n_cells": len(calls), "doubts": doubts.to_dicts(), **calls.provenance}
     counted = f"{len(calls):,} cells, {int(doubts['n_cells'].sum()):,} doubtful calls"
     common.ui.result(values, f"{counted}; HTML report written to {out}")

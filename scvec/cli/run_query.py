@@ -5,20 +5,22 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scvec.cli.app import open_store, renaming
 from scvec.cli.options.common import NeighborFlags
-from scvec.cli.options.query import QueryFlags
+from scvec.cli.options.query import NamesFlags, QueryFlags
 from scvec.cli.options.rerank import RerankFlags
+from scvec.core.text import counted
 from scvec.errors import InputError
 
 if TYPE_CHECKING:
     from scvec.annotation.result import Annotation
     from scvec.interpret import Readout
+    from scvec.naming import Names, NamingOptions
     from scvec.report.findings import Overview
 
 
@@ -31,13 +33,15 @@ class QueryRun:
     flags: QueryFlags
     rerank: RerankFlags
     common: NeighborFlags
+    names: NamesFlags = field(default_factory=NamesFlags)
 
     def called(self) -> Annotation:
         """Return the calls with the second opinions that were asked for, after printing their notes."""
         ui, device = self.common.ui, self.common.ui.device(self.common.device)
         # What is invalid, or not there, is found before any work is done.
-        asked = self.rerank.asked(self.flags, device)
+        asked = self.rerank.asked(self.flags, device, names=self.names.suggest_names)
         readout = self._readout(device)
+        self._check_names()
         calls = self._retrieved(device)
         if readout is not None:
             from scvec.interpret import predict, second_opinion
@@ -51,10 +55,48 @@ class QueryRun:
             ui.note(note)
         return calls
 
+    def named(self, calls: Annotation) -> tuple[Annotation, Names | None]:
+        """Return the calls with names for their unknown cells, and these names, if they were asked for."""
+        asked = self._naming()
+        if asked is None:
+            return calls, None
+        from scvec.naming.run import name
+        from scvec.naming.suggested import can_be_named, no_names, with_names
+
+        unknown = can_be_named(calls).any()
+        names = name(calls, options=asked, progress=self.common.ui.progress) if unknown else no_names(calls)
+        seen = with_names(calls, names)
+        for note in seen.notes[len(calls.notes) :]:
+            self.common.ui.note(note)
+        return seen, names
+
+    def _naming(self) -> NamingOptions | None:
+        """Return how unknown cells are named; None if they are not."""
+        if not self.names.suggest_names:
+            return None
+        from scvec.naming import NamingOptions
+
+        return NamingOptions(tissue=self.rerank.tissue, evidence=True)
+
+    def _check_names(self) -> None:
+        """Raise if there could be no names for unknown cells."""
+        asked = self._naming()
+        if asked is None:
+            return
+        from scvec.naming.run import require_texts
+
+        if self.flags.max_error is None:
+            raise InputError(
+                "`suggest_names` without `max_error` has no unknown cells to name", fix="add --max-error 0.05"
+            )
+        asked.check()
+        require_texts(open_store(self.common.store), asked)
+
     def reported(
         self,
         calls: Annotation,
         out: Path,
+        names: Names | None = None,
         label_key: str | None = None,
         label_map: Mapping[str, str] | None = None,
     ) -> Overview:
@@ -66,6 +108,7 @@ class QueryRun:
             calls,
             labels=label_key,
             label_map=label_map or {},
+            names=names,
             command=shlex.join(["scvec", *sys.argv[1:]]),
             made_on=f"{date.today():%Y-%m-%d}",
             progress=self.common.ui.progress,
@@ -128,3 +171,17 @@ def reordered(calls: Annotation) -> list[str]:
     n_reordered = sum(one["status"] == "reordered" for one in asked["cases"])
     unsure = f"{n_reordered:,} of {len(asked['cases']):,} uncertain {asked['by']}s"
     return [f"{unsure} were reordered by {asked['model']}"]
+
+
+def suggested(names: Names | None) -> list[str]:
+    """Return a line for each group of unknown cells that has a name."""
+    if names is None:
+        return []
+    from scvec.naming.suggested import titled
+
+    found = [(names.clusters[i], int(names.n_cells[i]), names.first(i)) for i in range(len(names))]
+    return [
+        f"{titled(group)}, {counted(n, 'cell')}: looks like {one.name} ({one.term_id}), {one.score:.2f}"
+        for group, n, one in found
+        if one is not None
+    ]

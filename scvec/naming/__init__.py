@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from scvec.naming.options import NamingOptions
     from scvec.naming.result import Names, Suggestion
     from scvec.naming.run import name
+    from scvec.naming.suggested import with_names
     from scvec.naming.term_texts import TermTexts, term_texts
     from scvec.naming.text_reader import TextReader, reader_for
 
@@ -30,6 +31,7 @@ _HOMES = {
     "read_background": "background_files",
     "reader_for": "text_reader",
     "term_texts": "term_texts",
+    "with_names": "suggested",
     "write_background": "background_files",
 }
 
@@ -47,6 +49,7 @@ __all__ = [
     "read_background",
     "reader_for",
     "term_texts",
+    "with_names",
     "write_background",
 ]
 

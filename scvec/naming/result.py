@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scvec.annotation.entries import NAMES_KEY, Entries, check_key, rows_of
 from scvec.core.html import table
 from scvec.core.tabular import Tabular
 from scvec.core.text import counted
@@ -15,6 +17,7 @@ from scvec.core.types import Bools, Floats, Ints, Strings, freeze
 
 if TYPE_CHECKING:
     import polars as pl
+    from anndata import AnnData
 
 N_NAMES = 5
 """Names for each cluster."""
@@ -139,3 +142,55 @@ class Names(Tabular):
         names = np.array([one.name if one else "" for one in firsts] + [""], object)
         scores = np.array([one.score if one else np.nan for one in firsts] + [np.nan], np.float32)
         return ids[self.member], names[self.member], scores[self.member]
+
+    def write(self, adata: AnnData, key_added: str = NAMES_KEY, *, missing: bool = False) -> None:
+        """Write the names to `adata`, in place. Nothing is changed if an error is raised.
+
+        Entries of earlier names under the same key are replaced, all others stay.
+
+        Parameters
+        ----------
+        adata
+            The cells or some of them, in any order: they are matched by ``obs_names``.
+        key_added
+            The name of the column of names, and the beginning of the names of all entries.
+        missing
+            Whether `adata` may have further cells: their values are missing.
+
+        Raises
+        ------
+        InputError
+            If a cell is not one of these and may not be missing, an entry would replace one that no names under this
+            key wrote, or the key is invalid.
+
+        Notes
+        -----
+        Written, with ``KEY`` for `key_added`:
+
+        - ``obs["KEY"]``: the name of the cell's cluster, a categorical; missing where none stands out.
+        - ``obs["KEY_term_id"]``, ``obs["KEY_score"]``: the term, and the score of that name.
+        - ``obs["KEY_cluster"]``: the cell's cluster; missing for a cell in none.
+        - ``uns["KEY"]``: a dict of the ranked names, one array for each column of `to_polars` (``"names"``), the notes,
+          the provenance as JSON, and the names written.
+        """
+        check_key(key_added)
+        rows = rows_of(adata.obs_names, self.obs_names.tolist(), missing=missing)
+        self.entries(key_added).put(adata, rows)
+
+    def entries(self, key_added: str = NAMES_KEY) -> Entries:
+        """Return what `write` writes, for all cells."""
+        import pandas as pd
+
+        ids, names, scores = self.of_cells()
+        clusters = np.array([*self.clusters.tolist(), ""], object)[self.member]
+        words = {"": names, "_term_id": ids, "_cluster": clusters}
+        obs: dict[str, Any] = {
+            f"{key_added}{rest}": pd.Categorical([one or None for one in found.tolist()])
+            for rest, found in words.items()
+        }
+        about = {
+            "names": {column.name: column.to_numpy() for column in self.to_polars()},
+            "notes": np.array(self.notes, dtype=object),
+            "provenance": json.dumps(self.provenance, sort_keys=True),
+        }
+        return Entries(key_added, obs | {f"{key_added}_score": scores}, {}, about, {})

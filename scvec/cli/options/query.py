@@ -19,6 +19,7 @@ ReferenceOption = panel("Reference cells")
 VoteOption = panel("Vote")
 ClustersOption = panel("Clusters")
 RejectionOption = panel("Rejection and roll-up")
+NamesOption = panel("Names for unknown cells")
 ReadoutOption = panel("Second opinion: readout")
 
 QueryArgument = Annotated[str, typer.Argument(help=f"Query cells, never changed ({CELLS}).", metavar="QUERY")]
@@ -31,6 +32,19 @@ LabelMapOption = Annotated[
 WhereOption = Annotated[
     str | None, ReferenceOption(help="Search only these reference cells, in SQL: \"tissue = 'pancreas'\".")
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamesFlags:
+    """Whether unknown cells get names: an option that ``query`` and ``report`` share."""
+
+    suggest_names: Annotated[
+        bool,
+        NamesOption(
+            "--suggest-names",
+            help="Also name groups of unknown cells by the texts of their genes; --tissue helps. See scvec name.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

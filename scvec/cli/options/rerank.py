@@ -36,7 +36,7 @@ class RerankFlags:
         float,
         LlmOption("--rerank-error", help="Accepted share of errors among calls that are not asked about."),
     ] = 0.05
-    tissue: Annotated[str | None, LlmOption(help="Tissue of the cells, for the LLM to know.")] = None
+    tissue: Annotated[str | None, LlmOption(help="Tissue of the cells, for the LLM and for --suggest-names.")] = None
     max_cost: Annotated[float | None, LlmOption(help="Spend at most this, in USD; the rest is not asked.")] = None
     price: Annotated[
         str | None,
@@ -55,11 +55,15 @@ class RerankFlags:
         wants = self.rerank is not None and self.by == "cluster" and flags.cluster_key is None
         return "leiden" if wants and flags.cluster is None else flags.cluster
 
-    def asked(self, flags: QueryFlags, device: str) -> RerankOptions | None:
-        """Return the library's value, None without --rerank; raise `InputError`, before any work, if it is invalid."""
+    def asked(self, flags: QueryFlags, device: str, *, names: bool = False) -> RerankOptions | None:
+        """Return the library's value, None without --rerank; raise `InputError`, before any work, if it is invalid.
+
+        `names` is whether unknown cells get names, which `tissue` is for, too.
+        """
         if self.rerank is None:
             given = [one.name for one in fields(self) if getattr(self, one.name) != one.default]
-            given = [name for name in given if name != "download" or flags.readout is None]
+            others = {"download": flags.readout is not None, "tissue": names}
+            given = [name for name in given if not others.get(name, False)]
             if given:
                 options = ", ".join(f"`{name}`" for name in given)
                 raise InputError(f"{options} without --rerank has no effect", fix="add --rerank MODEL, or leave it out")

@@ -17,10 +17,12 @@ from scvec.evaluation.author_labels import Given, labels_of
 from scvec.evaluation.result import Evaluation, evaluate
 from scvec.explain import Attribution
 from scvec.explain.attribution import attributions_in, groups_of
+from scvec.naming import Names
 from scvec.ontology.matching import NO_MAP
 from scvec.report.findings.doubtful_calls import Doubts, doubts
 from scvec.report.findings.map import CellMap, cell_map
 from scvec.report.findings.marker_genes import Markers, markers_in
+from scvec.report.findings.suggested_names import UnknownGroup, unknown_groups
 
 N_SPEAKING, N_MARKERS = 20, 3
 """Genes that speak most for a label, and the most specific of these, which the table of markers shows."""
@@ -53,6 +55,8 @@ class Overview:
         (n,) the author's labels, "" for a cell without one, and how the calls compare; None without such labels.
     command, made_on
         The command that makes the report again, and the day it was made; "" if not known.
+    names, unknown
+        Names of groups of unknown cells, None if none were given; and these groups.
     """
 
     name: str
@@ -66,6 +70,8 @@ class Overview:
     evaluation: Evaluation | None = None
     command: str = ""
     made_on: str = ""
+    names: Names | None = None
+    unknown: tuple[UnknownGroup, ...] = ()
 
 
 def overview(
@@ -73,6 +79,7 @@ def overview(
     *,
     labels: Given | None = None,
     label_map: Mapping[str, str] = NO_MAP,
+    names: Names | None = None,
     error: float | None = None,
     random_state: int = 0,
     command: str = "",
@@ -87,6 +94,8 @@ def overview(
         The calls; their query is read again, once.
     labels, label_map
         The author's labels, and the atlas's label for an author's label: see `scvec.evaluate`.
+    names
+        Names of groups of unknown cells: ``scvec.name(calls)``; None: no names.
     error
         The accepted share of wrong calls, which decides what is doubtful; None: the query's `max_error`, or 0.05.
     random_state
@@ -99,8 +108,8 @@ def overview(
     Raises
     ------
     InputError
-        If no cell has expression on the atlas's genes, the query was changed since it was annotated, or there is no
-        such column.
+        If no cell has expression on the atlas's genes, the query was changed since it was annotated, there is no such
+        column, or `names` are of other cells.
     """
     progress, atlas = shown(progress), calls.query.atlas
     if error is None:
@@ -109,6 +118,7 @@ def overview(
     if not here.any():
         raise InputError("no cell has expression on the atlas's genes", fix="check the names of the genes")
     found = doubts(calls, atlas, error)
+    unknown = () if names is None else unknown_groups(calls, found.group, names)
     by_label = np.where(here, calls.label_before_rejection, "").astype(object)
     with calls.query.opened() as cells:
         truth = evaluation = genes = doubted = None
@@ -140,6 +150,8 @@ def overview(
         evaluation,
         command,
         made_on,
+        names,
+        unknown,
     )
 
 

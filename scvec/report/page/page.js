@@ -95,6 +95,7 @@
   const groupOf = new Uint16Array(bytes(query.group).buffer);
   const odd = new Uint16Array(bytes(query.odd).buffer);
   const second = new Uint16Array(bytes(query.second).buffer);
+  const unknownOf = query.unknown ? new Uint16Array(bytes(query.unknown).buffer) : null;
   // Plotly overwrites the colours in the figure itself.
   const kind = (name) => figures.map.data.map((one, i) => i).filter((i) => figures.map.data[i].meta === name);
   const labels = kind("label"), plain = labels.map((i) => figures.map.data[i].marker.color);
@@ -117,6 +118,7 @@
       ["doubt", query.groups[groupOf[at]].split(", ").pop() || "none"],
     ];
     if (groupOf[at]) rows.push(["unexpected genes", genesOf(at).join(", ") || "none"]);
+    if (unknownOf?.[at]) rows.push(["looks like", query.looks[unknownOf[at]]]);
     if (query.truth) rows.push(["author", query.truth_names[query.truth[at]]]);
     const list = document.createElement("dl");
     for (const [key, value] of rows) {
@@ -132,10 +134,11 @@
   const wanted = (trace) => {
     const asked = only.value, name = find.value.trim().toLowerCase();
     if (!asked && !name) return null;
+    const unknown = Number(only.selectedOptions[0].dataset.unknown ?? 0);
     const text = cells.data[trace].text, values = details(trace);
     return text.map((one, i) => i).filter((i) => {
-      const group = groupOf[values[i][4]];
-      const fits = !asked || (asked === "*" ? group > 0 : query.groups[group] === asked);
+      const at = values[i][4], group = groupOf[at];
+      const fits = !asked || (unknown ? unknownOf[at] === unknown : asked === "*" ? group > 0 : query.groups[group] === asked);
       return fits && (!name || named(text[i]).toLowerCase().includes(name));
     });
   };
@@ -199,10 +202,16 @@
     for (const button of document.querySelectorAll(".show")) {
       button.addEventListener("click", (event) => {
         event.preventDefault();
-        only.value = button.dataset.group;
+        const { group, unknown } = button.dataset;
+        if (unknown) only.querySelector(`[data-unknown="${unknown}"]`).selected = true;
+        else only.value = group;
         filter();
         document.getElementById("map").scrollIntoView();
       });
+    }
+    // A gene's sentence is folded away until it is asked for.
+    for (const link of document.querySelectorAll("a.gene")) {
+      link.addEventListener("click", () => { document.querySelector(link.hash).closest("details").open = true; });
     }
     root.dataset.ready = "yes";
   });

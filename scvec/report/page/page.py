@@ -20,6 +20,7 @@ from scvec.core.types import Progress
 from scvec.errors import InputError
 from scvec.evaluation.author_labels import Given
 from scvec.evaluation.writing import summary
+from scvec.naming import Names
 from scvec.ontology.matching import NO_MAP
 from scvec.report import figures
 from scvec.report.findings import Overview, overview
@@ -65,6 +66,7 @@ def write(
     *,
     labels: Given | None = None,
     label_map: Mapping[str, str] = NO_MAP,
+    names: Names | None = None,
     error: float | None = None,
     random_state: int = 0,
     progress: Progress | None = None,
@@ -77,7 +79,7 @@ def write(
         The calls; their query is read again, once.
     out
         The file; its name ends in ``.html``.
-    labels, label_map, error, random_state, progress
+    labels, label_map, names, error, random_state, progress
         As in `overview`.
 
     Raises
@@ -90,6 +92,7 @@ def write(
         calls,
         labels=labels,
         label_map=label_map,
+        names=names,
         error=error,
         random_state=random_state,
         made_on=f"{date.today():%Y-%m-%d}",
@@ -124,6 +127,8 @@ def render(overview: Overview) -> str:
         doubts_lead=words.doubts_lead(doubts),
         doubts=[words.doubt(overview, one) for one in doubts.groups],
         story=words.story(overview),
+        unknown_lead=words.unknown_lead(overview),
+        unknown=[words.unknown(one, i) for i, one in enumerate(overview.unknown)],
         map_note=words.map_note(overview),
         labels=words.label_rows(overview),
         gene_figures=words.gene_figures(overview),
@@ -173,6 +178,9 @@ def _cells(overview: Overview) -> dict[str, Any]:
         "n_odd": N_GENES,
         "odd": _base64(odd),
     }
+    if overview.names is not None:
+        looks = ["", *(words.looks_like(one) for one in overview.unknown)]
+        made |= {"looks": looks, "unknown": _base64(overview.names.member + 1)}
     if overview.truth is not None:
         names, codes = np.unique(overview.truth.astype(str), return_inverse=True)
         made |= {"truth_names": [one or "no label" for one in names.tolist()], "truth": codes.tolist()}

@@ -11,12 +11,19 @@ from scvec.annotation.query import OTHER_VOTES
 from scvec.annotation.result import LOW_CONFIDENCE, NO_EXPRESSION, NOVEL
 from scvec.core.text import counted
 from scvec.core.types import UNKNOWN
+from scvec.naming import Suggestion
+from scvec.naming.result import NO_NAME
+from scvec.naming.suggested import titled
 from scvec.report.findings import Overview
 from scvec.report.findings.doubtful_calls import Doubts, Group
 from scvec.report.findings.label_quality import OFTEN, LabelQuality
+from scvec.report.findings.suggested_names import UnknownGroup
 
 SPLIT = 0.9
 """Neighbours agree if a label has at least this share of the votes."""
+
+N_BEFORE = 3
+"""Labels before rejection that are named for a group of unknown cells."""
 
 NAMED = 0.001
 """Names without a gene are listed from this share of the expression."""
@@ -75,6 +82,7 @@ def sections(overview: Overview) -> list[tuple[str, str]]:
     """Return anchors and titles of the sections."""
     made = [
         ("doubts", "Doubtful calls"),
+        *([] if overview.names is None else [("unknown", "Unknown cells")]),
         ("map", "Map"),
         ("composition", "Labels"),
         ("genes", "Genes"),
@@ -143,7 +151,8 @@ def doubt(overview: Overview, group: Group) -> dict[str, Any]:
         )
         genes += f"{like}; bars show what each gene adds to the difference."
         figure = f"doubt {group.name}"
-    why = (_held(overview, group), _novel(overview, group), _votes(group), _unexpected(overview, group))
+    why = [_held(overview, group), _novel(overview, group), _votes(group), _unexpected(overview, group)]
+    why += _named(overview, group)
     return {
         "name": group.name,
         "label": group.label,
@@ -196,6 +205,81 @@ def _unexpected(overview: Overview, group: Group) -> str:
         f"of {name} in {n} of {counted(group.n_cells, 'cell')}" for name, n in zip(names, counts, strict=True) if name
     ]
     return f"{said} Most of a cell's unexpected genes are genes {_listed(parts)}." if parts else said
+
+
+def _named(overview: Overview, group: Group) -> list[str]:
+    """Return what its unknown cells look like, one line for each of their groups that has a name."""
+    lines = []
+    for one in overview.unknown:
+        n = dict(one.doubts).get(group.name, 0)
+        if n and one.looks_like is not None:
+            many = f"{n:,} of {counted(group.n_cells, 'cell')} look" if n > 1 else "1 cell looks"
+            lines.append(f"By texts, {many} like {_name(one.looks_like)}: {titled(one.name)} of the unknown cells.")
+    return lines
+
+
+def unknown_lead(overview: Overview) -> list[str]:
+    """Return what names of unknown cells rest on, one paragraph each; nothing if there are no such names."""
+    if overview.names is None:
+        return []
+    groups = overview.unknown
+    if not groups:
+        return ["No cell is unknown, so there is nothing to name."]
+    n_named = sum(one.looks_like is not None for one in groups)
+    said = f"A name stands out for {n_named:,} of {counted(len(groups), 'group')} of unknown cells. "
+    basis = (
+        "The names are terms of the Cell Ontology whose texts fit those of the genes that the cells express more than "
+        "others; no reference cells support them. The number after a name is the chance that it, its parent or its "
+        "child is right, as found on held-out labels. A gene's link opens the sentence of its text nearest to the name."
+    )
+    return [said + basis]
+
+
+def looks_like(group: UnknownGroup) -> str:
+    """Return the name of a group for the card of a cell."""
+    return NO_NAME if group.looks_like is None else _name(group.looks_like)
+
+
+def unknown(group: UnknownGroup, position: int) -> dict[str, Any]:
+    """Return a group of unknown cells for the template."""
+    called = [f"{label} ({n:,})" for label, n in group.before[:N_BEFORE]]
+    more = len(group.before) - N_BEFORE
+    called += [counted(more, "further label")] if more > 0 else []
+    ranked = [*([] if group.looks_like is None else [group.looks_like]), *group.others]
+    shown = [_suggestion(one, f"why-{position}-{rank}") for rank, one in enumerate(ranked)]
+    stands_out = group.looks_like is not None
+    title = titled(group.name)
+    return {
+        "name": title,
+        "heading": f"{title[0].upper()}{title[1:]}",
+        "count": counted(group.n_cells, "cell"),
+        "before": f"Without rejection, its cells would be called {_listed(called)}." if called else "",
+        "first": shown[0] if stands_out else None,
+        "none": "" if stands_out else f"{NO_NAME[0].upper()}{NO_NAME[1:]}.",
+        "title": "Runners-up" if stands_out else "Names that do not stand out",
+        "others": shown[stands_out:],
+        "cited": [one for one in shown if one["cited"]],
+    }
+
+
+def _suggestion(one: Suggestion, anchor: str) -> dict[str, Any]:
+    """Return a name for the template; each gene with its sentence, "" for none, and the anchor of that."""
+    sentences = one.evidence or ("",) * len(one.genes)
+    genes = [
+        {"symbol": symbol, "sentence": sentence, "anchor": f"{anchor}-{i}"}
+        for i, (symbol, sentence) in enumerate(zip(one.genes, sentences, strict=True))
+    ]
+    return {
+        "name": one.name,
+        "id": one.term_id,
+        "score": f"{one.score:.2f}",
+        "genes": genes,
+        "cited": [gene for gene in genes if gene["sentence"]],
+    }
+
+
+def _name(one: Suggestion) -> str:
+    return f"{one.name} ({one.term_id}), {one.score:.2f}"
 
 
 def map_note(overview: Overview) -> str:

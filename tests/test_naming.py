@@ -188,7 +188,7 @@ def test_what_is_invalid_is_found_before_the_cells_are_read(known: sv.Store, tmp
         ({"n": 0}, "`n` must be at least 1"),
         ({"tissue": " "}, "`tissue` must be words"),
         ({"cluster_key": "a", "cluster": "leiden"}, "exclude"),
-        ({"use_rep": "X_pca"}, "`use_rep` has no effect"),
+        ({"use_rep": "X_pca", "cluster_key": "a"}, "`use_rep` has no effect"),
         ({"cluster": "louvain"}, "`cluster` must be leiden"),
     ):
         with pytest.raises(InputError, match=said):

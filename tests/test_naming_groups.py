@@ -18,6 +18,7 @@ from scvec.atlas import Atlas
 from scvec.errors import InputError, KeyNotFoundError, LabelError
 from scvec.ingest.cells.options import ReadOptions
 from scvec.naming.groups import groups_of, groups_of_calls
+from scvec.naming.own_vectors import DEFAULT
 from tests import toy
 
 
@@ -129,6 +130,12 @@ def test_clusters_are_made_of_the_cells_themselves(store: sv.Store) -> None:
     np.testing.assert_array_equal(again.member, found.member)
 
 
+def test_leiden_means_the_same_whether_it_is_named_or_not() -> None:
+    assert Leiden.parse("leiden", DEFAULT.resolution) == DEFAULT
+    assert Leiden.parse("leiden:2", DEFAULT.resolution) == Leiden(2.0)
+    assert Leiden.parse("leiden") == Leiden(1.0)
+
+
 def test_components_of_a_sample_serve_all_cells(store: sv.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scvec.naming.own_vectors.FIT_CELLS", 80)
     monkeypatch.setattr("scvec.naming.own_vectors.READ_CELLS", 32)
@@ -136,6 +143,16 @@ def test_components_of_a_sample_serve_all_cells(store: sv.Store, monkeypatch: py
     found = groups_of(adata, store)
     table = pd.crosstab(found.clusters[found.member], adata.obs["cell_type"].to_numpy())
     assert (table.max(axis=1) == table.sum(axis=1)).all()
+
+
+def test_clusters_are_made_of_the_vectors_of_another_tool(store: sv.Store) -> None:
+    adata = toy.cells(240)
+    halves = np.arange(240) % 2
+    noise = np.random.default_rng(0).normal(size=(240, 5)) / 10
+    adata.obsm["X_other"] = np.eye(5)[halves * 2] + noise
+    found = groups_of(adata, store, clusters=Leiden(0.1), read=ReadOptions(use_rep="X_other"))
+    assert len(found) == 2
+    assert len(set(zip(found.member.tolist(), halves.tolist(), strict=True))) == 2
 
 
 def with_column(values: list[object], n: int = 120) -> AnnData:
@@ -167,6 +184,12 @@ def test_names_of_cells_are_no_clusters(store: sv.Store, monkeypatch: pytest.Mon
     monkeypatch.setattr("scvec.naming.members.N_MAX", 100)
     with pytest.raises(LabelError, match=r"has 120 values, and looks like names of cells.*at most 100"):
         groups_of(with_column([f"cell{i}" for i in range(120)]), store, cluster_key="c")
+
+
+def test_too_many_clusters_are_refused(store: sv.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scvec.naming.groups.N_MAX", 3)
+    with pytest.raises(LabelError, match=r"Leiden at resolution 5 has \d+ clusters: expected at most 3"):
+        groups_of(toy.cells(240), store, clusters=Leiden(5.0))
 
 
 def test_too_few_cells_and_contradictions_are_refused(store: sv.Store) -> None:

@@ -37,11 +37,19 @@ class Leiden:
     random_state: int = 0
 
     @classmethod
-    def parse(cls, text: str) -> Leiden:
-        """Read ``"leiden"`` or ``"leiden:0.5"``; raise `InputError` if it is neither, or if igraph is not installed."""
+    def parse(cls, text: str, usual: float = 1.0) -> Leiden:
+        """Read ``"leiden"``, which has the usual resolution, or ``"leiden:0.5"``.
+
+        Raises
+        ------
+        InputError
+            If it is neither.
+        MissingDependencyError
+            If igraph is not installed.
+        """
         method, _, asked = text.partition(":")
         try:
-            resolution = float(asked or 1.0)
+            resolution = float(asked or usual)
         except ValueError:
             resolution = 0.0
         if method != "leiden" or not 0 < resolution < np.inf or text.endswith(":"):

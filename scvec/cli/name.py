@@ -31,7 +31,9 @@ class NameFlags(ReadFlags):
     cluster_key: Annotated[
         str | None, ClustersOption(help="Column of obs with clusters (default: Leiden clusters are made).")
     ] = None
-    cluster: Annotated[str | None, ClustersOption(help="Make clusters: leiden, or leiden:RESOLUTION.")] = None
+    cluster: Annotated[
+        str | None, ClustersOption(help="Make clusters: leiden (of resolution 0.5), or leiden:RESOLUTION.")
+    ] = None
     atlas: Annotated[
         str | None,
         UnknownOption(help="Label the cells by this reference atlas first, and name those it leaves unknown."),

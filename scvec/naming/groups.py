@@ -11,15 +11,16 @@ from scvec.annotation.clusters import Clusters, Leiden, leiden
 from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.core.progress import shown
 from scvec.core.text import counted
-from scvec.core.types import Bools, Doubles, Ints, Progress, Strings, freeze
+from scvec.core.types import Bools, Doubles, Floats, Ints, Progress, Strings, freeze
+from scvec.core.vectors import unit_vectors
 from scvec.errors import InputError, LabelError
-from scvec.ingest.cells import Cells, Matrix, open_cells
+from scvec.ingest.cells import CellFile, Cells, Matrix, open_cells
 from scvec.ingest.cells.options import ReadOptions
 from scvec.ingest.genes.gene_table import GeneTable
 from scvec.ingest.matching import match_names
 from scvec.naming.expression import Genes, Sums, matched
-from scvec.naming.members import Members, members_of_key
-from scvec.naming.own_vectors import DEFAULT, own_clusters
+from scvec.naming.members import N_MAX, Members, members_of_key
+from scvec.naming.own_vectors import DEFAULT, own_clusters, own_vectors
 from scvec.store import Store, as_store
 
 TITLE = "reading what clusters express"
@@ -113,7 +114,7 @@ def groups_of(
     """Read what clusters of cells express, without an atlas.
 
     The cells are read in batches: with `cluster_key` once, else three or four times. Memory grows with clusters times
-    genes, and by some 300 bytes for each cell if clusters are to be made.
+    genes, and by some 3 kB for each cell if clusters are to be made.
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ def groups_of(
     clusters
         How to make them: on the components of `scvec.naming.own_vectors`; None: by its `DEFAULT`, resolution 0.5.
     read
-        How the cells are read.
+        How the cells are read. Its `use_rep`, such as ``"X_scVI"``, is what clusters are made of, if any are made.
     alone
         Whether a single cluster will do, as it does if it is compared with a background.
     progress
@@ -155,7 +156,9 @@ def groups_of(
             genes = Genes.of(match)
             if members is None:
                 how = DEFAULT if clusters is None else clusters
-                members = Members.of(own_clusters(matrix, genes.columns, n, how, progress))
+                Leiden.parse("leiden")  # raises without igraph, before any work is done
+                vectors = _vectors_of(file, matrix, genes, read, how.random_state, progress)
+                members = Members.of(own_clusters(vectors, how))
                 _require_several(members, f"{file.path}: Leiden at resolution {how.resolution:g}", alone=alone)
             sums = Sums.over(genes.batches(matrix, TITLE, progress), members.member, len(members.names), len(genes.ids))
         notes = (*file.notes, *said, *_values_note(matrix), *_members_notes(members))
@@ -230,6 +233,15 @@ def _unknown_groups(calls: Annotation, unknown: Bools, by: Clusters | None) -> S
     return groups
 
 
+def _vectors_of(
+    file: CellFile, matrix: Matrix, genes: Genes, read: ReadOptions, seed: int, progress: Progress
+) -> Floats:
+    """Return (n, d) unit vectors by which cells are neighbours: those of `read.use_rep`, or of their own expression."""
+    if read.use_rep is not None:
+        return unit_vectors(file.given(read.use_rep))[0]
+    return own_vectors(matrix, genes.columns, seed, progress)
+
+
 def _grouped(
     members: Members, sums: Sums, genes: Genes, cells: tuple[Strings, str], notes: tuple[str, ...], n_named: int
 ) -> Groups:
@@ -258,7 +270,13 @@ def _grouped(
 
 
 def _require_several(members: Members, what: str, *, alone: bool) -> None:
-    if len(members.names) == 1 and not alone:
+    """Raise `LabelError` if there are too many clusters, or one only and not `alone`; `what` made them."""
+    n = len(members.names)
+    if n > N_MAX:
+        raise LabelError(
+            f"{what} has {n:,} clusters", f"at most {N_MAX}", "choose another column or a lower resolution"
+        )
+    if n == 1 and not alone:
         raise LabelError(
             f"{what} has one cluster only, {members.names[0]!r}",
             "at least two, as a cluster is described by what the others lack",

@@ -23,7 +23,8 @@ class NamingOptions(ReadOptions):
     cluster_key
         Column of ``obs`` with the clusters. None: clusters are made.
     cluster
-        How to make clusters: ``"leiden"`` (the default) or ``"leiden:RESOLUTION"``; needs the extra ``cluster``.
+        How to make clusters: ``"leiden"`` (the default, of resolution 0.5) or ``"leiden:RESOLUTION"``; needs the extra
+        ``cluster``.
     tissue
         The tissue of the cells, in words: ``"retina"``.
     n
@@ -37,6 +38,9 @@ class NamingOptions(ReadOptions):
     evidence
         Whether to find, for each gene behind a name, the sentence of its text that is nearest to the term. Sentences
         are encoded when they are first needed, which can take a minute for many clusters.
+    use_rep
+        An array of ``obsm``, such as ``"X_scVI"``, of which clusters are made. None: the principal components of what
+        the cells express.
     obs, layer, scale, gene_key, taxon, only, only_annotated, unlabelled
         As in `scvec.ReadOptions`; cells whose cluster is one of `unlabelled` are in none.
     """
@@ -57,8 +61,8 @@ class NamingOptions(ReadOptions):
             raise must_be("tissue", "words, as 'retina'", self.tissue)
         if self.cluster_key is not None and self.cluster is not None:
             raise InputError("`cluster_key` and `cluster` exclude each other", fix="leave one out")
-        if self.use_rep is not None:
-            raise InputError("`use_rep` has no effect: names are of what cells express", fix="leave it out")
+        if self.cluster_key is not None and self.use_rep is not None:
+            raise InputError("`use_rep` has no effect on the clusters of `cluster_key`", fix="leave one out")
 
 
 class NamingChanges(ReadChanges, total=False):

@@ -13,11 +13,9 @@ from scvec.errors import InputError
 from scvec.ingest.cells import Matrix
 from scvec.naming.expression import TARGET_SUM
 
-N_GENES, N_COMPONENTS = 1000, 50
-"""More genes take longer, and give no clusters nearer to authors' types (``python -m benchmarks.own_clusters``)."""
-
+N_GENES, N_COMPONENTS = 500, 50
 DEFAULT = Leiden(resolution=0.5)
-"""How clusters are made: nearer to authors' types than at a resolution of 1 (``python -m benchmarks.own_clusters``)."""
+"""Nearer to authors' types than with more genes or a higher resolution (``python -m benchmarks.own_clusters``)."""
 
 FIT_CELLS = 50_000
 """Components are fitted on at most this many cells, taken at random."""
@@ -28,10 +26,24 @@ N_BINS = 20
 READ_CELLS = 4096
 
 
-def own_clusters(
-    matrix: Matrix, columns: sp.csr_matrix[np.float32], n: int, how: Leiden, progress: Progress
-) -> Strings:
-    """Return (n,) the Leiden cluster of each cell, "0" the largest; "" for a cell that expresses none of the genes.
+def own_clusters(vectors: Floats, how: Leiden) -> Strings:
+    """Return (n,) the Leiden cluster of each cell, "0" the largest; "" for a cell whose vector is zero.
+
+    Parameters
+    ----------
+    vectors
+        (n, d) unit vectors.
+    how
+        Resolution and seed.
+    """
+    names, filled = np.full(len(vectors), "", object), vectors.any(axis=1)
+    if filled.any():
+        names[filled] = [str(one) for one in leiden(vectors[filled], how)]
+    return names
+
+
+def own_vectors(matrix: Matrix, columns: sp.csr_matrix[np.float32], seed: int, progress: Progress) -> Floats:
+    """Return (n, d) unit vectors of cells: `components` of the 500 genes that vary most, by `variable_genes`.
 
     Parameters
     ----------
@@ -39,10 +51,8 @@ def own_clusters(
         The cells.
     columns
         (n_vars, g) which maps its columns to genes.
-    n
-        Number of cells.
-    how
-        Resolution and seed.
+    seed
+        Of the cells at random.
     progress
         Shows how many cells are done.
 
@@ -50,56 +60,52 @@ def own_clusters(
     ------
     InputError
         If no gene varies.
-    MissingDependencyError
-        If igraph is not installed.
     """
-    Leiden.parse("leiden")  # whether igraph is there, before any work is done
-    vectors = own_vectors(matrix, columns, n, how.random_state, progress)
-    names, filled = np.full(n, "", object), vectors.any(axis=1)
-    if filled.any():
-        names[filled] = [str(one) for one in leiden(vectors[filled], how)]
-    return names
+    chosen = variable_genes(*gene_moments(matrix, columns, progress), N_GENES)
+    if not len(chosen):
+        raise InputError(f"{matrix.where}: no gene varies between cells", "cells that differ", "give more cells")
+    return components(matrix, sp.csr_matrix(columns[:, chosen]), seed, progress)
 
 
-def own_vectors(matrix: Matrix, columns: sp.csr_matrix[np.float32], n: int, seed: int, progress: Progress) -> Floats:
-    """Return (n, d) unit vectors of cells: principal components of their most variable genes; zeros where none is.
+def components(matrix: Matrix, columns: sp.csr_matrix[np.float32], seed: int, progress: Progress) -> Floats:
+    """Return (n, d) unit vectors of cells: 50 principal components of their log-normalised expression.
 
-    Log-normalised, the 1,000 genes whose variance is farthest above that of genes of similar means, 50 components
-    fitted on all cells or 50,000 at random, without scaling genes.
+    The components are fitted on all cells, or on 50,000 at random. A cell that expresses none of the genes is zero.
+
+    Parameters
+    ----------
+    matrix, columns, seed, progress
+        As for `own_vectors`; all of the genes are used.
     """
     from sklearn.decomposition import PCA
 
-    chosen = variable_genes(*_gene_moments(matrix, columns, progress), N_GENES)
-    if not len(chosen):
-        raise InputError(f"{matrix.where}: no gene varies between cells", "cells that differ", "give more cells")
-    few = sp.csr_matrix(columns[:, chosen])
-    rows = np.arange(n)
-    if n > FIT_CELLS:
-        rows = np.sort(np.random.default_rng(seed).choice(n, FIT_CELLS, replace=False))
-    sample = sp.vstack(
-        [
-            normalise(matrix.take(rows[i : i + READ_CELLS]), matrix.values, TARGET_SUM, few)
-            for i in range(0, len(rows), READ_CELLS)
-        ],
-        format="csr",
-    )
+    sample = _sample(matrix, columns, seed)
     pca = PCA(min(N_COMPONENTS, min(sample.shape) - 1 or 1), svd_solver="covariance_eigh").fit(sample)
     weights, centre = pca.components_.T.astype(np.float32), (pca.mean_ @ pca.components_.T).astype(np.float32)
-    vectors = np.zeros((n, weights.shape[1]), np.float32)
+    vectors = np.zeros((matrix.rows.shape[0], weights.shape[1]), np.float32)
     for first, batch in matrix.batches("placing cells", progress):
-        known = normalise(batch, matrix.values, TARGET_SUM, few)
+        known = normalise(batch, matrix.values, TARGET_SUM, columns)
         placed = np.asarray(known @ weights) - centre
         placed[np.diff(known.indptr) == 0] = 0
         vectors[first : first + len(placed)] = placed
     return unit_vectors(vectors)[0]
 
 
-def _gene_moments(matrix: Matrix, columns: sp.csr_matrix[np.float32], progress: Progress) -> tuple[Doubles, Doubles]:
-    """Return (g,) mean and variance of log-normalised expression."""
-    n, sums, squares = 0, np.zeros(columns.shape[1]), np.zeros(columns.shape[1])
+def _sample(matrix: Matrix, columns: sp.csr_matrix[np.float32], seed: int) -> sp.csr_matrix[np.float32]:
+    n = matrix.rows.shape[0]
+    rows = np.arange(n)
+    if n > FIT_CELLS:
+        rows = np.sort(np.random.default_rng(seed).choice(n, FIT_CELLS, replace=False))
+    pieces = (rows[i : i + READ_CELLS] for i in range(0, len(rows), READ_CELLS))
+    read = [normalise(matrix.take(piece), matrix.values, TARGET_SUM, columns) for piece in pieces]
+    return sp.csr_matrix(sp.vstack(read, format="csr"))
+
+
+def gene_moments(matrix: Matrix, columns: sp.csr_matrix[np.float32], progress: Progress) -> tuple[Doubles, Doubles]:
+    """Return (g,) mean and (g,) variance of log-normalised expression; the parameters are those of `own_vectors`."""
+    n, sums, squares = matrix.rows.shape[0], np.zeros(columns.shape[1]), np.zeros(columns.shape[1])
     for _, batch in matrix.batches("looking for variable genes", progress):
         known = normalise(batch, matrix.values, TARGET_SUM, columns)
-        n += known.shape[0]
         sums += np.bincount(known.indices, known.data, len(sums))
         squares += np.bincount(known.indices, known.data.astype(np.float64) ** 2, len(sums))
     means = sums / n

@@ -26,6 +26,7 @@ from scvec.naming.background_files import read_background
 from scvec.naming.evidence import nearest_sentences
 from scvec.naming.groups import Groups, groups_of, groups_of_calls
 from scvec.naming.options import NamingChanges, NamingOptions
+from scvec.naming.own_vectors import DEFAULT
 from scvec.naming.result import N_GENES, Names, Suggestion
 from scvec.naming.scoring import Ranking, rank_terms
 from scvec.naming.term_texts import term_texts
@@ -153,7 +154,7 @@ def require_texts(store: Store, asked: NamingOptions) -> Ontology:
 
 
 def _groups(cells: Nameable, store: Store, asked: NamingOptions, progress: Progress) -> Groups:
-    how = None if asked.cluster is None else Leiden.parse(asked.cluster)
+    how = None if asked.cluster is None else Leiden.parse(asked.cluster, DEFAULT.resolution)
     alone = asked.background is not None
     if not isinstance(cells, Annotation):
         return groups_of(

@@ -13,7 +13,7 @@ import pytest
 
 import scvec as sv
 from scvec.cli import main
-from scvec.errors import InputError, KeyNotFoundError, NotInStoreError
+from scvec.errors import InputError, KeyNotFoundError, LabelError, NotInStoreError
 from scvec.naming.evidence import sentences_of
 from scvec.naming.result import NO_NAME
 from scvec.naming.term_texts import term_texts, text_of
@@ -266,3 +266,29 @@ def test_the_verb_names_what_an_atlas_leaves_unknown(few: sv.Store, files: Path,
     assert sum(one["cells"] for one in made["clusters"]) < 41
     code, _, _ = run("name", files / "query.h5ad", "--atlas", "toy", "--store", few.uri, "--max-error", "0.9")
     assert code == 0
+
+
+def test_profiles_of_other_types_are_compared_with_too(known: sv.Store, files: Path, tmp_path: Path, run: Run) -> None:
+    """Of beta cells alone there is nothing to compare with, but a background."""
+    query, folder = files / "query.h5ad", tmp_path / "tissues"
+    folder.mkdir()
+    with pytest.raises(LabelError, match="one cluster only"):
+        sv.name(query, known, cluster_key="cell_type", encoder="hash", only="cell_type = 'beta'")
+    whole = sv.naming.Background.of_groups(sv.naming.groups_of(query, known, cluster_key="cell_type"))
+    others = whole.only(whole.names != "beta")
+    sv.naming.write_background(others, folder / "pancreas.parquet")
+    ask = sv.naming.NamingOptions(cluster_key="cell_type", encoder="hash", only="cell_type = 'beta'")
+    found = sv.name(query, known, ask, background=folder)
+    assert found.suggestions[0][0].term_id == BETA
+    assert found.provenance["background"] == "tissues"
+    assert any("3 types" in note for note in found.notes)
+    in_memory = sv.name(query, known, ask, background=others)
+    assert in_memory.suggestions[0][0].term_id == BETA
+    verb = ("name", query, "--store", known.uri, "--cluster-key", "cell_type", "--encoder", "hash")
+    code, out, _ = run(*verb, "--only", "cell_type = 'beta'", "--background", folder, "--json")
+    assert code == 0
+    assert json.loads(out)["clusters"][0]["names"][0]["term_id"] == BETA
+    code, _, err = run(*verb, "--background", tmp_path / "none.parquet")
+    assert code == 2
+    assert "--background" in err
+    assert "does not exist" in err

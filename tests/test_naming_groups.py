@@ -155,7 +155,7 @@ def with_column(values: list[object], n: int = 120) -> AnnData:
     ],
 )
 def test_a_column_that_is_of_no_use_is_refused(
-    store: sv.Store, values: list[object], key: str, error: type[Exception], said: str
+    store: sv.Store, values: list[object], key: str, error: type[InputError], said: str
 ) -> None:
     with pytest.raises(error, match=said) as raised:
         groups_of(with_column(values), store, cluster_key=key)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from scvec.core.lazy import exporting
 
 if TYPE_CHECKING:
+    from scvec.naming.background import Background
+    from scvec.naming.background_files import read_background, write_background
+    from scvec.naming.groups import Groups, groups_of, groups_of_calls
     from scvec.naming.options import NamingOptions
     from scvec.naming.result import Names, Suggestion
     from scvec.naming.run import name
@@ -15,27 +18,39 @@ if TYPE_CHECKING:
     from scvec.naming.text_reader import TextReader, reader_for
 
 _HOMES = {
+    "Background": "background",
+    "Groups": "groups",
     "Names": "result",
     "NamingOptions": "options",
     "Suggestion": "result",
     "TermTexts": "term_texts",
     "TextReader": "text_reader",
+    "groups_of": "groups",
+    "groups_of_calls": "groups",
     "name": "run",
+    "read_background": "background_files",
     "reader_for": "text_reader",
     "term_texts": "term_texts",
     "with_names": "suggested",
+    "write_background": "background_files",
 }
 
 __all__ = [
+    "Background",
+    "Groups",
     "Names",
     "NamingOptions",
     "Suggestion",
     "TermTexts",
     "TextReader",
+    "groups_of",
+    "groups_of_calls",
     "name",
+    "read_background",
     "reader_for",
     "term_texts",
     "with_names",
+    "write_background",
 ]
 
 __getattr__ = exporting(__name__, _HOMES)

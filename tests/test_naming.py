@@ -292,3 +292,37 @@ def test_profiles_of_other_types_are_compared_with_too(known: sv.Store, files: P
     assert code == 2
     assert "--background" in err
     assert "does not exist" in err
+
+
+def test_bad_input_of_the_verb_is_one_line_and_exit_code_2(known: sv.Store, run: Run, tmp_path: Path) -> None:
+    adata = toy.cells(40)
+    adata.obs["same"] = "x"
+    adata.obs["own"] = [f"c{i}" for i in range(40)]
+    adata.obs["share"] = np.linspace(0, 1, 40)
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    toy.cells(1).write_h5ad(tmp_path / "one.h5ad")
+    many = toy.cells(600)
+    many.obs["own"] = [f"c{i}" for i in range(600)]
+    many.write_h5ad(tmp_path / "many.h5ad")
+
+    def ask(name: str, *more: object) -> tuple[object, ...]:
+        return ("name", tmp_path / name, "--encoder", "hash", "--out", "names.csv", *more)
+
+    cases = {
+        "a missing key": (ask("cells.h5ad", "--cluster-key", "cel_type"), "cell_type"),
+        "a constant key": (ask("cells.h5ad", "--cluster-key", "same"), "one cluster only"),
+        "values": (ask("cells.h5ad", "--cluster-key", "share"), "share"),
+        "names of cells": (ask("many.h5ad", "--cluster-key", "own"), "600"),
+        "a single cell": (ask("one.h5ad"), "1 cell"),
+        "no such atlas": (ask("cells.h5ad", "--atlas", "tox"), "one of: toy"),
+        "no error": (ask("cells.h5ad", "--atlas", "toy", "--max-error", "2"), "--max-error"),
+        "no such method": (ask("cells.h5ad", "--cluster", "louvain"), "--cluster must be leiden"),
+        "no such file": (ask("none.h5ad", "--cluster-key", "cell_type"), "does not exist"),
+        "no vectors": (ask("cells.h5ad", "--cluster-key", "cell_type", "--encoder", "minilm"), "scvec embed"),
+    }
+    for name, (arguments, word) in cases.items():
+        code, out, err = run(*arguments, "--store", known.uri, "--quiet")
+        assert (name, code, out) == (name, 2, "")
+        assert len(err.splitlines()) == 1, err
+        assert word in err, (name, err)
+        assert not (tmp_path / "names.csv").exists(), name

@@ -13,7 +13,7 @@ import pytest
 
 import scvec as sv
 from scvec.cli import main
-from scvec.errors import InputError, KeyNotFoundError, NotInStoreError
+from scvec.errors import InputError, KeyNotFoundError, LabelError, NotInStoreError
 from scvec.naming.evidence import sentences_of
 from scvec.naming.result import NO_NAME
 from scvec.naming.term_texts import term_texts, text_of
@@ -266,3 +266,63 @@ def test_the_verb_names_what_an_atlas_leaves_unknown(few: sv.Store, files: Path,
     assert sum(one["cells"] for one in made["clusters"]) < 41
     code, _, _ = run("name", files / "query.h5ad", "--atlas", "toy", "--store", few.uri, "--max-error", "0.9")
     assert code == 0
+
+
+def test_profiles_of_other_types_are_compared_with_too(known: sv.Store, files: Path, tmp_path: Path, run: Run) -> None:
+    """Of beta cells alone there is nothing to compare with, but a background."""
+    query, folder = files / "query.h5ad", tmp_path / "tissues"
+    folder.mkdir()
+    with pytest.raises(LabelError, match="one cluster only"):
+        sv.name(query, known, cluster_key="cell_type", encoder="hash", only="cell_type = 'beta'")
+    whole = sv.naming.Background.of_groups(sv.naming.groups_of(query, known, cluster_key="cell_type"))
+    others = whole.only(whole.names != "beta")
+    sv.naming.write_background(others, folder / "pancreas.parquet")
+    ask = sv.naming.NamingOptions(cluster_key="cell_type", encoder="hash", only="cell_type = 'beta'")
+    found = sv.name(query, known, ask, background=folder)
+    assert found.suggestions[0][0].term_id == BETA
+    assert found.provenance["background"] == "tissues"
+    assert any("3 types" in note for note in found.notes)
+    in_memory = sv.name(query, known, ask, background=others)
+    assert in_memory.suggestions[0][0].term_id == BETA
+    verb = ("name", query, "--store", known.uri, "--cluster-key", "cell_type", "--encoder", "hash")
+    code, out, _ = run(*verb, "--only", "cell_type = 'beta'", "--background", folder, "--json")
+    assert code == 0
+    assert json.loads(out)["clusters"][0]["names"][0]["term_id"] == BETA
+    code, _, err = run(*verb, "--background", tmp_path / "none.parquet")
+    assert code == 2
+    assert "--background" in err
+    assert "does not exist" in err
+
+
+def test_bad_input_of_the_verb_is_one_line_and_exit_code_2(known: sv.Store, run: Run, tmp_path: Path) -> None:
+    adata = toy.cells(40)
+    adata.obs["same"] = "x"
+    adata.obs["own"] = [f"c{i}" for i in range(40)]
+    adata.obs["share"] = np.linspace(0, 1, 40)
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    toy.cells(1).write_h5ad(tmp_path / "one.h5ad")
+    many = toy.cells(600)
+    many.obs["own"] = [f"c{i}" for i in range(600)]
+    many.write_h5ad(tmp_path / "many.h5ad")
+
+    def ask(name: str, *more: object) -> tuple[object, ...]:
+        return ("name", tmp_path / name, "--encoder", "hash", "--out", "names.csv", *more)
+
+    cases = {
+        "a missing key": (ask("cells.h5ad", "--cluster-key", "cel_type"), "cell_type"),
+        "a constant key": (ask("cells.h5ad", "--cluster-key", "same"), "one cluster only"),
+        "values": (ask("cells.h5ad", "--cluster-key", "share"), "share"),
+        "names of cells": (ask("many.h5ad", "--cluster-key", "own"), "600"),
+        "a single cell": (ask("one.h5ad"), "1 cell"),
+        "no such atlas": (ask("cells.h5ad", "--atlas", "tox"), "one of: toy"),
+        "no error": (ask("cells.h5ad", "--atlas", "toy", "--max-error", "2"), "--max-error"),
+        "no such method": (ask("cells.h5ad", "--cluster", "louvain"), "--cluster must be leiden"),
+        "no such file": (ask("none.h5ad", "--cluster-key", "cell_type"), "does not exist"),
+        "no vectors": (ask("cells.h5ad", "--cluster-key", "cell_type", "--encoder", "minilm"), "scvec embed"),
+    }
+    for name, (arguments, word) in cases.items():
+        code, out, err = run(*arguments, "--store", known.uri, "--quiet")
+        assert (name, code, out) == (name, 2, "")
+        assert len(err.splitlines()) == 1, err
+        assert word in err, (name, err)
+        assert not (tmp_path / "names.csv").exists(), name

@@ -501,7 +501,7 @@ def test_the_page_names_unknown_cells_or_says_that_none_stands_out(world: World)
     assert "further label." in page.text
     assert "called unknown (1)" not in page.text
     nothing = replace(world.overview, unknown=())
-    assert "No cell is unknown, so there is nothing to name." in Parsed(render(nothing)).text
+    assert "No cell is unknown: there is nothing to name." in Parsed(render(nothing)).text
 
 
 def test_names_of_other_cells_are_refused(world: World) -> None:

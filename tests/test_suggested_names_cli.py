@@ -111,8 +111,22 @@ def test_columns_are_there_where_no_cell_is_unknown(run: Run) -> None:
     frame = pl.read_csv("c.csv")
     assert (frame["label"] != sv.UNKNOWN).all()
     assert frame["suggested_name"].null_count() == 8
-    assert "No cell is unknown" in Path("c.html").read_text(encoding="utf-8")
-    assert "no unknown cell expresses genes" in err
+    assert "no cell with expression is unknown" in Path("c.html").read_text(encoding="utf-8")
+    assert "no cell with expression is unknown" in err
+
+
+@pytest.mark.usefixtures("named")
+def test_calls_are_written_where_there_is_nothing_to_compare_with(run: Run) -> None:
+    query()[N_KNOWN : N_KNOWN + 5].copy().write_h5ad("few.h5ad")
+    code, _, err = run(
+        *("query", "few.h5ad", "--atlas", "known", "--max-error", "0.05"),
+        *("--suggest-names", "--out", "d.csv", "--report", "d.html"),
+    )
+    assert code == 0, err
+    assert "unknown cells are not named: " in err
+    frame = pl.read_csv("d.csv")
+    assert frame["label"].to_list() == [sv.UNKNOWN] * 5
+    assert frame["suggested_name"].null_count() == 5
 
 
 @pytest.mark.parametrize("verb", ["query", "report"])

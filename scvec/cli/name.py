@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from scvec.cli.app import LABEL, app, open_store, table
+from scvec.cli.name_order import OrderFlags, ordered
 from scvec.cli.options.cells import ReadFlags
 from scvec.cli.options.common import NeighborFlags, OutputOption, keywords, panel, spreads
 from scvec.cli.options.query import QueryArgument
@@ -76,6 +77,7 @@ def name(
     out: Annotated[Path | None, OutputOption(help="Output file (.parquet or .csv).")] = None,
     *,
     flags: NameFlags,
+    order: OrderFlags,
     common: NeighborFlags,
 ) -> None:
     """Rank Cell Ontology terms as names for clusters, by what texts say of their genes; no reference is needed."""
@@ -88,10 +90,13 @@ def name(
         raise InputError("--max-error without --atlas has no effect", fix="add --atlas NAME, or leave it out")
     if out is not None:
         writing.check_name(out)
+    llm = order.asked(flags.n, flags.tissue, ui.device(common.device) if order.rerank else "cpu")
     if flags.atlas is None:
         names = rank_names(query, open_store(common.store), asked, progress=ui.progress)
     else:
         names = rank_names(_called(query, flags, common), options=flags.of_calls(), progress=ui.progress)
+    if llm is not None:
+        names = ordered(names, llm, open_store(common.store), ui)
     for note in names.notes:
         ui.note(note)
     if out is not None:
@@ -123,12 +128,16 @@ def _table(names: Names) -> str:
     for i, cluster in enumerate(names.clusters.tolist()):
         about: tuple[object, ...] = (cluster, f"{int(names.n_cells[i]):,}")
         if names.first(i) is None:
-            rows.append((*about, NO_NAME, "", "", ""))
+            rows.append((*about, NO_NAME, "", "", "", ""))
             about = ("", "")
+        ranks = iter(() if names.llm_ranks is None else names.llm_ranks[i])
         for one in names.suggestions[i]:
-            rows.append((*about, one.name, one.term_id, f"{one.score:.2f}", ", ".join(one.genes[:SHOWN_GENES])))
+            because = ", ".join(one.genes[:SHOWN_GENES])
+            rows.append((*about, one.name, one.term_id, f"{one.score:.2f}", because, str(next(ranks, ""))))
             about = ("", "")
-    return table(("cluster", "cells", "name", "term", "score", "because"), rows)
+    header = ("cluster", "cells", "name", "term", "score", "because", "LLM's rank")
+    width = len(header) - (names.llm_ranks is None)
+    return table(header[:width], [row[:width] for row in rows])
 
 
 def _evidence(names: Names) -> list[str]:
@@ -156,6 +165,7 @@ def _values(names: Names, out: Path | None) -> dict[str, Any]:
                     "score": round(one.score, 4),
                     "genes": list(one.genes),
                     **({"evidence": list(one.evidence)} if one.evidence else {}),
+                    **({"llm_rank": names.llm_ranks[i][rank - 1]} if names.llm_ranks and names.llm_ranks[i] else {}),
                 }
                 for rank, one in enumerate(names.suggestions[i], 1)
             ],

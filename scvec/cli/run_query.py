@@ -61,10 +61,15 @@ class QueryRun:
         if asked is None:
             return calls, None
         from scvec.naming.run import name
-        from scvec.naming.suggested import can_be_named, no_names, with_names
+        from scvec.naming.suggested import no_names, with_names
 
-        unknown = can_be_named(calls).any()
-        names = name(calls, options=asked, progress=self.common.ui.progress) if unknown else no_names(calls)
+        try:
+            names = name(calls, options=asked, progress=self.common.ui.progress)
+        except InputError as error:
+            if not calls.rejected.all():
+                raise
+            # Nothing to compare a single group with: the calls are worth writing all the same.
+            names = no_names(calls, f"unknown cells are not named: {error}")
         seen = with_names(calls, names)
         for note in seen.notes[len(calls.notes) :]:
             self.common.ui.note(note)

@@ -135,15 +135,15 @@ def _read(path: Path, tissue: str, offered: Sequence[GeneTable]) -> Background:
     check(values, str(path), types)
     values, counted_means = (np.expm1(values), False) if about.get("scale") == SCALE else linear(values, str(path))
     known = about.get("taxon_id")
-    match = _match(path, key, frame[key], [one for one in offered if known in (None, one.taxon_id)])
-    gene_ids, rows = np.unique(match.gene_ids, return_inverse=True)
-    added = _added(values[:, match.columns], rows, len(gene_ids))
+    columns, ids, taxon_id = _genes(path, key, frame[key], [one for one in offered if known in (None, one.taxon_id)])
+    gene_ids, rows = np.unique(ids, return_inverse=True)
+    added = _added(values[:, columns], rows, len(gene_ids))
     means = mean_logarithms(added) if counted_means else np.log1p(added)
     pairs = [one.split(APART, 1) if APART in one else [tissue, one] for one in types]
     names, tissues = (np.array([pair[i].strip() for pair in pairs], object) for i in (1, 0))
-    note = f"{path.name}: {len(match.columns):,} of {counted(len(frame), 'gene')} are known"
-    notes = (note,) if len(match.columns) < WORTH_NAMING * len(frame) else ()
-    return Background(names, tissues, gene_ids, means, match.gene_table.taxon_id, notes)
+    note = f"{path.name}: {len(columns):,} of {counted(len(frame), 'gene')} are known"
+    notes = (note,) if len(columns) < WORTH_NAMING * len(frame) else ()
+    return Background(names, tissues, gene_ids, means, taxon_id, notes)
 
 
 def _frame(path: Path) -> tuple[pl.DataFrame, dict[str, object]]:
@@ -153,15 +153,35 @@ def _frame(path: Path) -> tuple[pl.DataFrame, dict[str, object]]:
         return pl.DataFrame(pl.from_arrow(file.read())), about if isinstance(about, dict) else {}
 
 
+def _genes(path: Path, key: str, column: pl.Series, offered: Sequence[GeneTable]) -> tuple[Ints, Ints, int]:
+    """Return the rows that are known genes, their ids, and the species.
+
+    Whole numbers are Entrez ids. As names, those of a few genes with small ids would be taken for row numbers.
+    """
+    if not column.dtype.is_integer():
+        match = _match(path, key, column, offered)
+        return match.columns, match.gene_ids, match.gene_table.taxon_id
+    ids = column.fill_null(-1).to_numpy().astype(np.int64)
+    known = [np.isin(ids, one.genes["gene_id"].to_numpy()) for one in offered]
+    best = max(range(len(known)), key=lambda i: int(known[i].sum()), default=-1)
+    if best < 0 or known[best].mean() < MIN_GENES:
+        raise _no_genes(path, key, 0 if best < 0 else int(known[best].sum()), len(ids), offered)
+    return np.flatnonzero(known[best]), ids[known[best]], offered[best].taxon_id
+
+
+def _no_genes(path: Path, key: str, n: int, n_names: int, offered: Sequence[GeneTable]) -> GeneMatchError:
+    species = ", ".join(taxon_name(one.taxon_id) for one in offered)
+    seen = f"{path}: {n:,} of {n_names:,} names in {key!r} are genes of {species or 'a species in the store'}"
+    return GeneMatchError(seen, f"symbols, Ensembl or Entrez ids for at least {MIN_GENES:.0%}", FIX)
+
+
 def _match(path: Path, key: str, column: pl.Series, offered: Sequence[GeneTable]) -> GeneMatch:
     """Return the genes of the species whose names fit exactly most often, the first of those that are equal."""
     names = np.array([one or "" for one in column.cast(pl.String).to_list()], object)
     found = [match_names(names, key, one) for one in offered]
     best = max(found, key=lambda one: int(np.isin(one.routes.astype(str), list(EXACT)).sum()), default=None)
     if best is None or len(best.columns) < MIN_GENES * len(names) or not len(names):
-        n, species = 0 if best is None else len(best.columns), ", ".join(taxon_name(one.taxon_id) for one in offered)
-        seen = f"{path}: {n:,} of {len(names):,} names in {key!r} are genes of {species or 'a species in the store'}"
-        raise GeneMatchError(seen, f"symbols, Ensembl or Entrez ids for at least {MIN_GENES:.0%}", FIX)
+        raise _no_genes(path, key, 0 if best is None else len(best.columns), len(names), offered)
     return best
 
 

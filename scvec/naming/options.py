@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scvec.errors import InputError, must_be
 from scvec.ingest.cells.options import ReadChanges, ReadOptions
 from scvec.naming.result import N_NAMES
+
+if TYPE_CHECKING:
+    from scvec.naming.background import Background
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +30,8 @@ class NamingOptions(ReadOptions):
     n
         Number of names for each cluster.
     background
-        A file or a folder with profiles of other types, with which the clusters are compared too.
+        Profiles of other types, with which the clusters are compared too: a `scvec.naming.Background`, or a file or a
+        folder that `scvec.naming.read_background` reads. With it, a single cluster will do.
     encoder
         An encoder whose vectors of the gene texts are in the store; None: the first model whose vectors are there, or
         else tfidf, which needs none.
@@ -44,7 +49,7 @@ class NamingOptions(ReadOptions):
     cluster: str | None = None
     tissue: str | None = None
     n: int = N_NAMES
-    background: str | Path | None = None
+    background: str | Path | Background | None = None
     encoder: str | None = None
     evidence: bool = False
 
@@ -67,6 +72,6 @@ class NamingChanges(ReadChanges, total=False):
     cluster: str | None
     tissue: str | None
     n: int
-    background: str | Path | None
+    background: str | Path | Background | None
     encoder: str | None
     evidence: bool

@@ -73,6 +73,9 @@ class Names(Tabular):
         What a reader should know, one line each.
     provenance
         The ontology, the encoders, the options; JSON types.
+    llm_ranks
+        For each cluster, the rank (from 1) that a language model gives each of its names; () where it gives none. None
+        unless one was asked.
     """
 
     clusters: Strings
@@ -83,6 +86,7 @@ class Names(Tabular):
     obs_names: Strings = field(repr=False)
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    llm_ranks: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("clusters", "n_cells", "stands_out", "member", "obs_names"):
@@ -112,16 +116,17 @@ class Names(Tabular):
         """Return one row for each cluster and rank, up to rank n.
 
         Columns: `cluster`, `rank` (from 1), `term_id`, `name`, `score`, `stands_out` (whether the cluster's first name
-        does), `genes` (joined by ``", "``), `cells`.
+        does), `genes` (joined by ``", "``), `cells`; and, if a language model was asked, `llm_rank`.
         """
         import polars as pl
 
+        ranks = self.llm_ranks or ((),) * len(self)
         rows = [
-            (cluster, rank, one.term_id, one.name, one.score, bool(sure), ", ".join(one.genes), int(cells))
-            for cluster, found, sure, cells in zip(
-                self.clusters.tolist(), self.suggestions, self.stands_out, self.n_cells, strict=True
+            (cluster, rank, one.term_id, one.name, one.score, bool(sure), ", ".join(one.genes), int(cells), llm)
+            for cluster, found, sure, cells, llms in zip(
+                self.clusters.tolist(), self.suggestions, self.stands_out, self.n_cells, ranks, strict=True
             )
-            for rank, one in enumerate(found[:n], 1)
+            for rank, (one, llm) in enumerate(zip(found[:n], (llms or (None,) * len(found))[:n], strict=True), 1)
         ]
         schema = {
             "cluster": pl.String,
@@ -132,8 +137,10 @@ class Names(Tabular):
             "stands_out": pl.Boolean,
             "genes": pl.String,
             "cells": pl.Int64,
+            "llm_rank": pl.Int64,
         }
-        return pl.DataFrame(rows, schema=schema, orient="row")
+        made = pl.DataFrame(rows, schema=schema, orient="row")
+        return made if self.llm_ranks is not None else made.drop("llm_rank")
 
     def of_cells(self) -> tuple[Strings, Strings, Floats]:
         """Return (n,) the id and name of each cell's cluster's first name, "" for none, and (n,) its score or NaN."""

@@ -16,11 +16,13 @@ from scvec.core.options import merged, spells_out
 from scvec.core.progress import shown
 from scvec.core.text import counted
 from scvec.core.types import Bools, Progress
-from scvec.errors import InputError
+from scvec.errors import FileError, InputError
 from scvec.ingest.cells import Cells
 from scvec.ingest.cells.options import ReadOptions
-from scvec.ingest.genes.gene_table import texts_of
+from scvec.ingest.genes.gene_table import open_table, texts_of
 from scvec.ingest.genes.gene_texts import offered_texts
+from scvec.naming.background import Background
+from scvec.naming.background_files import read_background
 from scvec.naming.evidence import nearest_sentences
 from scvec.naming.groups import Groups, groups_of, groups_of_calls
 from scvec.naming.options import NamingChanges, NamingOptions
@@ -31,6 +33,9 @@ from scvec.naming.term_texts import term_texts
 from scvec.naming.text_reader import TextReader, reader_for, require_words
 from scvec.ontology import Ontology, open_ontology
 from scvec.store import Store, as_store
+
+PATTERN = "*?["
+"""A path with one of these may stand for several files."""
 
 Nameable: TypeAlias = "Cells | Annotation"
 
@@ -85,10 +90,12 @@ def name(
     if not len(groups):
         nothing = ("no cell with expression is unknown: there is nothing to name",)
         return _names(groups, (), np.zeros(0, np.bool_), nothing, _provenance(groups, texts, asked))
-    ranking = rank_terms(groups, texts, tissue=asked.tissue, background=asked.background)
+    background = _background(asked, where, groups)
+    ranking = rank_terms(groups, texts, tissue=asked.tissue, background=background)
     sure = ranking.stands_out & groups.expressing
     found = _suggestions(groups, texts, ranking, asked)
-    return _names(groups, found, sure, _notes(groups, sure), _provenance(groups, texts, asked))
+    notes = (*(() if background is None else background.notes), *_notes(groups, sure))
+    return _names(groups, found, sure, notes, _provenance(groups, texts, asked))
 
 
 def _names(
@@ -139,6 +146,10 @@ def require_texts(store: Store, asked: NamingOptions) -> Ontology:
     offered_texts(store, asked.taxon)
     if asked.encoder is not None:
         require_words(asked.encoder)
+    given = asked.background
+    if isinstance(given, str | Path) and not Path(given).exists() and not set(PATTERN) & set(str(given)):
+        wanted = "a Parquet file of mean profiles, or a folder of them"
+        raise FileError(f"`background` {given} does not exist", wanted, "check the path")
     return ontology
 
 
@@ -156,6 +167,15 @@ def _groups(cells: Nameable, store: Store, asked: NamingOptions, progress: Progr
             f"`{option}` has no effect on calls", fix=f"sv.annotate(..., {option}=...), then name the calls"
         )
     return groups_of_calls(cells, by=how, alone=alone, progress=progress)
+
+
+def _background(asked: NamingOptions, store: Store, groups: Groups) -> Background | None:
+    if asked.background is None:
+        return None
+    if isinstance(asked.background, Background):
+        given = asked.background
+        return given.in_genes_of(groups.table, open_table(store, given.taxon_id))
+    return read_background(asked.background, store, groups.taxon_id)
 
 
 def _suggestions(
@@ -181,6 +201,13 @@ def _notes(groups: Groups, stands_out: Bools) -> tuple[str, ...]:
     return (f"no name stands out for {out} of {counted(len(groups), 'cluster')}",) if out else ()
 
 
+def _said(background: str | Path | Background | None) -> str | None:
+    """Return a file's name without its folder, which is nobody's business, or what a value holds."""
+    if isinstance(background, str | Path):
+        return Path(background).name
+    return None if background is None else repr(background)
+
+
 def _provenance(groups: Groups, texts: TextReader, asked: NamingOptions) -> dict[str, Any]:
     genes = texts.genes
     return {
@@ -188,7 +215,7 @@ def _provenance(groups: Groups, texts: TextReader, asked: NamingOptions) -> dict
         "file": groups.name,
         "clusters_by": asked.cluster_key or asked.cluster or "leiden",
         "tissue": asked.tissue,
-        "background": None if asked.background is None else Path(asked.background).name,
+        "background": _said(asked.background),
         "ontology": texts.terms.ontology.release,
         "gene_texts": {"taxon_id": genes.texts.taxon_id, "release": genes.texts.release},
         "encoder": genes.encoder,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scvec.core.types import Bools, Doubles, Floats, Ints
+from scvec.naming.background import Background
 from scvec.naming.groups import Groups
 from scvec.naming.text_reader import TextReader
 
@@ -44,7 +45,7 @@ class Ranking:
 
 
 def rank_terms(
-    groups: Groups, texts: TextReader, *, tissue: str | None = None, background: object | None = None
+    groups: Groups, texts: TextReader, *, tissue: str | None = None, background: Background | None = None
 ) -> Ranking:
     """Score every term for every cluster.
 
@@ -61,8 +62,11 @@ def rank_terms(
     background
         Profiles of other types, as further contrast.
     """
-    del tissue, background
-    profile = _specific(np.concatenate([groups.means, groups.contrast]))[: len(groups)]
+    del tissue
+    others = groups.contrast
+    if background is not None:
+        others = np.concatenate([others, np.nan_to_num(background.on(groups.gene_ids))])
+    profile = _specific(np.concatenate([groups.means, others]))[: len(groups)]
     profile = profile * texts.has_text(groups.gene_ids)
     genes = _centred(texts.of_genes(groups.gene_ids), texts.has_text(groups.gene_ids))
     terms = _centred(texts.of_terms())

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from scvec.annotation.result import NO_EXPRESSION, Annotation
+from scvec.annotation.result import Annotation
 from scvec.annotation.second_opinions import Suggested
 from scvec.core.text import counted
 from scvec.core.types import UNKNOWN, Bools, Strings
@@ -14,8 +14,13 @@ from scvec.errors import InputError
 from scvec.naming.result import Names
 
 
-def no_names(calls: Annotation) -> Names:
-    """Return the names of calls that have no unknown cell to name."""
+def titled(group: str) -> str:
+    """Return what a group of unknown cells is called in a sentence: ``"unknown 1"``, or ``"group 1"`` for a ``"1"``."""
+    return group if group.startswith(UNKNOWN) else f"group {group}"
+
+
+def no_names(calls: Annotation, why: str) -> Names:
+    """Return names of no cell, with the reason as their note."""
     return Names(
         clusters=np.empty(0, object),
         n_cells=np.empty(0, np.int64),
@@ -23,18 +28,8 @@ def no_names(calls: Annotation) -> Names:
         stands_out=np.empty(0, bool),
         member=np.full(len(calls), -1),
         obs_names=calls.obs_names,
-        notes=(),
+        notes=(why,),
     )
-
-
-def titled(group: str) -> str:
-    """Return what a group of unknown cells is called in a sentence: ``"unknown 1"``, or ``"group 1"`` for a ``"1"``."""
-    return group if group.startswith(UNKNOWN) else f"group {group}"
-
-
-def can_be_named(calls: Annotation) -> Bools:
-    """Return (n,) whether a cell is unknown and expresses genes."""
-    return np.asarray(calls.rejected & (calls.reason != NO_EXPRESSION))
 
 
 def with_names(calls: Annotation, names: Names) -> Annotation:
@@ -69,7 +64,7 @@ def with_names(calls: Annotation, names: Names) -> Annotation:
     return replace(
         calls,
         suggested=suggested,
-        notes=(*calls.notes, _note(names, suggested, unknown), *names.notes),
+        notes=(*calls.notes, *_notes(names, suggested, unknown), *names.notes),
         provenance={**calls.provenance, "names": dict(names.provenance)},
     )
 
@@ -84,12 +79,13 @@ def _genes(names: Names) -> Strings:
     return np.array([", ".join(one.genes) if one else "" for one in firsts] + [""], object)[names.member]
 
 
-def _note(names: Names, suggested: Suggested, unknown: Bools) -> str:
+def _notes(names: Names, suggested: Suggested, unknown: Bools) -> list[str]:
+    """Return how many of the unknown cells have a name; nothing if there was nothing to name, which the names say."""
     if not len(names):
-        return "no unknown cell expresses genes, so there is nothing to name"
+        return []
     n_named, n_groups = int(names.stands_out.sum()), counted(len(names), "group")
     n_cells = int((suggested.name != "").sum())
-    return (
+    return [
         f"a name stands out for {n_named:,} of {n_groups} of unknown cells, {n_cells:,} of {int(unknown.sum()):,} "
         "such cells; it rests on texts, not on reference cells"
-    )
+    ]

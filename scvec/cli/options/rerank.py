@@ -70,14 +70,15 @@ class RerankFlags:
             return None
         from scvec.interpret import RerankOptions
 
-        given_values = keywords(self, RerankOptions) | {"price": _price(self.price)}
+        given_values = keywords(self, RerankOptions) | {"price": parse_price(self.price)}
         asked = RerankOptions(model=self.rerank, device=device, **given_values)
         with renaming(model="rerank"):
             asked.judge()
         return asked
 
 
-def _price(text: str | None) -> tuple[float, float] | None:
+def parse_price(text: str | None) -> tuple[float, float] | None:
+    """Return the price that an option says."""
     if text is None:
         return None
     try:

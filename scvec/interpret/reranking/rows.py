@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any
 
 from scvec.core.logs import logger
+from scvec.core.types import Progress, silent
 from scvec.interpret.reranking.asking import UNASKED, ask_all
 from scvec.interpret.reranking.budget import Budget
 from scvec.interpret.reranking.cache import AnswerCache
@@ -48,6 +50,15 @@ Answer with the label of the candidate that fits the words best, spelt as it is 
 INSTRUCTIONS: Mapping[Form, str] = {"ranking": RANKING, "name": NAMING}
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What one search found: its words, and a name and a text for each row, in the order of the search."""
+
+    words: str
+    names: Sequence[str]
+    texts: Sequence[str]
+
+
 def ranked_rows(
     words: str, names: Sequence[str], texts: Sequence[str], *, judge: Judge, budget: Budget, store: Store
 ) -> list[int]:
@@ -69,17 +80,35 @@ def ranked_rows(
     ServiceError
         If the server fails permanently.
     """
-    given = list(range(len(names)))
-    if len(names) < 2:
-        return given
-    prompt = prompt_of_rows(words, names, texts, judge.form)
-    (outcome,) = ask_all([prompt], AnswerCache(store, judge), budget, 1)
-    if outcome.verdict is None:
-        why = "the limit of the cost was reached" if outcome is UNASKED else outcome.problem
-        logger.warning("%s did not rank what was found (%s): the order of the search stands", judge.name, why)
-        return given
-    position = {label: i for i, label in enumerate(prompt.labels)}
-    return [position[label] for label in outcome.verdict.ranking] or given
+    (order,) = ranked_searches([Rows(words, names, texts)], judge=judge, budget=budget, store=store)
+    return list(range(len(names))) if order is None else order
+
+
+def ranked_searches(
+    searches: Sequence[Rows],
+    *,
+    judge: Judge,
+    budget: Budget,
+    store: Store,
+    concurrency: int = 1,
+    progress: Progress = silent,
+) -> list[list[int] | None]:
+    """Return for each search the positions of its rows in a judge's order; None where the judge gives none.
+
+    It gives none where it abstains, its answer is unusable, the budget is spent, or there are fewer than two rows.
+    """
+    asked = [i for i, one in enumerate(searches) if len(one.names) > 1]
+    prompts = [prompt_of_rows(one.words, one.names, one.texts, judge.form) for one in map(searches.__getitem__, asked)]
+    outcomes = ask_all(prompts, AnswerCache(store, judge), budget, concurrency, progress)
+    found: list[list[int] | None] = [None] * len(searches)
+    for i, prompt, outcome in zip(asked, prompts, outcomes, strict=True):
+        if outcome.verdict is None:
+            why = "the limit of the cost was reached" if outcome is UNASKED else outcome.problem
+            logger.warning("%s did not rank what was found (%s): the order of the search stands", judge.name, why)
+            continue
+        position = {label: at for at, label in enumerate(prompt.labels)}
+        found[i] = [position[label] for label in outcome.verdict.ranking] or None
+    return found
 
 
 def prompt_of_rows(words: str, names: Sequence[str], texts: Sequence[str], form: Form) -> Prompt:

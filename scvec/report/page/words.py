@@ -224,7 +224,7 @@ def unknown_lead(overview: Overview) -> list[str]:
         return []
     groups = overview.unknown
     if not groups:
-        return ["No cell is unknown, so there is nothing to name."]
+        return [*overview.names.notes] or ["No cell is unknown: there is nothing to name."]
     n_named = sum(one.looks_like is not None for one in groups)
     said = f"A name stands out for {n_named:,} of {counted(len(groups), 'group')} of unknown cells. "
     basis = (

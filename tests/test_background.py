@@ -13,7 +13,7 @@ from scvec.atlas import Atlas
 from scvec.errors import FileError, GeneMatchError, InputError, LabelError, MatrixError
 from scvec.ingest.genes.gene_table import open_table
 from scvec.naming.background import Background, joined
-from scvec.naming.background_files import read_background, write_background
+from scvec.naming.background_files import mean_logarithms, read_background, write_background
 from scvec.naming.groups import Groups, groups_of
 from tests import toy
 
@@ -39,7 +39,7 @@ def write(path: Path, columns: dict[str, list[float]], names: list[str] | None =
 def test_means_of_counts_of_any_total_become_the_same(store: sv.Store, tmp_path: Path) -> None:
     columns = profiles()
     found = read_background(write(tmp_path / "a.parquet", columns), store, "human")
-    expected = np.log1p(np.array(list(columns.values())) / 100)
+    expected = mean_logarithms(np.array(list(columns.values())) / 100)
     np.testing.assert_array_equal(found.gene_ids, IDS)
     assert found.names.tolist() == ["type 0", "type 1", "type 2"]
     assert found.tissues.tolist() == [""] * 3
@@ -47,6 +47,17 @@ def test_means_of_counts_of_any_total_become_the_same(store: sv.Store, tmp_path:
     logged = {name: one.tolist() for name, one in zip(columns, expected, strict=True)}
     of_log = read_background(write(tmp_path / "b.parquet", logged), store, "human")
     np.testing.assert_allclose(of_log.means, expected, rtol=1e-12)
+
+
+def test_mean_logarithms_are_nearer_than_logarithms_of_means() -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(rng.gamma(0.3, size=2000) * 4, size=(400, 2000))  # some 2,400 counts a cell
+    values = 1e4 * counts / counts.sum(1, keepdims=True)
+    means, found = values.mean(0), np.log1p(values).mean(0)
+    off, plain = mean_logarithms(means) - found, np.log1p(means) - found
+    assert (plain >= -1e-12).all()
+    assert np.abs(off).sum() < np.abs(plain).sum() / 2
+    assert mean_logarithms(np.array([[0.0, np.nan]]))[0, 0] == 0
 
 
 def test_groups_become_a_file_and_a_background_again(store: sv.Store, groups: Groups, tmp_path: Path) -> None:
@@ -76,7 +87,7 @@ def test_rows_of_one_gene_are_added(store: sv.Store, tmp_path: Path) -> None:
     columns = {name: [*one, one[0]] for name, one in profiles(1).items()}
     found = read_background(write(tmp_path / "a.parquet", columns, [*toy.SYMBOLS, "OLD0"]), store, "human")
     values = np.array(columns["type 0"])
-    assert found.means[0, 0] == pytest.approx(np.log1p(2 * values[0] * 1e4 / values.sum()))
+    assert found.means[0, 0] == pytest.approx(float(mean_logarithms(2 * values[0] * 1e4 / values.sum())))
 
 
 def with_mouse(store: sv.Store, folder: Path) -> None:

@@ -33,7 +33,7 @@ class Background:
         (g,) genes by Entrez id, ascending.
     means
         (B, g) mean of log1p(counts per 10,000); NaN where a type's file lacks the gene. Where only means of counts are
-        known, their logarithms, which are larger than means of logarithms for genes that some of the cells express.
+        known, what these are likely to be.
     taxon_id
         NCBI's number of the species whose genes these are.
     notes

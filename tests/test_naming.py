@@ -142,9 +142,18 @@ def test_texts_are_split_into_sentences(text: str, sentences: list[str]) -> None
 
 def test_the_encoder_is_a_model_that_is_there_or_tfidf(known: sv.Store, files: Path) -> None:
     """The toy store has vectors by hash, which is no model."""
-    assert sv.name(files / "query.h5ad", known, cluster_key="cell_type").provenance["encoder"] == "tfidf"
-    sv.embed.genes(known, sv.ingest.open_texts(known, "human"), encoder="minilm")
-    assert sv.name(files / "query.h5ad", known, cluster_key="cell_type").provenance["encoder"] == "minilm"
+    told = "scvec embed --taxon human --encoder minilm"
+    texts = sv.ingest.open_texts(known, "human")
+    for some in (0, 9):
+        if some:
+            sv.embed.genes(known, texts, encoder="minilm", gene_ids=texts.frame["gene_id"].to_numpy()[:some])
+        found = sv.name(files / "query.h5ad", known, cluster_key="cell_type")
+        assert found.provenance["encoder"] == "tfidf"
+        assert any(told in note for note in found.notes)
+    sv.embed.genes(known, texts, encoder="minilm")
+    found = sv.name(files / "query.h5ad", known, cluster_key="cell_type")
+    assert found.provenance["encoder"] == "minilm"
+    assert not any(told in note for note in found.notes)
 
 
 def test_an_encoder_that_costs_money_is_only_asked_on_request(

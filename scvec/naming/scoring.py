@@ -1,18 +1,19 @@
-"""How well each term's text fits what each cluster expresses."""
+"""How well each term fits what each cluster expresses."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from scvec.core.types import Bools, Doubles, Floats, Ints
 from scvec.naming.background import Background
+from scvec.naming.features import FEATURES, Features, Nearness, specific, standardised
 from scvec.naming.groups import Groups
+from scvec.naming.ranker import WEIGHTS, WITH_MEANING, chances, scores_of, stands_out
+from scvec.naming.term_words import AT_ONCE, TermWords, term_words
 from scvec.naming.text_reader import TextReader
-
-CONTRIBUTIONS = 4_000_000
-"""Products of genes and terms that are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -25,21 +26,44 @@ class Ranking:
         (C, T) the chance that the term, its parent or its child is right.
     stands_out
         (C,) whether the best term does.
+    features
+        (C, T, F) what was measured: see `scvec.naming.features`.
     profile
         (C, g) how specific each gene is to each cluster.
-    terms, genes
-        (T, d) and (g, d) vectors of texts.
+    words
+        What the terms' words say of the genes.
+    weights
+        Of the features.
     """
 
     scores: Floats
     stands_out: Bools
+    features: Doubles = field(repr=False)
     profile: Doubles = field(repr=False)
-    terms: Floats = field(repr=False)
-    genes: Floats = field(repr=False)
+    words: TermWords = field(repr=False)
+    weights: Mapping[str, float] = field(repr=False)
 
     def genes_behind(self, cluster: int, term: int, n: int) -> Ints:
-        """Return the positions of the n genes that speak most for a term, the strongest first; only those that do."""
-        shares = self.profile[cluster] * _nearness(self.genes @ self.terms[term])
+        """Return the positions of the n genes that speak most for a term, the strongest first; only those that do.
+
+        What each feature adds to the term's score is shared among the genes in proportion to what they add to the
+        feature.
+        """
+        words, own = self.words, np.maximum(standardised(self.profile[cluster][None])[0], 0)
+        peaked = np.maximum(self.profile[cluster], 0) ** 2
+        parts = {
+            "mention": own * _row(words.mentions, term),
+            "gene_in_name": own * _row(words.in_names, term),
+            "gene_in_definition": own * _row(words.in_definitions, term),
+            "definition": peaked * _near(words, "definitions", term),
+            "name": peaked * _near(words, "names", term) ** 2,
+        }
+        shares = np.zeros(len(own))
+        for name, part in parts.items():
+            added = self.weights[name] * float(self.features[cluster, term, FEATURES.index(name)])
+            total = np.maximum(part, 0).sum()
+            if added > 0 and total > 0:
+                shares += added * np.maximum(part, 0) / total
         order = np.argsort(-shares, kind="stable")[:n]
         return np.asarray(order[shares[order] > 0])
 
@@ -49,7 +73,10 @@ def rank_terms(
 ) -> Ranking:
     """Score every term for every cluster.
 
-    A placeholder: the specificity of genes (z over clusters) times the nearness of their texts to the term's.
+    Genes that a cluster expresses more than the others are looked up in both directions: which terms their texts
+    mention or resemble, and which genes the terms' texts name. These features, means of them over a term's parents and
+    children, the term's form, and the tissue are weighed by a ranker that learned from labels of other studies
+    (`scvec.naming.ranker`). Variants and baselines were compared in ``benchmarks/results/naming.md``.
 
     Parameters
     ----------
@@ -60,39 +87,54 @@ def rank_terms(
     tissue
         The tissue of the cells, in words.
     background
-        Profiles of other types, as further contrast.
+        Profiles of other types, to compare with too.
     """
-    del tissue
+    has_text = texts.has_text(groups.gene_ids)
     others = groups.contrast
     if background is not None:
-        others = np.concatenate([others, np.nan_to_num(background.on(groups.gene_ids))])
-    profile = _specific(np.concatenate([groups.means, others]))[: len(groups)]
-    profile = profile * texts.has_text(groups.gene_ids)
-    genes = _centred(texts.of_genes(groups.gene_ids), texts.has_text(groups.gene_ids))
-    terms = _centred(texts.of_terms())
-    raw = np.zeros((len(groups), len(terms)))
-    step = max(1, CONTRIBUTIONS // max(1, len(genes)))
-    for first in range(0, len(terms), step):
-        near = _nearness(genes @ terms[first : first + step].T)
-        raw[:, first : first + step] = profile @ near / np.maximum(np.linalg.norm(near, axis=0), 1e-9)
-    z = (raw - raw.mean(axis=1, keepdims=True)) / np.maximum(raw.std(axis=1, keepdims=True), 1e-9)
-    scores = 1 / (1 + np.exp(4 - z))
-    return Ranking(scores.astype(np.float32), z.max(axis=1) > 4, profile, terms, genes)
+        others = np.concatenate([others, background.on(groups.gene_ids)])
+    profile = specific(groups.means, others, has_text)
+    words = term_words(texts.terms, texts.genes.texts, texts.gene_texts(groups.gene_ids), groups.gene_ids.tolist())
+    nearness = by_meaning(texts, groups.gene_ids) if texts.reads_meaning else None
+    weights = WEIGHTS if nearness is None else WITH_MEANING
+    measured = Features(texts.terms, words).of(profile, has_text, tissue, nearness)
+    scores = scores_of(chances(measured, weights))
+    return Ranking(np.asarray(scores, np.float32), stands_out(scores), measured, profile, words, weights)
 
 
-def _specific(means: Doubles) -> Doubles:
-    """Return (C, g) the excess over the other clusters in standard deviations, nothing below one."""
-    spread = means.std(axis=0) + 0.1
-    return np.asarray(np.maximum((means - means.mean(axis=0)) / spread, 0) * (means > 0))
+def by_meaning(texts: TextReader, gene_ids: Ints) -> Nearness:
+    """Return what yields the cosines of terms' texts with the genes', as the encoder reads them, both less their mean.
+
+    Parameters
+    ----------
+    texts
+        Reads the terms' texts and the genes'.
+    gene_ids
+        (g,) the genes.
+    """
+    there = texts.has_text(gene_ids)
+    genes, terms = _centred(texts.of_genes(gene_ids), there), _centred(texts.of_terms())
+
+    def nearness() -> Iterator[tuple[slice, Floats]]:
+        for first in range(0, len(terms), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            yield part, terms[part] @ genes.T
+
+    return nearness
 
 
 def _centred(vectors: Floats, there: Bools | None = None) -> Floats:
-    """Return unit vectors about the mean of those that are there."""
+    """Return unit vectors about the mean of those that are there; zeros for the others."""
     rows = np.asarray(vectors.any(axis=1)) if there is None else there
     moved = np.where(rows[:, None], vectors - vectors[rows].mean(axis=0), 0)
     return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9), np.float32)
 
 
-def _nearness(cosines: Floats) -> Floats:
-    """Return the fifth power of cosines above 0: only texts that are near say something."""
-    return np.asarray(np.maximum(cosines, 0) ** 5)
+def _row(relation: object, term: int) -> Doubles:
+    """Return (g,) one row of a (T, g) relation."""
+    return np.asarray(relation[term].toarray(), np.float64).ravel()  # type: ignore[index]
+
+
+def _near(words: TermWords, what: str, term: int) -> Doubles:
+    """Return (g,) the cosines of a term's names or definition with the genes' texts."""
+    return np.asarray((getattr(words, what)[term] @ words.genes.T).toarray(), np.float64).ravel()

@@ -66,6 +66,11 @@ class TextReader:
         """The encoder's name."""
         return self.genes.encoder
 
+    @property
+    def reads_meaning(self) -> bool:
+        """Whether the encoder is a model; one that takes only seconds compares words, or nothing."""
+        return not find(Address.parse(self.encoder).kind).instant
+
     def of_terms(self, parts: Sequence[Part] = PARTS) -> Floats:
         """Return (T, d) vectors of the terms' texts, made of `parts`; zeros where a term has none of them."""
         texts = self.terms.texts(parts)

@@ -1,0 +1,92 @@
+"""Which terms fit a tissue that is given in words."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from scvec.core.types import Bools, Doubles
+from scvec.naming.term_texts import TermTexts
+
+PARTS_OF_WORDS = {
+    "adrenal": ("adrenal", "chromaffin", "glomerulosa"),
+    "bile duct": ("bile", "biliary", "cholang"),
+    "bladder": ("bladder", "urothel"),
+    "blood": ("blood", "hematopo", "haematopo", "leukocyte"),
+    "bone": ("bone", "osteo"),
+    "bone marrow": ("bone marrow", "hematopo", "haematopo", "blood"),
+    "brain": ("brain", "cerebr", "cortex", "cortical", "central nervous", "hippocamp", "thalam", "striat", "amygdal"),
+    "breast": ("breast", "mammary"),
+    "cerebellum": ("cerebell",),
+    "choroid": ("choroid", "ocular", "eye", "retina"),
+    "cornea": ("cornea", "eye"),
+    "ear": ("cochlea", "auditory", "vestibular", "hair cell"),
+    "esophagus": ("esophag", "oesophag"),
+    "eye": ("eye", "ocular", "retina", "cornea", "lens"),
+    "heart": ("heart", "cardi", "atri", "ventricular"),
+    "intestine": ("intestin", "colon", "duoden", "ileum", "jejun", "rect", "enterocyte"),
+    "kidney": ("kidney", "renal", "nephr", "glomerul"),
+    "liver": ("liver", "hepat"),
+    "lung": ("lung", "pulmon", "alveol", "bronch"),
+    "lymph node": ("lymph node", "lymph"),
+    "muscle": ("muscle", "myo"),
+    "nose": ("nasal", "olfact"),
+    "ovary": ("ovar", "oocyte", "granulosa"),
+    "pancreas": ("pancrea", "islet", "langerhans"),
+    "pituitary": ("pituitar", "hypophys"),
+    "placenta": ("placent", "trophoblast", "chorio"),
+    "prostate": ("prostat",),
+    "retina": ("retina", "eye", "ocular", "photoreceptor"),
+    "salivary gland": ("saliva", "parotid", "submandibular"),
+    "skin": ("skin", "epiderm", "derm", "hair follicle"),
+    "spinal cord": ("spinal", "central nervous"),
+    "spleen": ("spleen", "splenic"),
+    "stomach": ("stomach", "gastric"),
+    "testis": ("testi", "sperm"),
+    "thymus": ("thym",),
+    "thyroid": ("thyroid",),
+    "trachea": ("trache",),
+    "uterus": ("uter", "endometri"),
+}
+"""The parts of words by which a term's texts mean an organ: *kidney* is also *renal*."""
+
+ORGANS = tuple(sorted({part for parts in PARTS_OF_WORDS.values() for part in parts if len(part) > 3}))
+
+
+class TissueOf:
+    """Reads of terms what tissue they are of."""
+
+    def __init__(self, terms: TermTexts) -> None:
+        ontology = terms.ontology
+        self._names = ["; ".join((one.name, *one.synonyms)).lower() for one in terms.terms]
+        self._definitions = [one.description.lower() for one in terms.terms]
+        # The ontology's own word: is_a and, where the file counts it as is_a, part_of.
+        self._above = ["; ".join(ontology.name(up) for up in ontology.ancestors(one.id)).lower() for one in terms.terms]
+        self._elsewhere = np.array([any(part in name for part in ORGANS) for name in self._names])
+
+    def of(self, tissue: str | None) -> Doubles:
+        """Return (T, 4) whether a term's names, its definition, or its ancestors' names have a tissue's words.
+
+        The last column tells terms whose names mean another organ. Zeros where no tissue is given.
+        """
+        found = np.zeros((len(self._names), 4))
+        if tissue is None:
+            return found
+        parts = parts_of(tissue)
+        for column, texts in enumerate((self._names, self._definitions, self._above)):
+            found[:, column] = _has(texts, parts)
+        found[:, 3] = self._elsewhere & ~found[:, :3].any(axis=1)
+        return found
+
+
+def parts_of(tissue: str) -> tuple[str, ...]:
+    """Return the parts of words that a tissue's name and its other names begin with."""
+    said = " ".join(re.findall(r"[a-z]+", tissue.lower()))
+    known = [parts for name, parts in PARTS_OF_WORDS.items() if re.search(rf"\b{name}", said)]
+    own = tuple(one for one in said.split() if len(one) > 3)
+    return tuple(dict.fromkeys([one for parts in known for one in parts] + ([] if known else list(own))))
+
+
+def _has(texts: list[str], parts: tuple[str, ...]) -> Bools:
+    return np.array([any(part in text for part in parts) for text in texts], bool)

@@ -97,14 +97,14 @@ def test_names_are_the_same_from_memory_and_on_a_second_run(known: sv.Store, fil
 
 
 def test_only_terms_that_changed_are_encoded_again(known: sv.Store, files: Path) -> None:
-    sv.name(files / "query.h5ad", known, cluster_key="cell_type", encoder="hash")
+    sv.name(files / "query.h5ad", known, cluster_key="cell_type", encoder="hash", evidence=True)
     n_terms = len(term_texts(TOY))
     assert n_vectors(known) == n_terms
-    sv.name(files / "query.h5ad", known, cluster_key="cell_type", encoder="hash")
+    sv.name(files / "query.h5ad", known, cluster_key="cell_type", encoder="hash", evidence=True)
     assert n_vectors(known) == n_terms
     changed = replace(TOY.terms[BETA], description="Secretes insulin.")
     write_ontology(known, Ontology("2026-09-01", {**TOY.terms, BETA: changed}, TOY.obsolete), {"origin": "test"})
-    found = sv.name(files / "query.h5ad", known, cluster_key="cell_type", encoder="hash")
+    found = sv.name(files / "query.h5ad", known, cluster_key="cell_type", encoder="hash", evidence=True)
     assert found.provenance["ontology"] == "2026-09-01"
     assert n_vectors(known) == n_terms + 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -138,7 +139,7 @@ class GeneNames:
         """Return the genes that a text names: 1, or -1 where it says that they are lacking (*CD16-negative*)."""
         found: dict[int, float] = {}
         words = re.findall(r"[A-Za-z0-9+/-]+", text)
-        for word, after in zip(words, [*words[1:], ""], strict=True):
+        for word, after in itertools.zip_longest(words, words[1:], fillvalue=""):
             for part in word.split("/"):
                 name = _SUFFIX.sub("", part)
                 gene = self._of.get(name, self._full.get(name.lower()))

@@ -210,7 +210,7 @@ def _encoder_note(texts: TextReader, asked: NamingOptions) -> list[str]:
     if asked.encoder is not None or texts.encoder != "tfidf":
         return []
     command = f"scvec embed --taxon {taxon_name(texts.genes.texts.taxon_id)} --encoder minilm"
-    return [f"texts are compared by tfidf, as the store has no model's vectors of all these genes ({command})"]
+    return [f"texts are compared by their words, as the store has no model's vectors of all these genes ({command})"]
 
 
 def _said(background: str | Path | Background | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
@@ -22,7 +22,9 @@ from scvec.ingest.cells.options import ReadOptions
 from scvec.ingest.genes.gene_table import open_table, texts_of
 from scvec.ingest.genes.gene_texts import offered_texts, taxon_name
 from scvec.naming.background import Background
+from scvec.naming.candidates import candidates_of
 from scvec.naming.background_files import read_background
+from scvec.naming.cell_calls import CellReading, call_among
 from scvec.naming.evidence import nearest_sentences
 from scvec.naming.groups import Groups, groups_of, groups_of_calls
 from scvec.naming.options import NamingChanges, NamingOptions
@@ -83,15 +85,19 @@ def name(
     asked.check()
     where = _store_of(cells, store)
     ontology = require_texts(where, asked)
+    terms = term_texts(ontology)
+    given = None if asked.candidates is None else candidates_of(asked.candidates, terms, asked.tissue)
     groups = _groups(cells, where, asked, progress)
-    texts = reader_for(
-        where, term_texts(ontology), texts_of(where, groups.table), groups.gene_ids, asked.encoder, progress
-    )
+    texts = reader_for(where, terms, texts_of(where, groups.table), groups.gene_ids, asked.encoder, progress)
     if not len(groups):
         nothing = ("no cell with expression is unknown: there is nothing to name",)
         return _names(groups, (), np.zeros(0, np.bool_), nothing, _provenance(groups, texts, asked))
     background = _background(asked, where, groups)
     ranking = rank_terms(groups, texts, tissue=asked.tissue, background=background)
+    calls = None
+    if given is not None:
+        reading = CellReading(cells, where, asked, progress)
+        ranking, calls = call_among(given, groups, texts, ranking, reading, asked.tissue, background)
     sure = ranking.stands_out & groups.expressing
     found = _suggestions(groups, texts, ranking, asked)
     notes = (
@@ -99,7 +105,10 @@ def name(
         *(() if background is None else background.notes),
         *_notes(groups, sure),
     )
-    return _names(groups, found, sure, notes, _provenance(groups, texts, asked))
+    provenance = _provenance(groups, texts, asked)
+    if given is not None:
+        provenance["candidates"] = dict(zip(given.labels, given.ids, strict=True))
+    return replace(_names(groups, found, sure, notes, provenance), cells=calls)
 
 
 def _names(
@@ -185,9 +194,9 @@ def _background(asked: NamingOptions, store: Store, groups: Groups) -> Backgroun
 def _suggestions(
     groups: Groups, texts: TextReader, ranking: Ranking, asked: NamingOptions
 ) -> tuple[tuple[Suggestion, ...], ...]:
-    """Return the best n terms of each cluster; none for one without expression."""
+    """Return the best n terms of each cluster, of those that were given if any; none for one without expression."""
     best = np.argsort(-ranking.scores, axis=1, kind="stable")[:, : asked.n]
-    chosen = [(c, int(t)) for c in np.flatnonzero(groups.expressing).tolist() for t in best[c]]
+    chosen = [(c, int(t)) for c in np.flatnonzero(groups.expressing).tolist() for t in best[c] if ranking.offers(t)]
     behind = {pair: ranking.genes_behind(*pair, N_GENES).tolist() for pair in chosen}
     wanted = [(int(groups.gene_ids[gene]), term) for (_, term), genes in behind.items() for gene in genes]
     said = iter(nearest_sentences(texts, wanted) if asked.evidence else [])

@@ -186,7 +186,7 @@ def _suggestions(
     groups: Groups, texts: TextReader, ranking: Ranking, asked: NamingOptions
 ) -> tuple[tuple[Suggestion, ...], ...]:
     """Return the best n terms of each cluster; none for one without expression."""
-    best = np.argsort(-ranking.scores, axis=1, kind="stable")[:, : asked.n]
+    best = ranking.best(asked.n)
     chosen = [(c, int(t)) for c in np.flatnonzero(groups.expressing).tolist() for t in best[c]]
     behind = {pair: ranking.genes_behind(*pair, N_GENES).tolist() for pair in chosen}
     wanted = [(int(groups.gene_ids[gene]), term) for (_, term), genes in behind.items() for gene in genes]

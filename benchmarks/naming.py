@@ -9,7 +9,7 @@ minilm's vectors of the genes that are measured, and the ontology are written to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pprint import pformat
 from typing import Any
@@ -30,7 +30,7 @@ from scvec.naming.term_texts import term_texts
 ONTOLOGY = DATA / "ontology" / "cell_ontology_2026-03-26.json.zst"
 MEASURES = ("exact@1", "exact@5", "near@1", "near@5", "near@20", "distance")
 PERMUTED, FOLDS, SEED = 5, 3, 0
-WRONG = (0.5, 0.4, 0.3, 0.2, 0.1)
+THRESHOLDS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 Scores = Mapping[str, Doubles]
 """(C, T) of each test, by its study."""
@@ -44,6 +44,7 @@ class Measured:
     trainings: Sequence[Case]
     features: Mapping[str, Floats]
     judge: Judge
+    kin: Any
 
     def of(self, cases: Sequence[Case], names: Sequence[str] = ()) -> list[Floats]:
         """Return the features of some cases, of which `names` are set to zero."""
@@ -81,33 +82,30 @@ def held_out(found: Measured, hidden: Sequence[str]) -> Iterator[tuple[Case, Dou
                 yield case, chances(without(found.features[case.study], (*hidden, *tissue)), weights)
 
 
-def firsts(judge: Judge, case: Case, chance: Doubles, n: int = 1) -> Iterator[tuple[float, bool]]:
-    """Yield of each cluster's first n names the chance, and whether it is near the right one."""
-    for row, term in zip(chance, case.terms, strict=True):
-        if term in judge.ids:
-            near = judge.near(term)
+def firsts(found: Measured, case: Case, chance: Doubles, n: int = 1) -> Iterator[tuple[float, float, bool]]:
+    """Yield of each cluster's first n names the chance, that of its kin, and whether it is near the right one."""
+    of_kin = (found.kin @ chance.T).T
+    for row, kin, term in zip(chance, of_kin, case.terms, strict=True):
+        if term in found.judge.ids:
+            near = found.judge.near(term)
             for i in np.argsort(-row, kind="stable")[:n].tolist():
-                yield float(row[i]), judge.ids[i] in near
+                yield float(row[i]), float(kin[i]), found.judge.ids[i] in near
 
 
 def show_fit(found: Measured) -> None:
-    """Print what `scvec.naming.ranker` should hold."""
+    """Print what `scvec.naming.ranker` should hold, and what its scores are worth for studies held out."""
     for name, hidden in (("WEIGHTS", NO_MEANING), ("WITH_MEANING", ())):
         weights = found.fitted(found.trainings, hidden)
         print(f"{name} =", pformat({key: round(one, 3) for key, one in weights.items()}, sort_dicts=False))
-        pairs, first = [], []
-        for case, chance in held_out(found, hidden):
-            pairs += list(firsts(found.judge, case, chance, 5))
-            first += list(firsts(found.judge, case, chance))
-        slope, offset = calibrated([one for one, _ in pairs], [hit for _, hit in pairs])
-        print(f"SLOPE, OFFSET = {slope:.3f}, {offset:.3f}")
-        hits = np.array([hit for _, hit in first])
-        score = 1 / (1 + np.exp(-(slope * np.log([one for one, _ in first]) + offset)))
-        for at in (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7):
+        made = list(held_out(found, hidden))
+        pairs = [one for case, chance in made for one in firsts(found, case, chance, 5)]
+        of_term, of_kin, offset = calibrated(np.array([one[:2] for one in pairs]), [one[2] for one in pairs])
+        print(f"OF_TERM, OF_KIN, OFFSET = {of_term:.3f}, {of_kin:.3f}, {offset:.3f}")
+        first = np.array([one for case, chance in made for one in firsts(found, case, chance)])
+        score = 1 / (1 + np.exp(-(of_term * np.log(first[:, 0]) + of_kin * np.log(first[:, 1]) + offset)))
+        for at in THRESHOLDS:
             named = score >= at
-            print(
-                f"  from {at:.1f}: {named.mean():.2f} named, {1 - hits[named].mean() if named.any() else 0:.2f} wrong"
-            )
+            print(f"  from {at:.1f}: {named.mean():.2f} named, {1 - first[named, 2].mean() if named.any() else 0:.2f} wrong")
 
 
 def permuted(found: Measured, made: Mapping[str, World], change_tissue: Sequence[str]) -> list[dict[str, float]]:
@@ -120,7 +118,7 @@ def permuted(found: Measured, made: Mapping[str, World], change_tissue: Sequence
                 without(
                     made[one.taxon].measured(one, None, lambda values: values[:, rng.permutation(values.shape[1])]),
                     change_tissue,
-                ),  # noqa: B023 - used at once
+                ),
                 WEIGHTS,
             )
             for one in found.tests

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import minimize
@@ -32,8 +33,15 @@ class Judge:
 
     def near(self, term: str) -> set[str]:
         """Return a term, its parents and its children."""
-        children = {one.id for one in self.ontology.terms.values() if term in one.parents}
-        return {term, *self.ontology[term].parents, *children}
+        return {term, *self.ontology[term].parents, *self._children[term]}
+
+    @cached_property
+    def _children(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for one in self.ontology.terms.values():
+            for parent in one.parents:
+                found[parent].append(one.id)
+        return found
 
     def steps(self, one: str, other: str) -> int:
         """Return the number of steps between two terms, over the nearest ancestor that they share."""
@@ -111,9 +119,9 @@ def fit(
     return dict(zip(FEATURES, found.x.tolist(), strict=True))
 
 
-def calibrated(chances: Sequence[float], hits: Sequence[bool]) -> tuple[float, float]:
-    """Return slope and offset of the logistic curve from the logarithm of a chance to being right."""
+def calibrated(chances: Doubles, hits: Sequence[bool]) -> tuple[float, float, float]:
+    """Return the weights of (m, 2) chances' logarithms, and the offset, of the logistic curve to being right."""
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=1e6).fit(np.log(np.maximum(chances, 1e-300))[:, None], hits)
-    return float(model.coef_[0, 0]), float(model.intercept_[0])
+    model = LogisticRegression(C=1e6).fit(np.log(np.maximum(chances, 1e-300)), hits)
+    return float(model.coef_[0, 0]), float(model.coef_[0, 1]), float(model.intercept_[0])

@@ -24,7 +24,8 @@ from scvec.ingest.genes.gene_texts import offered_texts, taxon_name
 from scvec.naming.background import Background
 from scvec.naming.candidates import candidates_of
 from scvec.naming.background_files import read_background
-from scvec.naming.cell_calls import CellReading, call_among
+from scvec.naming.cell_batches import cell_batches
+from scvec.naming.cell_calls import Among, call_cells
 from scvec.naming.evidence import nearest_sentences
 from scvec.naming.groups import Groups, groups_of, groups_of_calls
 from scvec.naming.options import NamingChanges, NamingOptions
@@ -96,8 +97,12 @@ def name(
     ranking = rank_terms(groups, texts, tissue=asked.tissue, background=background)
     calls = None
     if given is not None:
-        reading = CellReading(cells, where, asked, progress)
-        ranking, calls = call_among(given, groups, texts, ranking, reading, asked.tissue, background)
+        others = groups.contrast
+        if background is not None:
+            others = np.concatenate([others, background.on(groups.gene_ids)])
+        ranking = Among.of(ranking, given, terms, groups.expressing)
+        batches = cell_batches(cells, where, asked, groups.gene_ids, progress)
+        calls = call_cells(ranking, groups, texts, others, batches, asked.tissue)
     sure = ranking.stands_out & groups.expressing
     found = _suggestions(groups, texts, ranking, asked)
     notes = (
@@ -194,9 +199,8 @@ def _background(asked: NamingOptions, store: Store, groups: Groups) -> Backgroun
 def _suggestions(
     groups: Groups, texts: TextReader, ranking: Ranking, asked: NamingOptions
 ) -> tuple[tuple[Suggestion, ...], ...]:
-    """Return the best n terms of each cluster, of those that were given if any; none for one without expression."""
-    best = np.argsort(-ranking.scores, axis=1, kind="stable")[:, : asked.n]
-    chosen = [(c, int(t)) for c in np.flatnonzero(groups.expressing).tolist() for t in best[c] if ranking.offers(t)]
+    best = ranking.best(asked.n)
+    chosen = [(c, int(t)) for c in np.flatnonzero(groups.expressing).tolist() for t in best[c]]
     behind = {pair: ranking.genes_behind(*pair, N_GENES).tolist() for pair in chosen}
     wanted = [(int(groups.gene_ids[gene]), term) for (_, term), genes in behind.items() for gene in genes]
     said = iter(nearest_sentences(texts, wanted) if asked.evidence else [])

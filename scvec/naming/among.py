@@ -79,15 +79,19 @@ class HeldWords(TermWords):
     @classmethod
     def of(cls, words: TermWords, rows: Ints) -> HeldWords:
         """Return the words of some of the terms, by their positions."""
-        parts: list[Sparse[np.float32]] = [
-            sp.csr_matrix(getattr(words, name)[rows])
-            for name in ("mentions", "in_names", "in_definitions", "names", "definitions")
-        ]
         near = {
             name: np.asarray((getattr(words, name)[rows] @ words.genes.T).toarray(), np.float32)
             for name in ("names", "definitions")
         }
-        return cls(*parts, words.genes, near)
+        return cls(
+            mentions=sp.csr_matrix(words.mentions[rows]),
+            in_names=sp.csr_matrix(words.in_names[rows]),
+            in_definitions=sp.csr_matrix(words.in_definitions[rows]),
+            names=sp.csr_matrix(words.names[rows]),
+            definitions=sp.csr_matrix(words.definitions[rows]),
+            genes=words.genes,
+            held=near,
+        )
 
     def similarities(self, what: str) -> Iterator[tuple[slice, Floats]]:
         """Yield all of the terms at once."""

@@ -127,8 +127,9 @@ def _is_file(given: str) -> bool:
 def _lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise FileError(f"`candidates` {path} does not exist", "a file with one type on each line", "check the path")
+    except FileNotFoundError as error:
+        wanted = "a file with one type on each line"
+        raise FileError(f"`candidates` {path} does not exist", wanted, "check the path") from error
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(f"`candidates` {path} cannot be read ({error})", "text, one type on each line") from error
     return [line.split("#")[0].strip().strip('"') for line in text.splitlines()]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from scvec.core.types import Bools, Doubles, Ints
-from scvec.naming.among import OWN, among, balanced, cell_scorer, logs_of
+from scvec.core.types import Bools, Doubles, Floats, Ints
+from scvec.naming.among import OWN, CellScorer, among, balanced, cell_scorer, logs_of
 from scvec.naming.candidates import Candidates
 from scvec.naming.cell_batches import Batch
 from scvec.naming.groups import Groups
@@ -18,7 +18,7 @@ from scvec.naming.term_texts import TermTexts
 from scvec.naming.text_reader import TextReader
 
 CLUSTER_STANDS_OUT, CELL_STANDS_OUT = 0.5, 0.5
-"""The lowest share of a cluster's first type, and of a cell's, that is called: see ``benchmarks/results/zero_shot.md``."""
+"""The lowest share of a cluster's first type, and of a cell's, that is called (``python -m benchmarks.zero_shot``)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class Among(Ranking):
         chances = np.zeros(ranking.scores.shape)
         chances[:, positions] = np.exp(logs)
         kept = {one.name: getattr(ranking, one.name) for one in fields(Ranking)}
-        return cls(**kept | {"chances": chances, "scores": chances}, candidates=candidates, positions=positions, logs=logs)
+        return cls(
+            **kept | {"chances": chances, "scores": chances}, candidates=candidates, positions=positions, logs=logs
+        )
 
     def best(self, n: int) -> Ints:
         """Return (C, n) the positions of the first n types of each cluster; of all, if there are fewer."""
@@ -90,16 +92,36 @@ def call_cells(
     nearness = by_meaning(texts, groups.gene_ids) if texts.reads_meaning else None
     every = np.concatenate([groups.means, others])
     scorer = cell_scorer(ranking, texts.terms, ranking.positions.tolist(), every, has_text, tissue, nearness)
-    best, score = np.full(len(groups.member), -1), np.full(len(groups.member), np.nan, np.float32)
-    for first, values in batches:
-        member = groups.member[first : first + values.shape[0]]
-        own = np.flatnonzero((member >= 0) & (np.diff(values.indptr) > 0))
-        chances = np.exp(logs_of(ranking.logs[member[own]] + OWN * scorer.of(values[own])))
-        if len(own):
-            best[first + own], score[first + own] = chances.argmax(axis=1), chances.max(axis=1)
-    best = np.where(score >= CELL_STANDS_OUT, best, -1)
+    best, score = best_of_cells(ranking.logs, groups.member, scorer, batches)
+    called = np.where(score >= CELL_STANDS_OUT, best, -1)
     return CellCalls(
-        np.array([*ranking.candidates.labels, ""], object)[best],
-        np.array([*ranking.candidates.ids, ""], object)[best],
+        np.array([*ranking.candidates.labels, ""], object)[called],
+        np.array([*ranking.candidates.ids, ""], object)[called],
         score,
     )
+
+
+def best_of_cells(
+    logs: Doubles, member: Ints, scorer: CellScorer, batches: Iterable[Batch], own: float = OWN
+) -> tuple[Ints, Floats]:
+    """Return (n,) each cell's best type, -1 for a cell in no cluster or without expression, and its share, or NaN.
+
+    Parameters
+    ----------
+    logs
+        (C, K) logarithms of the clusters' chances.
+    member
+        (n,) the cluster of each cell.
+    scorer, batches
+        What scores single cells, and the cells.
+    own
+        The weight of a cell's own scores.
+    """
+    best, score = np.full(len(member), -1), np.full(len(member), np.nan, np.float32)
+    for first, values in batches:
+        of_batch = member[first : first + values.shape[0]]
+        there = np.flatnonzero((of_batch >= 0) & (np.diff(values.indptr) > 0))
+        if len(there):
+            chances = np.exp(logs_of(logs[of_batch[there]] + own * scorer.of(values[there])))
+            best[first + there], score[first + there] = chances.argmax(axis=1), chances.max(axis=1)
+    return best, score

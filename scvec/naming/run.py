@@ -22,8 +22,8 @@ from scvec.ingest.cells.options import ReadOptions
 from scvec.ingest.genes.gene_table import open_table, texts_of
 from scvec.ingest.genes.gene_texts import offered_texts, taxon_name
 from scvec.naming.background import Background
-from scvec.naming.candidates import candidates_of
 from scvec.naming.background_files import read_background
+from scvec.naming.candidates import candidates_of
 from scvec.naming.cell_batches import cell_batches
 from scvec.naming.cell_calls import Among, call_cells
 from scvec.naming.evidence import nearest_sentences

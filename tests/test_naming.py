@@ -73,7 +73,7 @@ def test_terms_that_say_nothing_of_a_tissue_name_nothing() -> None:
 
 
 def test_clusters_get_the_terms_whose_texts_fit_their_genes(known: sv.Store, files: Path) -> None:
-    found = sv.name(files / "query.h5ad", known, cluster_key="cell_type", encoder="hash", n=3)
+    found = sv.name(files / "query.h5ad", known, cluster_key="cell_type", tissue="pancreas", encoder="hash", n=3)
     assert found.clusters.tolist() == list(toy.LABELS)
     first = {cluster: names[0].term_id for cluster, names in zip(found.clusters, found.suggestions, strict=True)}
     assert (first["alpha"], first["beta"]) == (ALPHA, BETA)

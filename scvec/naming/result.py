@@ -76,6 +76,11 @@ class CellCalls:
     def __len__(self) -> int:
         return len(self.label)
 
+    @classmethod
+    def none(cls, n: int) -> CellCalls:
+        """Return n cells without a call."""
+        return cls(np.full(n, "", object), np.full(n, "", object), np.full(n, np.nan, np.float32))
+
 
 @dataclass(frozen=True, slots=True)
 class Names(Tabular):

@@ -30,7 +30,7 @@ from scvec.naming.evidence import nearest_sentences
 from scvec.naming.groups import Groups, groups_of, groups_of_calls
 from scvec.naming.options import NamingChanges, NamingOptions
 from scvec.naming.own_vectors import DEFAULT
-from scvec.naming.result import N_GENES, Names, Suggestion
+from scvec.naming.result import N_GENES, CellCalls, Names, Suggestion
 from scvec.naming.scoring import Ranking, rank_terms
 from scvec.naming.term_texts import term_texts
 from scvec.naming.text_reader import TextReader, reader_for, require_words
@@ -53,6 +53,8 @@ def name(
     **changes: Unpack[NamingChanges],
 ) -> Names:
     """Rank names for clusters: the terms of the Cell Ontology whose texts fit what the cells express.
+
+    With `candidates`, only these types are ranked, and single cells are called among them too (`Names.cells`).
 
     No reference is needed. What a cluster expresses more than the others is compared with the texts of genes, and these
     with the texts of terms. Where no term stands out, the cluster is left unnamed. The terms' texts are encoded when
@@ -92,7 +94,8 @@ def name(
     texts = reader_for(where, terms, texts_of(where, groups.table), groups.gene_ids, asked.encoder, progress)
     if not len(groups):
         nothing = ("no cell with expression is unknown: there is nothing to name",)
-        return _names(groups, (), np.zeros(0, np.bool_), nothing, _provenance(groups, texts, asked))
+        made = _names(groups, (), np.zeros(0, np.bool_), nothing, _provenance(groups, texts, asked))
+        return made if given is None else replace(made, cells=CellCalls.none(len(groups.member)))
     background = _background(asked, where, groups)
     ranking = rank_terms(groups, texts, tissue=asked.tissue, background=background)
     calls = None

@@ -13,6 +13,7 @@ import pytest
 import scvec as sv
 from scvec.cli import main
 from scvec.errors import FileError, InputError
+from scvec.naming import cell_calls
 from scvec.naming.among import balanced, logs_of
 from scvec.naming.candidates import candidates_of
 from scvec.naming.term_texts import term_texts
@@ -125,12 +126,15 @@ def test_clusters_and_cells_are_called_among_the_types(known: sv.Store, files: P
     assert set(frame.filter(pl.col("label") == "")["term_id"]) <= {""}
 
 
-def test_a_cell_may_be_called_other_than_its_cluster(known: sv.Store, files: Path) -> None:
+def test_a_cell_may_be_called_other_than_its_cluster(
+    known: sv.Store, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cell_calls, "CELL_STANDS_OUT", 0.5)  # of two types, one has that
     adata = anndata.read_h5ad(files / "query.h5ad")
     truth = adata.obs["cell_type"].astype(str).to_numpy()
     # Two clusters, of which one is of two types.
     adata.obs["mixed"] = np.where(np.isin(truth, ["alpha", "beta"]), "islet", "other")
-    two = ["pancreatic alpha cell", "pancreatic beta cell"]  # of two types, one has half of the chances, and is called
+    two = ["pancreatic alpha cell", "pancreatic beta cell"]
     found = sv.name(adata, known, cluster_key="mixed", encoder="hash", candidates=two)
     assert found.cells is not None
     for label, name in zip(("alpha", "beta"), two, strict=True):

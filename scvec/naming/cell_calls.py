@@ -17,8 +17,9 @@ from scvec.naming.scoring import Ranking, by_meaning
 from scvec.naming.term_texts import TermTexts
 from scvec.naming.text_reader import TextReader
 
-CLUSTER_STANDS_OUT, CELL_STANDS_OUT = 0.5, 0.5
-"""The lowest share of a cluster's first type, and of a cell's, that is called (``python -m benchmarks.zero_shot``)."""
+CLUSTER_STANDS_OUT, CELL_STANDS_OUT = 0.6, 0.7
+"""The lowest share of a cluster's first type, and of a cell's, that is called: 9 % of the calls of either are wrong
+(``python -m benchmarks.zero_shot``)."""
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,17 @@ def _permuted(*hidden: str) -> Callable[[Measured, Case], list[Doubles]]:
     return scores
 
 
+def _with_background(*hidden: str) -> Callable[[Measured, Case], Doubles]:
+    """Compare the types with those of other tissues of the same species, too."""
+
+    def scores(found: Measured, case: Case) -> Doubles:
+        own = {case.tissue, *(("retina", "eye") if case.tissue in ("retina", "choroid") else ())}
+        others = [one for one in found.trainings if one.taxon == case.taxon and one.tissue not in own]
+        return found.ranked(without(found.worlds[case.taxon].measured(case, others=others), hidden), WEIGHTS)
+
+    return scores
+
+
 def _no_cells(found: Measured, case: Case) -> Doubles:
     return found.ranked(found.only(case, (*FORM, *TISSUE)), WEIGHTS)
 
@@ -199,6 +210,8 @@ WAYS = (
     Way("words and minilm, tissue", _ranker(WITH_MEANING)),
     Way("words, types' names hidden", _nameless(*NO_MEANING, *TISSUE)),
     Way("words, types' names hidden, tissue", _nameless(*NO_MEANING)),
+    Way("words, other tissues as background", _with_background(*NO_MEANING, *TISSUE)),
+    Way("words, other tissues as background, tissue", _with_background(*NO_MEANING)),
     Way("mentions alone", _alone("mention")),
     Way("TF-IDF of definitions alone", _alone("definition")),
     Way("TF-IDF of names alone", _alone("name")),

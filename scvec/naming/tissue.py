@@ -66,7 +66,7 @@ class TissueOf:
         ontology = terms.ontology
         self._names = ["; ".join((one.name, *one.synonyms)).lower() for one in terms.terms]
         self._definitions = [one.description.lower() for one in terms.terms]
-        # The ontology's own word: is_a and, where the file counts it as is_a, part_of.
+        # is_a and, where the file counts it as is_a, part_of.
         above = [map(ontology.name, ontology.ancestors(one.id)) for one in terms.terms]
         self._above = ["; ".join(names).lower() for names in above]
         self._elsewhere = _has(self._names, ORGANS)

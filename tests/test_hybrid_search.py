@@ -77,6 +77,12 @@ def reader(tmp_path: Path) -> Reader:
         ("what does REST do?", {4: "symbol"}),
         ("expression of (A2M) and ENSG00000000002", {6: "symbol", 2: "ensembl"}),
         ("OLD people", {}),
+        ("a GLP1-secreting cell", {2: "alias"}),  # an alias with a digit is no word
+        ("a GLP2-secreting cell", {}),
+        ("A2M-positive cells that are INS-low", {6: "symbol"}),
+        ("A2M+GLP1+ cells", {6: "symbol", 2: "alias"}),
+        ("INS/A2M cells", {1: "symbol", 6: "symbol"}),
+        ("A2M- cells, GLP1-negative or INS negative", {}),
         ("mast", {9: "alias"}),
         ("mast cell", {}),
         ("B cell", {}),

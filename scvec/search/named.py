@@ -70,10 +70,10 @@ def _said(tokens: Sequence[str]) -> list[str]:
 def _is_sure(texts: GeneTexts, name: str, meant: tuple[list[int], Route | None]) -> bool:
     """Whether a name within a sentence is meant as that of a gene."""
     genes, route = meant
-    if route == "alias":
+    if route in ("alias", "spelling"):
         has_digit = any(map(str.isdigit, name)) and not name.isdigit()
-        long = len(name) >= FEWEST_OF_ALIAS
-        return long and has_digit and len(genes) <= MOST_MEANT and texts.identifiers.has_alias(name)
+        exact = route == "spelling" or texts.identifiers.has_alias(name)
+        return len(name) >= FEWEST_OF_ALIAS and has_digit and len(genes) <= MOST_MEANT and exact
     return route in EXACT - {"entrez"} and _stands_out(name)
 
 

@@ -41,7 +41,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, store: sv.Store, mon
 
 
 def test_an_order_stands_beside_that_of_texts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(*NAME, "--out", "before.csv")[0] == 0
+    assert run(*NAME, "--tissue", "islet", "--out", "before.csv")[0] == 0
     with ChatServer() as server:  # which turns the order around
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         code, out, err = run(*NAME, "--rerank", "openai:toy", "--tissue", "islet", "--out", "after.csv")

@@ -13,10 +13,13 @@ import pytest
 
 import scvec as sv
 from scvec.cli import main
+from scvec.core.progress import shown
+from scvec.embed.encoders.simple import Hash
 from scvec.errors import InputError, KeyNotFoundError, LabelError, NotInStoreError
 from scvec.naming.evidence import sentences_of
 from scvec.naming.result import NO_NAME
 from scvec.naming.term_texts import term_texts, text_of
+from scvec.naming.text_reader import TextReader, encode_terms
 from scvec.ontology import Ontology, Term
 from scvec.ontology.tables import write_ontology
 from tests import toy, toy_ontology
@@ -70,7 +73,7 @@ def test_terms_that_say_nothing_of_a_tissue_name_nothing() -> None:
 
 
 def test_clusters_get_the_terms_whose_texts_fit_their_genes(known: sv.Store, files: Path) -> None:
-    found = sv.name(files / "query.h5ad", known, cluster_key="cell_type", encoder="hash", n=3)
+    found = sv.name(files / "query.h5ad", known, cluster_key="cell_type", tissue="pancreas", encoder="hash", n=3)
     assert found.clusters.tolist() == list(toy.LABELS)
     first = {cluster: names[0].term_id for cluster, names in zip(found.clusters, found.suggestions, strict=True)}
     assert (first["alpha"], first["beta"]) == (ALPHA, BETA)
@@ -96,17 +99,18 @@ def test_names_are_the_same_from_memory_and_on_a_second_run(known: sv.Store, fil
     assert list(adata.uns) == list(before.uns)
 
 
-def test_only_terms_that_changed_are_encoded_again(known: sv.Store, files: Path) -> None:
-    sv.name(files / "query.h5ad", known, cluster_key="cell_type", encoder="hash")
+def test_only_terms_that_changed_are_encoded_again(known: sv.Store) -> None:
+    genes = sv.embed.open_genes(known, sv.ingest.open_texts(known, "human"), encoder="hash")
     n_terms = len(term_texts(TOY))
-    assert n_vectors(known) == n_terms
-    sv.name(files / "query.h5ad", known, cluster_key="cell_type", encoder="hash")
-    assert n_vectors(known) == n_terms
+    assert [encode_terms(known, sv.ontology.open_ontology(known), genes) for _ in range(2)] == [n_terms, 0]
     changed = replace(TOY.terms[BETA], description="Secretes insulin.")
     write_ontology(known, Ontology("2026-09-01", {**TOY.terms, BETA: changed}, TOY.obsolete), {"origin": "test"})
-    found = sv.name(files / "query.h5ad", known, cluster_key="cell_type", encoder="hash")
-    assert found.provenance["ontology"] == "2026-09-01"
+    newest = sv.ontology.open_ontology(known)
+    assert newest.release == "2026-09-01"
+    assert encode_terms(known, newest, genes) == 1
     assert n_vectors(known) == n_terms + 1
+    reader = TextReader(known, term_texts(newest), genes, shown(None))
+    np.testing.assert_array_equal(reader.of_terms(), Hash().encode(reader.terms.texts()))
 
 
 def test_what_the_texts_say_of_a_gene_is_a_sentence_of_its_text(known: sv.Store, files: Path) -> None:
@@ -142,9 +146,18 @@ def test_texts_are_split_into_sentences(text: str, sentences: list[str]) -> None
 
 def test_the_encoder_is_a_model_that_is_there_or_tfidf(known: sv.Store, files: Path) -> None:
     """The toy store has vectors by hash, which is no model."""
-    assert sv.name(files / "query.h5ad", known, cluster_key="cell_type").provenance["encoder"] == "tfidf"
-    sv.embed.genes(known, sv.ingest.open_texts(known, "human"), encoder="minilm")
-    assert sv.name(files / "query.h5ad", known, cluster_key="cell_type").provenance["encoder"] == "minilm"
+    told = "scvec embed --taxon human --encoder minilm"
+    texts = sv.ingest.open_texts(known, "human")
+    for some in (0, 9):
+        if some:
+            sv.embed.genes(known, texts, encoder="minilm", gene_ids=texts.frame["gene_id"].to_numpy()[:some])
+        found = sv.name(files / "query.h5ad", known, cluster_key="cell_type")
+        assert found.provenance["encoder"] == "tfidf"
+        assert any(told in note for note in found.notes)
+    sv.embed.genes(known, texts, encoder="minilm")
+    found = sv.name(files / "query.h5ad", known, cluster_key="cell_type")
+    assert found.provenance["encoder"] == "minilm"
+    assert not any(told in note for note in found.notes)
 
 
 def test_an_encoder_that_costs_money_is_only_asked_on_request(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from scvec.cli.app import LABEL, app, open_store, table
 from scvec.cli.name_order import OrderFlags, ordered
-from scvec.cli.options.cells import ReadFlags
+from scvec.cli.options.cells import ReadFlags, UseRepOption
 from scvec.cli.options.common import NeighborFlags, OutputOption, keywords, panel, spreads
 from scvec.cli.options.query import QueryArgument
 from scvec.errors import InputError
@@ -29,6 +29,7 @@ SHOWN_GENES = 5
 class NameFlags(ReadFlags):
     """What is named, by what."""
 
+    use_rep: UseRepOption = None
     cluster_key: Annotated[
         str | None, ClustersOption(help="Column of obs with clusters (default: Leiden clusters are made).")
     ] = None
@@ -84,7 +85,7 @@ def name(
     from scvec.annotation import writing
     from scvec.naming import name as rank_names
 
-    ui, asked = common.ui, flags.asked()
+    ui, asked = common.ui, flags.asked() if flags.atlas is None else flags.of_calls()
     asked.check()
     if flags.max_error is not None and flags.atlas is None:
         raise InputError("--max-error without --atlas has no effect", fix="add --atlas NAME, or leave it out")
@@ -94,7 +95,7 @@ def name(
     if flags.atlas is None:
         names = rank_names(query, open_store(common.store), asked, progress=ui.progress)
     else:
-        names = rank_names(_called(query, flags, common), options=flags.of_calls(), progress=ui.progress)
+        names = rank_names(_called(query, flags, common), options=asked, progress=ui.progress)
     if llm is not None:
         names = ordered(names, llm, open_store(common.store), ui)
     for note in names.notes:
@@ -112,7 +113,7 @@ def _called(query: str, flags: NameFlags, common: NeighborFlags) -> Annotation:
     from scvec.naming.run import require_texts
 
     atlas = common.atlas(flags.atlas or "")
-    require_texts(atlas.store, flags.asked())
+    require_texts(atlas.store, flags.of_calls())
     given = keywords(flags, QueryOptions) | {"max_error": USUAL_ERROR if flags.max_error is None else flags.max_error}
     calls = annotate(query, atlas, QueryOptions(**given), progress=common.ui.progress)
     for note in calls.notes:

@@ -154,6 +154,14 @@ class Features:
         size = len(self.terms)
         return sp.csr_matrix((np.ones(len(pairs), np.float32), (rows, columns)), (size, size))
 
+    @cached_property
+    def kin(self) -> sp.csr_matrix[np.float32]:
+        """(T, T) 1 for terms within two steps of each other, up or down, and for each term itself."""
+        near = self._up + self._up.T + sp.identity(len(self.terms), np.float32, "csr")
+        twice = sp.csr_matrix(near @ near)
+        twice.data[:] = 1
+        return twice
+
     @staticmethod
     def _mean(relation: sp.csr_matrix[np.float32], values: Doubles) -> Doubles:
         counts = np.asarray(relation.sum(axis=1), np.float64).ravel()

@@ -138,12 +138,13 @@ class GeneNames:
         """Return the genes that a text names: 1, or -1 where it says that they are lacking (*CD16-negative*)."""
         found: dict[int, float] = {}
         words = re.findall(r"[A-Za-z0-9+/-]+", text)
-        for word, after in zip(words, [*words[1:], ""], strict=True):
+        for i, word in enumerate(words):
+            after = words[i + 1].lower() if i + 1 < len(words) else ""
             for part in word.split("/"):
                 name = _SUFFIX.sub("", part)
                 gene = self._of.get(name, self._full.get(name.lower()))
                 if gene is not None:
-                    lacking = _NEGATIVE.search(part) or after.lower() in ("negative", "low")
+                    lacking = _NEGATIVE.search(part) or after in ("negative", "low")
                     found[gene] = -1.0 if lacking else 1.0
         return found
 

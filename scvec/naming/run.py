@@ -20,7 +20,7 @@ from scvec.errors import FileError, InputError
 from scvec.ingest.cells import Cells
 from scvec.ingest.cells.options import ReadOptions
 from scvec.ingest.genes.gene_table import open_table, texts_of
-from scvec.ingest.genes.gene_texts import offered_texts
+from scvec.ingest.genes.gene_texts import offered_texts, taxon_name
 from scvec.naming.background import Background
 from scvec.naming.background_files import read_background
 from scvec.naming.evidence import nearest_sentences
@@ -94,7 +94,11 @@ def name(
     ranking = rank_terms(groups, texts, tissue=asked.tissue, background=background)
     sure = ranking.stands_out & groups.expressing
     found = _suggestions(groups, texts, ranking, asked)
-    notes = (*(() if background is None else background.notes), *_notes(groups, sure))
+    notes = (
+        *_encoder_note(texts, asked),
+        *(() if background is None else background.notes),
+        *_notes(groups, sure),
+    )
     return _names(groups, found, sure, notes, _provenance(groups, texts, asked))
 
 
@@ -182,7 +186,7 @@ def _suggestions(
     groups: Groups, texts: TextReader, ranking: Ranking, asked: NamingOptions
 ) -> tuple[tuple[Suggestion, ...], ...]:
     """Return the best n terms of each cluster; none for one without expression."""
-    best = np.argsort(-ranking.scores, axis=1, kind="stable")[:, : asked.n]
+    best = ranking.best(asked.n)
     chosen = [(c, int(t)) for c in np.flatnonzero(groups.expressing).tolist() for t in best[c]]
     behind = {pair: ranking.genes_behind(*pair, N_GENES).tolist() for pair in chosen}
     wanted = [(int(groups.gene_ids[gene]), term) for (_, term), genes in behind.items() for gene in genes]
@@ -199,6 +203,14 @@ def _suggestions(
 def _notes(groups: Groups, stands_out: Bools) -> tuple[str, ...]:
     out = int((~stands_out[groups.expressing]).sum())
     return (f"no name stands out for {out} of {counted(len(groups), 'cluster')}",) if out else ()
+
+
+def _encoder_note(texts: TextReader, asked: NamingOptions) -> list[str]:
+    """Return a note where tfidf stood in for a model: a store may have a model's vectors of other genes only."""
+    if asked.encoder is not None or texts.encoder != "tfidf":
+        return []
+    command = f"scvec embed --taxon {taxon_name(texts.genes.texts.taxon_id)} --encoder minilm"
+    return [f"texts are compared by their words, as the store has no model's vectors of all these genes ({command})"]
 
 
 def _said(background: str | Path | Background | None) -> str | None:

@@ -11,7 +11,7 @@ from scvec.core.types import Bools, Doubles, Floats, Ints
 from scvec.naming.background import Background
 from scvec.naming.features import FEATURES, Features, Nearness, specific, standardised
 from scvec.naming.groups import Groups
-from scvec.naming.ranker import WEIGHTS, WITH_MEANING, chances, scores_of, stands_out
+from scvec.naming.ranker import STANDS_OUT, WEIGHTS, WITH_MEANING, chances, scores_of
 from scvec.naming.term_words import AT_ONCE, TermWords, term_words
 from scvec.naming.text_reader import TextReader
 
@@ -22,10 +22,10 @@ class Ranking:
 
     Attributes
     ----------
+    chances
+        (C, T) the ranker's chance of each term, by which they are ranked.
     scores
         (C, T) the chance that the term, its parent or its child is right.
-    stands_out
-        (C,) whether the best term does.
     features
         (C, T, F) what was measured: see `scvec.naming.features`.
     profile
@@ -36,12 +36,23 @@ class Ranking:
         Of the features.
     """
 
-    scores: Floats
-    stands_out: Bools
+    chances: Doubles
+    scores: Doubles
     features: Doubles = field(repr=False)
     profile: Doubles = field(repr=False)
     words: TermWords = field(repr=False)
     weights: Mapping[str, float] = field(repr=False)
+
+    def best(self, n: int) -> Ints:
+        """Return (C, n) the positions of the first n terms of each cluster."""
+        return np.argsort(-self.chances, axis=1, kind="stable")[:, :n]
+
+    @property
+    def stands_out(self) -> Bools:
+        """(C,) whether the first term of each cluster does."""
+        return np.array(
+            [row[first] >= STANDS_OUT for row, first in zip(self.scores, self.best(1)[:, 0], strict=True)], bool
+        )
 
     def genes_behind(self, cluster: int, term: int, n: int) -> Ints:
         """Return the positions of the n genes that speak most for a term, the strongest first; only those that do.
@@ -97,9 +108,10 @@ def rank_terms(
     words = term_words(texts.terms, texts.genes.texts, texts.gene_texts(groups.gene_ids), groups.gene_ids.tolist())
     nearness = by_meaning(texts, groups.gene_ids) if texts.reads_meaning else None
     weights = WEIGHTS if nearness is None else WITH_MEANING
-    measured = Features(texts.terms, words).of(profile, has_text, tissue, nearness)
-    scores = scores_of(chances(measured, weights))
-    return Ranking(np.asarray(scores, np.float32), stands_out(scores), measured, profile, words, weights)
+    features = Features(texts.terms, words)
+    measured = features.of(profile, has_text, tissue, nearness)
+    chance = chances(measured, weights)
+    return Ranking(chance, scores_of(chance, features.kin), measured, profile, words, weights)
 
 
 def by_meaning(texts: TextReader, gene_ids: Ints) -> Nearness:

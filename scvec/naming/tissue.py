@@ -51,7 +51,12 @@ PARTS_OF_WORDS = {
 }
 """The parts of words by which a term's texts mean an organ: *kidney* is also *renal*."""
 
-ORGANS = tuple(sorted({part for parts in PARTS_OF_WORDS.values() for part in parts if len(part) > 3}))
+EVERYWHERE = frozenset({"blood", "bone marrow", "lymph node", "muscle"})
+"""Tissues whose cells are found in others, too: lymphocytes, smooth muscle."""
+
+FEWEST_LETTERS = 3
+
+ORGANS = tuple(sorted({part for name, parts in PARTS_OF_WORDS.items() if name not in EVERYWHERE for part in parts}))
 
 
 class TissueOf:
@@ -61,9 +66,10 @@ class TissueOf:
         ontology = terms.ontology
         self._names = ["; ".join((one.name, *one.synonyms)).lower() for one in terms.terms]
         self._definitions = [one.description.lower() for one in terms.terms]
-        # The ontology's own word: is_a and, where the file counts it as is_a, part_of.
-        self._above = ["; ".join(ontology.name(up) for up in ontology.ancestors(one.id)).lower() for one in terms.terms]
-        self._elsewhere = np.array([any(part in name for part in ORGANS) for name in self._names])
+        # is_a and, where the file counts it as is_a, part_of.
+        above = [map(ontology.name, ontology.ancestors(one.id)) for one in terms.terms]
+        self._above = ["; ".join(names).lower() for names in above]
+        self._elsewhere = _has(self._names, ORGANS)
 
     def of(self, tissue: str | None) -> Doubles:
         """Return (T, 4) whether a term's names, its definition, or its ancestors' names have a tissue's words.
@@ -81,12 +87,14 @@ class TissueOf:
 
 
 def parts_of(tissue: str) -> tuple[str, ...]:
-    """Return the parts of words that a tissue's name and its other names begin with."""
-    said = " ".join(re.findall(r"[a-z]+", tissue.lower()))
-    known = [parts for name, parts in PARTS_OF_WORDS.items() if re.search(rf"\b{name}", said)]
-    own = tuple(one for one in said.split() if len(one) > 3)
-    return tuple(dict.fromkeys([one for parts in known for one in parts] + ([] if known else list(own))))
+    """Return the parts of words by which texts mean a tissue: those of organs that it names, else its own long words."""
+    said = tissue.lower()
+    known = [part for name, parts in PARTS_OF_WORDS.items() if _has([said], (name, *parts))[0] for part in parts]
+    own = [one for one in re.findall(r"[a-z]+", said) if len(one) > FEWEST_LETTERS]
+    return tuple(dict.fromkeys(known or own))
 
 
 def _has(texts: list[str], parts: tuple[str, ...]) -> Bools:
-    return np.array([any(part in text for part in parts) for text in texts], bool)
+    """Return which texts have a word that begins with one of the parts."""
+    pattern = re.compile("|".join(rf"\b{re.escape(part)}" for part in parts) or r"(?!)")
+    return np.array([bool(pattern.search(text)) for text in texts], bool)

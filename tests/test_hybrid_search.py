@@ -206,12 +206,15 @@ def test_named_genes_lead_to_their_label(atlas: Atlas, words: str) -> None:
 def test_ways_count_by_the_spread_of_their_scores() -> None:
     # Two genes are named; the texts of 35 others have words of the description.
     rng = np.random.default_rng(0)
-    excess = _standardised(np.abs(rng.standard_normal((4, 200))) ** 3)
+    profiles = rng.standard_normal((4, 200))
+    profiles[:2, :2] += [[9], [-9]]  # labels that differ by the named genes more than by all others
+    excess = _standardised(profiles)
     names, texts = np.zeros(200), np.zeros(200)
     names[:2], texts[5:40] = 1, rng.gamma(2, 5, 35)
     ranked = RankedGenes(np.arange(200), texts, None, texts, {0: "symbol", 1: "symbol"})
     alone = [replace(ranked, named={}), replace(ranked, keywords=names * 0)]
     parts = [excess @ _in_chance(_weights(one, excess)) for one in alone]
+    assert parts[1].std() > 3 * parts[0].std()
     both = excess @ _in_chance(_weights(ranked, excess))
     wanted = sum(one / max(1, one.std()) for one in parts)
     assert np.corrcoef(both, wanted)[0, 1] == pytest.approx(1, abs=1e-5)

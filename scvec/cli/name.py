@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,6 +53,10 @@ class NameFlags(ReadFlags):
         str | None,
         NamesOption(help="Encoder of the texts (default: a model whose vectors the store has, else tfidf)."),
     ] = None
+    candidates: Annotated[
+        str | None,
+        NamesOption(help='Call clusters and cells among these types only: "beta, alpha" or ids, or a file of them.'),
+    ] = None
     n: Annotated[int, OutputOption("--n", "-n", min=1, help="Number of names for each cluster.")] = 5
     evidence: Annotated[
         bool, OutputOption("--evidence", help="Also show what the text of each gene behind the first name says.")
@@ -67,7 +72,7 @@ class NameFlags(ReadFlags):
         """Return it for calls, which have read the cells and made the clusters."""
         from scvec.naming import NamingOptions
 
-        names = ("tissue", "background", "encoder", "n", "evidence")
+        names = ("tissue", "background", "encoder", "n", "evidence", "candidates")
         return NamingOptions(**{one: getattr(self, one) for one in names})
 
 
@@ -101,8 +106,8 @@ def name(
     for note in names.notes:
         ui.note(note)
     if out is not None:
-        writing.write_frame(names.to_polars(), out)
-    said = [_table(names), *(_evidence(names) if flags.evidence else [])]
+        writing.write_frame(names.to_polars() if names.cells is None else names.cells_to_polars(), out)
+    said = [_table(names), *_called_cells(names), *(_evidence(names) if flags.evidence else [])]
     ui.result(_values(names, out), "\n".join([*said, *([] if out is None else ["", f"written to {out}"])]))
 
 
@@ -141,6 +146,16 @@ def _table(names: Names) -> str:
     return table(header[:width], [row[:width] for row in rows])
 
 
+def _called_cells(names: Names) -> list[str]:
+    """Return how many single cells were called, if any were to be."""
+    if names.cells is None:
+        return []
+    called = names.cells.label[names.cells.label != ""]
+    found = Counter(called.tolist()).most_common()
+    shown = ", ".join(f"{label} {n:,}" for label, n in found)
+    return ["", f"{len(called):,} of {len(names.cells):,} cells called" + (f": {shown}" if shown else "")]
+
+
 def _evidence(names: Names) -> list[str]:
     """Return what the texts say of the genes behind each cluster's first name."""
     lines = []
@@ -173,4 +188,5 @@ def _values(names: Names, out: Path | None) -> dict[str, Any]:
         }
         for i, cluster in enumerate(names.clusters.tolist())
     ]
-    return {"out": None if out is None else str(out), "clusters": clusters, **names.provenance}
+    called = {} if names.cells is None else {"cells_called": int((names.cells.label != "").sum())}
+    return {"out": None if out is None else str(out), "clusters": clusters, **called, **names.provenance}

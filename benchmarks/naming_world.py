@@ -119,17 +119,32 @@ class World:
         longest = sorted(names, key=len, reverse=True)
         return re.compile("|".join(rf"\b{re.escape(one)}s?\b" for one in longest), re.IGNORECASE)
 
-    def placed(self, case: Case) -> tuple[Doubles, np.ndarray[Any, np.dtype[np.bool_]]]:
-        """Return how specific each of the world's genes is to each type of a case, and which it measures."""
-        means = np.zeros((len(case.labels), len(self.gene_ids)))
+    def placed(self, case: Case, others: Sequence[Case] = ()) -> tuple[Doubles, np.ndarray[Any, np.dtype[np.bool_]]]:
+        """Return how specific each of the world's genes is to each type of a case, and which it measures.
+
+        Types are compared with each other, and with those of `others`.
+        """
+        contrast = np.concatenate([np.zeros((0, len(self.gene_ids))), *map(self._means, others)])
+        means = self._means(case)
+        known = ~np.isnan(means).any(axis=0) & self.has_text
+        return specific(np.nan_to_num(means), contrast, known), known
+
+    def _means(self, case: Case) -> Doubles:
+        """Return (C, g) the means of a case on the world's genes; NaN for those that it lacks."""
+        means = np.full((len(case.labels), len(self.gene_ids)), np.nan)
         there = np.isin(self.gene_ids, case.gene_ids)
         means[:, there] = case.means[:, np.searchsorted(case.gene_ids, self.gene_ids[there])]
-        known = there & self.has_text
-        return specific(means, np.zeros((0, len(self.gene_ids))), known), known
+        return means
 
-    def measured(self, case: Case, nearness: Nearness | None = None, change: Change | None = None) -> Floats:
+    def measured(
+        self,
+        case: Case,
+        nearness: Nearness | None = None,
+        change: Change | None = None,
+        others: Sequence[Case] = (),
+    ) -> Floats:
         """Return (C, T, F) the features of a case with its tissue; `change` is made to the (C, m) profile first."""
-        profile, known = self.placed(case)
+        profile, known = self.placed(case, others)
         if change is not None:
             profile[:, known] = change(profile[:, known])
         near = None if nearness is None else nearness.of_taxon(self)

@@ -89,7 +89,7 @@ def name(
     )
     if not len(groups):
         nothing = ("no cell with expression is unknown: there is nothing to name",)
-        return _names(groups, (), np.zeros(0, np.bool_), nothing, _provenance(groups, texts, asked))
+        return _names(groups, (), np.zeros(0, np.bool_), nothing, _provenance(cells, groups, texts, asked))
     background = _background(asked, where, groups)
     ranking = rank_terms(groups, texts, tissue=asked.tissue, background=background)
     sure = ranking.stands_out & groups.expressing
@@ -99,7 +99,7 @@ def name(
         *(() if background is None else background.notes),
         *_notes(groups, sure),
     )
-    return _names(groups, found, sure, notes, _provenance(groups, texts, asked))
+    return _names(groups, found, sure, notes, _provenance(cells, groups, texts, asked))
 
 
 def _names(
@@ -220,11 +220,12 @@ def _said(background: str | Path | Background | None) -> str | None:
     return None if background is None else repr(background)
 
 
-def _provenance(groups: Groups, texts: TextReader, asked: NamingOptions) -> dict[str, Any]:
+def _provenance(cells: Nameable, groups: Groups, texts: TextReader, asked: NamingOptions) -> dict[str, Any]:
     genes = texts.genes
     return {
         "scvec": __version__,
         "file": groups.name,
+        "atlas": cells.query.atlas.name if isinstance(cells, Annotation) else None,
         "clusters_by": asked.cluster_key or asked.cluster or "leiden",
         "tissue": asked.tissue,
         "background": _said(asked.background),

@@ -15,8 +15,8 @@ N_GENES = 5
 """Genes in a row of the table of all clusters."""
 
 ORDER = (
-    "Names are ordered by the chance that the name itself is right: a broad name, with many children, may have a higher "
-    "number and stand further down."
+    "Names are ordered by the chance that the name itself is right: a broad name, with many children, may have a "
+    "higher number and stand further down."
 )
 
 

@@ -17,14 +17,13 @@ import numpy as np
 
 import scvec as sv
 from benchmarks.common import WORK, make_parser, markdown, save
-from benchmarks.naming_fit import fit, mean
+from benchmarks.naming_fit import MEASURES, fit, mean
 from benchmarks.naming_types import CELLS
 from benchmarks.naming_ways import PARTS, WAYS, Measured, Way, chance_level, measure, part_ranker, show_fit
 from benchmarks.naming_world import NO_MEANING
 from scvec.naming.features import TISSUE
 from scvec.naming.ranker import STANDS_OUT, WEIGHTS, scores_of
 
-MEASURES = ("exact@1", "exact@5", "near@1", "near@5", "near@20", "distance")
 IN_HALVES = ("exact@1", "near@1", "near@5")
 THRESHOLDS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6)
 """Scores of first names that are looked at."""
@@ -88,7 +87,8 @@ ranker learned on {n_types} types of {n_studies} studies in `reference/`; none o
 types are of the same kind. Ways were chosen on those, and on the first half of the labels below.
 
 *Types' names hidden*: the names and exact synonyms of all labels' terms were taken out of all gene texts and
-definitions. *Ranker of ...*: fitted again on some features. *Form*: how many words, children and synonyms a term has.
+definitions. *Human files*: the four of them, as minilm read the texts of human genes only; its weights were fitted on
+human studies. *Ranker of ...*: fitted again on some features. *Form*: how many words, children and synonyms a term has.
 *Permuted gene texts*: every gene has another gene's text, five draws. *No cells*: what the ranker knows before it sees
 one. *Random vectors*: as minilm alone. *Marker sets*: the least p-value by which the 100 most specific genes are
 over-represented in sets of MSigDB's C8, HPA, hECA, CellTypePilot and Pegasus whose name is that of a term: they cover
@@ -108,8 +108,8 @@ def main() -> None:
     sizes = [len(one.terms) for one in found.tests]
     judged = {way.name: way.judged(found) for way in ways(found)}
     wholes = {name: mean(own) for name, own in judged.items()}
-    rows = [(name, *(whole[key] for key in MEASURES)) for name, whole in wholes.items()]
-    rows.append(("chance", *(chance_level(found)[key] for key in MEASURES[:-1]), ""))
+    level = chance_level(found)
+    rows = [(name, *(whole[key] for key in MEASURES)) for name, whole in (*wholes.items(), ("chance", level))]
     parts = [f"{half} half: {key}" for half in ("first", "second") for key in IN_HALVES]
     in_halves = [(name, *halves(own, sum(sizes))) for name, own in judged.items()]
     files = [f"{one.name} ({n})" for one, n in zip(CELLS, sizes, strict=True)]
@@ -124,16 +124,21 @@ def main() -> None:
     )
     sections = (
         f"# Names without a reference\n\n{sum(sizes)} labels of {len(CELLS)} files.",
-        markdown(("way", *MEASURES), rows),
+        markdown(("way", *MEASURES), _blank(rows)),
         note,
         "## Which names to believe\n\nFirst names by words alone whose score is at least so high.",
         markdown(sure, list(certainty(found))),
-        f"## Halves of the labels\n\n{markdown(('way', *parts), in_halves)}",
-        f"## near@5 by file\n\n{markdown(('way', *files), in_files)}",
+        f"## Halves of the labels\n\n{markdown(('way', *parts), _blank(in_halves))}",
+        f"## near@5 by file\n\n{markdown(('way', *files), _blank(in_files))}",
         f"## Every label, by words alone\n\n{markdown(label, list(every_label(found)))}",
     )
     values = [{"way": name, **whole} for name, whole in wholes.items()]
     save("naming", "python -m benchmarks.naming", {"rows": values}, "\n\n".join(sections))
+
+
+def _blank(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    """Return rows with empty cells for what was not measured."""
+    return [["" if isinstance(one, float) and np.isnan(one) else one for one in row] for row in rows]
 
 
 def ways(found: Measured) -> Iterator[Way]:

@@ -70,9 +70,13 @@ class Judge:
         return made
 
 
+MEASURES = ("exact@1", "exact@5", "near@1", "near@5", "near@20", "distance")
+
+
 def mean(judged: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Return the means of what was judged."""
-    return {key: float(np.mean([one[key] for one in judged])) for key in judged[0]} if judged else {}
+    """Return the means of what was judged; NaN where nothing was."""
+    some = [one for one in judged if one]
+    return {key: float(np.mean([one[key] for one in some])) if some else float("nan") for key in MEASURES}
 
 
 def fit(

@@ -344,6 +344,8 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "clusters twice": (("name", query, "--cluster-key", "cell_type", "--cluster", "leiden"), "exclude"),
         "an error of no atlas": (("name", query, "--max-error", "0.1"), "--atlas"),
         "no words for a tissue": (("name", query, "--tissue", " "), "--tissue must be words"),
+        "a file of types that is missing": (("name", query, "--candidates", "types.txt"), "types.txt does not exist"),
+        "one type": (("name", query, "--candidates", "B cell"), "at least two"),
         "bad names file": (("name", query, "--out", folder / "names.xlsx"), ".parquet"),
         "no texts": (("embed", "--taxon", "mouse", "--encoder", "hash"), "scvec genes pull"),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from scvec.ingest.genes.gene_texts import write_texts
 from scvec.ingest.genes.template import TEXT_COLUMNS, with_texts
 from scvec.search import Keywords, Reader
 from scvec.search.fusion import fused, ranks
+from scvec.search.labels import _in_chance, _standardised, _weights
 from scvec.search.named import named
+from scvec.search.ranked_genes import RankedGenes
 from tests import toy
 from tests.test_cli import Run, run
 
@@ -77,6 +80,13 @@ def reader(tmp_path: Path) -> Reader:
         ("what does REST do?", {4: "symbol"}),
         ("expression of (A2M) and ENSG00000000002", {6: "symbol", 2: "ensembl"}),
         ("OLD people", {}),
+        ("a GLP1-secreting cell", {2: "alias"}),  # an alias with a digit is no word
+        ("a GLP2-secreting cell", {}),
+        ("A2M-positive cells that are INS-low", {6: "symbol"}),
+        ("a2m in cells", {6: "spelling"}),
+        ("A2M+GLP1+ cells", {6: "symbol", 2: "alias"}),
+        ("INS/A2M cells", {1: "symbol", 6: "symbol"}),
+        ("A2M- cells, GLP1-negative or INS negative", {}),
         ("mast", {9: "alias"}),
         ("mast cell", {}),
         ("B cell", {}),
@@ -191,6 +201,24 @@ def test_named_genes_lead_to_their_label(atlas: Atlas, words: str) -> None:
     found = sv.search.words(atlas, words, by="both")
     assert found.labels[0] == "beta"
     assert set(found.to_polars(2)["genes"][0]) & {"TOY1", "TOY9", "TOY17"}
+
+
+def test_ways_count_by_the_spread_of_their_scores() -> None:
+    # Two genes are named; the texts of 35 others have words of the description.
+    rng = np.random.default_rng(0)
+    profiles = rng.standard_normal((4, 200))
+    profiles[:2, :2] += [[9], [-9]]  # labels that differ by the named genes more than by all others
+    excess = _standardised(profiles)
+    names, texts = np.zeros(200), np.zeros(200)
+    names[:2], texts[5:40] = 1, rng.gamma(2, 5, 35)
+    ranked = RankedGenes(np.arange(200), texts, None, texts, {0: "symbol", 1: "symbol"})
+    alone = [replace(ranked, named={}), replace(ranked, keywords=names * 0)]
+    parts = [excess @ _in_chance(_weights(one, excess)) for one in alone]
+    assert parts[1].std() > 3 * parts[0].std()
+    both = excess @ _in_chance(_weights(ranked, excess))
+    wanted = sum(one / max(1, one.std()) for one in parts)
+    assert np.corrcoef(both, wanted)[0, 1] == pytest.approx(1, abs=1e-5)
+    assert _weights(ranked, excess).sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_label_that_the_words_name_is_first(atlas_with_terms: Atlas) -> None:

@@ -14,8 +14,9 @@ import scvec as sv
 from scvec.cli import main
 from scvec.errors import InputError
 from scvec.naming import Names, Suggestion
+from scvec.naming.cell_calls import CELL_STANDS_OUT, CLUSTER_STANDS_OUT
 from scvec.naming.ranker import STANDS_OUT
-from scvec.naming.result import HOW_RIGHT
+from scvec.naming.result import HOW_RIGHT, CellCalls
 from scvec.ontology.tables import write_ontology
 from scvec.report.page.names_page import render_names
 from tests import toy_ontology
@@ -99,6 +100,19 @@ def test_a_language_model_s_ranks_are_beside_the_scores() -> None:
     page = Parsed(render_names(replace(names(), llm_ranks=((2, 1), (1,), (), ()))))
     assert "(CL:0000604), 0.54, the language model's rank 2; because" in page.text
     assert page.text.count("the language model's rank") == 3
+
+
+def test_calls_among_given_types_say_what_their_number_is() -> None:
+    made = names()
+    cells = CellCalls(
+        np.array(["rod", "", *["hESC"] * 6], object), np.array(["CL:0000604"] * 8, object), np.ones(8, np.float32)
+    )
+    about = dict(made.provenance) | {"candidates": {"rod": "CL:0000604", "hESC": "CL:0000000"}}
+    page = Parsed(render_names(replace(made, cells=cells, provenance=about)))
+    assert "7 of 8 cells called one by one among the types that were given." in page.text
+    assert "its share among the types that were given; no other type can be called. They are rod and hESC." in page.text
+    assert f"from a share of {CLUSTER_STANDS_OUT}, a single cell from {CELL_STANDS_OUT}:" in page.text
+    assert HOW_RIGHT not in page.text
 
 
 def test_nothing_to_name_is_said() -> None:

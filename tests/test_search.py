@@ -16,7 +16,7 @@ import scvec as sv
 from scvec.atlas import Atlas
 from scvec.embed.profiles import Profiles
 from scvec.errors import InputError, KeyNotFoundError, MismatchError
-from scvec.search.labels import _powers, _ties
+from scvec.search.labels import _in_chance, _powers, _standardised
 from tests import toy
 from tests.test_cli import Run, one_line, run
 
@@ -89,8 +89,8 @@ def test_of_genes_in_random_order_scores_are_of_mean_zero_and_spread_one(seed: i
     rng = np.random.default_rng(seed)
     labels = rng.gamma(0.5, 1.0, (5, 60)).astype(np.float32)
     weights = _powers(rng.standard_normal(60))
-    excess = Profiles(np.arange(60), labels, labels[0], labels[0]).excess()
-    drawn = np.array([_ties(excess, rng.permutation(weights)).sum(axis=1) for _ in range(3000)])
+    excess = _standardised(Profiles(np.arange(60), labels, labels[0], labels[0]).excess())
+    drawn = np.array([excess @ _in_chance(rng.permutation(weights)) for _ in range(3000)])
     # Four standard errors of heavy-tailed draws, and more.
     assert np.abs(drawn.mean(axis=0)).max() < 0.12
     assert np.abs(drawn.std(axis=0) - 1).max() < 0.15

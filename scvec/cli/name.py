@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,11 +56,14 @@ class NameFlags(ReadFlags):
         str | None,
         NamesOption(help="Encoder of the texts (default: a model whose vectors the store has, else tfidf)."),
     ] = None
+    candidates: Annotated[
+        str | None,
+        NamesOption(help='Call clusters and cells among these types only: "beta, alpha" or ids, or a file of them.'),
+    ] = None
     n: Annotated[int, OutputOption("--n", "-n", min=1, help="Number of names for each cluster.")] = 5
     evidence: Annotated[
         bool, OutputOption("--evidence", help="Also show what the text of each gene behind the first name says.")
     ] = False
-
     report: Annotated[
         Path | None, OutputOption(help="Also write an HTML report to this file; finds what --evidence shows.")
     ] = None
@@ -74,7 +78,7 @@ class NameFlags(ReadFlags):
         """Return it for calls, which have read the cells and made the clusters."""
         from scvec.naming import NamingOptions
 
-        names = ("tissue", "background", "encoder", "n")
+        names = ("tissue", "background", "encoder", "n", "candidates")
         return NamingOptions(**{one: getattr(self, one) for one in names}, evidence=self.needs_evidence)
 
     @property
@@ -115,11 +119,11 @@ def name(
     for note in names.notes:
         ui.note(note)
     if out is not None:
-        writing.write_frame(names.to_polars(), out)
+        writing.write_frame(names.to_polars() if names.cells is None else names.cells_to_polars(), out)
     if flags.report is not None:
         _report(names, flags.report)
-    said = [_table(names), *(_evidence(names) if flags.evidence else []), *_written(out, flags.report)]
-    ui.result(_values(names, out, flags.report), "\n".join(said))
+    said = [_table(names), *_called_cells(names), *(_evidence(names) if flags.evidence else [])]
+    ui.result(_values(names, out, flags.report), "\n".join([*said, *_written(out, flags.report)]))
 
 
 def _report(names: Names, out: Path) -> None:
@@ -170,6 +174,16 @@ def _table(names: Names) -> str:
     return table(header[:width], [row[:width] for row in rows])
 
 
+def _called_cells(names: Names) -> list[str]:
+    """Return how many single cells were called, if any were to be."""
+    if names.cells is None:
+        return []
+    called = names.cells.label[names.cells.label != ""]
+    found = Counter(called.tolist()).most_common()
+    shown = ", ".join(f"{label} {n:,}" for label, n in found)
+    return ["", f"{len(called):,} of {len(names.cells):,} cells called" + (f": {shown}" if shown else "")]
+
+
 def _evidence(names: Names) -> list[str]:
     """Return what the texts say of the genes behind each cluster's first name."""
     lines = []
@@ -202,5 +216,6 @@ def _values(names: Names, out: Path | None, report: Path | None) -> dict[str, An
         }
         for i, cluster in enumerate(names.clusters.tolist())
     ]
+    called = {} if names.cells is None else {"cells_called": int((names.cells.label != "").sum())}
     files = {key: None if one is None else str(one) for key, one in (("out", out), ("report", report))}
-    return {**files, "clusters": clusters, **names.provenance}
+    return {**files, "clusters": clusters, **called, **names.provenance}

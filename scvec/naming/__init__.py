@@ -9,9 +9,10 @@ from scvec.core.lazy import exporting
 if TYPE_CHECKING:
     from scvec.naming.background import Background
     from scvec.naming.background_files import read_background, write_background
+    from scvec.naming.candidates import Candidates, candidates_of
     from scvec.naming.groups import Groups, groups_of, groups_of_calls
     from scvec.naming.options import NamingOptions
-    from scvec.naming.result import Names, Suggestion
+    from scvec.naming.result import CellCalls, Names, Suggestion
     from scvec.naming.run import name
     from scvec.naming.suggested import with_names
     from scvec.naming.term_texts import TermTexts, term_texts
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Background": "background",
+    "Candidates": "candidates",
+    "CellCalls": "result",
     "Groups": "groups",
     "Names": "result",
     "NamingOptions": "options",
     "Suggestion": "result",
     "TermTexts": "term_texts",
     "TextReader": "text_reader",
+    "candidates_of": "candidates",
     "groups_of": "groups",
     "groups_of_calls": "groups",
     "name": "run",
@@ -37,12 +41,15 @@ _HOMES = {
 
 __all__ = [
     "Background",
+    "Candidates",
+    "CellCalls",
     "Groups",
     "Names",
     "NamingOptions",
     "Suggestion",
     "TermTexts",
     "TextReader",
+    "candidates_of",
     "groups_of",
     "groups_of_calls",
     "name",

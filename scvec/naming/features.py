@@ -56,10 +56,14 @@ def specific(means: Doubles, contrast: Doubles, has_text: Bools) -> Doubles:
     has_text
         (g,) whether the gene has a text.
     """
-    every = np.concatenate([means, contrast])
+    return above(means, np.concatenate([means, contrast]), has_text)
+
+
+def above(values: Doubles, every: Doubles, has_text: Bools) -> Doubles:
+    """Return (n, g) how far values of genes are above the mean of `every` (C, g) cluster: see `specific`."""
     mean, spread = np.nanmean(every, axis=0), np.nanstd(every, axis=0)
     median = np.median(spread[spread > 0]) if (spread > 0).any() else 1.0
-    return np.asarray(np.where(has_text, (means - mean) / (spread + median), 0.0))
+    return np.asarray(np.where(has_text, (values - mean) / (spread + median), 0.0))
 
 
 def standardised(values: Doubles, among: Bools | None = None) -> Doubles:

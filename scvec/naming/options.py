@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,9 @@ class NamingOptions(ReadOptions):
         The tissue of the cells, in words: ``"retina"``.
     n
         Number of names for each cluster.
+    candidates
+        Types, two at least, among which clusters and single cells are called: names or ids of terms, a string with
+        commas between them, or a file with one on each line. See `scvec.naming.candidates_of`.
     background
         Profiles of other types, with which the clusters are compared too: a `scvec.naming.Background`, or a file or a
         folder that `scvec.naming.read_background` reads. With it, a single cluster will do.
@@ -49,6 +53,7 @@ class NamingOptions(ReadOptions):
     cluster: str | None = None
     tissue: str | None = None
     n: int = N_NAMES
+    candidates: str | Path | Sequence[str] | None = None
     background: str | Path | Background | None = None
     encoder: str | None = None
     evidence: bool = False
@@ -72,6 +77,7 @@ class NamingChanges(ReadChanges, total=False):
     cluster: str | None
     tissue: str | None
     n: int
+    candidates: str | Path | Sequence[str] | None
     background: str | Path | Background | None
     encoder: str | None
     evidence: bool

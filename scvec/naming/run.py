@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
@@ -23,11 +23,14 @@ from scvec.ingest.genes.gene_table import open_table, texts_of
 from scvec.ingest.genes.gene_texts import offered_texts, taxon_name
 from scvec.naming.background import Background
 from scvec.naming.background_files import read_background
+from scvec.naming.candidates import candidates_of
+from scvec.naming.cell_batches import cell_batches
+from scvec.naming.cell_calls import Among, call_cells
 from scvec.naming.evidence import nearest_sentences
 from scvec.naming.groups import Groups, groups_of, groups_of_calls
 from scvec.naming.options import NamingChanges, NamingOptions
 from scvec.naming.own_vectors import DEFAULT
-from scvec.naming.result import N_GENES, Names, Suggestion
+from scvec.naming.result import N_GENES, CellCalls, Names, Suggestion
 from scvec.naming.scoring import Ranking, rank_terms
 from scvec.naming.term_texts import term_texts
 from scvec.naming.text_reader import TextReader, reader_for, require_words
@@ -50,6 +53,8 @@ def name(
     **changes: Unpack[NamingChanges],
 ) -> Names:
     """Rank names for clusters: the terms of the Cell Ontology whose texts fit what the cells express.
+
+    With `candidates`, only these types are ranked, and single cells are called among them too (`Names.cells`).
 
     No reference is needed. What a cluster expresses more than the others is compared with the texts of genes, and these
     with the texts of terms. Where no term stands out, the cluster is left unnamed. The terms' texts are encoded when
@@ -83,15 +88,24 @@ def name(
     asked.check()
     where = _store_of(cells, store)
     ontology = require_texts(where, asked)
+    terms = term_texts(ontology)
+    given = None if asked.candidates is None else candidates_of(asked.candidates, terms, asked.tissue)
     groups = _groups(cells, where, asked, progress)
-    texts = reader_for(
-        where, term_texts(ontology), texts_of(where, groups.table), groups.gene_ids, asked.encoder, progress
-    )
+    texts = reader_for(where, terms, texts_of(where, groups.table), groups.gene_ids, asked.encoder, progress)
     if not len(groups):
         nothing = ("no cell with expression is unknown: there is nothing to name",)
-        return _names(groups, (), np.zeros(0, np.bool_), nothing, _provenance(cells, groups, texts, asked))
+        made = _names(groups, (), np.zeros(0, np.bool_), nothing, _provenance(cells, groups, texts, asked))
+        return made if given is None else replace(made, cells=CellCalls.none(len(groups.member)))
     background = _background(asked, where, groups)
     ranking = rank_terms(groups, texts, tissue=asked.tissue, background=background)
+    calls = None
+    if given is not None:
+        others = groups.contrast
+        if background is not None:
+            others = np.concatenate([others, background.on(groups.gene_ids)])
+        ranking = Among.of(ranking, given, terms, groups.expressing)
+        batches = cell_batches(cells, where, asked, groups.gene_ids, progress)
+        calls = call_cells(ranking, groups, texts, others, batches, asked.tissue)
     sure = ranking.stands_out & groups.expressing
     found = _suggestions(groups, texts, ranking, asked)
     notes = (
@@ -99,7 +113,10 @@ def name(
         *(() if background is None else background.notes),
         *_notes(groups, sure),
     )
-    return _names(groups, found, sure, notes, _provenance(cells, groups, texts, asked))
+    provenance = _provenance(cells, groups, texts, asked)
+    if given is not None:
+        provenance["candidates"] = dict(zip(given.labels, given.ids, strict=True))
+    return replace(_names(groups, found, sure, notes, provenance), cells=calls)
 
 
 def _names(
@@ -185,7 +202,6 @@ def _background(asked: NamingOptions, store: Store, groups: Groups) -> Backgroun
 def _suggestions(
     groups: Groups, texts: TextReader, ranking: Ranking, asked: NamingOptions
 ) -> tuple[tuple[Suggestion, ...], ...]:
-    """Return the best n terms of each cluster; none for one without expression."""
     best = ranking.best(asked.n)
     chosen = [(c, int(t)) for c in np.flatnonzero(groups.expressing).tolist() for t in best[c]]
     behind = {pair: ranking.genes_behind(*pair, N_GENES).tolist() for pair in chosen}

@@ -45,7 +45,8 @@ def words(
 
     Each gene is scored by how near its text is to the words as the encoder reads them, and by how many of the words its
     text has (BM25), both in standard deviations above the mean gene. A score's weight is its fifth power, and 0 below
-    the mean. Weights of both ways, and of genes that the words name, are added, in units of their standard deviation.
+    the mean. Weights of both ways, and of genes that the words name, are added, such that the scores that each alone
+    would give the labels have the same spread.
     A label's score is the weighted mean of how far it expresses the genes above the mean of the labels. That difference
     is in units of the gene's spread between labels plus the median gene's, so that genes with hardly any expression
     count little, and is standardised over the genes of the label. Variants were compared on definitions of the Cell
@@ -93,10 +94,12 @@ def words(
     if not len(ranked.order):
         seen = f"no gene of atlas {atlas.name!r} is named {words!r:.60} or has one of these words in its text"
         raise InputError(seen, fix="use other words, or `by` meaning")
-    weights = _weights(ranked)
     among = candidates_of(atlas, where)
     codes, late = _ranked(atlas, among)
-    ties = _ties(atlas.profiles.excess()[codes], weights)
+    excess = _standardised(atlas.profiles.excess())
+    # Of all labels, so that a filter leaves the scores of the others as they are.
+    weights = _weights(ranked, excess[atlas.profiles.labels.any(axis=1)])
+    ties = excess[codes] * _in_chance(weights)
     totals = ties.sum(axis=1)
     called = _called(atlas, words) if label_names and ranked.by != "meaning" else []
     named = np.isin(atlas.label_names[codes].astype(str), called)
@@ -144,11 +147,11 @@ def _called(atlas: Atlas, words: str) -> list[str]:
     return [label for label, spelt in names.items() if wanted in spelt]
 
 
-def _weights(ranked: RankedGenes) -> Floats:
+def _weights(ranked: RankedGenes, excess: Doubles) -> Floats:
     """Return (g,) weights of genes that add up to one: of those by meaning, by keywords and of named genes together.
 
-    Each is divided by its standard deviation, so that it moves a label's score as much as any other: the few texts
-    with a rare word would outweigh the many that are near.
+    Each is divided by the spread of the scores that it alone would give the labels, whose standardised `excess` is (L,
+    g): so it orders them as much as any other. One that tells labels apart no better than chance is not blown up.
     """
     parts = []
     if ranked.meaning is not None and np.isfinite(ranked.meaning).all():
@@ -157,7 +160,8 @@ def _weights(ranked: RankedGenes) -> Floats:
         parts.append(_powers((ranked.keywords - ranked.keywords.mean()) / (ranked.keywords.std() or 1)))
     if ranked.named:
         parts.append(ranked.is_named / ranked.is_named.sum())
-    total = np.sum([one / (one.std() or 1) for one in parts], axis=0)
+    scaled = [_in_chance(one) for one in parts]
+    total = np.sum([one / max(1.0, (excess @ one).std()) for one in scaled], axis=0)
     return np.asarray(total / total.sum(), np.float32)
 
 
@@ -183,16 +187,19 @@ def _ranked(atlas: Atlas, among: Candidates) -> tuple[Ints, list[str]]:
     return np.flatnonzero(there & fitted), atlas.label_names[there & ~fitted].tolist()
 
 
-def _ties(excess: Doubles, weights: Floats) -> Doubles:
-    """Return (L, g) what each gene adds to the score of each label, by its `Profiles.excess`."""
+def _standardised(excess: Doubles) -> Doubles:
+    """Return (L, g) the excess of each label, standardised over its genes."""
     excess = excess - excess.mean(axis=1, keepdims=True)
     deviation = excess.std(axis=1, keepdims=True)
-    excess = np.divide(excess, deviation, out=np.zeros_like(excess), where=deviation > 0)
-    # The standard deviation of the weighted sum over all permutations of the genes.
+    made: Doubles = np.divide(excess, deviation, out=np.zeros_like(excess), where=deviation > 0)
+    return made
+
+
+def _in_chance(weights: Floats | Doubles) -> Doubles:
+    """Return (g,) weights over the standard deviation of a label's score over all permutations of the genes."""
     n_genes = len(weights)
     at_random = np.sqrt(((weights.astype(np.float64) - 1 / n_genes) ** 2).sum() * n_genes / max(1, n_genes - 1))
-    ties: Doubles = excess * weights / (at_random or 1)
-    return ties
+    return np.asarray(weights / (at_random or 1), np.float64)
 
 
 def _exemplars(atlas: Atlas, among: Candidates, codes: Ints, weights: Floats, n: int) -> pl.DataFrame:

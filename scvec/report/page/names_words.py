@@ -6,10 +6,10 @@ from typing import Any
 
 from scvec.core.text import counted
 from scvec.naming import Names
-from scvec.naming.result import HOW_RIGHT, NO_NAME, SCORE_MEANS
+from scvec.naming.result import HOW_RIGHT, HOW_RIGHT_AMONG, NO_NAME, SCORE_MEANS, SHARE_MEANS
 from scvec.naming.suggested import titled
 from scvec.report.page.group_words import BASIS, SENTENCES, group_block
-from scvec.report.page.values import flat
+from scvec.report.page.values import flat, listed
 
 N_GENES = 5
 """Genes in a row of the table of all clusters."""
@@ -18,6 +18,7 @@ ORDER = (
     "Names are ordered by the chance that the name itself is right: a broad name, with many children, may have a "
     "higher number and stand further down."
 )
+HINTS = "Where none stands out, the first names are hints of what to check, not names."
 
 
 def of(names: Names) -> str:
@@ -41,7 +42,11 @@ def lead(names: Names) -> list[str]:
     n, n_named = counted(len(names), of(names)), int(names.stands_out.sum())
     atlas = names.provenance.get("atlas")
     whose = f" of cells that the atlas “{atlas}” leaves unknown" if atlas else ""
-    return [f"{n}{whose}, {n_named:,} with a name that stands out."]
+    said = [f"{n}{whose}, {n_named:,} with a name that stands out."]
+    if names.cells is not None:
+        n_called, n_cells = int((names.cells.label != "").sum()), counted(len(names.cells), "cell")
+        said.append(f"{n_called:,} of {n_cells} called one by one among the types that were given.")
+    return said
 
 
 def tiles(names: Names) -> list[tuple[str, str]]:
@@ -69,12 +74,13 @@ def reading(names: Names) -> list[str]:
     """Return what names rest on, and which to believe; one paragraph each."""
     if not len(names):
         return [BASIS]
+    given = names.provenance.get("candidates")
     cited = any(any(one.evidence) for found in names.suggestions for one in found)
     check = "Look at the genes before you believe a name: markers that you know, with texts that speak of the type?"
     return [
         BASIS,
-        f"{SCORE_MEANS} {ORDER}",
-        f"{HOW_RIGHT} Where none stands out, the first names are hints of what to check, not names.",
+        f"{SCORE_MEANS} {ORDER}" if given is None else f"{SHARE_MEANS} They are {listed(list(given))}.",
+        f"{HOW_RIGHT if given is None else HOW_RIGHT_AMONG} {HINTS}",
         f"{check} {SENTENCES}" if cited else check,
     ]
 

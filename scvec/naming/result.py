@@ -39,8 +39,8 @@ HOW_RIGHT = (
 
 SHARE_MEANS = "The number after a name is its share among the types that were given; no other type can be called."
 HOW_RIGHT_AMONG = (
-    "A cluster is called from a share of 0.6, a single cell from 0.7: of such calls in six files, 9 % were wrong, where "
-    "all types of the file were given and no others."
+    "A cluster is called from a share of 0.6, a single cell from 0.7: of such calls in six files, 9 % were wrong, "
+    "where all types of the file were given and no others."
 )
 """The same for calls among given types: the figures of `benchmarks.zero_shot`."""
 

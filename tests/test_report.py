@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from scvec.report.findings import overview as look
 from scvec.report.map_figure import FEW, MAX_POINT, NAMED, cell_map
 from scvec.report.page import check_report, words, write_report
 from scvec.report.page.page import render
+from tests.parsed import Parsed
 from tests.reported import HOSTILE, N_CELLS, World
 
 plotly = pytest.importorskip("plotly")
@@ -173,52 +173,6 @@ def test_labels_that_are_numbers_are_names(world: World) -> None:
         assert one.layout.yaxis.type == "category"
 
 
-class Parsed(HTMLParser):
-    """What a page is made of."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self.handlers: list[str] = []
-        self.texts: list[str] = []
-        self.options: list[str | None] = []
-        self.figures: list[str] = []
-        self.data: dict[str, Any] = {}
-        self._inside = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.tags.append(tag)
-        self.addresses += [value or "" for key, value in attrs if key in ("src", "href", "action", "srcset")]
-        self.handlers += [key for key in given if key.startswith("on")]
-        self.figures += [given["data-figure"] or ""] if "data-figure" in given else []
-        self.options += [given["value"]] if tag == "option" else []
-        if tag in ("script", "style"):
-            self._inside = given.get("id") or tag
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("script", "style"):
-            self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if not self._inside:
-            self.texts.append(data)
-        elif self._inside not in ("script", "style"):
-            self.data[self._inside] = json.loads(data)
-
-    @property
-    def spaced(self) -> str:
-        """All text, each element's by itself."""
-        return " ".join(" ".join(self.texts).split())
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.texts).split())
-
-
 @pytest.fixture(scope="module")
 def page(world: World) -> Parsed:
     return Parsed(world.page.read_text(encoding="utf-8"))
@@ -228,7 +182,7 @@ def test_a_page_is_one_file_that_asks_for_nothing(page: Parsed) -> None:
     assert [one for one in page.addresses if not one.startswith(("#", "data:"))] == []
     assert page.handlers == []
     assert not {"img", "iframe", "base", "object", "i"} & set(page.tags)
-    assert page.tags.count("script") == 4
+    assert page.tags.count("script") == 5
     ids = {one.removeprefix("#") for one in page.addresses if one.startswith("#")}
     sections = {"doubts", "unknown", "map", "composition", "genes", "scores", "truth", "coverage", "provenance"}
     assert ids == sections | {"why-0-0-0", "why-0-1-0", "why-1-0-0"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from scvec.cli.name_order import OrderFlags, ordered
 from scvec.cli.options.cells import ReadFlags, UseRepOption
 from scvec.cli.options.common import NeighborFlags, OutputOption, keywords, panel, spreads
 from scvec.cli.options.query import QueryArgument
+from scvec.cli.run_query import check_reported
 from scvec.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,19 +64,27 @@ class NameFlags(ReadFlags):
     evidence: Annotated[
         bool, OutputOption("--evidence", help="Also show what the text of each gene behind the first name says.")
     ] = False
+    report: Annotated[
+        Path | None, OutputOption(help="Also write an HTML report to this file; finds what --evidence shows.")
+    ] = None
 
     def asked(self) -> NamingOptions:
         """Return the same as the library's value."""
         from scvec.naming import NamingOptions
 
-        return NamingOptions(**keywords(self, NamingOptions))
+        return NamingOptions(**keywords(self, NamingOptions) | {"evidence": self.needs_evidence})
 
     def of_calls(self) -> NamingOptions:
         """Return it for calls, which have read the cells and made the clusters."""
         from scvec.naming import NamingOptions
 
-        names = ("tissue", "background", "encoder", "n", "evidence", "candidates")
-        return NamingOptions(**{one: getattr(self, one) for one in names})
+        names = ("tissue", "background", "encoder", "n", "candidates")
+        return NamingOptions(**{one: getattr(self, one) for one in names}, evidence=self.needs_evidence)
+
+    @property
+    def needs_evidence(self) -> bool:
+        """Whether sentences are shown, here or in the report."""
+        return self.evidence or self.report is not None
 
 
 @app.command(epilog="Example: scvec name query.h5ad --cluster-key leiden --tissue retina", rich_help_panel=LABEL)
@@ -96,6 +107,8 @@ def name(
         raise InputError("--max-error without --atlas has no effect", fix="add --atlas NAME, or leave it out")
     if out is not None:
         writing.check_name(out)
+    if flags.report is not None:
+        check_reported(flags.report)
     llm = order.asked(flags.n, flags.tissue, ui.device(common.device) if order.rerank else "cpu")
     if flags.atlas is None:
         names = rank_names(query, open_store(common.store), asked, progress=ui.progress)
@@ -107,8 +120,23 @@ def name(
         ui.note(note)
     if out is not None:
         writing.write_frame(names.to_polars() if names.cells is None else names.cells_to_polars(), out)
+    if flags.report is not None:
+        _report(names, flags.report)
     said = [_table(names), *_called_cells(names), *(_evidence(names) if flags.evidence else [])]
-    ui.result(_values(names, out), "\n".join([*said, *([] if out is None else ["", f"written to {out}"])]))
+    ui.result(_values(names, out, flags.report), "\n".join([*said, *_written(out, flags.report)]))
+
+
+def _report(names: Names, out: Path) -> None:
+    from scvec.report import write_names
+
+    write_names(names, out, command=shlex.join(["scvec", *sys.argv[1:]]))
+
+
+def _written(out: Path | None, report: Path | None) -> list[str]:
+    """Return which files were written, after an empty line."""
+    said = [] if out is None else [f"written to {out}"]
+    said += [] if report is None else [f"HTML report written to {report}"]
+    return ["", *said] if said else []
 
 
 def _called(query: str, flags: NameFlags, common: NeighborFlags) -> Annotation:
@@ -167,7 +195,7 @@ def _evidence(names: Names) -> list[str]:
     return lines
 
 
-def _values(names: Names, out: Path | None) -> dict[str, Any]:
+def _values(names: Names, out: Path | None, report: Path | None) -> dict[str, Any]:
     clusters = [
         {
             "cluster": str(cluster),
@@ -189,4 +217,5 @@ def _values(names: Names, out: Path | None) -> dict[str, Any]:
         for i, cluster in enumerate(names.clusters.tolist())
     ]
     called = {} if names.cells is None else {"cells_called": int((names.cells.label != "").sum())}
-    return {"out": None if out is None else str(out), "clusters": clusters, **called, **names.provenance}
+    files = {key: None if one is None else str(one) for key, one in (("out", out), ("report", report))}
+    return {**files, "clusters": clusters, **called, **names.provenance}

@@ -27,6 +27,23 @@ N_GENES = 8
 
 NO_NAME = "no name stands out"
 
+SCORE_MEANS = (
+    "The number after a name is the chance that it, its parent or its child in the ontology is right, as found on "
+    "held-out labels."
+)
+HOW_RIGHT = (
+    "A name stands out from a score of 0.4: of such first names of held-out types of other studies, about six in ten "
+    "are right (the term, its parent or its child)."
+)
+"""How often a name that stands out is right: the figures of `benchmarks.naming`, for whoever reads a page."""
+
+SHARE_MEANS = "The number after a name is its share among the types that were given; no other type can be called."
+HOW_RIGHT_AMONG = (
+    "A cluster is called from a share of 0.6, a single cell from 0.7: of such calls in six files, 9 % were wrong, "
+    "where all types of the file were given and no others."
+)
+"""The same for calls among given types: the figures of `benchmarks.zero_shot`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:

@@ -94,7 +94,7 @@ def name(
     texts = reader_for(where, terms, texts_of(where, groups.table), groups.gene_ids, asked.encoder, progress)
     if not len(groups):
         nothing = ("no cell with expression is unknown: there is nothing to name",)
-        made = _names(groups, (), np.zeros(0, np.bool_), nothing, _provenance(groups, texts, asked))
+        made = _names(groups, (), np.zeros(0, np.bool_), nothing, _provenance(cells, groups, texts, asked))
         return made if given is None else replace(made, cells=CellCalls.none(len(groups.member)))
     background = _background(asked, where, groups)
     ranking = rank_terms(groups, texts, tissue=asked.tissue, background=background)
@@ -113,7 +113,7 @@ def name(
         *(() if background is None else background.notes),
         *_notes(groups, sure),
     )
-    provenance = _provenance(groups, texts, asked)
+    provenance = _provenance(cells, groups, texts, asked)
     if given is not None:
         provenance["candidates"] = dict(zip(given.labels, given.ids, strict=True))
     return replace(_names(groups, found, sure, notes, provenance), cells=calls)
@@ -236,11 +236,12 @@ def _said(background: str | Path | Background | None) -> str | None:
     return None if background is None else repr(background)
 
 
-def _provenance(groups: Groups, texts: TextReader, asked: NamingOptions) -> dict[str, Any]:
+def _provenance(cells: Nameable, groups: Groups, texts: TextReader, asked: NamingOptions) -> dict[str, Any]:
     genes = texts.genes
     return {
         "scvec": __version__,
         "file": groups.name,
+        "atlas": cells.query.atlas.name if isinstance(cells, Annotation) else None,
         "clusters_by": asked.cluster_key or asked.cluster or "leiden",
         "tissue": asked.tissue,
         "background": _said(asked.background),

@@ -5,7 +5,6 @@
   const root = document.documentElement, chosen = (id) => document.getElementById(id);
   const config = { responsive: true, displaylogo: false, scrollZoom: true, plotGlPixelRatio: devicePixelRatio, showTips: false, modeBarButtons: [["toImage", "pan2d", "zoom2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
   const still = { responsive: true, displayModeBar: false, scrollZoom: false };
-  const dark = matchMedia("(prefers-color-scheme: dark)");
   const drawn = new Map();
 
   // Plotly's own colours: text and lines as the page's.
@@ -53,19 +52,12 @@
     drawn.set(place, name);
     return Plotly.react(place, inked(figures[name].data), put(tall(place, name)), isMap(place) ? config : still);
   };
-  const setTheme = (name) => {
-    root.dataset.theme = name;
+  root.addEventListener("theme", () => {
     for (const [place, shown] of drawn) {
       Plotly.relayout(place, colours());
       if (figures[shown].data[0].type === "heatmap") Plotly.restyle(place, { "textfont.color": colours()["font.color"] });
     }
-  };
-  root.dataset.theme = dark.matches ? "dark" : "light";
-  dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
-  chosen("theme").addEventListener("click", () => setTheme(root.dataset.theme === "dark" ? "light" : "dark"));
-  let before = root.dataset.theme;
-  addEventListener("beforeprint", () => { before = root.dataset.theme; setTheme("light"); });
-  addEventListener("afterprint", () => setTheme(before));
+  });
 
   // Figures far down the page, or folded, are drawn when they come into view; their space is reserved, so that nothing moves.
   const seen = new IntersectionObserver((entries) => {
@@ -78,7 +70,6 @@
     if (!isMap(place)) seen.observe(place);
   }
   addEventListener("beforeprint", () => {
-    for (const one of document.querySelectorAll("details")) one.open = true;
     for (const place of document.querySelectorAll("[data-figure]")) if (!drawn.has(place)) draw(place, place.dataset.figure);
   });
 
@@ -208,10 +199,6 @@
         filter();
         document.getElementById("map").scrollIntoView();
       });
-    }
-    // A gene's sentence is folded away until it is asked for.
-    for (const link of document.querySelectorAll("a.gene")) {
-      link.addEventListener("click", () => { document.querySelector(link.hash).closest("details").open = true; });
     }
     root.dataset.ready = "yes";
   });

@@ -6,18 +6,14 @@ import json
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import date
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scvec._version import __version__
 from scvec.annotation.result import Annotation
-from scvec.core.files import placing
 from scvec.core.types import Progress
-from scvec.errors import InputError
 from scvec.evaluation.author_labels import Given
 from scvec.evaluation.writing import summary
 from scvec.naming import Names
@@ -26,24 +22,11 @@ from scvec.report import figures
 from scvec.report.findings import Overview, overview
 from scvec.report.map_figure import cell_map
 from scvec.report.page import words
+from scvec.report.page.targets import check_report, write_page
+from scvec.report.page.templates import part, rendered
 
 N_GENES = 5
 """Unexpected genes that the card of a cell names."""
-
-
-def check_report(out: str | Path) -> None:
-    """Raise if a report cannot be written to `out`; called before any work is done.
-
-    Raises
-    ------
-    InputError
-        If it is a folder, or does not end in ``.html``.
-    """
-    out = Path(out)
-    if out.suffix not in (".html", ".htm"):
-        raise InputError(f"report {out}", "a file name that ends in .html", "give such a name")
-    if out.is_dir():
-        raise InputError(f"report {out} is a folder", "a file", f"name {out}/report.html")
 
 
 def write_report(overview: Overview, out: str | Path) -> None:
@@ -55,9 +38,7 @@ def write_report(overview: Overview, out: str | Path) -> None:
         If `out` is a folder, or does not end in ``.html``.
     """
     check_report(out)
-    text = render(overview)
-    with placing(Path(out)) as part:
-        part.write_text(text, encoding="utf-8")
+    write_page(render(overview), out)
 
 
 def write(
@@ -104,18 +85,14 @@ def write(
 
 def render(overview: Overview) -> str:
     """Return the page."""
-    from jinja2 import Environment
     from plotly.offline import get_plotlyjs
 
-    folder = files("scvec.report.page")
-    part = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html.j2", "page.css", "page.js")}
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(part["page.html.j2"])
     drawn = _figures(overview)
     evaluation, doubts = overview.evaluation, overview.doubts
-    return template.render(
-        version=__version__,
-        style=part["page.css"],
-        script=part["page.js"],
+    return rendered(
+        "page.html.j2",
+        kind="scvec report",
+        script=part("page.js"),
         plotly=get_plotlyjs(),
         name=overview.name,
         command=overview.command,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,14 @@ from scvec.annotation.result import LOW_CONFIDENCE, NO_EXPRESSION, NOVEL
 from scvec.core.text import counted
 from scvec.core.types import UNKNOWN
 from scvec.naming import Suggestion
-from scvec.naming.result import NO_NAME
+from scvec.naming.result import NO_NAME, SCORE_MEANS
 from scvec.naming.suggested import titled
 from scvec.report.findings import Overview
 from scvec.report.findings.doubtful_calls import Doubts, Group
 from scvec.report.findings.label_quality import OFTEN, LabelQuality
 from scvec.report.findings.suggested_names import UnknownGroup
+from scvec.report.page.group_words import BASIS, SENTENCES, group_block
+from scvec.report.page.values import flat, listed
 
 SPLIT = 0.9
 """Neighbours agree if a label has at least this share of the votes."""
@@ -38,7 +39,7 @@ def lead(overview: Overview) -> list[str]:
     n_reference = sum(one.n_reference for one in doubts.labels)
     name = calls.provenance["atlas"]["name"]
     said = f"{counted(len(calls), 'cell')} compared with the {n_reference:,} cells of the reference atlas “{name}”. "
-    said += f"{counted(len(named), 'label')} called, mostly {_listed(shares)}." if shares else "No cell got a label."
+    said += f"{counted(len(named), 'label')} called, mostly {listed(shares)}." if shares else "No cell got a label."
     n_doubted = sum(one.n_cells for one in doubts.groups)
     if doubts.error is None:
         why = OTHER_VOTES if OTHER_VOTES in calls.notes else "the atlas has no calibration"
@@ -55,7 +56,7 @@ def lead(overview: Overview) -> list[str]:
     n_weak = sum(one.n_called - one.n_doubted for one in weak)
     if not n_weak:
         return [said, told]
-    return [said, f"{told} Also check all calls of {_listed([one.label for one in weak])}: see below."]
+    return [said, f"{told} Also check all calls of {listed([one.label for one in weak])}: see below."]
 
 
 def tiles(overview: Overview) -> list[tuple[str, str]]:
@@ -113,11 +114,11 @@ def story(overview: Overview) -> list[str]:
     doubts, lines = overview.doubts, []
     for one in doubts.mixtures:
         if one.n_cells > 1:
-            where = _listed([f"{label} ({n})" if len(one.cells) > 1 else label for label, n in one.cells])
+            where = listed([f"{label} ({n})" if len(one.cells) > 1 else label for label, n in one.cells])
             cause = "possibly doublets, which a doublet caller can find, or ambient RNA"
             lines.append(f"{one.n_cells} doubtful cells of {where} express genes of {one.other}: {cause}.")
     if doubts.shared:
-        shown = _listed([f"{one.symbol} ({one.n_labels} labels)" for one in doubts.shared])
+        shown = listed([f"{one.symbol} ({one.n_labels} labels)" for one in doubts.shared])
         cause = "more likely a cell state, such as stress, or ambient RNA than a cell type"
         lines.append(f"Unexpected in doubtful cells of several labels: {shown}. This is {cause}.")
     return lines + [line for one in doubts.labels for line in _weak(one)]
@@ -197,14 +198,14 @@ def _unexpected(overview: Overview, group: Group) -> str:
     if not group.unexpected_genes:
         return ""
     whose = [f"{one.symbol} ({one.n_cells} of {group.n_cells})" for one in group.unexpected_genes]
-    said = f"Unexpected in {group.label} cells: {_listed(whose)}."
+    said = f"Unexpected in {group.label} cells: {listed(whose)}."
     names, counts = np.unique(
         overview.doubts.other[overview.doubts.group == group.name].astype(str), return_counts=True
     )
     parts = [
         f"of {name} in {n} of {counted(group.n_cells, 'cell')}" for name, n in zip(names, counts, strict=True) if name
     ]
-    return f"{said} Most of a cell's unexpected genes are genes {_listed(parts)}." if parts else said
+    return f"{said} Most of a cell's unexpected genes are genes {listed(parts)}." if parts else said
 
 
 def _named(overview: Overview, group: Group) -> list[str]:
@@ -227,12 +228,7 @@ def unknown_lead(overview: Overview) -> list[str]:
         return [*overview.names.notes] or ["No cell is unknown: there is nothing to name."]
     n_named = sum(one.looks_like is not None for one in groups)
     said = f"A name stands out for {n_named:,} of {counted(len(groups), 'group')} of unknown cells. "
-    basis = (
-        "The names are terms of the Cell Ontology whose texts fit those of the genes that the cells express more than "
-        "others; no reference cells support them. The number after a name is the chance that it, its parent or its "
-        "child is right, as found on held-out labels. A gene's link opens the sentence of its text nearest to the name."
-    )
-    return [said + basis]
+    return [said + f"{BASIS} {SCORE_MEANS} {SENTENCES}"]
 
 
 def looks_like(group: UnknownGroup) -> str:
@@ -245,36 +241,11 @@ def unknown(group: UnknownGroup, position: int) -> dict[str, Any]:
     called = [f"{label} ({n:,})" for label, n in group.before[:N_BEFORE]]
     more = len(group.before) - N_BEFORE
     called += [counted(more, "further label")] if more > 0 else []
-    ranked = [*([] if group.looks_like is None else [group.looks_like]), *group.others]
-    shown = [_suggestion(one, f"why-{position}-{rank}") for rank, one in enumerate(ranked)]
-    stands_out = group.looks_like is not None
     title = titled(group.name)
     return {
         "name": title,
-        "heading": f"{title[0].upper()}{title[1:]}",
-        "count": counted(group.n_cells, "cell"),
-        "before": f"Without rejection, its cells would be called {_listed(called)}." if called else "",
-        "first": shown[0] if stands_out else None,
-        "none": "" if stands_out else f"{NO_NAME[0].upper()}{NO_NAME[1:]}.",
-        "title": "Runners-up" if stands_out else "Names that do not stand out",
-        "others": shown[stands_out:],
-        "cited": [one for one in shown if one["cited"]],
-    }
-
-
-def _suggestion(one: Suggestion, anchor: str) -> dict[str, Any]:
-    """Return a name for the template; each gene with its sentence, "" for none, and the anchor of that."""
-    sentences = one.evidence or ("",) * len(one.genes)
-    genes = [
-        {"symbol": symbol, "sentence": sentence, "anchor": f"{anchor}-{i}"}
-        for i, (symbol, sentence) in enumerate(zip(one.genes, sentences, strict=True))
-    ]
-    return {
-        "name": one.name,
-        "id": one.term_id,
-        "score": f"{one.score:.2f}",
-        "genes": genes,
-        "cited": [gene for gene in genes if gene["sentence"]],
+        "before": f"Without rejection, its cells would be called {listed(called)}." if called else "",
+        **group_block(f"{title[0].upper()}{title[1:]}", group.n_cells, group.looks_like, group.others, position),
     }
 
 
@@ -328,30 +299,14 @@ def coverage(overview: Overview) -> list[str]:
     lines = [f"{found['names']}: {n_matched:,} of {n_genes:,} match a gene, with {share:.1%} of the expression."]
     for key, said in (("unmatched", "Names without a gene:"), ("ambiguous", "Names of several genes, left out:")):
         named = [f"{name} ({part:.1%})" for name, part in found[key] if part >= NAMED]
-        lines += [f"{said} {_listed(named)}."] if named else []
+        lines += [f"{said} {listed(named)}."] if named else []
     return lines
 
 
 def provenance(overview: Overview) -> list[tuple[str, str]]:
     """Return every version, setting and hash, one row each."""
-    made = {"scvec": overview.calls.provenance["scvec"], **_flat(overview.calls.provenance)}
+    made = {"scvec": overview.calls.provenance["scvec"], **flat(overview.calls.provenance)}
     return [(key, value) for key, value in made.items() if value not in ("", "None")]
-
-
-def _flat(values: Any, key: str = "") -> dict[str, str]:
-    """Return nested values by their paths, without the query's coverage, which has its own section."""
-    if isinstance(values, dict):
-        made: dict[str, str] = {}
-        for name, value in values.items():
-            made |= {} if name == "coverage" else _flat(value, f"{key}.{name}" if key else str(name))
-        return made
-    if isinstance(values, (list, tuple)) and any(isinstance(one, dict) for one in values):
-        made = {}
-        for i, value in enumerate(values[:20]):
-            made |= _flat(value, f"{key}.{i + 1}")
-        return made
-    text = ", ".join(map(str, values)) if isinstance(values, (list, tuple)) else str(values)
-    return {key: text}
 
 
 def _wrong(one: LabelQuality) -> str:
@@ -363,7 +318,3 @@ def _wrong(one: LabelQuality) -> str:
 
 def _was(n: int) -> str:
     return "was" if n == 1 else "were"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -317,12 +317,12 @@ Accuracy and macro-F1 (over the types of the file). *Authors' clusters*: the clu
 default), at most {SINGLE} cells at random; *texts, and the cell* is what `scvec name --candidates` does: the cluster's
 scores plus {OWN:g} of the cell's own. *Not balanced*: types that fit many clusters are not held back. *Among all files'
 types*: the types of the first six files are all given. *Permuted gene texts*: every gene has another gene's text,
-{PERMUTED} draws (cells: one, which has all four types of Xin right, as 1 of 20 draws);
+{PERMUTED} draws (cells: one; of four types, as Xin has, one draw can have all right);
 *random vectors*: of genes and terms, by meaning alone, {PERMUTED} draws. *Majority* is the largest type for each cell.
 *Logistic regression* on 50 components learned from four fifths of the labels: an upper bound, and not comparable.
 
 How strongly types are balanced, the weight of the cell's own scores and the lowest share that is called were chosen
-with the figures of the first six files in sight; Xin and Zeisel were looked at after that. The ranker's weights are
+with the figures of the first six files in sight; those of Xin and Zeisel stood beside them. The ranker's weights are
 those of `scvec name`, which learned on profiles of other studies.
 """
 

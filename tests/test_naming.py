@@ -214,6 +214,17 @@ def test_what_is_invalid_is_found_before_the_cells_are_read(known: sv.Store, tmp
         sv.name(gone, known, encoder="file:vectors.npz")
 
 
+def test_a_tissue_whose_words_no_term_has_changes_nothing_and_a_note_says_so(known: sv.Store, files: Path) -> None:
+    def named(tissue: str | None) -> sv.naming.Names:
+        return sv.name(files / "query.h5ad", known, cluster_key="cell_type", encoder="hash", tissue=tissue)
+
+    plain, misspelt, told = named(None), named("pancraes"), named("pancreas")
+    assert misspelt.to_polars().equals(plain.to_polars())
+    assert any("'pancraes': it has no effect" in one for one in misspelt.notes)
+    assert not told.to_polars().equals(plain.to_polars())
+    assert not any("has no effect" in one for one in told.notes)
+
+
 def test_the_verb(known: sv.Store, files: Path, run: Run) -> None:
     ask = ("name", files / "query.h5ad", "--cluster-key", "cell_type", "--encoder", "hash", "--store", known.uri)
     code, out, err = run(*ask, "-n", "2", "--out", "names.csv")

@@ -75,6 +75,15 @@ def test_a_constant_row_is_standardised_to_nothing() -> None:
     assert not standardised(np.ones((2, 4))).any()
 
 
+def test_a_term_s_sum_is_in_deviations_of_its_permutations() -> None:
+    draws = np.random.default_rng(0)
+    profile, weights = draws.normal(size=(3, 40)), draws.normal(size=(2, 40)).astype(np.float32)
+    shares = np.maximum(weights, 0) / np.maximum(weights, 0).sum(axis=1, keepdims=True)
+    off = shares - 1 / 40
+    assert weighed(weights, profile) == pytest.approx(profile @ off.T / np.linalg.norm(off, axis=1), abs=1e-6)
+    assert weighed(np.zeros((1, 40)), profile) == pytest.approx(-profile.sum(axis=1, keepdims=True) / 40**0.5)
+
+
 def test_weights_of_all_genes_alike_say_nothing() -> None:
     profile = np.array([[3.0, 1.0, 0.0, -4.0]])
     alike, first = weighed(np.ones((1, 4)), profile), weighed(np.array([[1.0, 0, 0, 0]]), profile)

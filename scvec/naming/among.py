@@ -80,7 +80,7 @@ class HeldWords(TermWords):
     def of(cls, words: TermWords, rows: Ints) -> HeldWords:
         """Return the words of some of the terms, by their positions."""
         near = {
-            name: np.asarray((getattr(words, name)[rows] @ words.genes.T).toarray(), np.float32)
+            name: np.asarray((getattr(words, name)[rows] @ words.by_word).toarray(), np.float32)
             for name in ("names", "definitions")
         }
         return cls(

@@ -161,4 +161,4 @@ def _row(relation: object, term: int) -> Doubles:
 
 def _near(words: TermWords, what: str, term: int) -> Doubles:
     """Return (g,) the cosines of a term's names or definition with the genes' texts."""
-    return np.asarray((getattr(words, what)[term] @ words.genes.T).toarray(), np.float64).ravel()
+    return np.asarray((getattr(words, what)[term] @ words.by_word).toarray(), np.float64).ravel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -47,7 +48,12 @@ class TermWords:
         rows: Sparse[np.float32] = getattr(self, what)
         for first in range(0, rows.shape[0], AT_ONCE):
             part = slice(first, first + AT_ONCE)
-            yield part, np.asarray((rows[part] @ self.genes.T).toarray(), np.float32)
+            yield part, np.asarray((rows[part] @ self.by_word).toarray(), np.float32)
+
+    @cached_property
+    def by_word(self) -> Sparse[np.float32]:
+        """(w, g) the weights of the genes' words, by word: a product with few terms then reads their words only."""
+        return sp.csr_matrix(self.genes.T)
 
 
 def term_words(terms: TermTexts, genes: GeneTexts, texts: Sequence[str], gene_ids: Sequence[int]) -> TermWords:
@@ -78,7 +84,8 @@ def term_words(terms: TermTexts, genes: GeneTexts, texts: Sequence[str], gene_id
         ngram_range=(1, 2),
         token_pattern=r"(?u)\b\w+\b",  # noqa: S106 - of words
     )
-    reader.fit(corpus)
+    weights = sp.csr_matrix(reader.fit_transform(corpus))
+    first, last = len(texts), len(texts) + len(names)
     about = {row[0]: row[1:] for row in genes.genes.select("gene_id", "symbol", "aliases").iter_rows()}
     known = [about.get(int(one), ("", ())) for one in gene_ids]
     named = GeneNames([str(one[0]) for one in known], [one[1] or () for one in known], texts)
@@ -86,9 +93,9 @@ def term_words(terms: TermTexts, genes: GeneTexts, texts: Sequence[str], gene_id
         mentions=mentions(terms.terms, texts),
         in_names=named.matrix(names, len(texts)),
         in_definitions=named.matrix(definitions, len(texts)),
-        names=reader.transform(names),
-        definitions=reader.transform(definitions),
-        genes=reader.transform(texts),
+        names=weights[first:last],
+        definitions=weights[last:],
+        genes=weights[:first],
     )
 
 
@@ -98,6 +105,9 @@ def weighed(weights: Floats | Doubles, profile: Doubles) -> Doubles:
     In units of the standard deviation of that sum over permutations of the genes.
     """
     positive = np.maximum(weights, 0).astype(np.float64)
-    shares = positive / np.maximum(positive.sum(axis=1, keepdims=True), 1e-9)
-    off = shares - 1 / max(1, shares.shape[1])
-    return np.asarray(profile @ off.T / np.maximum(np.sqrt((off**2).sum(axis=1)), 1e-9))
+    n_genes, total = max(1, positive.shape[1]), positive.sum(axis=1)
+    divisor = np.maximum(total, 1e-9)
+    # What each share of the sum is above an equal one is never held: its products follow from those of the shares.
+    sums = (profile @ positive.T) / divisor - profile.sum(axis=1, keepdims=True) / n_genes
+    squares = np.einsum("mg,mg->m", positive, positive) / divisor**2 - (2 * total / divisor - 1) / n_genes
+    return np.asarray(sums / np.maximum(np.sqrt(np.maximum(squares, 0)), 1e-9))

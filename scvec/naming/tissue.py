@@ -88,10 +88,7 @@ class TissueOf:
 
 def parts_of(tissue: str) -> tuple[str, ...]:
     """Return the parts of words by which texts mean a tissue: of organs that it names, else its long words."""
-    """Return the parts of words by which texts mean a tissue: of organs that it names, else its long words."""
     said = tissue.lower()
-    said = tissue.lower()
-    known = [part for name, parts in PARTS_OF_WORDS.items() if _has([said], (name, *parts))[0] for part in parts]
     known = [part for name, parts in PARTS_OF_WORDS.items() if _has([said], (name, *parts))[0] for part in parts]
     own = [one for one in re.findall(r"[a-z]+", said) if len(one) > FEWEST_LETTERS]
     return tuple(dict.fromkeys(known or own))

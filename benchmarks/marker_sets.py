@@ -9,38 +9,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import scvec as sv
 from benchmarks.common import DATA
-from scvec.core.types import Doubles, Ints
-from scvec.naming.phrases import phrases_of, words_of
-
-FEWEST, MOST = 3, 500
 
 
-def marker_sets(ontology: sv.ontology.Ontology, texts: sv.ingest.GeneTexts) -> list[tuple[str, str, frozenset[int]]]:
-    """Return the sets whose name is that of a term: (name, term, human genes)."""
+def known_sets(texts: sv.ingest.GeneTexts) -> list[tuple[str, frozenset[int]]]:
+    """Return the name, a term's id where the file says it, and the human genes of every set."""
     symbols: dict[str, int] = {str(one): int(gene) for gene, one in texts.genes.select("gene_id", "symbol").iter_rows()}
     ensembl: dict[str, int] = {
         one: int(gene) for gene, ids in texts.genes.select("gene_id", "ensembl_ids").iter_rows() for one in ids or ()
     }
-    phrases = {phrase: term.id for term in ontology.terms.values() for phrase in phrases_of(term)}
-    made = []
-    for name, term, genes in _sets():
-        found = frozenset(gene for one in genes if (gene := symbols.get(one, ensembl.get(one, -1))) >= 0)
-        said = term or _longest(words_of(name), phrases)
-        if said in ontology and FEWEST <= len(found) <= MOST:
-            made.append((name, said, found))
-    return made
-
-
-def _longest(words: list[str], phrases: Mapping[tuple[str, ...], str]) -> str:
-    """Return the term of the longest run of words that names one; "" if there is none."""
-    runs = [tuple(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)]
-    runs += [(*run, "cell") for run in runs]
-    known = [run for run in runs if run in phrases]
-    return phrases[max(known, key=len)] if known else ""
+    return [
+        (term or name, frozenset(gene for one in genes if (gene := symbols.get(one, ensembl.get(one, -1))) >= 0))
+        for name, term, genes in _sets()
+    ]
 
 
 def _sets() -> Iterator[tuple[str, str, list[str]]]:
@@ -74,24 +56,3 @@ def _pegasus(types: list[Any]) -> Iterator[tuple[str, str, list[str]]]:
         genes = [gene.rstrip("+") for part in one.get("markers", []) for gene in part["genes"] if gene.endswith("+")]
         yield one["name"], "", genes
         yield from _pegasus(one.get("subtypes", {}).get("cell_types", []))
-
-
-def over_represented(
-    profile: Doubles, gene_ids: Ints, sets: list[tuple[str, str, frozenset[int]]], ids: list[str], n_top: int = 100
-) -> Doubles:
-    """Return (C, T) for each cluster the best -log10 p of a term's sets among its `n_top` most specific genes."""
-    from scipy.stats import hypergeom
-
-    positions = {one: i for i, one in enumerate(ids)}
-    place = {int(gene): i for i, gene in enumerate(gene_ids)}
-    made = np.zeros((len(profile), len(ids)))
-    top = np.zeros(profile.shape, bool)
-    np.put_along_axis(top, np.argsort(-profile, axis=1)[:, :n_top], True, axis=1)
-    for _, term, genes in sets:
-        own = [place[gene] for gene in genes if gene in place]
-        if term not in positions or len(own) < FEWEST:
-            continue
-        hits = top[:, own].sum(axis=1)
-        found = -hypergeom.logsf(hits - 1, profile.shape[1], len(own), n_top) / np.log(10)
-        made[:, positions[term]] = np.maximum(made[:, positions[term]], found)
-    return made

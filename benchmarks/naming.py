@@ -20,7 +20,7 @@ from benchmarks.common import WORK, make_parser, markdown, save
 from benchmarks.naming_fit import MEASURES, fit, mean
 from benchmarks.naming_types import CELLS
 from benchmarks.naming_ways import PARTS, WAYS, Measured, Way, chance_level, measure, part_ranker, show_fit
-from benchmarks.naming_world import NO_MEANING
+from benchmarks.naming_world import WORDS_ONLY
 from scvec.naming.features import TISSUE
 from scvec.naming.ranker import STANDS_OUT, WEIGHTS, scores_of
 
@@ -50,7 +50,7 @@ def by_file(judged: Judged, sizes: Sequence[int]) -> list[float]:
 
 def certainty(found: Measured) -> Iterator[tuple[Any, ...]]:
     """Yield for scores how many first names have at least that, and how many of them are wrong."""
-    for tissue, hidden in (("no", (*NO_MEANING, *TISSUE)), ("yes", NO_MEANING)):
+    for tissue, hidden in (("no", (*WORDS_ONLY, *TISSUE)), ("yes", WORDS_ONLY)):
         first: list[tuple[float, bool, int]] = []
         for case, chance in found.chances(WEIGHTS, hidden):
             scores = scores_of(chance, found.kin)
@@ -69,8 +69,8 @@ def certainty(found: Measured) -> Iterator[tuple[Any, ...]]:
 def every_label(found: Measured) -> Iterator[tuple[Any, ...]]:
     """Yield for each label its term's rank by words, without and with the tissue, and its first name."""
     ontology, positions = found.judge.ontology, {one: i for i, one in enumerate(found.judge.ids)}
-    told = {case.study: chance for case, chance in found.chances(WEIGHTS, NO_MEANING)}
-    for case, chance in found.chances(WEIGHTS, (*NO_MEANING, *TISSUE)):
+    told = {case.study: chance for case, chance in found.chances(WEIGHTS, WORDS_ONLY)}
+    for case, chance in found.chances(WEIGHTS, (*WORDS_ONLY, *TISSUE)):
         scores = scores_of(chance, found.kin)
         for i, (label, term) in enumerate(zip(case.labels, case.terms, strict=True)):
             ranks = [1 + int((row > row[positions[term]]).sum()) for row in (chance[i], told[case.study][i])]
@@ -92,7 +92,8 @@ human studies. *Ranker of ...*: fitted again on some features. *Form*: how many 
 *Permuted gene texts*: every gene has another gene's text, five draws. *No cells*: what the ranker knows before it sees
 one. *Random vectors*: as minilm alone. *Marker sets*: the least p-value by which the 100 most specific genes are
 over-represented in sets of MSigDB's C8, HPA, hECA, CellTypePilot and Pegasus whose name is that of a term: they cover
-{n_marked} terms, and some were made from atlases of these tissues. *Chance*: a random order of terms.
+{n_marked} terms, and some were made from atlases of these tissues (the ranker learned without Descartes' sets, which
+were made from profiles that it learned on). *Chance*: a random order of terms.
 """
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pprint import pformat
 from typing import Any
 
@@ -12,13 +11,14 @@ import numpy as np
 
 import scvec as sv
 from benchmarks.common import DATA, import_texts
-from benchmarks.marker_sets import marker_sets, over_represented
+from benchmarks.marker_sets import known_sets
 from benchmarks.naming_fit import Judge, calibrated, fit, mean
-from benchmarks.naming_world import NO_MEANING, Case, Nearness, World, only, tests, trainings, without, worlds
+from benchmarks.naming_world import WORDS_ONLY, Case, Nearness, World, only, tests, trainings, without, worlds
 from scvec.core.types import Doubles, Floats
 from scvec.ingest.genes.orthologs import orthologs
-from scvec.naming.features import FEATURES, FORM, MEANING, TISSUE
-from scvec.naming.ranker import WEIGHTS, WITH_MEANING, chances
+from scvec.naming.features import FEATURES, FORM, MARKER, MEANING, TISSUE
+from scvec.naming.marker_sets import MarkerSets, marker_sets
+from scvec.naming.ranker import WEIGHTS, WITH_MARKERS, WITH_MEANING, chances
 from scvec.naming.term_texts import term_texts
 
 ONTOLOGY = DATA / "ontology" / "cell_ontology_2026-03-26.json.zst"
@@ -45,6 +45,8 @@ class Measured:
         The texts by taxon: all words, and without the names of the tests' types.
     judge
         Judges ranks.
+    n_marked
+        Number of terms that have marker sets.
     """
 
     tests: Sequence[Case]
@@ -53,6 +55,7 @@ class Measured:
     worlds: Mapping[str, World]
     hidden: Mapping[str, World]
     judge: Judge
+    n_marked: int
 
     @property
     def kin(self) -> Any:
@@ -86,16 +89,6 @@ class Measured:
         both = [self.without(one, (*names, *hidden)) for names in (TISSUE, ()) for one in cases]
         return fit(both, [one.terms for one in cases] * 2, self.judge)
 
-    @cached_property
-    def markers(self) -> list[tuple[str, str, frozenset[int]]]:
-        """The marker sets whose name is that of a term."""
-        return marker_sets(self.judge.ontology, self.worlds["human"].texts)
-
-    @property
-    def n_marked(self) -> int:
-        """Number of terms that have marker sets."""
-        return len({term for _, term, _ in self.markers} & set(self.judge.ids))
-
 
 def measure(store: sv.Store) -> Measured:
     """Return the cases with their features."""
@@ -107,9 +100,26 @@ def measure(store: sv.Store) -> Measured:
     bare = worlds(store, terms, texts, [*own, *others], frozenset(term for one in own for term in one.terms))
     for world in (made[taxon] for taxon in READ):
         sv.embed.genes(store, world.texts, encoder="minilm", gene_ids=world.gene_ids[world.has_text])
-    near = dict.fromkeys(READ, Nearness("minilm"))
-    features = {one.study: made[one.taxon].measured(one, near.get(one.taxon)) for one in [*own, *others]}
-    return Measured(own, others, features, made, bare, Judge(ontology, tuple(terms.ids.tolist())))
+    near, sets = dict.fromkeys(READ, Nearness("minilm")), known_sets(texts["human"])
+    # What Descartes' sets were made from is among the profiles that the ranker learns from.
+    marked = {True: sets, False: [one for one in sets if "DESCARTES" not in one[0]]}
+    on = {
+        (taxon, test): _on(world, made["human"], own) for taxon, world in made.items() for test, own in marked.items()
+    }
+    features = {
+        one.study: made[one.taxon].measured(one, near.get(one.taxon), markers=on[one.taxon, one.is_test])
+        for one in [*own, *others]
+    }
+    n_marked = len(set(on["human", True].terms.tolist()))
+    return Measured(own, others, features, made, bare, Judge(ontology, tuple(terms.ids.tolist())), n_marked)
+
+
+def _on(world: World, human: World, sets: Sequence[tuple[str, frozenset[int]]]) -> MarkerSets:
+    """Return sets of human genes on a world's genes, by orthologs for another species."""
+    if world is not human:
+        there = orthologs(human.texts, world.texts)
+        sets = [(name, frozenset(there[one] for one in genes if one in there)) for name, genes in sets]
+    return marker_sets(sets, world.terms, world.gene_ids)
 
 
 @dataclass(frozen=True)
@@ -199,39 +209,31 @@ def _random(found: Measured, case: Case) -> Doubles:
     return features[..., FEATURES.index(MEANING)].astype(np.float64)
 
 
-def _marked(found: Measured, case: Case) -> Doubles:
-    world = found.worlds[case.taxon]
-    profile, _ = world.placed(case)
-    gene_ids = world.gene_ids
-    if case.taxon != "human":
-        pairs = orthologs(world.texts, found.worlds["human"].texts)
-        gene_ids = np.array([pairs.get(int(gene), -1) for gene in gene_ids.tolist()])
-    return over_represented(profile, gene_ids, found.markers, list(found.judge.ids))
-
-
 def _alone(name: str) -> Callable[[Measured, Case], Doubles]:
     return lambda found, case: found.alone(case, name)
 
 
 WAYS = (
-    Way("words", _ranker(WEIGHTS, *NO_MEANING, *TISSUE)),
-    Way("words, tissue", _ranker(WEIGHTS, *NO_MEANING)),
-    Way("words, human files", _ranker(WEIGHTS, *NO_MEANING, *TISSUE), READ),
-    Way("words, human files, tissue", _ranker(WEIGHTS, *NO_MEANING), READ),
-    Way("words and minilm, human files", _ranker(WITH_MEANING, *TISSUE), READ),
-    Way("words and minilm, human files, tissue", _ranker(WITH_MEANING), READ),
-    Way("words, types' names hidden", _nameless(*NO_MEANING, *TISSUE)),
-    Way("words, types' names hidden, tissue", _nameless(*NO_MEANING)),
-    Way("words, other tissues as background", _with_background(*NO_MEANING, *TISSUE)),
-    Way("words, other tissues as background, tissue", _with_background(*NO_MEANING)),
+    Way("words", _ranker(WEIGHTS, *WORDS_ONLY, *TISSUE)),
+    Way("words, tissue", _ranker(WEIGHTS, *WORDS_ONLY)),
+    Way("words, human files", _ranker(WEIGHTS, *WORDS_ONLY, *TISSUE), READ),
+    Way("words, human files, tissue", _ranker(WEIGHTS, *WORDS_ONLY), READ),
+    Way("words and minilm, human files", _ranker(WITH_MEANING, MARKER, *TISSUE), READ),
+    Way("words and minilm, human files, tissue", _ranker(WITH_MEANING, MARKER), READ),
+    Way("words and marker sets", _ranker(WITH_MARKERS, MEANING, *TISSUE)),
+    Way("words and marker sets, tissue", _ranker(WITH_MARKERS, MEANING)),
+    Way("words, types' names hidden", _nameless(*WORDS_ONLY, *TISSUE)),
+    Way("words, types' names hidden, tissue", _nameless(*WORDS_ONLY)),
+    Way("words, other tissues as background", _with_background(*WORDS_ONLY, *TISSUE)),
+    Way("words, other tissues as background, tissue", _with_background(*WORDS_ONLY)),
     Way("mentions alone", _alone("mention")),
     Way("TF-IDF of definitions alone", _alone("definition")),
     Way("TF-IDF of names alone", _alone("name")),
     Way("genes that definitions name", _alone("gene_in_definition")),
     Way("minilm alone, human files", _alone(MEANING), READ),
-    Way("over-represented marker sets", _marked),
-    Way("control: permuted gene texts", _permuted(*NO_MEANING, *TISSUE)),
-    Way("control: permuted gene texts, tissue", _permuted(*NO_MEANING)),
+    Way("over-represented marker sets alone", _alone(MARKER)),
+    Way("control: permuted gene texts", _permuted(*WORDS_ONLY, *TISSUE)),
+    Way("control: permuted gene texts, tissue", _permuted(*WORDS_ONLY)),
     Way("control: form and tissue, no cells", _no_cells),
     Way("control: random vectors, human files", _random, READ),
 )
@@ -239,7 +241,7 @@ WAYS = (
 PARTS: Mapping[str, tuple[str, ...]] = {
     "ranker of mentions and form": ("mention", "mention_above", "mention_below", *FORM),
     "ranker of definitions and form": ("definition", "definition_above", "definition_below", *FORM),
-    "ranker of words without form": tuple(one for one in FEATURES if one not in (*FORM, *TISSUE, MEANING)),
+    "ranker of words without form": tuple(one for one in FEATURES if one not in (*FORM, *TISSUE, *WORDS_ONLY)),
 }
 
 
@@ -255,9 +257,14 @@ def chance_level(found: Measured) -> dict[str, float]:
     return mean(rows)
 
 
+def _studies(found: Measured, hidden: Sequence[str]) -> list[Case]:
+    """Return the studies to learn from: without meaning all of them, else those that minilm read."""
+    return [one for one in found.trainings if MEANING in hidden or one.taxon in READ]
+
+
 def held_out(found: Measured, hidden: Sequence[str]) -> Iterator[tuple[Case, Doubles]]:
     """Yield each study that the ranker learns from with the chances by a ranker that did not see it."""
-    studies = [one for one in found.trainings if hidden or one.taxon in READ]
+    studies = _studies(found, hidden)
     order = np.random.default_rng(SEED).permutation(len(studies)).tolist()
     for fold in range(FOLDS):
         out = order[fold::FOLDS]
@@ -279,8 +286,8 @@ def firsts(found: Measured, case: Case, chance: Doubles, n: int = 1) -> Iterator
 
 def show_fit(found: Measured) -> None:
     """Print what `scvec.naming.ranker` should hold, and what its scores are worth for studies held out."""
-    for name, hidden in (("WEIGHTS", NO_MEANING), ("WITH_MEANING", ())):
-        weights = found.fitted([one for one in found.trainings if hidden or one.taxon in READ], hidden)
+    for name, hidden in (("WEIGHTS", WORDS_ONLY), ("WITH_MEANING", (MARKER,)), ("WITH_MARKERS", (MEANING,))):
+        weights = found.fitted(_studies(found, hidden), hidden)
         print(f"{name} =", pformat({key: round(one, 3) for key, one in weights.items()}, sort_dicts=False))
         made = list(held_out(found, hidden))
         pairs = [one for case, chance in made for one in firsts(found, case, chance, 5)]

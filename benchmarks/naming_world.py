@@ -15,8 +15,9 @@ import scvec as sv
 from benchmarks.common import DATA
 from benchmarks.naming_types import CELLS, PROFILES, LabelledCells, cleaned, tissue_of
 from scvec.core.types import Doubles, Floats, Ints
-from scvec.naming.features import FEATURES, MEANING, TISSUE, Features, specific
+from scvec.naming.features import FEATURES, MARKER, MEANING, TISSUE, Features, specific
 from scvec.naming.groups import groups_of
+from scvec.naming.marker_sets import MarkerSets
 from scvec.naming.term_texts import TermTexts
 from scvec.naming.term_words import term_words
 from scvec.naming.text_reader import reader_for
@@ -142,13 +143,14 @@ class World:
         nearness: Nearness | None = None,
         change: Change | None = None,
         others: Sequence[Case] = (),
+        markers: MarkerSets | None = None,
     ) -> Floats:
         """Return (C, T, F) the features of a case with its tissue; `change` is made to the (C, m) profile first."""
         profile, known = self.placed(case, others)
         if change is not None:
             profile[:, known] = change(profile[:, known])
         near = None if nearness is None else nearness.of_taxon(self)
-        return self.features.of(profile, known, case.tissue, near).astype(np.float32)
+        return self.features.of(profile, known, case.tissue, near, markers).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -193,4 +195,5 @@ def only(features: Floats, names: Sequence[str]) -> Floats:
     return without(features, [one for one in FEATURES if one not in names])
 
 
-NO_MEANING = (MEANING,)
+WORDS_ONLY = (MEANING, MARKER)
+"""Features that words alone do not have."""

@@ -16,7 +16,7 @@ from scvec.core.reading import reading
 from scvec.core.toml import read_toml
 from scvec.embed.recipe import Recipe
 from scvec.errors import DiskFullError, FileError, InputError, StoreError
-from scvec.explain.gene_sets import read_gene_sets
+from scvec.ingest.genes.gene_sets import read_gene_sets
 from scvec.ingest.genes.ncbi import read_info
 from scvec.ontology.read import read_ontology
 

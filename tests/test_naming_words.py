@@ -166,7 +166,7 @@ def test_genes_whose_texts_mean_the_same_as_a_term_s_stand_behind_its_name() -> 
     features = Features(terms, words)
     measured = features.of(profile, near.has_text, None, near)
     chance = chances(measured, WITH_MEANING)
-    ranking = Ranking(chance, scores_of(chance, features.kin), measured, profile, words, WITH_MEANING, near)
+    ranking = Ranking(chance, scores_of(chance, features.kin), measured, profile, words, WITH_MEANING, near, None)
     assert measured[0, :, FEATURES.index("meaning")].argmax() == 0
     assert ranking.genes_behind(0, 0, 3).tolist() == [1]
 

@@ -19,8 +19,9 @@ import scvec as sv
 from scvec.atlas import Atlas
 from scvec.cli import main
 from scvec.errors import GeneMatchError, InputError, NotInStoreError
-from scvec.explain.gene_sets import GeneSets, match_sets
+from scvec.explain.gene_sets import match_sets
 from scvec.ingest.genes import packaged as packaged_module
+from scvec.ingest.genes.gene_sets import GeneSets
 from scvec.ingest.genes.gene_table import newest_tables, open_table
 from scvec.ingest.genes.gene_texts import HUMAN, TAXA, write_texts
 from scvec.ingest.genes.identifiers import Identifiers

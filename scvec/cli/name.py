@@ -52,6 +52,10 @@ class NameFlags(ReadFlags):
     background: Annotated[
         Path | None, NamesOption(help="Profiles of other types to compare with, such as a folder of many tissues.")
     ] = None
+    markers: Annotated[
+        list[Path] | None,
+        NamesOption(help="GMT file of marker sets named by cell types, which speak for names too; repeatable."),
+    ] = None
     encoder: Annotated[
         str | None,
         NamesOption(help="Encoder of the texts (default: a model whose vectors the store has, else tfidf)."),
@@ -79,7 +83,8 @@ class NameFlags(ReadFlags):
         from scvec.naming import NamingOptions
 
         names = ("tissue", "background", "encoder", "n", "candidates")
-        return NamingOptions(**{one: getattr(self, one) for one in names}, evidence=self.needs_evidence)
+        given = {one: getattr(self, one) for one in names}
+        return NamingOptions(**given, markers=self.markers or (), evidence=self.needs_evidence)
 
     @property
     def needs_evidence(self) -> bool:

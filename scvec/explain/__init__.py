@@ -3,8 +3,8 @@
 from scvec.explain.attribution import Attribution, attributions
 from scvec.explain.contrasts import Contrast, contrast
 from scvec.explain.enrichment import Enriched, Enrichment, Pathways, pathways
-from scvec.explain.gene_sets import GeneSets, read_gene_sets
 from scvec.explain.similar_texts import TextGroup, TextGroups, text_groups
+from scvec.ingest.genes.gene_sets import GeneSets, read_gene_sets
 
 __all__ = [
     "Attribution",

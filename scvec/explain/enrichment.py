@@ -18,7 +18,8 @@ from scvec.core.tabular import Tabular
 from scvec.core.types import Progress
 from scvec.errors import InputError, missing, must_be
 from scvec.explain.contrasts import By, Contrast, Side, false_discovery
-from scvec.explain.gene_sets import GeneSets, MatchedSets, match_sets
+from scvec.explain.gene_sets import MatchedSets, match_sets
+from scvec.ingest.genes.gene_sets import GeneSets
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.core.types import Bools, Doubles, Floats
+from scvec.naming.marker_sets import MarkerSets
 from scvec.naming.term_texts import TermTexts
 from scvec.naming.term_words import TermWords, weighed
 from scvec.naming.tissue import TissueOf
@@ -32,12 +33,15 @@ TISSUE = ("tissue_in_name", "tissue_in_definition", "tissue_above", "other_organ
 MEANING = "meaning"
 """As *definition*, by how near the texts of the genes are to that of the term as an encoder reads them."""
 
-FEATURES = (*WORDS, *KIN, *FORM, *TISSUE, MEANING)
+MARKER = "marker"
+"""How over-represented the term's marker sets are, where there are any: see `scvec.naming.marker_sets`."""
+
+FEATURES = (*WORDS, *KIN, *FORM, *TISSUE, MEANING, MARKER)
 
 SHARPNESS = 5
 """A gene's weight by meaning is its nearness to this power, as in `scvec.search.labels`."""
 
-LOGS = ("mention", "definition", "name", MEANING)
+LOGS = ("mention", "definition", "name", MEANING, MARKER)
 """Features whose logarithm is taken, of what is above the mean term: what is below it is mostly noise."""
 
 FEW_GENES = {"mention": 3.0, "gene_in_name": 0.5, "gene_in_definition": 1.0}
@@ -94,7 +98,12 @@ class Features:
     words: TermWords
 
     def of(
-        self, profile: Doubles, has_text: Bools, tissue: str | None = None, nearness: Nearness | None = None
+        self,
+        profile: Doubles,
+        has_text: Bools,
+        tissue: str | None = None,
+        nearness: Nearness | None = None,
+        markers: MarkerSets | None = None,
     ) -> Doubles:
         """Return (C, T, F) the features, in the order of `FEATURES`.
 
@@ -108,6 +117,8 @@ class Features:
             The tissue, in words.
         nearness
             Yields some terms, and (m, g) the cosines of their texts with the genes', by an encoder. None: no meaning.
+        markers
+            Marker sets. None: there are none.
         """
         raw = self._of_words(profile, has_text)
         raw |= {
@@ -116,9 +127,9 @@ class Features:
             "definition_above": self._mean(self._up, raw["definition"]),
             "definition_below": self._mean(sp.csr_matrix(self._up.T), raw["definition"]),
         }
-        raw[MEANING] = (
-            np.zeros_like(raw["mention"]) if nearness is None else self._by_meaning(profile, has_text, nearness)
-        )
+        nothing = np.zeros_like(raw["mention"])
+        raw[MEANING] = nothing if nearness is None else self._by_meaning(profile, has_text, nearness)
+        raw[MARKER] = nothing if markers is None else markers.over_represented(profile, len(self.terms))
         found = {name: standardised(values) for name, values in raw.items()}
         found |= {name: np.log1p(np.maximum(found[name], 0)) for name in LOGS}
         shape = (len(profile), len(self.terms))

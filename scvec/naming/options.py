@@ -36,6 +36,9 @@ class NamingOptions(ReadOptions):
     background
         Profiles of other types, with which the clusters are compared too: a `scvec.naming.Background`, or a file or a
         folder that `scvec.naming.read_background` reads. With it, a single cluster will do.
+    markers
+        GMT files of marker sets, which speak for names beside the texts: sets whose names are those of terms. None is
+        shipped. An encoder is then not asked for scores.
     encoder
         An encoder whose vectors of the gene texts are in the store; None: the first model whose vectors are there, or
         else tfidf, which needs none.
@@ -55,6 +58,7 @@ class NamingOptions(ReadOptions):
     n: int = N_NAMES
     candidates: str | Path | Sequence[str] | None = None
     background: str | Path | Background | None = None
+    markers: Sequence[str | Path] = ()
     encoder: str | None = None
     evidence: bool = False
 
@@ -68,6 +72,8 @@ class NamingOptions(ReadOptions):
             raise InputError("`cluster_key` and `cluster` exclude each other", fix="leave one out")
         if self.cluster_key is not None and self.use_rep is not None:
             raise InputError("`use_rep` has no effect on the clusters of `cluster_key`", fix="leave one out")
+        if self.markers and self.candidates is not None:
+            raise InputError("`markers` and `candidates` exclude each other", fix="leave one out")
 
 
 class NamingChanges(ReadChanges, total=False):
@@ -79,5 +85,6 @@ class NamingChanges(ReadChanges, total=False):
     n: int
     candidates: str | Path | Sequence[str] | None
     background: str | Path | Background | None
+    markers: Sequence[str | Path]
     encoder: str | None
     evidence: bool

@@ -32,6 +32,7 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
         "tissue_above": 1.501,
         "other_organ": -1.195,
         "meaning": 0.0,
+        "marker": 0.0,
     }
 )
 """Of each feature, as ``python -m benchmarks.naming --fit`` finds them, without an encoder."""
@@ -57,9 +58,36 @@ WITH_MEANING: Mapping[str, float] = MappingProxyType(
         "tissue_above": 1.87,
         "other_organ": -0.94,
         "meaning": 1.34,
+        "marker": 0.0,
     }
 )
 """The same with one, minilm."""
+
+WITH_MARKERS: Mapping[str, float] = MappingProxyType(
+    {
+        "mention": 0.36,
+        "definition": 0.87,
+        "name": 1.35,
+        "gene_in_name": 0.08,
+        "gene_in_definition": 0.1,
+        "mention_above": 0.06,
+        "mention_below": 0.06,
+        "definition_above": 0.21,
+        "definition_below": 0.07,
+        "n_words": -0.3,
+        "in_brackets": -0.74,
+        "n_children": 0.41,
+        "is_leaf": 0.19,
+        "n_synonyms": 0.17,
+        "tissue_in_name": 0.47,
+        "tissue_in_definition": 1.0,
+        "tissue_above": 1.27,
+        "other_organ": -1.1,
+        "meaning": 0.0,
+        "marker": 0.89,
+    }
+)
+"""The same with marker sets, without an encoder."""
 
 OF_TERM, OF_KIN, OFFSET = 0.173, 1.144, 0.673
 """How the logarithms of the ranker's chances of a term, and of all terms within two steps of it, tell whether the term,

@@ -28,6 +28,7 @@ from scvec.naming.cell_batches import cell_batches
 from scvec.naming.cell_calls import Among, call_cells
 from scvec.naming.evidence import nearest_sentences
 from scvec.naming.groups import Groups, groups_of, groups_of_calls
+from scvec.naming.marker_sets import read_markers
 from scvec.naming.options import NamingChanges, NamingOptions
 from scvec.naming.own_vectors import DEFAULT
 from scvec.naming.result import N_GENES, CellCalls, Names, Suggestion
@@ -100,7 +101,8 @@ def name(
         made = _names(groups, (), np.zeros(0, np.bool_), nothing, _provenance(cells, groups, texts, asked))
         return made if given is None else replace(made, cells=CellCalls.none(len(groups.member)))
     background = _background(asked, where, groups)
-    ranking = rank_terms(groups, texts, tissue=tissue, background=background)
+    markers = read_markers(asked.markers, terms, groups.table, groups.gene_ids) if asked.markers else None
+    ranking = rank_terms(groups, texts, tissue=tissue, background=background, markers=markers)
     calls = None
     if given is not None:
         others = groups.contrast
@@ -115,6 +117,7 @@ def name(
         *_encoder_note(texts, asked),
         *_tissue_note(asked.tissue, tissue),
         *(() if background is None else background.notes),
+        *(() if markers is None else markers.notes),
         *_notes(groups, sure),
     )
     provenance = _provenance(cells, groups, texts, asked)
@@ -255,6 +258,7 @@ def _provenance(cells: Nameable, groups: Groups, texts: TextReader, asked: Namin
         "clusters_by": asked.cluster_key or asked.cluster or "leiden",
         "tissue": asked.tissue,
         "background": _said(asked.background),
+        "markers": [Path(one).name for one in asked.markers],
         "ontology": texts.terms.ontology.release,
         "gene_texts": {"taxon_id": genes.texts.taxon_id, "release": genes.texts.release},
         "encoder": genes.encoder,

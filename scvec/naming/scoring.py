@@ -11,7 +11,8 @@ from scvec.core.types import Bools, Doubles, Floats, Ints
 from scvec.naming.background import Background
 from scvec.naming.features import FEATURES, MEANING, Features, sharpened, specific, standardised
 from scvec.naming.groups import Groups
-from scvec.naming.ranker import STANDS_OUT, WEIGHTS, WITH_MEANING, chances, scores_of
+from scvec.naming.marker_sets import MarkerSets
+from scvec.naming.ranker import STANDS_OUT, WEIGHTS, WITH_MARKERS, WITH_MEANING, chances, scores_of
 from scvec.naming.term_words import AT_ONCE, TermWords, term_words
 from scvec.naming.text_reader import TextReader
 
@@ -63,6 +64,8 @@ class Ranking:
         Of the features.
     meaning
         What the terms' texts say of the genes, as an encoder reads them; None: not measured.
+    markers
+        Marker sets, if there are any.
     """
 
     chances: Doubles
@@ -72,6 +75,7 @@ class Ranking:
     words: TermWords = field(repr=False)
     weights: Mapping[str, float] = field(repr=False)
     meaning: Meaning | None = field(repr=False)
+    markers: MarkerSets | None = field(repr=False)
 
     def best(self, n: int) -> Ints:
         """Return (C, n) the positions of the first n terms of each cluster."""
@@ -98,6 +102,7 @@ class Ranking:
             "gene_in_definition": own * _row(words.in_definitions, term),
             "definition": peaked * _near(words, "definitions", term),
             "name": peaked * _near(words, "names", term) ** 2,
+            "marker": peaked * (0.0 if self.markers is None else self.markers.of_term(term)),
         }
         if self.meaning is not None:
             parts[MEANING] = peaked * self.meaning.of(term)
@@ -112,7 +117,12 @@ class Ranking:
 
 
 def rank_terms(
-    groups: Groups, texts: TextReader, *, tissue: str | None = None, background: Background | None = None
+    groups: Groups,
+    texts: TextReader,
+    *,
+    tissue: str | None = None,
+    background: Background | None = None,
+    markers: MarkerSets | None = None,
 ) -> Ranking:
     """Score every term for every cluster.
 
@@ -131,6 +141,8 @@ def rank_terms(
         The tissue of the cells, in words.
     background
         Profiles of other types, to compare with too.
+    markers
+        Marker sets, which speak for terms beside the texts; an encoder is then not asked.
     """
     has_text = texts.has_text(groups.gene_ids)
     others = groups.contrast
@@ -138,12 +150,12 @@ def rank_terms(
         others = np.concatenate([others, background.on(groups.gene_ids)])
     profile = specific(groups.means, others, has_text)
     words = term_words(texts.terms, texts.genes.texts, texts.gene_texts(groups.gene_ids), groups.gene_ids.tolist())
-    nearness = by_meaning(texts, groups.gene_ids) if texts.reads_meaning else None
-    weights = WEIGHTS if nearness is None else WITH_MEANING
+    nearness = by_meaning(texts, groups.gene_ids) if texts.reads_meaning and markers is None else None
+    weights = WITH_MARKERS if markers is not None else WEIGHTS if nearness is None else WITH_MEANING
     features = Features(texts.terms, words)
-    measured = features.of(profile, has_text, tissue, nearness)
+    measured = features.of(profile, has_text, tissue, nearness, markers)
     chance = chances(measured, weights)
-    return Ranking(chance, scores_of(chance, features.kin), measured, profile, words, weights, nearness)
+    return Ranking(chance, scores_of(chance, features.kin), measured, profile, words, weights, nearness, markers)
 
 
 def by_meaning(texts: TextReader, gene_ids: Ints) -> Meaning:

@@ -24,8 +24,8 @@ from scvec.core.types import silent
 from scvec.embed.encoders.vector_files import read_vectors
 from scvec.embed.recipe import Recipe
 from scvec.errors import ScvecError
-from scvec.explain.gene_sets import read_gene_sets
 from scvec.ingest.cells import open_cells
+from scvec.ingest.genes.gene_sets import read_gene_sets
 from scvec.ingest.genes.ncbi import read_info, read_orthologs, read_summaries
 from scvec.ontology.read import read_ontology
 from tests import sources, toy, toy_ontology

@@ -144,7 +144,7 @@ def test_what_cannot_be_is_one_line_before_any_work(run: Run, verb: str) -> None
 def test_a_tissue_is_of_words_and_for_something(run: Run) -> None:
     for more, said in (
         (("--suggest-names", "--tissue", " "), "--tissue must be words"),
-        (("--tissue", "islet"), "--tissue without --rerank has no effect"),
+        (("--tissue", "islet"), "--tissue without --rerank has no effect. Fix: add --rerank MODEL, or --suggest-names"),
     ):
         code, _, err = run("query", *QUERY, *more, "--out", "x.csv")
         assert code == 2

@@ -66,7 +66,8 @@ class RerankFlags:
             given = [name for name in given if not others.get(name, False)]
             if given:
                 options = ", ".join(f"`{name}`" for name in given)
-                raise InputError(f"{options} without --rerank has no effect", fix="add --rerank MODEL, or leave it out")
+                wanted = "--rerank MODEL, or --suggest-names" if given == ["tissue"] else "--rerank MODEL"
+                raise InputError(f"{options} without --rerank has no effect", fix=f"add {wanted}, or leave it out")
             return None
         from scvec.interpret import RerankOptions
 

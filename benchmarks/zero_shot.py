@@ -130,7 +130,7 @@ class Case:
     ) -> CellScorer:
         """Return what scores single cells against the mean of (C, g) clusters."""
         none = np.zeros((0, 0))
-        ranking = Ranking(none, none, none, none, self.words, weights, None)
+        ranking = Ranking(none, none, none, none, self.words, weights, None, None)
         return cell_scorer(ranking, self.terms, self.positions.tolist(), every, self.has_text, None, nearness)
 
 

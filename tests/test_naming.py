@@ -214,6 +214,33 @@ def test_what_is_invalid_is_found_before_the_cells_are_read(known: sv.Store, tmp
         sv.name(gone, known, encoder="file:vectors.npz")
 
 
+@pytest.mark.parametrize(("score", "shown"), [(0.3999, "0.39"), (0.4, "0.40"), (0.29, "0.29"), (1.0, "1.00")])
+def test_a_score_below_that_of_a_name_that_stands_out_is_not_shown_as_that(score: float, shown: str) -> None:
+    assert sv.naming.Suggestion("CL:1", "a", score, ()).shown_score == shown
+
+
+def test_a_model_whose_vectors_are_there_is_not_loaded(known: sv.Store) -> None:
+    genes = sv.embed.open_genes(known, sv.ingest.open_texts(known, "human"), encoder="hash")
+    encode_terms(known, sv.ontology.open_ontology(known), genes)
+    again = sv.embed.open_genes(known, sv.ingest.open_texts(known, "human"), encoder="hash")
+    reader = TextReader(known, term_texts(TOY), again, shown(None))
+    assert len(reader.of_terms()) == len(reader.terms)
+    assert "model" not in vars(again)
+    reader.of_sentences(["A sentence."])
+    assert "model" in vars(again)
+
+
+def test_a_tissue_whose_words_no_term_has_changes_nothing_and_a_note_says_so(known: sv.Store, files: Path) -> None:
+    def named(tissue: str | None) -> sv.naming.Names:
+        return sv.name(files / "query.h5ad", known, cluster_key="cell_type", encoder="hash", tissue=tissue)
+
+    plain, misspelt, told = named(None), named("pancraes"), named("pancreas")
+    assert misspelt.to_polars().equals(plain.to_polars())
+    assert any("'pancraes': it has no effect" in one for one in misspelt.notes)
+    assert not told.to_polars().equals(plain.to_polars())
+    assert not any("has no effect" in one for one in told.notes)
+
+
 def test_the_verb(known: sv.Store, files: Path, run: Run) -> None:
     ask = ("name", files / "query.h5ad", "--cluster-key", "cell_type", "--encoder", "hash", "--store", known.uri)
     code, out, err = run(*ask, "-n", "2", "--out", "names.csv")
@@ -331,6 +358,10 @@ def test_bad_input_of_the_verb_is_one_line_and_exit_code_2(known: sv.Store, run:
         "no error": (ask("cells.h5ad", "--atlas", "toy", "--max-error", "2"), "--max-error"),
         "no such method": (ask("cells.h5ad", "--cluster", "louvain"), "--cluster must be leiden"),
         "no such file": (ask("none.h5ad", "--cluster-key", "cell_type"), "does not exist"),
+        "in a file": (
+            ask("cells.h5ad", "--cluster-key", "cell_type", "--out", tmp_path / "one.h5ad" / "a.csv"),
+            "is a file",
+        ),
         "no vectors": (ask("cells.h5ad", "--cluster-key", "cell_type", "--encoder", "minilm"), "scvec embed"),
     }
     for name, (arguments, word) in cases.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,10 @@ from scvec.core.types import Doubles
 from scvec.naming.features import FEATURES, Features, specific, standardised
 from scvec.naming.phrases import GeneNames, mentions, phrases_of, words_of
 from scvec.naming.ranker import STANDS_OUT, WEIGHTS, WITH_MEANING, chances, scores_of
+from scvec.naming.scoring import Meaning, Ranking
 from scvec.naming.term_texts import TermTexts, term_texts
 from scvec.naming.term_words import TermWords, weighed
-from scvec.naming.tissue import PARTS_OF_WORDS, TissueOf, parts_of
+from scvec.naming.tissue import PARTS_OF_WORDS, TissueOf, is_known, parts_of
 from scvec.ontology import Ontology, Term
 from tests.toy_ontology import ALPHA, BETA, RETINAL, T_CELL, TOY
 
@@ -112,6 +115,9 @@ def test_terms_of_a_tissue() -> None:
     assert found[at[RETINAL]].tolist() == [0, 0, 0, 1]
     assert not found[at[T_CELL]].any()
     assert not TissueOf(terms).of(None).any()
+    assert is_known("pancreas", terms)
+    assert not is_known("pancraes", terms)
+    assert not is_known("視網膜", terms)
 
 
 def toy_words(terms: TermTexts, texts: list[str]) -> TermWords:
@@ -150,6 +156,19 @@ def test_a_cluster_is_named_by_what_its_genes_texts_mention() -> None:
     assert terms.ids[found.argmax(axis=1)][[0, 2]].tolist() == [BETA, T_CELL]
     at = terms.positions
     assert found[1, at[ALPHA]] > max(found[0, at[ALPHA]], found[2, at[ALPHA]])
+
+
+def test_genes_whose_texts_mean_the_same_as_a_term_s_stand_behind_its_name() -> None:
+    terms, profile = term_texts(TOY), np.array([[0.0, 3.0, 2.0, 0.0, 0.0]])
+    words = replace(toy_words(terms, ["x y"] * 5), mentions=mentions([Term("CL:1", "none")] * len(terms), TEXTS))
+    # The encoder finds that the second gene alone is near to the first term; no word of the texts is that term's.
+    near = Meaning(np.eye(len(terms), 2, dtype=np.float32), np.eye(5, 2, -1, dtype=np.float32), np.ones(5, bool))
+    features = Features(terms, words)
+    measured = features.of(profile, near.has_text, None, near)
+    chance = chances(measured, WITH_MEANING)
+    ranking = Ranking(chance, scores_of(chance, features.kin), measured, profile, words, WITH_MEANING, near, None)
+    assert measured[0, :, FEATURES.index("meaning")].argmax() == 0
+    assert ranking.genes_behind(0, 0, 3).tolist() == [1]
 
 
 def test_a_tissue_favours_its_terms() -> None:

@@ -82,7 +82,7 @@ def test_unknown_cells_get_names_in_the_file_and_in_the_report(run: Run, store: 
     of_beta = int(names.member[N_KNOWN])
     best = names.suggestions[of_beta][0]
     assert best.term_id == toy_ontology.BETA
-    assert f"<b>{best.name}</b> (CL:0000169), {best.score:.2f}; because " in page
+    assert f"<b>{best.name}</b> (CL:0000169), {best.shown_score}; because " in page
     assert f'<a class="gene" href="#why-{of_beta}-0-' in page
     assert "insulin secretion and glucose sensing" in page
 

@@ -16,7 +16,7 @@ import numpy as np
 from scvec.annotation.entries import DEFAULT_KEY, PARTS, Entries, check_key, obsm_names
 from scvec.annotation.new_file import write_cells
 from scvec.annotation.result import Annotation
-from scvec.core.files import placing, placing_folder
+from scvec.core.files import placing, placing_folder, require_folder
 from scvec.core.spreadsheets import guarded
 from scvec.errors import InputError, must_be
 from scvec.ingest.cells import (
@@ -87,12 +87,13 @@ def check_target(
 
 
 def check_name(out: str | Path, endings: Sequence[str] = TABLES) -> None:
-    """Raise `InputError` if `out` has none of these endings, or is a folder."""
+    """Raise `InputError` if `out` has none of these endings, is a folder, or is to be in a file."""
     out = Path(out)
     if out.suffix not in endings:
         raise must_be("out", f"a file name that ends in {', '.join(endings)}", str(out))
     if out.is_dir() and out.suffix != ".zarr":
         raise InputError(f"`out` {out} is a folder", "a file", f"`out` {out}/calls{out.suffix}")
+    require_folder(out, "`out`")
 
 
 def write(calls: Annotation, out: str | Path, query: Cells | None = None, *, key_added: str = DEFAULT_KEY) -> None:

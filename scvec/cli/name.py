@@ -172,7 +172,7 @@ def _table(names: Names) -> str:
         ranks = iter(() if names.llm_ranks is None else names.llm_ranks[i])
         for one in names.suggestions[i]:
             because = ", ".join(one.genes[:SHOWN_GENES])
-            rows.append((*about, one.name, one.term_id, f"{one.score:.2f}", because, str(next(ranks, ""))))
+            rows.append((*about, one.name, one.term_id, one.shown_score, because, str(next(ranks, ""))))
             about = ("", "")
     header = ("cluster", "cells", "name", "term", "score", "because", "LLM's rank")
     width = len(header) - (names.llm_ranks is None)

@@ -186,7 +186,7 @@ def suggested(names: Names | None) -> list[str]:
 
     found = [(names.clusters[i], int(names.n_cells[i]), names.first(i)) for i in range(len(names))]
     return [
-        f"{titled(group)}, {counted(n, 'cell')}: looks like {one.name} ({one.term_id}), {one.score:.2f}"
+        f"{titled(group)}, {counted(n, 'cell')}: looks like {one.name} ({one.term_id}), {one.shown_score}"
         for group, n, one in found
         if one is not None
     ]

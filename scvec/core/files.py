@@ -15,7 +15,7 @@ from scvec.core.exchange import aside, replace_folder
 from scvec.core.limits import bounded_json, read_file
 from scvec.core.reading import reading
 from scvec.core.spreadsheets import unguarded
-from scvec.errors import as_disk_full
+from scvec.errors import InputError, as_disk_full
 
 
 def sha256(path: Path) -> str:
@@ -30,6 +30,13 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], metadata
 
     # The bytes are written here: when the library writes the file, a full disk raises an error type of its own.
     path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata))
+
+
+def require_folder(out: Path, what: str) -> None:
+    """Raise `InputError` if `out`, which errors call `what`, is to be in something that is no folder."""
+    above = next(one for one in out.absolute().parents if one.exists())
+    if not above.is_dir():
+        raise InputError(f"{what} {out}: {above} is a file", "a folder", "check the path")
 
 
 @contextmanager

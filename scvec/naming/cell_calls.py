@@ -13,7 +13,7 @@ from scvec.naming.candidates import Candidates
 from scvec.naming.cell_batches import Batch
 from scvec.naming.groups import Groups
 from scvec.naming.result import CellCalls
-from scvec.naming.scoring import Ranking, by_meaning
+from scvec.naming.scoring import Ranking
 from scvec.naming.term_texts import TermTexts
 from scvec.naming.text_reader import TextReader
 
@@ -90,9 +90,8 @@ def call_cells(
         The tissue, in words.
     """
     has_text = texts.has_text(groups.gene_ids)
-    nearness = by_meaning(texts, groups.gene_ids) if texts.reads_meaning else None
     every = np.concatenate([groups.means, others])
-    scorer = cell_scorer(ranking, texts.terms, ranking.positions.tolist(), every, has_text, tissue, nearness)
+    scorer = cell_scorer(ranking, texts.terms, ranking.positions.tolist(), every, has_text, tissue, ranking.meaning)
     best, score = best_of_cells(ranking.logs, groups.member, scorer, batches)
     called = np.where(score >= CELL_STANDS_OUT, best, -1)
     return CellCalls(

@@ -79,6 +79,11 @@ def standardised(values: Doubles, among: Bools | None = None) -> Doubles:
     return found
 
 
+def sharpened(near: Floats | Doubles, has_text: Bools) -> Doubles:
+    """Return (m, g) what genes weigh in *meaning*, by the cosines of terms' texts with theirs; 0 without a text."""
+    return np.asarray(np.maximum(standardised(near.astype(np.float64), has_text), 0) ** SHARPNESS)
+
+
 @dataclass(frozen=True)
 class Features:
     """Measures C clusters against T terms.
@@ -156,8 +161,7 @@ class Features:
         peaked = standardised(np.maximum(profile, 0) ** 2, has_text)[:, has_text]
         made = np.zeros((len(profile), len(self.terms)))
         for part, near in nearness():
-            own = standardised(near[:, has_text].astype(np.float64))
-            made[:, part] = weighed(np.maximum(own, 0) ** SHARPNESS, peaked)
+            made[:, part] = weighed(sharpened(near, has_text)[:, has_text], peaked)
         return made
 
     @cached_property

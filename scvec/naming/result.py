@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,11 @@ class Suggestion:
     score: float
     genes: tuple[str, ...]
     evidence: tuple[str, ...] = ()
+
+    @property
+    def shown_score(self) -> str:
+        """The score with two digits, rounded down: one that is shown as ``"0.40"`` has reached 0.4."""
+        return f"{math.floor(self.score * 100 + 1e-9) / 100:.2f}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from scvec.naming.result import N_GENES, CellCalls, Names, Suggestion
 from scvec.naming.scoring import Ranking, rank_terms
 from scvec.naming.term_texts import term_texts
 from scvec.naming.text_reader import TextReader, reader_for, require_words
+from scvec.naming.tissue import is_known
 from scvec.ontology import Ontology, open_ontology
 from scvec.store import Store, as_store
 
@@ -90,6 +91,8 @@ def name(
     where = _store_of(cells, store)
     ontology = require_texts(where, asked)
     terms = term_texts(ontology)
+    # Of words that no term has, nothing follows about which terms are of another organ.
+    tissue = asked.tissue if asked.tissue is not None and is_known(asked.tissue, terms) else None
     given = None if asked.candidates is None else candidates_of(asked.candidates, terms, asked.tissue)
     groups = _groups(cells, where, asked, progress)
     texts = reader_for(where, terms, texts_of(where, groups.table), groups.gene_ids, asked.encoder, progress)
@@ -99,7 +102,7 @@ def name(
         return made if given is None else replace(made, cells=CellCalls.none(len(groups.member)))
     background = _background(asked, where, groups)
     markers = read_markers(asked.markers, terms, groups.table, groups.gene_ids) if asked.markers else None
-    ranking = rank_terms(groups, texts, tissue=asked.tissue, background=background, markers=markers)
+    ranking = rank_terms(groups, texts, tissue=tissue, background=background, markers=markers)
     calls = None
     if given is not None:
         others = groups.contrast
@@ -107,11 +110,12 @@ def name(
             others = np.concatenate([others, background.on(groups.gene_ids)])
         ranking = Among.of(ranking, given, terms, groups.expressing)
         batches = cell_batches(cells, where, asked, groups.gene_ids, progress)
-        calls = call_cells(ranking, groups, texts, others, batches, asked.tissue)
+        calls = call_cells(ranking, groups, texts, others, batches, tissue)
     sure = ranking.stands_out & groups.expressing
     found = _suggestions(groups, texts, ranking, asked)
     notes = (
         *_encoder_note(texts, asked),
+        *_tissue_note(asked.tissue, tissue),
         *(() if background is None else background.notes),
         *(() if markers is None else markers.notes),
         *_notes(groups, sure),
@@ -230,6 +234,12 @@ def _encoder_note(texts: TextReader, asked: NamingOptions) -> list[str]:
         return []
     command = f"scvec embed --taxon {taxon_name(texts.genes.texts.taxon_id)} --encoder minilm"
     return [f"texts are compared by their words, as the store has no model's vectors of all these genes ({command})"]
+
+
+def _tissue_note(given: str | None, known: str | None) -> list[str]:
+    if given is None or known is not None:
+        return []
+    return [f"no term of the ontology has the words of `tissue` {given!r}: it has no effect"]
 
 
 def _said(background: str | Path | Background | None) -> str | None:

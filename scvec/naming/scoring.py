@@ -9,12 +9,39 @@ import numpy as np
 
 from scvec.core.types import Bools, Doubles, Floats, Ints
 from scvec.naming.background import Background
-from scvec.naming.features import FEATURES, Features, Nearness, specific, standardised
+from scvec.naming.features import FEATURES, MEANING, Features, sharpened, specific, standardised
 from scvec.naming.groups import Groups
 from scvec.naming.marker_sets import MarkerSets
 from scvec.naming.ranker import STANDS_OUT, WEIGHTS, WITH_MARKERS, WITH_MEANING, chances, scores_of
 from scvec.naming.term_words import AT_ONCE, TermWords, term_words
 from scvec.naming.text_reader import TextReader
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Texts of T terms and g genes, as an encoder reads them. Make it with `by_meaning`; its call is a `Nearness`.
+
+    Attributes
+    ----------
+    terms, genes
+        (T, d) and (g, d) unit vectors, each less their mean; zeros for a gene without a text.
+    has_text
+        (g,) whether the gene has a text.
+    """
+
+    terms: Floats = field(repr=False)
+    genes: Floats = field(repr=False)
+    has_text: Bools = field(repr=False)
+
+    def __call__(self) -> Iterator[tuple[slice, Floats]]:
+        """Yield some terms, and (m, g) the cosines of their texts with the genes'."""
+        for first in range(0, len(self.terms), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            yield part, self.terms[part] @ self.genes.T
+
+    def of(self, term: int) -> Doubles:
+        """Return (g,) what each gene weighs in the feature of one term."""
+        return np.asarray(sharpened((self.genes @ self.terms[term])[None], self.has_text)[0])
 
 
 @dataclass(frozen=True)
@@ -35,6 +62,8 @@ class Ranking:
         What the terms' words say of the genes.
     weights
         Of the features.
+    meaning
+        What the terms' texts say of the genes, as an encoder reads them; None: not measured.
     markers
         Marker sets, if there are any.
     """
@@ -45,6 +74,7 @@ class Ranking:
     profile: Doubles = field(repr=False)
     words: TermWords = field(repr=False)
     weights: Mapping[str, float] = field(repr=False)
+    meaning: Meaning | None = field(repr=False)
     markers: MarkerSets | None = field(repr=False)
 
     def best(self, n: int) -> Ints:
@@ -74,6 +104,8 @@ class Ranking:
             "name": peaked * _near(words, "names", term) ** 2,
             "marker": peaked * (0.0 if self.markers is None else self.markers.of_term(term)),
         }
+        if self.meaning is not None:
+            parts[MEANING] = peaked * self.meaning.of(term)
         shares = np.zeros(len(own))
         for name, part in parts.items():
             added = self.weights[name] * float(self.features[cluster, term, FEATURES.index(name)])
@@ -123,11 +155,11 @@ def rank_terms(
     features = Features(texts.terms, words)
     measured = features.of(profile, has_text, tissue, nearness, markers)
     chance = chances(measured, weights)
-    return Ranking(chance, scores_of(chance, features.kin), measured, profile, words, weights, markers)
+    return Ranking(chance, scores_of(chance, features.kin), measured, profile, words, weights, nearness, markers)
 
 
-def by_meaning(texts: TextReader, gene_ids: Ints) -> Nearness:
-    """Return what yields the cosines of terms' texts with the genes', as the encoder reads them, both less their mean.
+def by_meaning(texts: TextReader, gene_ids: Ints) -> Meaning:
+    """Return terms' texts and the genes', as the encoder reads them, both less their mean.
 
     Parameters
     ----------
@@ -137,14 +169,7 @@ def by_meaning(texts: TextReader, gene_ids: Ints) -> Nearness:
         (g,) the genes.
     """
     there = texts.has_text(gene_ids)
-    genes, terms = _centred(texts.of_genes(gene_ids), there), _centred(texts.of_terms())
-
-    def nearness() -> Iterator[tuple[slice, Floats]]:
-        for first in range(0, len(terms), AT_ONCE):
-            part = slice(first, first + AT_ONCE)
-            yield part, terms[part] @ genes.T
-
-    return nearness
+    return Meaning(_centred(texts.of_terms()), _centred(texts.of_genes(gene_ids), there), there)
 
 
 def _centred(vectors: Floats, there: Bools | None = None) -> Floats:

@@ -83,13 +83,20 @@ class TextReader:
         """Return vectors of terms' texts; an encoder that costs money, or runs elsewhere, is only asked on request."""
         kind = find(Address.parse(self.encoder).kind)
         if kind.local or kind.instant:
-            return encoded(self.store, TERMS, texts, self.genes.model, progress=self.progress)
-        stored = TextTable.of(self.store, TERMS, self.encoder, self.genes.revision)
+            return self._kept(TERMS, texts)
         taxon = taxon_name(self.genes.texts.taxon_id)
-        return stored.vectors(
+        return TextTable.of(self.store, TERMS, self.encoder, self.genes.revision).vectors(
             [hash_of(one) for one in texts],
             fix=f"scvec embed --taxon {taxon} --encoder {quote(self.encoder)} --terms",
         )
+
+    def _kept(self, kind: str, texts: Sequence[str]) -> Floats:
+        """Return vectors of texts, which the store keeps; the encoder is loaded only for those that it lacks."""
+        stored = TextTable.of(self.store, kind, self.encoder, self.genes.revision)
+        hashes = [hash_of(one) for one in texts]
+        if hashes and stored.positions.keys() >= set(hashes):
+            return stored.vectors(hashes)
+        return encoded(self.store, kind, texts, self.genes.model, progress=self.progress)
 
     def has_text(self, gene_ids: Ints) -> Bools:
         """Return (g,) whether each gene has a text, and so a vector."""
@@ -108,7 +115,7 @@ class TextReader:
 
     def of_sentences(self, sentences: Sequence[str]) -> Floats:
         """Return (n, d) vectors of sentences of gene texts."""
-        return encoded(self.store, SENTENCES, sentences, self.genes.model, progress=self.progress)
+        return self._kept(SENTENCES, sentences)
 
     def gene_texts(self, gene_ids: Ints) -> list[str]:
         """Return (g,) the genes' texts; "" for a gene without one."""

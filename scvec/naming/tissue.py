@@ -86,6 +86,11 @@ class TissueOf:
         return found
 
 
+def is_known(tissue: str, terms: TermTexts) -> bool:
+    """Return whether the texts of any term have a tissue's words; of one that is misspelt, or in German, none has."""
+    return bool(TissueOf(terms).of(tissue)[:, :3].any())
+
+
 def parts_of(tissue: str) -> tuple[str, ...]:
     """Return the parts of words by which texts mean a tissue: of organs that it names, else its long words."""
     said = tissue.lower()

@@ -66,7 +66,7 @@ def suggestion(one: Suggestion, anchor: str) -> dict[str, Any]:
     return {
         "name": one.name,
         "id": one.term_id,
-        "score": f"{one.score:.2f}",
+        "score": one.shown_score,
         "genes": genes,
         "cited": [gene for gene in genes if gene["sentence"]],
     }

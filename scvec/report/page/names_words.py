@@ -93,7 +93,7 @@ def rows(names: Names) -> list[dict[str, Any]]:
         found = {"stands_out": False, "none": NO_NAME, "id": "", "score": "", "genes": ""}
         if first is not None:
             genes = ", ".join(first.genes[:N_GENES])
-            found = {"stands_out": True, "name": first.name, "id": first.term_id, "score": f"{first.score:.2f}"}
+            found = {"stands_out": True, "name": first.name, "id": first.term_id, "score": first.shown_score}
             found |= {"genes": genes}
         made.append(about | found)
     return made

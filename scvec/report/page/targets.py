@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scvec.core.files import placing
+from scvec.core.files import placing, require_folder
 from scvec.errors import InputError
 
 
@@ -21,9 +21,7 @@ def check_report(out: str | Path) -> None:
         raise InputError(f"report {out}", "a file name that ends in .html", "give such a name")
     if out.is_dir():
         raise InputError(f"report {out} is a folder", "a file", f"name {out}/report.html")
-    above = next(one for one in out.absolute().parents if one.exists())
-    if not above.is_dir():
-        raise InputError(f"report {out}: {above} is a file", "a folder", "check the path")
+    require_folder(out, "report")
 
 
 def write_page(text: str, out: str | Path) -> None:

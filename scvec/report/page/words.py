@@ -250,7 +250,7 @@ def unknown(group: UnknownGroup, position: int) -> dict[str, Any]:
 
 
 def _name(one: Suggestion) -> str:
-    return f"{one.name} ({one.term_id}), {one.score:.2f}"
+    return f"{one.name} ({one.term_id}), {one.shown_score}"
 
 
 def map_note(overview: Overview) -> str:

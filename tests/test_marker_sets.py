@@ -67,6 +67,8 @@ def test_sets_speak_for_names(known: sv.Store, files: Path, tmp_path: Path) -> N
     assert rank[1][T_CELL] < rank[0][T_CELL]
     assert found.provenance["markers"] == ["m.gmt"]
     assert "1 of 2 marker sets are of a term: 1 term" in found.notes
+    alone = sv.name(files / "query.h5ad", known, markers=[path], cluster_key="cell_type")  # tfidf, as no model is there
+    assert not any("scvec embed" in note for note in alone.notes)
 
 
 def test_sets_that_say_nothing_are_refused(known: sv.Store, files: Path, tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def _notes(groups: Groups, stands_out: Bools) -> tuple[str, ...]:
 
 def _encoder_note(texts: TextReader, asked: NamingOptions) -> list[str]:
     """Return a note where tfidf stood in for a model: a store may have a model's vectors of other genes only."""
-    if asked.encoder is not None or texts.encoder != "tfidf":
+    if asked.encoder is not None or asked.markers or texts.encoder != "tfidf":  # with markers, none is asked
         return []
     command = f"scvec embed --taxon {taxon_name(texts.genes.texts.taxon_id)} --encoder minilm"
     return [f"texts are compared by their words, as the store has no model's vectors of all these genes ({command})"]

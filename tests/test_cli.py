@@ -531,7 +531,7 @@ def test_options_of_a_query_are_listed_by_what_they_are_about(run: Run, verb: st
     [
         (QueryFlags, (sv.annotate, Voting), {"recipe", "encoder", "readout", "readout_model"}),
         (ReadFlags, (ReadOptions,), set()),
-        (NameFlags, (sv.name,), {"atlas", "max_error"}),
+        (NameFlags, (sv.name,), {"atlas", "max_error", "report"}),
         (BuildFlags, (sv.atlas.build,), {"match_labels", "random_state"}),
         (ExtendFlags, (sv.atlas.extend,), {"match_labels"}),
         (IndexFlags, (IndexSpec,), set()),

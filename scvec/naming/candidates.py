@@ -77,7 +77,7 @@ def candidates_of(given: Given, terms: TermTexts, tissue: str | None = None) -> 
     wrong = [one for one in found if not one.id]
     if wrong:
         raise InputError(
-            f"`candidates`: no term is meant for sure by {'; '.join(map(_said, wrong))}",
+            f"`candidates`: no single term fits {'; '.join(map(_said, wrong))}",
             "names or ids of the Cell Ontology",
             "give an id, or `tissue`" if tissue is None else "give an id",
         )

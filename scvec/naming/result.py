@@ -34,7 +34,7 @@ SCORE_MEANS = (
 )
 HOW_RIGHT = (
     "A name stands out from a score of 0.4. In six files whose labels were named as if unknown, six in ten of such "
-    "names were right (the term, its parent or its child), with the tissue seven in ten; higher scores were hardly surer."
+    "names were right (the term, its parent or its child), with the tissue seven in ten; above, scores say little more."
 )
 """How often a name that stands out is right: the figures of `benchmarks.naming`, for whoever reads a page."""
 

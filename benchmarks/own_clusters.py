@@ -15,7 +15,7 @@ from sklearn.metrics import adjusted_rand_score
 
 import scvec as sv
 from benchmarks.common import DATA, WORK, make_parser, markdown, save
-from scvec.annotation.clusters import Leiden
+from scvec.annotation.clusters import Leiden, leiden_names
 from scvec.core.types import Floats, Ints, Strings, silent
 from scvec.ingest.cells import Matrix
 from scvec.ingest.genes.gene_table import offered_tables
@@ -60,7 +60,7 @@ def judged(name: str, file: str, key: str) -> Iterator[dict[str, Any]]:
         kept = members.member >= 0
         for by, seconds, vectors in placed(matrix, genes.columns):
             for resolution in RESOLUTIONS:
-                clusters = own_vectors.own_clusters(vectors, Leiden(resolution))[kept]
+                clusters = leiden_names(vectors, Leiden(resolution))[kept]
                 yield {
                     "set": name,
                     "genes": by,

@@ -72,7 +72,7 @@ def test_the_tissue_decides_what_a_letter_means() -> None:
         ("B cell", "one type: expected at least two"),
         ([], "no type: expected at least two"),
         ("B cell, lymphocytic cell", r"'lymphocytic cell' \(near: lymphocyte \(CL:0000542\)"),
-        ("cell, B cell", r"'cell' \(CL:0000000\) is no type of cells"),
+        ("cell, B cell", r"'cell' \(CL:0000000\) cannot name cells"),
         ("B cell, CL:9999999", "'CL:9999999'"),
     ],
 )

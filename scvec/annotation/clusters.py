@@ -127,7 +127,7 @@ def call_clusters(calls: Annotation, clusters: Clusters | None) -> Annotation:
     """
     if clusters is None:
         return calls
-    cluster = _leiden_names(calls, clusters) if isinstance(clusters, Leiden) else clusters
+    cluster = leiden_names(calls.vectors, clusters) if isinstance(clusters, Leiden) else clusters
     _, member, sums = votes_of_clusters(calls, cluster)
     whole = sums.sum(axis=1)
     label = np.where(whole > 0, np.array(calls.labels, object)[sums.argmax(axis=1)], UNKNOWN)
@@ -152,10 +152,9 @@ def votes_of_clusters(calls: Annotation, cluster: Strings) -> tuple[Strings, Int
     return names.astype(object), member, sums
 
 
-def _leiden_names(calls: Annotation, how: Leiden) -> Strings:
-    """Return (n,) the Leiden cluster of each cell, "0" the largest; "" for a cell without a vector."""
-    names = np.full(len(calls), "", object)
-    filled = calls.vectors.any(axis=1)
+def leiden_names(vectors: Floats, how: Leiden) -> Strings:
+    """Return (n,) the Leiden cluster of each cell by its unit vector, "0" the largest; "" for a cell without one."""
+    names, filled = np.full(len(vectors), "", object), vectors.any(axis=1)
     if filled.any():
-        names[filled] = [str(one) for one in leiden(calls.vectors[filled], how)]
+        names[filled] = [str(one) for one in leiden(vectors[filled], how)]
     return names

@@ -33,7 +33,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], metadata
 
 
 def require_folder(out: Path, what: str) -> None:
-    """Raise `InputError` if `out`, which errors call `what`, is to be in something that is no folder."""
+    """Raise `InputError` if a parent of `out`, which errors call `what`, is not a folder."""
     above = next(one for one in out.absolute().parents if one.exists())
     if not above.is_dir():
         raise InputError(f"{what} {out}: {above} is a file", "a folder", "check the path")

@@ -84,7 +84,7 @@ def candidates_of(given: Given, terms: TermTexts, tissue: str | None = None) -> 
     own: dict[str, str] = {}
     for label, one in zip(labels, _each(labels, found), strict=True):
         if one.id not in terms.positions:
-            raise InputError(f"`candidates`: {label!r} ({one.id}) is no type of cells of a tissue", fix="leave it out")
+            raise InputError(f"`candidates`: {label!r} ({one.id}) cannot name cells of a tissue", fix="leave it out")
         if one.id in own:
             both = f"{own[one.id]!r} and {label!r} are one term, {one.name} ({one.id})"
             raise InputError(f"`candidates`: {both}", fix="leave one out")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scvec.annotation.clusters import Clusters, Leiden, leiden
+from scvec.annotation.clusters import Clusters, Leiden, leiden, leiden_names
 from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.core.progress import shown
 from scvec.core.text import counted
@@ -20,7 +20,7 @@ from scvec.ingest.genes.gene_table import GeneTable
 from scvec.ingest.matching import match_names
 from scvec.naming.expression import Genes, Sums, matched
 from scvec.naming.members import N_MAX, Members, members_of_key
-from scvec.naming.own_vectors import DEFAULT, own_clusters, own_vectors
+from scvec.naming.own_vectors import DEFAULT, own_vectors
 from scvec.store import Store, as_store
 
 TITLE = "reading what clusters express"
@@ -158,7 +158,7 @@ def groups_of(
                 how = DEFAULT if clusters is None else clusters
                 Leiden.parse("leiden")  # raises without igraph, before any work is done
                 vectors = _vectors_of(file, matrix, genes, read, how.random_state, progress)
-                members = Members.of(own_clusters(vectors, how))
+                members = Members.of(leiden_names(vectors, how))
                 _require_several(members, f"{file.path}: Leiden at resolution {how.resolution:g}", alone=alone)
             sums = Sums.over(genes.batches(matrix, TITLE, progress), members.member, len(members.names), len(genes.ids))
         notes = (*file.notes, *said, *_values_note(matrix), *_members_notes(members))

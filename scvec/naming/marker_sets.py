@@ -19,7 +19,7 @@ from scvec.naming.term_texts import TermTexts
 from scvec.ontology.terms import as_id
 
 FEWEST, MOST = 3, 500
-"""Genes of a set that the cells measure: a set of fewer says little, one of more is no set of markers."""
+"""Fewest and most measured genes of a set: fewer say little, and more are not markers."""
 
 N_TOP = 100
 """Genes that are most specific to a cluster, in which sets are looked for."""

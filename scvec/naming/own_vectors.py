@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from scvec.annotation.clusters import Leiden, leiden
-from scvec.core.types import Bools, Doubles, Floats, Ints, Progress, Strings
+from scvec.annotation.clusters import Leiden
+from scvec.core.types import Bools, Doubles, Floats, Ints, Progress
 from scvec.core.vectors import unit_vectors
 from scvec.embed.projection import normalise
 from scvec.errors import InputError
@@ -24,22 +24,6 @@ N_BINS = 20
 """Genes of similar means, among which variable ones stand out."""
 
 READ_CELLS = 4096
-
-
-def own_clusters(vectors: Floats, how: Leiden) -> Strings:
-    """Return (n,) the Leiden cluster of each cell, "0" the largest; "" for a cell whose vector is zero.
-
-    Parameters
-    ----------
-    vectors
-        (n, d) unit vectors.
-    how
-        Resolution and seed.
-    """
-    names, filled = np.full(len(vectors), "", object), vectors.any(axis=1)
-    if filled.any():
-        names[filled] = [str(one) for one in leiden(vectors[filled], how)]
-    return names
 
 
 def own_vectors(matrix: Matrix, columns: sp.csr_matrix[np.float32], seed: int, progress: Progress) -> Floats:

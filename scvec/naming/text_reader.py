@@ -109,10 +109,6 @@ class TextReader:
         vectors[there] = self.genes.of(gene_ids[there])
         return vectors
 
-    def of_words(self, texts: Sequence[str]) -> Floats:
-        """Return (n, d) vectors of any texts, which are not kept."""
-        return np.asarray(self.genes.model.encode(list(texts)), np.float32)
-
     def of_sentences(self, sentences: Sequence[str]) -> Floats:
         """Return (n, d) vectors of sentences of gene texts."""
         return self._kept(SENTENCES, sentences)

@@ -2,6 +2,7 @@
 
 from scvec.atlas.building.builder import build
 from scvec.atlas.building.extension import extend
+from scvec.atlas.building.refit import refit
 from scvec.atlas.distributed_search import search_parts
 from scvec.atlas.maintenance import checkout, compact, rebuild, remove
 from scvec.atlas.opening import list_atlases, open_atlas, versions
@@ -22,6 +23,7 @@ __all__ = [
     "open_atlas",
     "optimize",
     "rebuild",
+    "refit",
     "remove",
     "repair",
     "search_parts",

@@ -15,7 +15,7 @@ from typing import Any, Unpack
 
 from scvec._version import __version__
 from scvec.atlas.building.binding import bind, match_reference, on_panel, recipe_for
-from scvec.atlas.building.fitting import fit_reference
+from scvec.atlas.fitting import fit_reference
 from scvec.atlas.building.job import Job, open_job
 from scvec.atlas.building.options import BuildChanges, BuildOptions
 from scvec.atlas.building.sources import Source, on_common_genes, read_sources, several
@@ -182,6 +182,8 @@ def _fitted(
     if not len(sample):
         raise no_expression(f"in {sources[0].file.path}")
     fitted = fit_reference(recipe, gene_ids, vectors, sample, progress)
+    if recipe.refine is not None:
+        fitted = replace(fitted, sample=sample)  # to fit it again, on the genes of a query that measures few
     made = save_fitted(job.store, f"{Path(job.folder).parent.as_posix()}/fitted/{job.token}", fitted)
     notes = [*_note_one_label(fitted.labels), *note_twins(sample.logged), *_notes_on_scale(sources)]
     job.note("fitted", made | {"training": fitted.training, "labels": list(fitted.labels), "notes": notes})

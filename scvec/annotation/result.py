@@ -205,7 +205,7 @@ class Annotation(Tabular):
         found = list(self.by_view.values())
         if not found:
             return np.ones(len(self), bool)
-        return np.all([one == found[0] for one in found[1:]], axis=0)
+        return np.asarray(np.all([one == found[0] for one in found[1:]], axis=0))
 
     @property
     def other_calls(self) -> dict[str, Strings]:

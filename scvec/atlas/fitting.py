@@ -22,7 +22,7 @@ from scvec.knn.calibration import Calibration, HeldOut, calibrate, signals
 from scvec.knn.folds import Fold, folds, retrieve
 from scvec.knn.options import DEFAULT
 from scvec.knn.voting import Votes, by_shares
-from scvec.views import NEIGHBORS, Joining, Labelled, Points, View, Views, fit_joining, fit_views
+from scvec.views import Joining, Labelled, Points, View, Views, fit_views
 
 FOLDS = 5
 """Number of folds for a recipe without training."""
@@ -101,7 +101,7 @@ def _calibrated(
         return fit_views(cells, recipe.views, recipe.random_state)
 
     parts = side_by_side([partial(_part, sample, cells, fitted, fold, embedding) for fold, embedding in held])
-    joining = _joining(sample, parts) if parts and recipe.views else Joining({})
+    joining = Joining({})
     called = side_by_side([partial(_called, sample, joining, part) for part in parts])
     calibration = calibrate(HeldOut.joined(called)) if called else None
     return Views(fitted(cells), joining) if recipe.views else None, calibration
@@ -120,14 +120,6 @@ def _part(
     found, votes = retrieve(vectors[fold.seen], seen, sample.n_labels, vectors[fold.held], DEFAULT)
     views = Views(fitted(cells.at(fold.seen)), Joining({}))
     return _Part(fold, embedding, found, votes, views, views.points(sample.at(fold.held).logged))
-
-
-def _joining(sample: Sample, parts: Sequence[_Part]) -> Joining:
-    """Return how the views' shares are joined, as held-out cells of known labels say."""
-    truth = np.concatenate([_truth(sample, one) for one in parts])
-    shares = [{NEIGHBORS: one.votes.shares.astype(np.float64), **one.views.shares(one.points)} for one in parts]
-    together = {name: np.concatenate([one[name] for one in shares]) for name in shares[0]}
-    return fit_joining(together, truth)
 
 
 def _truth(sample: Sample, part: _Part) -> Ints:

@@ -36,9 +36,7 @@ def save_sample(path: Path, sample: Sample) -> None:
     about = json.dumps({"n_genes": logged.shape[1], "names": sample.names})
     table = pa.table(columns).replace_schema_metadata({ABOUT: about.encode()})
     packed = {"genes.list.element": "DELTA_BINARY_PACKED"}
-    pq.write_table(
-        table, path, ROW_GROUP, compression="zstd", use_dictionary=["batch"], column_encoding=packed
-    )
+    pq.write_table(table, path, ROW_GROUP, compression="zstd", use_dictionary=["batch"], column_encoding=packed)
 
 
 def load_sample(path: Path) -> Sample:

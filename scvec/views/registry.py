@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from scvec.views.corrected import CorrectedView, fit_corrected
@@ -18,6 +18,6 @@ VIEWS: Mapping[str, tuple[Callable[[Labelled, int], View], Callable[[Arrays], Vi
 """By name, how a view is fitted and how it is read from its arrays."""
 
 
-def fit_views(cells: Labelled, random_state: int) -> dict[str, View]:
-    """Fit all views on labelled cells."""
-    return {name: fit(cells, random_state) for name, (fit, _) in VIEWS.items()}
+def fit_views(cells: Labelled, names: Iterable[str], random_state: int) -> dict[str, View]:
+    """Fit views on labelled cells, by their names."""
+    return {name: VIEWS[name][0](cells, random_state) for name in names}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,8 @@ from scvec.errors import StoreError
 @given(st.integers(1, 30), st.integers(1, 90_000), st.integers(0, 2**32 - 1))
 def test_cells_come_back_as_they_were(n_cells: int, n_genes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    values = sp.csr_matrix(sp.random(n_cells, n_genes, min(1, 200 / n_genes), "csr", np.float32, rng) * 9)
+    made: Any = sp.random(n_cells, n_genes, min(1, 200 / n_genes), "csr", np.float32, rng)
+    values = sp.csr_matrix(made * 9, dtype=np.float32)
     batches = np.array([f"donor {i}, “x”" for i in rng.integers(0, 3, n_cells)], object)
     codes = rng.integers(0, 4, n_cells)
     sample = Sample(values, None, np.ones(n_cells), codes, ("a", "b", "", "é"), batches, rows=np.arange(n_cells) * 7)

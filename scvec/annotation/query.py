@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
-import scipy.sparse as sp
 
 from scvec._version import __version__
 from scvec.annotation.calls import call
@@ -26,14 +24,12 @@ from scvec.atlas.query_cells import OpenCells, QueryCells, open_query
 from scvec.core.logs import log_notes
 from scvec.core.options import merged, spells_out
 from scvec.core.progress import shown
-from scvec.core.types import Doubles, Ints, Neighbors, Progress
+from scvec.core.types import Progress
 from scvec.embed.projection import aligner, measured
 from scvec.errors import InputError
-from scvec.ingest.cells import CellFile, Cells, Matrix
-from scvec.ingest.cells.scale import expression, mostly
+from scvec.ingest.cells import CellFile, Cells
 from scvec.ingest.gene_coverage import Coverage
-from scvec.ingest.matching import GeneMatch
-from scvec.knn.options import DEFAULT, Voting
+from scvec.knn.options import DEFAULT
 
 USUAL_ERROR = 0.05
 """The error of prediction sets where `max_error` is None."""

@@ -94,7 +94,7 @@ class _Part:
 def _calibrated(
     recipe: Recipe, sample: Sample, held: Sequence[tuple[Fold, Embedding]]
 ) -> tuple[Views | None, Calibration | None]:
-    """Fit the views, and calibrate: the cells of each fold are called from the others, with what was fitted on those."""
+    """Fit the views, and calibrate: the cells of each fold are called from the others, by what was fitted on those."""
     cells = _labelled(sample)
 
     def fitted(cells: Labelled) -> Mapping[str, View]:

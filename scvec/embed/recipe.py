@@ -223,7 +223,7 @@ class Recipe:
         return replace(self, release=release, encoder_revision=encoder_revision)
 
     def sha256(self) -> str:
-        """Return the hash of all fields, the recipe's identity; without views, that which it had before there were any."""
+        """Return the hash of all fields, the recipe's identity; without views, that of earlier versions."""
         values = asdict(self)
         if not self.views:
             del values["views"]

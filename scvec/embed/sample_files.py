@@ -1,4 +1,4 @@
-"""The sample of a reference as a file: what an atlas keeps of its cells, to fit on fewer genes what it was fitted on."""
+"""The sample of a reference as a file: the cells that an atlas keeps, to be fitted again on fewer genes."""
 
 from __future__ import annotations
 

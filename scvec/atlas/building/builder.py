@@ -15,7 +15,6 @@ from typing import Any, Unpack
 
 from scvec._version import __version__
 from scvec.atlas.building.binding import bind, match_reference, on_panel, recipe_for
-from scvec.atlas.fitting import fit_reference
 from scvec.atlas.building.job import Job, open_job
 from scvec.atlas.building.options import BuildChanges, BuildOptions
 from scvec.atlas.building.sources import Source, on_common_genes, read_sources, several
@@ -23,6 +22,7 @@ from scvec.atlas.building.steps import NewCells, described, embed_and_commit, la
 from scvec.atlas.building.twins import note_twins
 from scvec.atlas.engine import Compute, Engine, Local
 from scvec.atlas.fitted import Fitted, load_fitted, save_fitted
+from scvec.atlas.fitting import fit_reference
 from scvec.atlas.indexing import filled_rows, index_folder, new_index, no_expression, with_table_index
 from scvec.atlas.paths import CURRENT, LAYOUT, atlas_folder, cells_path, check_new_name
 from scvec.atlas.publishing import publish

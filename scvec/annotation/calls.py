@@ -43,6 +43,8 @@ class Found:
         (n,) number of the atlas's genes that each cell expresses.
     by_view
         By view, (n,) codes of the labels to which each alone gives most; none for an atlas without further views.
+    further
+        By name, (n,) further signals by which new types are told; see `scvec.atlas.likeness`.
     """
 
     vectors: Floats
@@ -54,6 +56,7 @@ class Found:
     unexpected_genes: Ints
     n_expressed: Ints
     by_view: Mapping[str, Ints]
+    further: Mapping[str, Floats]
 
     @classmethod
     def joined(cls, parts: Sequence[Found]) -> Found:
@@ -74,6 +77,7 @@ class Found:
             np.concatenate([one.unexpected_genes for one in parts]),
             np.concatenate([one.n_expressed for one in parts]),
             {name: np.concatenate([one.by_view[name] for one in parts]) for name in parts[0].by_view},
+            {name: np.concatenate([one.further[name] for one in parts]) for name in parts[0].further},
         )
 
 
@@ -91,7 +95,7 @@ def call(found: Found, obs_names: Strings, candidates: Candidates, voting: Votin
     ids = candidates.atlas.label_ids
     rejected = votes.winner < 0
     label = np.where(rejected, UNKNOWN, candidates.labels[votes.winner])
-    seen = signals(neighbors, candidates.codes[positions], votes, found.odd)
+    seen = signals(neighbors, candidates.codes[positions], votes, found.odd, found.further)
     calibration = candidates.atlas.calibration
     none = np.full(len(label), np.nan, np.float32)
     return Annotation(

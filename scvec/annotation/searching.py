@@ -55,13 +55,17 @@ def _batches(
         neighbors = _nearest(candidates, vectors, empty, voting.k)
         votes, positions = votes_of(neighbors, candidates, voting)
         by_view: dict[str, Ints] = {}
+        points = {} if atlas.views is None else atlas.views.points(known)
         if atlas.views is not None:
-            settled = atlas.views.settle(votes.shares, atlas.views.points(known), may)
+            settled = atlas.views.settle(votes.shares, points, may)
             by_view = {name: one.argmax(axis=1) for name, one in settled.by_view.items()}
             votes = by_shares(settled.shares)
         odd, genes = atlas.profiles.odd(known, cells.measured, _profiled(votes.winner, len(atlas.profiles.labels)))
         expressed = np.diff(known.indptr)
-        yield Found(vectors, empty, neighbors, positions, votes, odd, genes, expressed, by_view)
+        further: dict[str, Floats] = {}
+        if atlas.likeness is not None:
+            further = atlas.likeness.signals(known, cells.measured, vectors, points, votes.winner)
+        yield Found(vectors, empty, neighbors, positions, votes, odd, genes, expressed, by_view, further)
 
 
 def _nearest(candidates: Candidates, vectors: Floats, empty: Bools, k: int) -> Neighbors:

@@ -1,7 +1,7 @@
 """By how much a cell's counts exceed what its label expresses, in units of what chance explains.
 
-`Profiles.odd` measures the same in units of the cell's length, in which a few strong genes decide. Here a gene counts by
-how unlikely its counts are: one that no cell of the label has counts much, one that varies among cells of one label
+`Profiles.odd` measures the same in units of the cell's length, in which a few strong genes decide. Here a gene counts
+by how unlikely its counts are: one that no cell of the label has counts much, one that varies among cells of one label
 counts little.
 """
 
@@ -27,6 +27,8 @@ FLOOR = 0.1
 PRIOR = 3.0
 """A label's shares are taken together with so many cells of the mean of all."""
 
+DEEP = 0.95
+
 LEAST_DISPERSION, MOST_DISPERSION = 0.1, 20.0
 
 
@@ -41,7 +43,8 @@ class Surplus:
     dispersion
         (g,) the variance of counts within labels beyond a Poisson's, by the square of their mean.
     depth
-        The median number of counts of a cell; deeper cells are taken as if they had so many.
+        The number of counts that `DEEP` of the cells have at most; deeper cells, as other platforms have them, are
+        taken as if they had so many.
     """
 
     shares: Floats
@@ -57,7 +60,7 @@ class Surplus:
         """Return what the labels of a sample express."""
         counts, depths = counts_of(sample.logged)
         shares = _shares(counts, depths, sample.codes, sample.n_labels)
-        return cls(shares, _dispersion(counts, depths, sample, shares), float(np.median(depths)))
+        return cls(shares, _dispersion(counts, depths, sample, shares), float(np.quantile(depths, DEEP)))
 
     def __call__(self, known: sp.csr_matrix[np.float32], measured: Mask, codes: Ints) -> Floats:
         """Return by how much cells exceed the labels that they are called.
@@ -106,22 +109,22 @@ def _amounts(known: sp.csr_matrix[np.float32]) -> tuple[Doubles, Doubles]:
     return sums, sums / np.maximum(least, 1e-9)
 
 
-def counts_of(known: sp.csr_matrix[np.float32]) -> tuple[sp.csr_matrix[np.float64], Doubles]:
+def counts_of(known: sp.csr_matrix[np.float32]) -> tuple[sp.csr_matrix[np.float32], Doubles]:
     """Return the counts of log-normalised cells, and their (n,) totals: the smallest value of a cell is one count."""
     sums, depths = _amounts(known)
     scale = np.repeat(depths / sums, np.diff(known.indptr))
-    data = np.expm1(known.data.astype(np.float64)) * scale
+    data = (np.expm1(known.data.astype(np.float64)) * scale).astype(np.float32)
     return sp.csr_matrix((data, known.indices, known.indptr), shape=known.shape), depths
 
 
-def _shares(counts: sp.csr_matrix[np.float64], depths: Doubles, codes: Ints, n_labels: int) -> Floats:
+def _shares(counts: sp.csr_matrix[np.float32], depths: Doubles, codes: Ints, n_labels: int) -> Floats:
     sums = add_rows(counts, 1 / np.maximum(depths, 1e-9), codes, n_labels)
     sizes = np.bincount(codes, minlength=n_labels)[:, None]
     mean = sums.sum(axis=0) / len(codes)
     return np.asarray((sums + PRIOR * mean) / (sizes + PRIOR), np.float32)
 
 
-def _dispersion(counts: sp.csr_matrix[np.float64], depths: Doubles, sample: Sample, shares: Floats) -> Floats:
+def _dispersion(counts: sp.csr_matrix[np.float32], depths: Doubles, sample: Sample, shares: Floats) -> Floats:
     """Return (g,) the dispersion by the method of moments, given the means of each cell's label."""
     one, n_labels = np.ones(len(depths)), sample.n_labels
     squares = sp.csr_matrix((counts.data**2, counts.indices, counts.indptr), shape=counts.shape)
@@ -131,4 +134,4 @@ def _dispersion(counts: sp.csr_matrix[np.float64], depths: Doubles, sample: Samp
     poisson = np.bincount(sample.codes, depths, n_labels)[:, None] * shares
     beyond = (square - 2 * crossed + expected - poisson).sum(axis=0)
     found = beyond / np.maximum(expected.sum(axis=0), 1e-9)
-    return np.clip(found, LEAST_DISPERSION, MOST_DISPERSION).astype(np.float32)
+    return np.asarray(np.clip(found, LEAST_DISPERSION, MOST_DISPERSION), np.float32)

@@ -73,7 +73,8 @@ def save_fitted(store: Store, folder: str, fitted: Fitted) -> dict[str, Any]:
             save(path / name)
         return {name: sha256(path / name) for name in writers}
 
-    return {"folder": folder, "hashes": store.put_folder(folder, write)}
+    views = [] if fitted.views is None else list(fitted.views.of)
+    return {"folder": folder, "hashes": store.put_folder(folder, write), "views": views}
 
 
 def load_embedding(store: Store, made: Mapping[str, Any], recipe: Recipe) -> Embedding:

@@ -177,7 +177,8 @@ def _fitted(
     noted = job.noted("fitted")
     if noted is not None:
         fitted = load_fitted(job.store, noted, recipe, noted["training"], noted["labels"])
-        return fitted, {key: noted[key] for key in ("folder", "hashes")}, noted["notes"]
+        made = {key: noted[key] for key in ("folder", "hashes", "views")}
+        return fitted, made, noted["notes"]
     sample = draw(recipe, gene_ids, [source.sampled_file() for source in sources], progress)
     if not len(sample):
         raise no_expression(f"in {sources[0].file.path}")

@@ -61,11 +61,20 @@ SOME = 0.25
 WHOLE_WITHIN = 0.05
 """Values that are known less exactly say nothing about whole numbers."""
 
+SURE_ROUNDED = 18.0
+"""The same for rounded values, whose errors are less known."""
+
 CLEAR = 6.0
 """Log odds by which one scale must be likelier than any other."""
 
 MOSTLY = 0.5
 """Share of usable values that are multiples of the most frequent one, if that is one count."""
+
+AROUND = 0.1
+"""Relative distance within which values around a predicted one tell how many are there by chance."""
+
+SORTED = 512
+"""Values of a cell among which the most frequent one is looked for."""
 
 FREQUENT = 5
 """Genes with the same value, from which that can be the value of one count."""
@@ -121,14 +130,20 @@ def precision(x: Any, floor: Any) -> Any:
         half &= (bits[i] & 0x1FFF) == 0  # the digits of a float32 that a float16 lacks
     if half:
         return 6e-4, 0.0
+    bound = x.min() * (1 + 1e-6)
     for decimals in range(1, 6):
-        grid, fits = 10.0**decimals, True
+        grid, fits, n_shown, n_above = 10.0**decimals, True, 0, 0
         for i in range(len(x)):
             scaled = x[i] * grid
-            fits &= abs(scaled - np.floor(scaled + 0.5)) <= 1.2e-7 * scaled + floor
+            within = 1.2e-7 * scaled + floor
+            n_above += x[i] > bound  # the least value, that of one count, may be most of all
+            if within > USABLE:  # a float32 has no more digits
+                continue
+            n_shown += x[i] > bound
+            fits = abs(scaled - np.floor(scaled + 0.5)) <= within
             if not fits:
                 break
-        if fits:
+        if fits and 2 * n_shown > n_above:
             return EPSILON, 0.5 / grid
     return EPSILON, 0.0
 
@@ -265,9 +280,10 @@ def _often_multiples(kind: Any, x: Any, one: Any, relative: Any, absolute: Any) 
 @jit(EXACT)
 def _of_the_frequent(x: Any, most: Any, relative: Any, absolute: Any) -> Any:
     """Return (kind, unit): the scale under which the most frequent value of a cell is one count; NONE if none is."""
-    order = np.sort(x)
+    order = np.sort(x[:: max(1, len(x) // SORTED)])
     one, times = _frequent(order)
-    best, odds, second, unit = NONE, SURE, 0.0, 0.0
+    rounded = relative > EPSILON or absolute > 0
+    best, odds, second, unit = NONE, SURE_ROUNDED if rounded else SURE, 0.0, 0.0
     if times < FREQUENT:
         return best, unit
     for kind in range(LINEAR, SQRT + 1):
@@ -302,27 +318,30 @@ def _scaled_logarithms(x: Any, relative: Any, absolute: Any) -> Any:
 
     Those of one and two counts tell that count; those of three and more are then known.
     """
-    order = np.sort(x)
-    first, second = np.float64(order[0]), 0.0
-    for i in range(1, len(order)):
-        if order[i] > first * (1 + 8 * EPSILON):
-            second = np.float64(order[i])
-            break
+    first = np.float64(x.min())
+    second, times, bound = np.inf, 0, first * (1 + 8 * EPSILON)
+    for i in range(len(x)):
+        times += x[i] <= bound
+        second = np.float64(x[i]) if bound < x[i] < second else second
+    if times < FREQUENT:
+        return False  # most genes have one count
     ratio = second / first
     if relative > EPSILON or absolute > 0 or not 1.01 < ratio < 1.99:
         return False
-    off = 4 * EPSILON * ratio
-    u, low, high = _one_of(ratio), _one_of(ratio + off), _one_of(ratio - off)
+    shift = 4 * EPSILON * ratio
+    u, low, high = _one_of(ratio), _one_of(ratio + shift), _one_of(ratio - shift)
     odds = 0.0
     for n in range(3, 3 + PREDICTED):
         value = first * np.log1p(n * u) / np.log1p(u)
         within = 4 * EPSILON * value
         within += first * abs(np.log1p(n * high) / np.log1p(high) - np.log1p(n * low) / np.log1p(low))
-        here = np.searchsorted(order, np.float32(value - within))
-        if here < len(order) and order[here] <= value + within:
-            near = min(len(order) - 1, here + 50) - max(0, here - 50)
-            spread = np.float64(order[min(len(order) - 1, here + 50)]) - np.float64(order[max(0, here - 50)])
-            odds -= np.log(min(1.0, 2 * within * near / max(spread, 1e-9)))
+        hits, near = 0, 0
+        for i in range(len(x)):
+            off = abs(x[i] - value)
+            hits += off <= within
+            near += off <= AROUND * value
+        if hits:
+            odds -= np.log(min(1.0, near * within / (AROUND * value)))
     return odds >= 2 * SURE
 
 
@@ -344,7 +363,7 @@ def _in_counts(x: Any, most: Any, relative: Any, absolute: Any) -> Any:
                 best, odds, second, one = kind, found, odds, unit
             else:
                 second = max(second, found)
-        if odds > 0 and odds >= second + CLEAR:
+        if odds >= max(SURE_ROUNDED if attempt else SURE, second + CLEAR):
             return best, LIKELY if attempt else MULTIPLES, one
         if odds > 0:
             return NONE, 0, 0.0

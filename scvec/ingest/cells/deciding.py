@@ -150,6 +150,10 @@ def _named(sample: sp.csr_matrix[np.float32], seen: Evidence, asked: Scale, wher
 def _of_all(sample: sp.csr_matrix[np.float32], seen: Evidence, stated: Scale | None) -> tuple[Kinds, str]:
     """Return what each cell of a sample holds, and why that is in doubt."""
     kinds = seen.kinds.copy()
+    unshown = (kinds == NONE) | (seen.means == LARGE)
+    lengths = by_lengths(sp.csr_matrix(sample[unshown])) if unshown.any() else None
+    if lengths is not None:
+        kinds[unshown] = lengths
     for kind in range(LINEAR, SQRT + 1):
         here = kinds == kind
         others = (kinds != kind) & (kinds > NONE)
@@ -160,13 +164,9 @@ def _of_all(sample: sp.csr_matrix[np.float32], seen: Evidence, stated: Scale | N
             kinds[here] = NONE
     if (seen.means == SCALED_LOGARITHMS).mean() > MOST_OF:
         return np.full(len(kinds), number_of("log1p" if _fits(sample, "log1p") else "linear"), np.int8), SCALED_AFTER
-    large = seen.means == LARGE
-    if large.mean() > MOST_OF and by_lengths(sample) == SQRT:
-        kinds[large] = SQRT  # whose squares show their counts
     left = kinds == NONE
     if left.any():
         found = _by_totals(sp.csr_matrix(sample[left]))
-        found = by_lengths(sp.csr_matrix(sample[left])) if found is None else found
         if found is None and stated is not None and _fits(sample[left], stated):
             found = number_of(stated)
         if found is not None:

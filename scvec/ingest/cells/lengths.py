@@ -72,7 +72,7 @@ def _undone(data: NDArray[np.float32], kind: int) -> tuple[Floats64, Floats64]:
 
 def _odds(logs: Floats64, errors: Floats64, pairs: list[tuple[Places, Places]]) -> float:
     """Return log odds (of a Poisson) against ratios that are twice or half the commonest of their pair by chance."""
-    hits, expected = 0, 0.0
+    hits, halves, expected = 0, 0, 0.0
     for one, other in pairs:
         within = errors[one] + errors[other]
         ratios, within = (logs[one] - logs[other])[within < KNOWN], within[within < KNOWN]
@@ -82,10 +82,12 @@ def _odds(logs: Floats64, errors: Floats64, pairs: list[tuple[Places, Places]]) 
         typical = float(np.median(within))
         n_near = np.searchsorted(ordered, ordered + 2 * typical, "right") - np.arange(len(ordered))
         commonest = float(ordered[n_near.argmax()]) + typical
-        off = np.abs(np.abs(ratios - commonest) - np.log(2))
-        hits += int((off <= within + 2 * typical).sum())
+        off, within = np.abs(ratios - commonest), within + 2 * typical
+        hits += int((np.abs(off - np.log(2)) <= within).sum())
+        halves += int((np.abs(off - np.log(2) / 2) <= within).sum())
         low, high = np.quantile(ordered, [0.1, 0.9])
-        expected += float((4 * (within + 2 * typical)).sum()) / max(high - low, 1e-9)
-    if hits < HITS or hits <= expected:
+        expected += float(4 * within.sum()) / max(high - low, 1e-9)
+    # No ratio of counts is the square root of two, but twice as many reads are that in square roots of a scale.
+    if hits < HITS or hits <= expected or halves > hits / 2:
         return 0.0
     return float(hits * np.log(hits / max(expected, 1e-9)) - hits + expected)

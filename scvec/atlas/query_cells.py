@@ -21,7 +21,7 @@ from scvec.ingest.cells.options import ReadChanges, ReadOptions
 from scvec.ingest.cells.scale import Values
 from scvec.ingest.genes.gene_table import GeneTable, newest_tables, open_table
 from scvec.ingest.genes.gene_texts import taxon_id, taxon_name
-from scvec.ingest.genes.orthologs import orthologs
+from scvec.ingest.genes.orthologs import weighted_orthologs
 from scvec.ingest.guards import guard, guard_species, other_species, with_second_species
 from scvec.ingest.matching import GeneMatch, match_genes
 from scvec.store import Store
@@ -235,7 +235,7 @@ def match_to(
         match = with_second_species(match, newest_tables(store), matrix)
         notes += [] if match.second is None else [str(match.second)]
     if own.taxon_id != table.taxon_id:
-        match = match.through(orthologs(own, table), table)
+        match = match.through(weighted_orthologs(store, own, table).among(gene_ids), table)
     match = match.only(gene_ids)
     guard(match, matrix)
     return match, notes

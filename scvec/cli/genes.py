@@ -140,7 +140,10 @@ def list_(common: CommonFlags) -> None:
     pairs = ingest.list_orthologs(opened)
     for release in pairs:
         ui.note(f"orthologs, one to many: {release}, {len(release):,} pairs")
-    ui.result([one.manifest for one in found] + [one.manifest for one in pairs], table(("taxon", "release", "genes", "origin"), rows))
+    ui.result(
+        [one.manifest for one in found] + [one.manifest for one in pairs],
+        table(("taxon", "release", "genes", "origin"), rows),
+    )
 
 
 @genes_app.command(epilog="Example: scvec genes diff 2026-10-01 2026-11-21 --taxon human")

@@ -94,16 +94,17 @@ def weighted_orthologs(store: Store, own: GeneTable, other: GeneTable) -> Orthol
     if not releases or own.taxon_id == other.taxon_id:
         return Orthologs.one_to_one(orthologs(own, other))
     there, back = (_support(one, pairs) for one, pairs in zip((own, other), tables, strict=True))
-    humans = np.union1d(there["human_gene_id"].to_numpy(), back["human_gene_id"].to_numpy())
-    genes, others = np.unique(there["gene_id"].to_numpy()), np.unique(back["gene_id"].to_numpy())
-    pairs = sp.coo_matrix(_shares(_matrix(there, genes, humans)) @ _shares(_matrix(back, others, humans).T.tocsr()))
-    order = np.lexsort((others[pairs.col], genes[pairs.row]))
-    return Orthologs(
-        "orthologs, one to many, by the " + " and the ".join(releases),
-        genes[pairs.row][order],
-        others[pairs.col][order],
-        np.asarray(pairs.data[order], np.float32),
-    )
+    back = back.rename({"gene_id": "human_gene_id", "human_gene_id": "gene_id"})
+    source = "orthologs, one to many, by the " + " and the ".join(releases)
+    return _through(of_pairs(there, source), of_pairs(back, source))
+
+
+def of_pairs(pairs: pl.DataFrame, source: str) -> Orthologs:
+    """Return pairs, columns `gene_id`, `human_gene_id`, `n_sources`, each with its share of a gene's sources."""
+    pairs = pairs.sort("gene_id", "human_gene_id")
+    shares = pairs.select((pl.col("n_sources") / pl.col("n_sources").sum().over("gene_id")).cast(pl.Float32))
+    genes, others = (pairs[column].to_numpy() for column in ("gene_id", "human_gene_id"))
+    return Orthologs(source, genes, others, shares.to_series().to_numpy())
 
 
 def supported(pairs: pl.DataFrame, least: float = MIN_SUPPORT) -> pl.DataFrame:
@@ -137,15 +138,18 @@ def _frame(pairs: Mapping[int, int]) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Int64))
 
 
-def _matrix(pairs: pl.DataFrame, genes: Ints, humans: Ints) -> sp.csr_matrix[np.float64]:
-    at = np.searchsorted(genes, pairs["gene_id"].to_numpy()), np.searchsorted(humans, pairs["human_gene_id"].to_numpy())
-    return sp.csr_matrix((pairs["n_sources"].to_numpy().astype(np.float64), at), shape=(len(genes), len(humans)))
-
-
-def _shares(pairs: sp.csr_matrix[np.float64]) -> sp.csr_matrix[np.float64]:
-    """Return the matrix with rows that sum to 1, or are empty."""
-    totals = np.asarray(pairs.sum(axis=1)).ravel()
-    return sp.csr_matrix(sp.diags(1 / np.where(totals > 0, totals, 1.0)) @ pairs)
+def _through(first: Orthologs, then: Orthologs) -> Orthologs:
+    """Return what the genes of the first pairs stand for among those of the second, by the human genes between them."""
+    genes, humans, others = (np.unique(one) for one in (first.genes, then.genes, then.others))
+    first = first.among(humans)
+    rows = np.searchsorted(genes, first.genes), np.searchsorted(humans, first.others)
+    columns = np.searchsorted(humans, then.genes), np.searchsorted(others, then.others)
+    there = sp.csr_matrix((first.weights.astype(np.float64), rows), shape=(len(genes), len(humans)))
+    back = sp.csr_matrix((then.weights.astype(np.float64), columns), shape=(len(humans), len(others)))
+    pairs = sp.csr_matrix(there @ back)
+    pairs.sort_indices()
+    owners = np.repeat(genes, np.diff(pairs.indptr))
+    return Orthologs(first.source, owners, others[pairs.indices], pairs.data.astype(np.float32))
 
 
 def _pairs(table: GeneTable) -> dict[int, int]:

@@ -16,6 +16,8 @@ import scvec as sv
 from scvec.cli import main
 from scvec.embed.projection import aligner
 from scvec.errors import ExistsError, FileError, InputError
+from scvec.explain.gene_sets import match_sets
+from scvec.ingest.genes.gene_sets import GeneSets
 from scvec.ingest.genes.gene_table import open_table
 from scvec.ingest.genes.ortholog_tables import import_orthologs, newest_orthologs, read_hcop
 from scvec.ingest.genes.orthologs import Orthologs, of_pairs, supported, weighted_orthologs
@@ -158,12 +160,14 @@ def test_shares_add_up_to_one(pairs: list[tuple[int, int]], data: st.DataObject)
     frame = pl.DataFrame(rows, schema=["gene_id", "human_gene_id", "n_sources"], orient="row")
     for one in (frame, supported(frame)):
         found = of_pairs(one, "")
-        np.testing.assert_allclose(
-            [found.weights[found.genes == gene].sum() for gene in set(found.genes)], 1, rtol=1e-5
-        )
         some = found.among(np.arange(5))
-        np.testing.assert_allclose([some.weights[some.genes == gene].sum() for gene in set(some.genes)], 1, rtol=1e-5)
         assert set(some.genes) == set(found.genes[found.others < 5])
+        for made in (found, some):
+            for gene in set(made.genes.tolist()):
+                assert made.weights[made.genes == gene].sum() == pytest.approx(1, rel=1e-5)
+        for gene, human in found.best().items():
+            most = one.filter(pl.col("gene_id") == gene)["n_sources"].max()
+            assert (gene, human, most) in one.rows()
     best = frame.group_by("gene_id").agg(pl.col("n_sources").max()).filter(pl.col("n_sources") == max(sources))
     assert set(best["gene_id"]) <= set(supported(frame)["gene_id"])  # the best of all pairs are never left out
 
@@ -185,7 +189,8 @@ def test_a_match_with_shares(two_species: sv.Store) -> None:
     assert sum(part.share for part in coverage.texts.values()) == pytest.approx(coverage.share)
     assert match.only(np.array([1002])).share(totals) == pytest.approx(2 / 178)
     columns = aligner(match, ids).toarray()
-    np.testing.assert_allclose(columns[:3], [[1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 2 / 3, 1 / 3, 0, 0]], rtol=1e-6)
+    expected = np.array([[1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 2 / 3, 1 / 3, 0, 0]])
+    np.testing.assert_allclose(columns[:3], expected, rtol=1e-6)
     assert columns[3].sum() == columns[4].sum() == columns[7].sum() == 0
     one = match_names(names, "var_names", own).through(Orthologs.one_to_one({MOUSE + 1: 1000}), human)
     assert (one.weights, one.gene_ids.tolist()) == (None, [1000])
@@ -271,6 +276,30 @@ def test_a_panel_of_another_species_keeps_genes_of_several(two_species: sv.Store
     )
     assert {1000, 1002, 1003} <= set(atlas.embedding.gene_ids.tolist())
     assert 1001 not in atlas.embedding.gene_ids
+
+
+def test_sets_of_genes_of_several(two_species: sv.Store) -> None:
+    """A gene of a set stands for the ortholog with the most sources; two genes may stand for one."""
+    sets = GeneSets("mine", "", "0", {"A": tuple(toy.symbol_of(i, toy.MOUSE) for i in (0, 1, 2, 3, 4))})
+    found = match_sets(sets, sv.atlas.open_atlas(two_species, "toy"), "mouse")
+    assert found.genes == {"A": frozenset({1000, 1002, 1004})}
+    assert found.n_known == 4
+
+
+def test_what_one_to_one_orthologs_leave_out_is_told(store: sv.Store, tmp_path: Path) -> None:
+    info, summary = toy.write_ncbi(tmp_path, toy.MOUSE)
+    pairs = toy.write_orthologs(tmp_path / "orthologs.gz")
+    sv.ingest.texts(store, taxon="mouse", gene_info=info, gene_summary=summary, gene_orthologs=pairs)
+    atlas, cells = sv.atlas.open_atlas(store, "toy"), as_mouse(toy.cells(41, seed=1))
+    assert not [note for note in sv.annotate(cells, atlas, taxon="mouse").notes if "import-orthologs" in note]
+    x = cells.X.toarray()
+    x[:, :2] *= 20
+    cells.X = sp.csr_matrix(x)
+    told = [note for note in sv.annotate(cells, atlas, taxon="mouse").notes if "import-orthologs" in note]
+    totals = x.sum(axis=0)
+    assert f"genes with {totals[:2].sum() / totals.sum():.0%} of the expression have no one-to-one ortholog" in told[0]
+    sv.ingest.orthologs(store, hcop(tmp_path / "hcop.gz"), taxon="mouse")
+    assert not [note for note in sv.annotate(cells, atlas, taxon="mouse").notes if "import-orthologs" in note]
 
 
 def test_on_the_command_line(store: sv.Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,12 @@ class Orthologs:
         weights = self.weights[keep] / np.bincount(gene, self.weights[keep])[gene]
         return Orthologs(self.source, self.genes[keep], self.others[keep], np.asarray(weights, np.float32))
 
+    def best(self) -> dict[int, int]:
+        """Return for each gene the one with the largest share, or of equals the first; several may have the same."""
+        order = np.lexsort((self.others, -self.weights, self.genes))
+        first = order[np.unique(self.genes[order], return_index=True)[1]]
+        return dict(zip(self.genes[first].tolist(), self.others[first].tolist(), strict=True))
+
     @classmethod
     def one_to_one(cls, pairs: Mapping[int, int]) -> Orthologs:
         """Return pairs of which each gene is in one."""

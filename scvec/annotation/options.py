@@ -40,7 +40,7 @@ class QueryOptions(ReadOptions):
         Gives each cell the deepest term of the Cell Ontology that has this share of its votes, a more general one where
         votes are split. Needs labels with ids, and the ontology in the store. None: no terms.
     obs, layer, scale, gene_key, taxon, use_rep, only, only_annotated, unlabelled
-        As in `scvec.ReadOptions`. A query of another species than the atlas's is matched through one-to-one orthologs;
+        As in `scvec.ReadOptions`. A query of another species than the atlas's is matched through orthologs;
         where `taxon` is None, one whose genes look like another species' is refused.
     """
 

@@ -155,7 +155,9 @@ def test_lengths_of_genes_cancel_between_cells(seed: int, scale: str, summed: bo
 
 
 @given(st.integers(0, 2**31), st.sampled_from(sorted(LOGARITHMS)), st.sampled_from([None, 1e4, 1e6]))
-def test_the_commonest_value_is_one_count_where_others_are_fractions(seed: int, scale: str, total: float | None) -> None:
+def test_the_commonest_value_is_one_count_where_others_are_fractions(
+    seed: int, scale: str, total: float | None
+) -> None:
     shared = fractional("shared", counts_of(8, seed, depth=3.0))
     linear = (scaled(shared, total) if total else shared)[:, :400]
     values, found = read(LOGARITHMS[scale](linear))

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from scvec._version import __version__
-from scvec.annotation.calls import call
+from scvec.annotation.calls import Found, call
 from scvec.annotation.candidates import candidates_of
 from scvec.annotation.clusters import Clusters, Leiden, call_clusters
 from scvec.annotation.doubts import doubt_of, doubted
@@ -93,7 +93,7 @@ def annotate(
         atlas = cells.query.atlas  # which may be one on the query's genes alone
         chosen = candidates_of(atlas, options.where, options.allow, options.block)
         summed = Sums(cells.query.match, cells.matrix)
-        found = found_for(cells, chosen, voting, summed, shown(progress))
+        found = found_for(cells, chosen, voting, options.adapt == "auto", summed, shown(progress))
     coverage = cells.query.match.coverage(summed.totals)
     calls = call(found, cells.file.obs_names, chosen, voting)
     if others:
@@ -109,6 +109,7 @@ def annotate(
         *cells.query.notes,
         *summed.notes(len(calls)),
         *_panel_notes(cells.query, whole),
+        *_shift_notes(found),
         *([OTHER_VOTES] if others else []),
         *([] if doubt is None else [str(doubt)]),
         *atlas.index.notes,
@@ -124,7 +125,7 @@ def annotate(
         | {"vote": voting.to_dict(), "n_searched": len(chosen)}
         | {"where": options.where, "allow": list(options.allow), "block": list(options.block)}
         | {"clusters": options.cluster or options.cluster_key, "max_error": options.max_error}
-        | {"sets": options.sets, "roll_up": options.roll_up},
+        | {"sets": options.sets, "roll_up": options.roll_up, "adapt": options.adapt},
     )
 
 
@@ -153,6 +154,17 @@ def _panel_notes(query: QueryCells, atlas: Atlas) -> list[str]:
     if query.atlas.is_panel:
         return [f"{here}: it is called by a fit on these {int(has.sum()):,} genes"]
     return [f"{here}, and the atlas cannot be fitted on these: build it again, so that it keeps what that needs"]
+
+
+def _shift_notes(found: Found) -> list[str]:
+    """Return a note if the views moved the query's cells: a call then depends on the others."""
+    if found.shift is None or not found.shift.agreement:
+        return []
+    said = f"what {found.shift.n_labels} called labels have in common by which they differ from the reference"
+    return [
+        f"calls depend on the query's other cells: {said} was subtracted ({found.shift.agreement:.0%} agree); "
+        "`adapt` off leaves that out"
+    ]
 
 
 def _provenance(cells: OpenCells, coverage: Coverage) -> dict[str, Any]:

@@ -132,8 +132,10 @@ def _called(sample: Sample, joining: Joining, part: _Part) -> HeldOut:
     fold, embedding, votes = part.fold, part.embedding, part.votes
     seen = sample.codes[fold.seen]
     if part.views.of:
-        may = np.bincount(seen, minlength=sample.n_labels) > 0
-        votes = by_shares(replace(part.views, joining=joining).settle(votes.shares, part.points, may).shares)
+        may, every_cell = np.bincount(seen, minlength=sample.n_labels) > 0, np.ones(len(fold.held), bool)
+        votes = by_shares(
+            replace(part.views, joining=joining).settle(votes.shares, part.points, may, every_cell).shares
+        )
     profiles = Profiles.of(embedding.gene_ids, sample.at(fold.seen), embedding.recipe.target_sum)
     every = np.ones(len(embedding.gene_ids), bool)
     odd, _ = profiles.odd(sample.at(fold.held).logged, every, votes.winner)

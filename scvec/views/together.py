@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,12 +13,18 @@ import numpy as np
 from scvec.core.files import save_arrays
 from scvec.core.limits import bounded_json
 from scvec.core.types import Bools, Doubles, Floats
+from scvec.views.corrected import CorrectedView
 from scvec.views.joined import Joining, joined
 from scvec.views.registry import VIEWS
+from scvec.views.shift import Shift, shift_of
+from scvec.views.teaching import taught
 from scvec.views.view import Cells, View
 
 NEIGHBORS = "neighbors"
 """The view that every atlas has: the votes of a cell's nearest neighbours."""
+
+MOVED, ROUNDS = "corrected", 3
+"""The view whose points are moved where a query is shifted, and how often its calls say again by how much."""
 
 Points: TypeAlias = Mapping[str, Floats]
 """By view, (n, d) what is kept of n cells."""
@@ -34,10 +40,13 @@ class Settled:
         (n, M) shares of the labels by all views together; zeros for a cell without neighbours.
     by_view
         By view, `NEIGHBORS` among them, (n, M) its shares.
+    shift
+        How far the query lies from the reference; None where the views do not adapt to it.
     """
 
     shares: Floats
     by_view: Mapping[str, Doubles]
+    shift: Shift | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ class Views:
         """Return by view (n, L) shares of the labels."""
         return {name: view.shares(points[name]) for name, view in self.of.items()}
 
-    def settle(self, votes: Floats, points: Points, may: Bools) -> Settled:
+    def settle(self, votes: Floats, points: Points, may: Bools, trusted: Bools | None = None) -> Settled:
         """Return the shares of the labels by all views together.
 
         Parameters
@@ -75,13 +84,32 @@ class Views:
             By view, (n, d) what is kept of the cells.
         may
             (M,) the labels that may be called.
+        trusted
+            (n,) the cells that may say how the query differs from the reference, if the n cells are a whole query that
+            the views adapt to; None: each cell's shares depend on that cell alone.
         """
+        settled = self._joined(votes, self.shares(points), may)
+        if trusted is None:
+            return settled
+        moved, shift = dict(points), None
+        view = self.of.get(MOVED)
+        if isinstance(view, CorrectedView):
+            for _ in range(ROUNDS):
+                known = settled.shares[:, : len(view.sizes)].astype(np.float64)
+                own = trusted & (settled.shares.argmax(axis=1) < len(view.sizes))
+                shift = shift_of(points[MOVED], known, own, view.centres, view.sizes)
+                moved[MOVED] = shift.moved(points[MOVED])
+                settled = self._joined(votes, self.shares(moved), may)
+        shares = taught(settled.shares.astype(np.float64), list(moved.values()), trusted)
+        return replace(settled, shares=_among(shares, may).astype(np.float32), shift=shift)
+
+    def _joined(self, votes: Floats, shares: Mapping[str, Doubles], may: Bools) -> Settled:
         some: Bools = np.asarray(votes.any(axis=1))
         by_view = {NEIGHBORS: votes.astype(np.float64)}
-        by_view |= {name: _widened(one, votes) for name, one in self.shares(points).items()}
+        by_view |= {name: _widened(one, votes) for name, one in shares.items()}
         by_view = {name: _among(one, may) * some[:, None] for name, one in by_view.items()}
-        shares = _among(joined(by_view, self.joining), may) * some[:, None]
-        return Settled(shares.astype(np.float32), by_view)
+        together = _among(joined(by_view, self.joining), may) * some[:, None]
+        return Settled(together.astype(np.float32), by_view)
 
     def save(self, path: Path) -> None:
         """Write them as safetensors."""

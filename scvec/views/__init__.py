@@ -1,7 +1,8 @@
 """Several views of a cell, whose mistakes differ, called together."""
 
-from scvec.views.joined import Joining, joined
+from scvec.views.joined import Joining, fit_joining, joined
 from scvec.views.registry import VIEWS, fit_views
+from scvec.views.together import Together, called
 from scvec.views.view import Labelled, View
 
-__all__ = ["VIEWS", "Joining", "Labelled", "View", "fit_views", "joined"]
+__all__ = ["VIEWS", "Joining", "Labelled", "Together", "View", "called", "fit_joining", "fit_views", "joined"]

@@ -50,7 +50,7 @@ def cells() -> Labelled:
 
 @pytest.fixture(scope="module")
 def views(cells: Labelled) -> dict[str, View]:
-    return fit_views(cells, 0)
+    return fit_views(cells, VIEWS, 0)
 
 
 @pytest.mark.parametrize("name", sorted(VIEWS))

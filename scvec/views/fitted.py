@@ -97,7 +97,7 @@ class Views:
         if not len(votes):
             return Settled(votes, {name: votes.astype(np.float64) for name in (NEIGHBORS, *self.of)}, np.zeros(0, bool))
         n_fitted = next(iter(self.shares({name: one[:1] for name, one in points.items()}).values())).shape[1]
-        later, some = votes[:, n_fitted:].astype(np.float64), votes.any(axis=1)[:, None]
+        later, some = votes[:, n_fitted:].astype(np.float64), np.asarray(votes.any(axis=1))[:, None]
         left = 1.0 - later.sum(axis=1, keepdims=True)
         known = _summing_to_one(votes[:, :n_fitted].astype(np.float64))
         found = called(

@@ -1,8 +1,8 @@
 """What a matrix holds, decided on a sample of cells: each cell alone, then groups of cells, then what the file says.
 
 A cell of single-cell data shows its scale: undone rightly, its values are whole multiples of one count, whatever it was
-scaled to and whichever genes were removed. Where values have no such unit (TPM, counts with fractions), totals tell:
-one is round, or the same in many cells.
+scaled to and whichever genes were removed. Where values have no such unit, totals tell (one is round, or the same in
+many cells), or pairs of cells, in which the lengths of genes cancel.
 """
 
 from __future__ import annotations

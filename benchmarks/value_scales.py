@@ -184,8 +184,8 @@ def all_of(name: str) -> list[Trial]:
 
 
 def counted_by(rows: list[Trial]) -> list[Trial]:
-    """Return how many trials of each set, genes, values, scale and rounding came to what."""
-    keys = ("set", "genes", "values", "scale", "rounding", "verdict")
+    """Return how many trials of each set, values, scale and rounding came to what."""
+    keys = ("set", "values", "scale", "rounding", "verdict")
     counted = Counter(tuple(row[key] for key in keys) for row in rows)
     return [dict(zip(keys, key, strict=True)) | {"trials": n} for key, n in counted.items()]
 

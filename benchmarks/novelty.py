@@ -69,15 +69,27 @@ OTHERS = (
 )
 """Other donors of the same studies."""
 
-WAYS: Mapping[str, Sequence[str]] = {
-    "distance and unexpected genes (before)": (),
-    **{f"{name} alone": (name,) for name in OF_NOVELTY},
-    "spread and surplus": ("spread", "surplus"),
-    "surplus and lead": ("surplus", "lead"),
-    "spread and lead": ("spread", "lead"),
-    "all three": tuple(OF_NOVELTY),
+
+@dataclass(frozen=True)
+class Way:
+    """What is joined to the novelty, and whether the views are adapted to the query."""
+
+    further: Sequence[str]
+    adapted: bool = False
+
+
+BEFORE, NOW = "distance and unexpected genes (before)", "all three"
+WAYS: Mapping[str, Way] = {
+    BEFORE: Way(()),
+    **{f"{name} alone": Way((name,)) for name in OF_NOVELTY},
+    "spread and surplus": Way(("spread", "surplus")),
+    "surplus and lead": Way(("surplus", "lead")),
+    "spread and lead": Way(("spread", "lead")),
+    NOW: Way(tuple(OF_NOVELTY)),
+    "before, adapted": Way((), adapted=True),
+    "all three, adapted": Way(tuple(OF_NOVELTY), adapted=True),
 }
-"""What is joined to the novelty."""
+"""Without adapting, a call depends on its cell alone."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +102,10 @@ class Trial:
         Which trial it is.
     names
         (L,) the labels of the reference.
-    held, seen
-        The held-out cells' calls, and the signals of the query's.
+    held
+        The held-out cells' calls.
+    alone, adapted
+        The signals of the query's calls, each from its cell alone, and with the views adapted to the query.
     truth
         (n,) author labels of the query.
     """
@@ -100,7 +114,8 @@ class Trial:
     label: str
     names: Strings
     held: HeldOut
-    seen: Signals
+    alone: Signals
+    adapted: Signals
     truth: Strings
 
     @property
@@ -141,18 +156,25 @@ def _made(task: Task, label: str, reference: ad.AnnData, query: ad.AnnData, key:
         atlas = sv.atlas.build(sv.Store(folder), "known", reference, label_key=key, batch_key=batch_key)
         with open_query(query, atlas, sv.QueryOptions()) as cells:
             chosen = candidates_of(atlas, None, (), ())
-            found = found_for(cells, chosen, DEFAULT, Sums(cells.query.match, cells.matrix), silent)
+
+            def seen(adapt: bool) -> Signals:
+                summed = Sums(cells.query.match, cells.matrix)
+                found = found_for(cells, chosen, DEFAULT, adapt, summed, silent)
+                codes = chosen.codes[found.positions]
+                return signals(found.neighbors, codes, found.votes, found.odd, found.further)
+
+            alone, adapted = seen(False), seen(True)
         assert atlas.calibration is not None
-        seen = signals(found.neighbors, chosen.codes[found.positions], found.votes, found.odd, found.further)
         names = np.array(atlas.label_names.tolist(), dtype=str)
-        return Trial(task, label, names, atlas.calibration.held, seen, query.obs[key].to_numpy(dtype=str))
+        return Trial(task, label, names, atlas.calibration.held, alone, adapted, query.obs[key].to_numpy(dtype=str))
 
 
 def _keep(path: Path, made: Trial) -> None:
     arrays = {f"held.{name}": getattr(made.held, name) for name in ARRAYS}
     arrays |= {f"held.further.{name}": one for name, one in made.held.further.items()}
-    arrays |= {f"seen.{name}": getattr(made.seen, name) for name in (*SIGNALS, "called")}
-    arrays |= {f"seen.further.{name}": one for name, one in made.seen.further.items()}
+    for kind, seen in (("alone", made.alone), ("adapted", made.adapted)):
+        arrays |= {f"{kind}.{name}": getattr(seen, name) for name in (*SIGNALS, "called")}
+        arrays |= {f"{kind}.further.{name}": one for name, one in seen.further.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, names=made.names, truth=made.truth, **arrays)
 
@@ -165,13 +187,14 @@ def _read(path: Path, task: Task, label: str) -> Trial:
         return {key: one for key, one in own.items() if "." not in key}
 
     held = HeldOut(**under("held."), further=under("held.further."))
-    seen = Signals(**under("seen."), further=under("seen.further."))
-    return Trial(task, label, arrays["names"], held, seen, arrays["truth"])
+    alone, adapted = (Signals(**under(f"{kind}."), further=under(f"{kind}.further.")) for kind in ("alone", "adapted"))
+    return Trial(task, label, arrays["names"], held, alone, adapted, arrays["truth"])
 
 
-def measured(trial: Trial, way: Sequence[str]) -> dict[str, Any]:
+def measured(trial: Trial, way: Way) -> dict[str, Any]:
     """Return how well one way tells new cells from known ones, and what becomes unknown."""
-    calibration, seen, new, known = trial.calibration(way), trial.seen, trial.new, trial.known
+    seen = trial.adapted if way.adapted else trial.alone
+    calibration, new, known = trial.calibration(way.further), trial.new, trial.known
     novelty, confidence = calibration.novelty(seen), calibration.confidence(seen)
     codes = _codes(seen)
     unsure = confidence < calibration.thresholds(MAX_ERROR, len(trial.names))[codes]
@@ -232,7 +255,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
 
 def by_trial(rows: Sequence[dict[str, Any]]) -> str:
     """Return the table of trials, before and now."""
-    before, now = ([row for row in rows if row["way"] == way] for way in (next(iter(WAYS)), list(WAYS)[-1]))
+    before, now = ([row for row in rows if row["way"] == way] for way in (BEFORE, NOW))
     header = ("query", "left out", "cells", "mostly called", "AUROC before", "now", "new unknown before", "now ")
     table = [
         [b["task"], b["label"], b["cells"], b["called"], b["auroc"], n["auroc"], b["unknown_new"], n["unknown_new"]]
@@ -243,7 +266,7 @@ def by_trial(rows: Sequence[dict[str, Any]]) -> str:
 
 def by_label(rows: Sequence[dict[str, Any]]) -> str:
     """Return the share of each label's own cells that become unknown, before and now: means over the trials."""
-    ways = [next(iter(WAYS)), list(WAYS)[-1]]
+    ways = [BEFORE, NOW]
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     for row in rows:
         if row["way"] in ways:

@@ -22,10 +22,13 @@ from scvec.ingest.cells.options import ReadChanges, ReadOptions
 from scvec.ingest.cells.scale import Values
 from scvec.ingest.genes.gene_table import GeneTable, newest_tables, open_table
 from scvec.ingest.genes.gene_texts import taxon_id, taxon_name
-from scvec.ingest.genes.orthologs import orthologs
+from scvec.ingest.genes.orthologs import ONE_TO_ONE, weighted_orthologs
 from scvec.ingest.guards import guard, guard_species, other_species, with_second_species
 from scvec.ingest.matching import GeneMatch, match_genes
 from scvec.store import Store
+
+WORTH_NAMING = 0.05
+"""A query is told how to map more genes if those that one-to-one orthologs leave out have more of the expression."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +143,11 @@ class OpenCells:
         for first, batch in self.matrix.batches(title, progress):
             yield first, batch, normalise(batch, self.matrix.values, target, self.columns, self.share)
 
+    def known(self, cells: Ints) -> sp.csr_matrix[np.float32]:
+        """Return (m, g) values on the atlas's genes of some cells, given by ascending positions."""
+        target = self.query.atlas.embedding.recipe.target_sum
+        return normalise(self.matrix.take(cells), self.matrix.values, target, self.columns, self.share)
+
 
 @contextmanager
 def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCells]:
@@ -243,10 +251,22 @@ def match_to(
         match = with_second_species(match, newest_tables(store), matrix)
         notes += [] if match.second is None else [str(match.second)]
     if own.taxon_id != table.taxon_id:
-        match = match.through(orthologs(own, table), table)
+        known = match.share(matrix.sampled_totals)
+        match = match.through(weighted_orthologs(store, own, table).among(gene_ids), table)
+        notes += _lost(match, known - match.share(matrix.sampled_totals))
     match = match.only(gene_ids)
     guard(match, matrix)
     return match, notes
+
+
+def _lost(match: GeneMatch, share: float) -> list[str]:
+    """Return a note if much expression is on genes that the atlas's species has no one-to-one ortholog of."""
+    if match.orthologs != ONE_TO_ONE or share <= WORTH_NAMING:
+        return []
+    return [
+        f"genes with {share:.0%} of the expression have no one-to-one ortholog among the atlas's genes; HCOP's "
+        "fifteen-column file of HGNC has orthologs one to many: scvec genes import-orthologs"
+    ]
 
 
 def placed(match: GeneMatch, atlas: Atlas) -> tuple[sp.csr_matrix[np.float32], Mask, float | None]:

@@ -28,6 +28,9 @@ MIN_CELLS = 50
 
 ARRAYS = ("called", "truth", "own_share", "share", "margin", "far", "odd")
 
+FOLD = "fold"
+"""The array of `HeldOut.fold` in a file."""
+
 FURTHER = "further."
 """Begins the names of further signals among the arrays of a file."""
 
@@ -113,6 +116,8 @@ class HeldOut:
         (m,) the true label's share of the votes; NaN where the truth is -1.
     share, margin, far, odd, further
         (m,) the signals.
+    fold
+        (m,) which cells were held out together, from 0; None in atlases of earlier versions.
     """
 
     called: Ints
@@ -123,12 +128,15 @@ class HeldOut:
     far: Floats
     odd: Floats
     further: Mapping[str, Floats] = field(default_factory=lambda: MappingProxyType({}))
+    fold: Ints | None = None
 
     def __post_init__(self) -> None:
         for name in ARRAYS:
             object.__setattr__(self, name, freeze(getattr(self, name)))
         kept = {name: freeze(np.asarray(one, np.float32)) for name, one in self.further.items()}
         object.__setattr__(self, "further", MappingProxyType(kept))
+        if self.fold is not None:
+            object.__setattr__(self, "fold", freeze(self.fold))
 
     @classmethod
     def of(cls, votes: Votes, found: Signals, truth: Ints) -> HeldOut:
@@ -141,7 +149,9 @@ class HeldOut:
     def joined(cls, parts: list[HeldOut]) -> HeldOut:
         """Return several folds as one."""
         further = {name: np.concatenate([one.further[name] for one in parts]) for name in parts[0].further}
-        return cls(**{name: np.concatenate([getattr(one, name) for one in parts]) for name in ARRAYS}, further=further)
+        plain = {name: np.concatenate([getattr(one, name) for one in parts]) for name in ARRAYS}
+        fold = np.repeat(np.arange(len(parts)), [len(one.called) for one in parts])
+        return cls(**plain, further=further, fold=fold)
 
     @property
     def signals(self) -> Signals:
@@ -258,6 +268,7 @@ class Calibration:
         """Write it as safetensors."""
         arrays = {name: getattr(self.held, name) for name in ARRAYS}
         arrays |= {f"{FURTHER}{name}": one for name, one in self.held.further.items()}
+        arrays |= {} if self.held.fold is None else {FOLD: self.held.fold}
         save_arrays(path, arrays | {"coefficients": self.coefficients})
 
     @classmethod
@@ -268,8 +279,9 @@ class Calibration:
         arrays = load_file(path)
         coefficients = arrays.pop("coefficients")
         plain = {name: arrays.pop(name) for name in ARRAYS}
+        fold = arrays.pop(FOLD, None)
         further = {name.removeprefix(FURTHER): one for name, one in arrays.items()}
-        return cls(HeldOut(**plain, further=further), coefficients)
+        return cls(HeldOut(**plain, further=further, fold=fold), coefficients)
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,14 +192,16 @@ def seen_of(called: Any, further: dict[str, Any]) -> Signals:
     return Signals(still, still, still, still, called, further)
 
 
-def test_novelty_joins_three_shares() -> None:
-    held = held_of(0, 200)
+def test_novelty_joins_the_shares_of_its_signals() -> None:
+    rng = np.random.default_rng(2)
+    held = replace(held_of(0, 200), odd=rng.random(200).astype(np.float32))
     called, further = signals_of(1, 5, 2.0)
-    found = calibrate(held).novelty(seen_of(called, further))
+    seen = replace(seen_of(called, further), odd=rng.random(5).astype(np.float32))
+    found = calibrate(held).novelty(seen)
     own = held.further
     lead = np.asarray(own["lead"], float)
     for i, code in enumerate(called):
-        expected = 0.0
+        expected = -0.5 * math.log(((held.odd >= seen.odd[i]).sum() + 1) / 201)
         for name in ("spread", "surplus"):
             value = np.float32(further[name][i])
             expected -= math.log(((own[name] >= value).sum() + 1) / 201)

@@ -38,7 +38,7 @@ OF_NOVELTY = {"spread": 1, "surplus": 1, "lead": -1}
 """Further signals that tell what is new, and whether it has large values of them (1) or small ones (-1)."""
 
 ODD_WEIGHT = 0.5
-"""Weight of unexpected genes beside the further signals: they say much where these say nothing, and little elsewhere."""
+"""Weight of unexpected genes beside the further signals: they find what these miss, and say little elsewhere."""
 
 BY_LABEL = ("lead",)
 """Signals whose scale differs from label to label: they are compared with the held-out cells of the called label."""

@@ -10,6 +10,7 @@ from typing import Unpack
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.atlas.panel import is_few, on_panel
 from scvec.atlas.reference import Atlas
 from scvec.core.options import merged
 from scvec.core.types import Floats, Ints, Progress, Strings
@@ -156,6 +157,7 @@ def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCe
         match, notes = match_to(
             matrix, atlas.store, atlas.gene_table, atlas.embedding.gene_ids, read.gene_key, read.taxon
         )
+        atlas = _on_genes(match, atlas)
         query = QueryCells(
             cells=absolute(cells) if in_memory(cells) is None else cells,
             name=file.path.name,
@@ -168,6 +170,12 @@ def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCe
             fingerprint=file.fingerprint(matrix.key, given_key(atlas, read)),
         )
         yield OpenCells(query, file, matrix, *placed(match, atlas), _given(file, atlas, read))
+
+
+def _on_genes(match: GeneMatch, atlas: Atlas) -> Atlas:
+    """Return the atlas, or one on the genes that are matched if these are few and it can be fitted on them."""
+    has = measured(aligner(match, atlas.embedding.gene_ids))
+    return (on_panel(atlas, has) if is_few(atlas, has) else None) or atlas
 
 
 def given_key(atlas: Atlas, read: ReadOptions) -> str | None:
@@ -271,4 +279,5 @@ def placed(match: GeneMatch, atlas: Atlas) -> tuple[sp.csr_matrix[np.float32], M
     """
     columns = aligner(match, atlas.embedding.gene_ids)
     has = measured(columns)
-    return columns, has, atlas.profiles.share(has) if match.named_by is None else None
+    is_whole = match.named_by is not None and not atlas.is_panel
+    return columns, has, None if is_whole else atlas.profiles.share(has)

@@ -1,0 +1,116 @@
+"""All views of an atlas, and how their shares of the labels become one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from scvec.core.files import save_arrays
+from scvec.core.limits import bounded_json
+from scvec.core.types import Bools, Doubles, Floats
+from scvec.views.joined import Joining, joined
+from scvec.views.registry import VIEWS
+from scvec.views.view import Cells, View
+
+NEIGHBORS = "neighbors"
+"""The view that every atlas has: the votes of a cell's nearest neighbours."""
+
+Points: TypeAlias = Mapping[str, Floats]
+"""By view, (n, d) what is kept of n cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the views say of n cells.
+
+    Attributes
+    ----------
+    shares
+        (n, M) shares of the labels by all views together; zeros for a cell without neighbours.
+    by_view
+        By view, `NEIGHBORS` among them, (n, M) its shares.
+    """
+
+    shares: Floats
+    by_view: Mapping[str, Doubles]
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """The views of a cell beside its neighbours, as fitted on one reference.
+
+    Attributes
+    ----------
+    of
+        By name, the views.
+    joining
+        How their shares, and those of the neighbours, are joined.
+    """
+
+    of: Mapping[str, View]
+    joining: Joining
+
+    def points(self, known: Cells) -> Points:
+        """Return by view (n, d) what is kept of (n, g) cells; each cell's depends on that cell alone."""
+        return {name: view.project(known) for name, view in self.of.items()}
+
+    def shares(self, points: Points) -> dict[str, Doubles]:
+        """Return by view (n, L) shares of the labels."""
+        return {name: view.shares(points[name]) for name, view in self.of.items()}
+
+    def settle(self, votes: Floats, points: Points, may: Bools) -> Settled:
+        """Return the shares of the labels by all views together.
+
+        Parameters
+        ----------
+        votes
+            (n, M) shares of the neighbours' votes; M may be more than L, for labels that came after the views were
+            fitted: of these, neighbours alone know.
+        points
+            By view, (n, d) what is kept of the cells.
+        may
+            (M,) the labels that may be called.
+        """
+        some: Bools = np.asarray(votes.any(axis=1))
+        by_view = {NEIGHBORS: votes.astype(np.float64)}
+        by_view |= {name: _widened(one, votes) for name, one in self.shares(points).items()}
+        by_view = {name: _among(one, may) * some[:, None] for name, one in by_view.items()}
+        shares = _among(joined(by_view, self.joining), may) * some[:, None]
+        return Settled(shares.astype(np.float32), by_view)
+
+    def save(self, path: Path) -> None:
+        """Write them as safetensors."""
+        arrays = {f"{name}.{key}": one for name, view in self.of.items() for key, one in view.arrays().items()}
+        save_arrays(path, arrays, {"views": json.dumps({"names": list(self.of), "joining": self.joining.to_dict()})})
+
+    @classmethod
+    def load(cls, path: Path) -> Views:
+        """Read what `save` wrote."""
+        from safetensors import safe_open
+
+        with safe_open(path, framework="numpy") as file:
+            about = bounded_json(file.metadata().get("views", "{}"))
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
+        of = {}
+        for name in about["names"]:
+            own = {key.removeprefix(f"{name}."): one for key, one in arrays.items() if key.startswith(f"{name}.")}
+            of[name] = VIEWS[name][1](own)
+        return cls(of, Joining.from_dict(about["joining"]))
+
+
+def _widened(shares: Doubles, votes: Floats) -> Doubles:
+    """Return (n, L) shares with those of later labels, which are the neighbours' of these."""
+    later = votes[:, shares.shape[1] :].astype(np.float64)
+    return np.hstack([shares * (1 - later.sum(axis=1, keepdims=True)), later])
+
+
+def _among(shares: Doubles, may: Bools) -> Doubles:
+    """Return shares of the labels that may be called, which sum to one."""
+    kept = np.where(may, shares, 0.0)
+    total = kept.sum(axis=1, keepdims=True)
+    return np.asarray(kept / np.where(total > 0, total, 1.0), np.float64)

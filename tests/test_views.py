@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from scvec.views import VIEWS, Joining, Labelled, View, called, fit_joining, fit_views, joined
+from scvec.views import PANEL, VIEWS, Joining, Labelled, View, called, fit_joining, fit_views, joined
 from scvec.views.joined import SHARPNESS
 from scvec.views.markers import pairwise_genes, telling_genes
 from scvec.views.shift import shift_of
@@ -50,7 +50,7 @@ def cells() -> Labelled:
 
 @pytest.fixture(scope="module")
 def views(cells: Labelled) -> dict[str, View]:
-    return fit_views(cells, 0)
+    return fit_views(cells, 0, PANEL)
 
 
 @pytest.mark.parametrize("name", sorted(VIEWS))

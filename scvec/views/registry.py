@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from scvec.views.corrected import CorrectedView, fit_corrected
+from scvec.views.linear import LinearView, fit_linear
 from scvec.views.rank import RankView, fit_rank
 from scvec.views.view import Arrays, Labelled, View
 
@@ -13,11 +14,16 @@ VIEWS: Mapping[str, tuple[Callable[[Labelled, int], View], Callable[[Arrays], Vi
     {
         "rank": (fit_rank, RankView.from_arrays),
         "corrected": (fit_corrected, CorrectedView.from_arrays),
+        "linear": (fit_linear, LinearView.from_arrays),
     }
 )
 """By name, how a view is fitted and how it is read from its arrays."""
 
 
-def fit_views(cells: Labelled, random_state: int) -> dict[str, View]:
-    """Fit all views on labelled cells."""
-    return {name: fit(cells, random_state) for name, (fit, _) in VIEWS.items()}
+WHOLE, PANEL = ("rank", "corrected"), ("rank", "corrected", "linear")
+"""Views that are joined with that of text, and those that are fitted for a query with few genes, without it."""
+
+
+def fit_views(cells: Labelled, random_state: int, names: Sequence[str] = WHOLE) -> dict[str, View]:
+    """Fit views on labelled cells."""
+    return {name: VIEWS[name][0](cells, random_state) for name in names}

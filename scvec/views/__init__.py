@@ -1,19 +1,21 @@
 """Several views of a cell, whose mistakes differ, called together."""
 
 from scvec.views.joined import Joining, fit_joining, joined
-from scvec.views.registry import PANEL, VIEWS, WHOLE, fit_views
-from scvec.views.together import Together, called
+from scvec.views.registry import VIEWS, fit_views
+from scvec.views.shift import Shift
+from scvec.views.together import NEIGHBORS, Points, Settled, Views
 from scvec.views.view import Labelled, View
 
 __all__ = [
-    "PANEL",
+    "NEIGHBORS",
     "VIEWS",
-    "WHOLE",
     "Joining",
     "Labelled",
-    "Together",
+    "Points",
+    "Settled",
+    "Shift",
     "View",
-    "called",
+    "Views",
     "fit_joining",
     "fit_views",
     "joined",

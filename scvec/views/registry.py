@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
+
+import numpy as np
 
 from scvec.views.corrected import CorrectedView, fit_corrected
 from scvec.views.linear import LinearView, fit_linear
@@ -20,10 +22,13 @@ VIEWS: Mapping[str, tuple[Callable[[Labelled, int], View], Callable[[Arrays], Vi
 """By name, how a view is fitted and how it is read from its arrays."""
 
 
-WHOLE, PANEL = ("rank", "corrected"), ("rank", "corrected", "linear")
-"""Views that are joined with that of text, and those that are fitted for a query with few genes, without it."""
+def fit_views(cells: Labelled, names: Iterable[str], random_state: int) -> dict[str, View]:
+    """Fit views on labelled cells, by their names.
 
-
-def fit_views(cells: Labelled, random_state: int, names: Sequence[str] = WHOLE) -> dict[str, View]:
-    """Fit views on labelled cells."""
-    return {name: VIEWS[name][0](cells, random_state) for name in names}
+    They come back as if they had been read: BLAS rounds by how an array lies in memory.
+    """
+    fitted = {name: VIEWS[name][0](cells, random_state) for name in names}
+    return {
+        name: VIEWS[name][1]({key: np.ascontiguousarray(one) for key, one in view.arrays().items()})
+        for name, view in fitted.items()
+    }

@@ -1,4 +1,4 @@
-"""A softmax regression in which all labels count alike, fitted on coordinates of cells."""
+"""A softmax regression, fitted on coordinates of cells."""
 
 from __future__ import annotations
 
@@ -57,8 +57,10 @@ def fit_softmax(
     n_labels: int,
     penalty: float = 1.0,
     iterations: int = ITERATIONS,
+    *,
+    balanced: bool = True,
 ) -> Softmax:
-    """Fit a softmax regression, by the loss of scikit-learn's class-balanced logistic regression.
+    """Fit a softmax regression, by the loss of scikit-learn's logistic regression.
 
     Parameters
     ----------
@@ -72,10 +74,13 @@ def fit_softmax(
         1 / C of scikit-learn.
     iterations
         The maximum number of steps of L-BFGS.
+    balanced
+        Whether all labels count alike, or all cells do.
     """
     present, own = np.unique(codes, return_inverse=True)
     (n, d), n_present, rows = points.shape, len(present), np.arange(len(codes))
-    share = 1.0 / (n_present * np.bincount(own)[own])  # of each cell in the loss
+    counts = np.bincount(own)[own] if balanced else np.full(n, n / n_present)
+    share = 1.0 / (n_present * counts)  # of each cell in the loss
 
     def loss(flat: Any) -> tuple[float, Any]:
         weights = flat.reshape(d + 1, n_present)

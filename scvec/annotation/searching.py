@@ -90,7 +90,7 @@ def _adapted(found: Found, cells: OpenCells, candidates: Candidates) -> Found:
     atlas, may = candidates.atlas, candidates.counts > 0
     if atlas.views is None or found.alone is None:
         return found
-    settled = atlas.views.settle(found.alone, found.points, may, found.vectors, _trusted(found, candidates))
+    settled = atlas.views.settle(found.alone, found.points, may, _trusted(found, candidates))
     again = _settled(found, settled)
     odd, genes = found.odd.copy(), found.unexpected_genes.copy()
     changed = np.flatnonzero(again.votes.winner != found.votes.winner)

@@ -105,8 +105,9 @@ class Views:
                 settled = self._joined(votes, self.shares(moved), may)
         if MOVED not in moved:
             return settled
-        shares = taught(settled.shares.astype(np.float64), moved[MOVED], trusted)
-        shares = (_among(shares, may) * votes.any(axis=1)[:, None]).astype(np.float32)
+        again = taught(settled.shares.astype(np.float64), moved[MOVED], trusted)
+        some: Bools = np.asarray(votes.any(axis=1))
+        shares = np.asarray(_among(again, may) * some[:, None], np.float32)
         depends = np.asarray(shares.argmax(axis=1) != alone.shares.argmax(axis=1))
         return replace(settled, shares=shares, depends=depends, shift=shift)
 

@@ -41,7 +41,7 @@ SETS = {
     "cortex, 200 genes": ("cortex_zeisel2015_mouse_200genes", "X"),
     "retina, 259 genes": ("retina_macosko2015_mouse_six", "X"),
 }
-N_CELLS, SAMPLES, WITHIN, RARE = 60, (60, 10, 1), 0.03, 0.01
+N_CELLS, SAMPLES, WITHIN, RARE = 40, (40, 10, 1), 0.03, 0.01
 VERDICTS = ("right", "doubt, guess right", "doubt", "refused", "wrong")
 
 SCALES: dict[str, Callable[[Dense], Dense]] = {

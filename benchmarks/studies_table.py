@@ -54,7 +54,7 @@ class Summary:
     @cached_property
     def complete(self) -> NDArray[np.bool_]:
         """(m,) whether a method was run on all tasks."""
-        return ~np.isnan(self.macro_f1).any(axis=1)
+        return np.asarray(~np.isnan(self.macro_f1).any(axis=1))
 
     @cached_property
     def ranks(self) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,9 @@ PEERS = ("celltypist", "symphonypy", "scanpy-ingest", "random-forest", *UNSEEDED
 FAILED = 1
 
 
-def runs(made: Plan, methods: Sequence[str]) -> Iterator[tuple[Prepared, str, int | None]]:
+def runs(
+    made: Plan, methods: Sequence[str], unseeded: Collection[str] = UNSEEDED
+) -> Iterator[tuple[Prepared, str, int | None]]:
     """Yield task, tool and seed, each seed after the one before; the seed is None if it does not matter."""
     for at, seed in enumerate(made.suite.seeds):
         for task in made.tasks:
@@ -40,7 +42,7 @@ def runs(made: Plan, methods: Sequence[str]) -> Iterator[tuple[Prepared, str, in
                 if task.task.draws:
                     if task.seed == seed:
                         yield task, method, seed
-                elif method in UNSEEDED:
+                elif method in unseeded:
                     if at == 0:
                         yield task, method, None
                 else:
@@ -92,13 +94,15 @@ def measure(made: Plan, python: Path, methods: Sequence[str], further: Mapping[s
     methods
         Names of tools that `annotate.py` runs.
     further
-        Scripts by name that take the same arguments as `annotate.py` and write the same files.
+        Scripts by name that take the same arguments as `annotate.py` and write the same files; their seed is 0, except
+        where a task draws something.
     """
-    script_of = dict.fromkeys(methods, ANNOTATE) | dict(further or {})
+    further = dict(further or {})
+    script_of = dict.fromkeys(methods, ANNOTATE) | further
     hashes = {path: (sha256(path), sha256(ANNOTATE.with_name("requirements.txt"))) for path in script_of.values()}
     done = records.read(made.out)
     with tempfile.TemporaryDirectory() as folder:
-        for task, method, seed in runs(made, tuple(script_of)):
+        for task, method, seed in runs(made, tuple(script_of), (*UNSEEDED, *further)):
             script = script_of[method]
             key = digest(task.digest, method, seed, hashes[script])
             if key in done:

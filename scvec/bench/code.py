@@ -7,15 +7,13 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-import scvec
-
 LOOKED_AT = ("bench/tasks.py", "bench/running.py", "evaluation/baselines.py", "interpret/readout")
 ROOMS = ("annotation", "atlas", "core", "embed", "index", "ingest", "knn", "store", "views")
 """Rooms whose code decides calls; a room that is not there counts as empty."""
 
 
 @cache
-def code_digest(root: Path = Path(scvec.__file__).parent) -> str:
+def code_digest(root: Path = Path(__file__).parents[1]) -> str:
     """Return a hash of the code that decides calls; comments, docstrings and layout do not change it."""
     found = hashlib.sha256()
     for path in sorted({one for name in (*ROOMS, *LOOKED_AT) for one in _sources(root / name)}):

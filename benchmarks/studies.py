@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--store", default=str(OUT / "store"), help="no gene texts are needed")
     parser.add_argument("--out", type=Path, default=OUT, help="the tasks' files and the records")
     parser.add_argument("--peers", type=Path, metavar="FOLDER", help="the peers' environment")
+    parser.add_argument("--tools", nargs="*", choices=PEERS, default=PEERS, help="the peers to run")
     parser.add_argument("--further", type=_named, nargs="*", default=[], metavar="NAME=SCRIPT", help="other tools")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="some tasks")
     parser.add_argument("--not-own", action="store_true", help="leave out recipes and controls")
@@ -46,7 +47,7 @@ def main() -> None:
             run(chosen, args.out, store)
         if args.peers:
             python = args.peers / "bin" / "python"
-            peers.measure(plan(chosen, args.out, store), python, PEERS, dict(args.further))
+            peers.measure(plan(chosen, args.out, store), python, args.tools, dict(args.further))
     if args.only is None:
         keep(suite, args.out, store)
 
@@ -67,7 +68,12 @@ def keep(suite: Suite, out: Path, store: sv.Store) -> None:
             shutil.copyfile(path, RESULTS / f"studies-{path.name}")
     summary = studies_table.summarise(made)
     studies_table.draw(summary, RESULTS / "studies.png")
-    save("studies", "python -m benchmarks.studies", summary.to_dict(), studies_table.text(summary))
+    further = [name for name, kind in zip(summary.methods, summary.kinds, strict=True) if kind == "peer"]
+    further = [one for one in further if one.removesuffix(" (peer)") not in peers.PEERS]
+    note = f"\n\nBy scripts given as `--further`, which are not part of the project: {', '.join(further)}."
+    text = studies_table.text(summary) + (note if further else "")
+    save("studies", "python -m benchmarks.studies", summary.to_dict(), text, quiet=True)
+    print(studies_table.overview(summary))
 
 
 def _some(suite: Suite, words: list[str]) -> Suite:

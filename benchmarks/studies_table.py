@@ -67,7 +67,7 @@ class Summary:
     @cached_property
     def losses(self) -> NDArray[np.float64]:
         """(m, t) macro-F1 below the best of all methods on the task."""
-        return np.asarray(np.nanmax(self.macro_f1, axis=0) - self.macro_f1)
+        return np.asarray(np.nan_to_num(self.macro_f1).max(axis=0) - self.macro_f1)
 
     def mean(self, chosen: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
         """Return (m, 3) mean macro-F1 over all or some tasks, and its interval."""
@@ -197,7 +197,7 @@ class Sampled:
 
 def text(summary: Summary) -> str:
     """Return the tables as Markdown."""
-    parts = ["# Another donor, study, platform or species, and few genes", HEAD, _overview(summary), DIFFERENCES]
+    parts = ["# Another donor, study, platform or species, and few genes", HEAD, overview(summary), DIFFERENCES]
     parts += [_differences(summary)]
     for group in dict.fromkeys(summary.groups):
         parts += [f"## {group}", "Macro-F1 / accuracy, means of the seeds; the best macro-F1 is bold:"]
@@ -216,7 +216,8 @@ HEAD = (
 DIFFERENCES = "The default minus each of the others, mean macro-F1 on the same drawn cells:"
 
 
-def _overview(summary: Summary) -> str:
+def overview(summary: Summary) -> str:
+    """Return the table of all methods that were run on all tasks."""
     groups = list(dict.fromkeys(summary.groups))
     header = ["method", "mean", "interval", "rank", "worst loss", "on", *groups]
     means = summary.mean()
@@ -249,7 +250,7 @@ def _by_task(summary: Summary, group: str) -> str:
     for i, name in enumerate(summary.methods):
         row = [name]
         for j in columns:
-            value, best = summary.macro_f1[i, j], np.nanmax(summary.macro_f1[:, j])
+            value, best = summary.macro_f1[i, j], np.nan_to_num(summary.macro_f1[:, j]).max()
             shown = f"**{value:.3f}**" if value.round(DIGITS) == best.round(DIGITS) else f"{value:.3f}"
             row.append("not run" if np.isnan(value) else f"{shown} / {summary.accuracy[i, j]:.3f}")
         rows.append(row)
@@ -279,7 +280,9 @@ def _every_seed(summary: Summary) -> str:
 
 
 def draw(summary: Summary, path: Path) -> None:
-    """Draw the means of all tasks and of each group, with their intervals."""
+    """Draw the means of all tasks and of each group, with their intervals; nothing where no method ran on all."""
+    if not summary.complete.any():
+        return
     groups = list(dict.fromkeys(summary.groups))
     chosen = [np.ones(len(summary.tasks), bool), *(summary.of_group(one) for one in groups)]
     complete = np.flatnonzero(summary.complete)

@@ -91,9 +91,9 @@ def test_a_store_that_cannot_be_written_is_asked_all_the_same(built: Atlas) -> N
 
 def test_what_reads_the_cells_again_reads_them_on_these_genes(built: Atlas) -> None:
     calls = sv.annotate(few(), built)
-    found = sv.explain.attribute(calls)
+    found = sv.explain.attributions(calls)
     assert set(found.to_polars()["symbol"]) <= set(few().var_names)
-    assert len(sv.overview(calls).calls) == 41
+    assert len(sv.overview.overview(calls).calls) == 41
 
 
 def test_an_atlas_without_its_cells_says_what_to_do(store: sv.Store, files: Path) -> None:

@@ -20,8 +20,8 @@ OLD = replace(sv.RECIPES["refined"], views=())
 @pytest.fixture
 def old(store: sv.Store, files: Path) -> Atlas:
     """An atlas that calls by neighbours alone."""
-    keys = {"label_key": "cell_type", "batch_key": "donor"}
-    return sv.atlas.build(store, "old", files / "reference.h5ad", recipe=OLD, **keys)
+    reference = files / "reference.h5ad"
+    return sv.atlas.build(store, "old", reference, recipe=OLD, label_key="cell_type", batch_key="donor")
 
 
 def test_it_calls_as_an_atlas_that_was_built_today(old: Atlas, files: Path) -> None:

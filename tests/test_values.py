@@ -155,7 +155,9 @@ def test_lengths_of_genes_cancel_between_cells(seed: int, scale: str, summed: bo
 
 
 @given(st.integers(0, 2**31), st.sampled_from(sorted(LOGARITHMS)), st.sampled_from([None, 1e4, 1e6]))
-def test_the_commonest_value_is_one_count_where_others_are_fractions(seed: int, scale: str, total: float | None) -> None:
+def test_the_commonest_value_is_one_count_where_others_are_fractions(
+    seed: int, scale: str, total: float | None
+) -> None:
     shared = fractional("shared", counts_of(8, seed, depth=3.0))
     linear = (scaled(shared, total) if total else shared)[:, :400]
     values, found = read(LOGARITHMS[scale](linear))
@@ -188,6 +190,19 @@ def test_a_scale_is_right_or_in_doubt(seed: int, scale: str, of: str, rounding: 
         return
     off = 0.5 * np.abs(scaled(found, 1) - scaled(linear, 1)).sum(1)
     assert np.median(off) < 0.02, values
+
+
+@pytest.mark.parametrize("scale", ["log2", "sqrt"])
+def test_values_that_are_whole_on_two_scales_are_of_the_one_with_more(scale: str) -> None:
+    """1, 3 and 7 counts have whole logarithms to base 2; 1, 4 and 9 have whole roots."""
+    counts = counts_of(20, genes=150)
+    made = LOGARITHMS[scale](counts)
+    for rounded in (np.round(made, 2), made.astype(np.float16).astype(np.float64)):
+        values, found = read(rounded)
+        assert values.scale == scale
+        proportional(found, counts, rtol=0.05)
+    shared = fractional("shared", counts)
+    assert read(np.round(shared, 2))[0].scale == "linear"
 
 
 @pytest.mark.parametrize("after", ["one total", "unit length", "times 1,000"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from scvec.annotation.candidates import Candidates
 from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.core.text import counted
-from scvec.core.types import UNKNOWN, Floats, Ints, Neighbors, Strings
+from scvec.core.types import UNKNOWN, Bools, Floats, Ints, Neighbors, Strings
 from scvec.knn.calibration import signals
 from scvec.knn.options import Voting
 from scvec.knn.voting import Votes, vote
+from scvec.views import Points
 
 SHOWN_GENES = 3
 """Unexpected genes that are named for a cell."""
@@ -43,6 +44,11 @@ class Found:
         (n,) number of the atlas's genes that each cell expresses.
     by_view
         By view, (n,) codes of the labels to which each alone gives most; none for an atlas without further views.
+    alone, points
+        (n, L) shares of the neighbours' votes alone, and by view (n, d) what is kept of the cells: what further views
+        need to call them again. None, and none, without further views.
+    depends
+        (n,) where a call depends on the query's other cells; None without further views.
     """
 
     vectors: Floats
@@ -54,6 +60,9 @@ class Found:
     unexpected_genes: Ints
     n_expressed: Ints
     by_view: Mapping[str, Ints]
+    alone: Floats | None = None
+    points: Points = field(default_factory=dict)
+    depends: Bools | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[Found]) -> Found:
@@ -74,6 +83,8 @@ class Found:
             np.concatenate([one.unexpected_genes for one in parts]),
             np.concatenate([one.n_expressed for one in parts]),
             {name: np.concatenate([one.by_view[name] for one in parts]) for name in parts[0].by_view},
+            None if parts[0].alone is None else np.concatenate([one.alone for one in parts if one.alone is not None]),
+            {name: np.concatenate([one.points[name] for one in parts]) for name in parts[0].points},
         )
 
 

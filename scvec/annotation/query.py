@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from scvec._version import __version__
-from scvec.annotation.calls import call
+from scvec.annotation.calls import Found, call
 from scvec.annotation.candidates import candidates_of
 from scvec.annotation.clusters import Clusters, Leiden, call_clusters
 from scvec.annotation.doubts import doubt_of, doubted
@@ -82,6 +82,7 @@ def annotate(
     voting, error = options.votes, USUAL_ERROR if options.max_error is None else options.max_error
     whole, how = atlas, roll_up_of(atlas, options.roll_up)  # this and `max_error` are checked before any work is done
     others = voting != DEFAULT or options.selects
+    adapt = options.adapt == "auto" and not options.selects
     trusted = options.max_error is not None or options.sets
     if trusted:
         check(atlas, error, others)
@@ -93,7 +94,7 @@ def annotate(
         atlas = cells.query.atlas  # which may be one on the query's genes alone
         chosen = candidates_of(atlas, options.where, options.allow, options.block)
         summed = Sums(cells.query.match, cells.matrix)
-        found = found_for(cells, chosen, voting, summed, shown(progress))
+        found = found_for(cells, chosen, voting, adapt, summed, shown(progress))
     coverage = cells.query.match.coverage(summed.totals)
     calls = call(found, cells.file.obs_names, chosen, voting)
     if others:
@@ -109,6 +110,7 @@ def annotate(
         *cells.query.notes,
         *summed.notes(len(calls)),
         *_panel_notes(cells.query, whole),
+        *_adapted_notes(found),
         *([OTHER_VOTES] if others else []),
         *([] if doubt is None else [str(doubt)]),
         *atlas.index.notes,
@@ -124,7 +126,7 @@ def annotate(
         | {"vote": voting.to_dict(), "n_searched": len(chosen)}
         | {"where": options.where, "allow": list(options.allow), "block": list(options.block)}
         | {"clusters": options.cluster or options.cluster_key, "max_error": options.max_error}
-        | {"sets": options.sets, "roll_up": options.roll_up},
+        | {"sets": options.sets, "roll_up": options.roll_up, "adapt": options.adapt},
     )
 
 
@@ -153,6 +155,14 @@ def _panel_notes(query: QueryCells, atlas: Atlas) -> list[str]:
     if query.atlas.is_panel:
         return [f"{here}: it is called by a fit on these {int(has.sum()):,} genes"]
     return [f"{here}, and the atlas cannot be fitted on these: build it again, so that it keeps what that needs"]
+
+
+def _adapted_notes(found: Found) -> list[str]:
+    """Return a note if calls depend on the query's other cells."""
+    if found.depends is None or not found.depends.any():
+        return []
+    n, of = int(found.depends.sum()), len(found.depends)
+    return [f"the calls of {n:,} of {of:,} cells depend on the query's other cells; with `adapt` off, none does"]
 
 
 def _provenance(cells: OpenCells, coverage: Coverage) -> dict[str, Any]:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
 
 from scvec.annotation.calls import Found, votes_of
 from scvec.annotation.candidates import Candidates
+from scvec.annotation.rejection import TOO_NOVEL
 from scvec.atlas.query_cells import OpenCells
 from scvec.core.types import Bools, Doubles, Floats, Ints, Neighbors, Progress
 from scvec.ingest.cells import Matrix
 from scvec.ingest.cells.scale import expression, mostly
 from scvec.ingest.matching import GeneMatch
+from scvec.knn.calibration import signals
 from scvec.knn.options import Voting
 from scvec.knn.voting import by_shares
+from scvec.views import Settled
+
+REREAD_CELLS = 4096
+"""Cells whose call changed are read again, so many at a time."""
 
 
 class Sums:
@@ -40,9 +47,15 @@ class Sums:
         return [f"{said}: their calls rest on the little that they have of the atlas's genes"]
 
 
-def found_for(cells: OpenCells, candidates: Candidates, voting: Voting, summed: Sums, progress: Progress) -> Found:
-    """Return what is found for all cells of a query, and add them to `summed`."""
-    return Found.joined(list(_batches(cells, candidates, voting, summed, progress)))
+def found_for(
+    cells: OpenCells, candidates: Candidates, voting: Voting, adapt: bool, summed: Sums, progress: Progress
+) -> Found:
+    """Return what is found for all cells of a query, and add them to `summed`.
+
+    With `adapt`, the views see the query as a whole: what it has in common by which it differs from the reference.
+    """
+    found = Found.joined(list(_batches(cells, candidates, voting, summed, progress)))
+    return _adapted(found, cells, candidates) if adapt else found
 
 
 def _batches(
@@ -54,14 +67,58 @@ def _batches(
         summed.add(batch)
         neighbors = _nearest(candidates, vectors, empty, voting.k)
         votes, positions = votes_of(neighbors, candidates, voting)
-        by_view: dict[str, Ints] = {}
+        found = Found(
+            vectors=vectors,
+            empty=empty,
+            neighbors=neighbors,
+            positions=positions,
+            votes=votes,
+            odd=np.zeros(len(empty), np.float32),
+            unexpected_genes=np.zeros((len(empty), 0), np.int64),
+            n_expressed=np.diff(known.indptr),
+            by_view={},
+        )
         if atlas.views is not None:
-            settled = atlas.views.settle(votes.shares, atlas.views.points(known), may)
-            by_view = {name: one.argmax(axis=1) for name, one in settled.by_view.items()}
-            votes = by_shares(settled.shares)
-        odd, genes = atlas.profiles.odd(known, cells.measured, _profiled(votes.winner, len(atlas.profiles.labels)))
-        expressed = np.diff(known.indptr)
-        yield Found(vectors, empty, neighbors, positions, votes, odd, genes, expressed, by_view)
+            found = replace(found, alone=votes.shares, points=atlas.views.points(known))
+            found = _settled(found, atlas.views.settle(votes.shares, found.points, may))
+        odd, genes = _odd(cells, known, found.votes.winner)
+        yield replace(found, odd=odd, unexpected_genes=genes)
+
+
+def _adapted(found: Found, cells: OpenCells, candidates: Candidates) -> Found:
+    """Return what is found with the views adapted to the query."""
+    atlas, may = candidates.atlas, candidates.counts > 0
+    if atlas.views is None or found.alone is None:
+        return found
+    settled = atlas.views.settle(found.alone, found.points, may, found.vectors, _trusted(found, candidates))
+    again = _settled(found, settled)
+    odd, genes = found.odd.copy(), found.unexpected_genes.copy()
+    changed = np.flatnonzero(again.votes.winner != found.votes.winner)
+    for first in range(0, len(changed), REREAD_CELLS):  # what is unexpected depends on the label
+        some = changed[first : first + REREAD_CELLS]
+        odd[some], genes[some] = _odd(cells, cells.known(some), again.votes.winner[some])
+    return replace(again, odd=odd, unexpected_genes=genes)
+
+
+def _settled(found: Found, settled: Settled) -> Found:
+    by_view = {name: one.argmax(axis=1) for name, one in settled.by_view.items()}
+    return replace(found, votes=by_shares(settled.shares), by_view=by_view, depends=settled.depends)
+
+
+def _trusted(found: Found, candidates: Candidates) -> Bools:
+    """Return (n,) the cells that are not novel: what the reference lacks must not say how a query differs from it."""
+    calibration = candidates.atlas.calibration
+    if calibration is None:
+        return ~found.empty
+    seen = signals(found.neighbors, candidates.codes[found.positions], found.votes, found.odd)
+    return ~found.empty & (calibration.novelty(seen) <= calibration.too_novel(TOO_NOVEL))
+
+
+def _odd(cells: OpenCells, known: sp.csr_matrix[np.float32], winner: Ints) -> tuple[Floats, Ints]:
+    """Return how far cells express more than their label does, and which genes these are."""
+    profiles = cells.query.atlas.profiles
+    # Labels that were added after the atlas was fitted have no profile.
+    return profiles.odd(known, cells.measured, np.where(winner < len(profiles.labels), winner, -1))
 
 
 def _nearest(candidates: Candidates, vectors: Floats, empty: Bools, k: int) -> Neighbors:
@@ -71,8 +128,3 @@ def _nearest(candidates: Candidates, vectors: Floats, empty: Bools, k: int) -> N
         near = candidates.nearest(vectors[~empty], k)
         ids[~empty], distances[~empty] = near.ids, near.distances
     return Neighbors(ids, distances)
-
-
-def _profiled(winner: Ints, n_profiles: int) -> Ints:
-    """Return codes of labels, -1 for labels that were added after the atlas was fitted and have no profile."""
-    return np.where(winner < n_profiles, winner, -1)

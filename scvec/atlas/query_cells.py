@@ -143,6 +143,11 @@ class OpenCells:
         for first, batch in self.matrix.batches(title, progress):
             yield first, batch, normalise(batch, self.matrix.values, target, self.columns, self.share)
 
+    def known(self, cells: Ints) -> sp.csr_matrix[np.float32]:
+        """Return (m, g) values on the atlas's genes of some cells, given by ascending positions."""
+        target = self.query.atlas.embedding.recipe.target_sum
+        return normalise(self.matrix.take(cells), self.matrix.values, target, self.columns, self.share)
+
 
 @contextmanager
 def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCells]:

@@ -132,7 +132,7 @@ def principal_axes(centred: Floats, n: int) -> Floats:
     d = max(1, min(n, cells - 1, genes))
     if genes <= cells:
         products = (centred.T @ centred).astype(np.float64)
-        axes = eigh(products, subset_by_index=[genes - d, genes - 1])[1][:, ::-1]
+        axes = eigh(products, subset_by_index=[genes - d, genes - 1])[1][:, ::-1].astype(np.float32)
     else:
         products = (centred @ centred.T).astype(np.float64)
         powers, rows = eigh(products, subset_by_index=[cells - d, cells - 1])

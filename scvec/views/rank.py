@@ -24,6 +24,9 @@ EACH, MOST = 30, 1500
 MOST_CELLS = 5000
 """Cells on which the regression is fitted."""
 
+ITERATIONS = 100
+"""Steps of the regression, at most: more change no call."""
+
 SCALE = 30.0
 """Length of a cell in the regression, whose weights have scikit-learn's default penalty."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -107,9 +107,12 @@ def on_measured(logged: Cells, measured: Bools) -> Cells:
 class View(Protocol):
     """A view of cells, fitted on a reference. A cell's points and shares depend on that cell alone."""
 
-    name: str
-    genes: Ints
-    """(m,) ascending positions of the genes that it reads."""
+    name: ClassVar[str]
+
+    @property
+    def genes(self) -> Ints:
+        """(m,) ascending positions of the genes that it reads."""
+        ...
 
     def project(self, known: Cells) -> Floats:
         """Return (n, d) points: what is kept of each of (n, g) cells."""

@@ -49,6 +49,8 @@ class Found:
         need to call them again. None, and none, without further views.
     depends
         (n,) where a call depends on the query's other cells; None without further views.
+    further
+        By name, (n,) further signals by which new types are told; see `scvec.atlas.likeness`.
     """
 
     vectors: Floats
@@ -63,6 +65,7 @@ class Found:
     alone: Floats | None = None
     points: Points = field(default_factory=dict)
     depends: Bools | None = None
+    further: Mapping[str, Floats] = field(default_factory=dict)
 
     @classmethod
     def joined(cls, parts: Sequence[Found]) -> Found:
@@ -85,6 +88,7 @@ class Found:
             {name: np.concatenate([one.by_view[name] for one in parts]) for name in parts[0].by_view},
             None if parts[0].alone is None else np.concatenate([one.alone for one in parts if one.alone is not None]),
             {name: np.concatenate([one.points[name] for one in parts]) for name in parts[0].points},
+            further={name: np.concatenate([one.further[name] for one in parts]) for name in parts[0].further},
         )
 
 
@@ -102,7 +106,7 @@ def call(found: Found, obs_names: Strings, candidates: Candidates, voting: Votin
     ids = candidates.atlas.label_ids
     rejected = votes.winner < 0
     label = np.where(rejected, UNKNOWN, candidates.labels[votes.winner])
-    seen = signals(neighbors, candidates.codes[positions], votes, found.odd)
+    seen = signals(neighbors, candidates.codes[positions], votes, found.odd, found.further)
     calibration = candidates.atlas.calibration
     none = np.full(len(label), np.nan, np.float32)
     return Annotation(

@@ -33,7 +33,7 @@ class Shift:
     shift
         Median over the labels of the difference of their mean novelty; NaN if too few labels can be compared.
     usual
-        The largest that a part of the reference has against the others; NaN if there is one part.
+        The largest that a part of the reference has against the others; negative infinity if there is one part.
     n_labels
         Number of labels that were compared.
     """
@@ -46,6 +46,11 @@ class Shift:
     def is_unlike(self) -> bool:
         """Whether the query is more novel than any donor that was held out is to the others."""
         return bool(self.shift > max(self.usual, 0.0) + MARGIN)
+
+    @property
+    def excess(self) -> float:
+        """By how much more novel the query is than the most unusual of these donors, if it is unlike them; else 0."""
+        return self.shift - max(self.usual, 0.0) if self.is_unlike else 0.0
 
 
 def shift_of(calibration: Calibration, novelty: Floats, codes: Ints) -> Shift | None:
@@ -65,7 +70,7 @@ def shift_of(calibration: Calibration, novelty: Floats, codes: Ints) -> Shift | 
     found = _differences(novelty, codes, own, held.called)
     usual = [_part(own, held.called, held.fold == fold) for fold in np.unique(held.fold)]
     usual = [one for one in usual if np.isfinite(one)]
-    return Shift(_median(found), max(usual, default=np.nan), len(found))
+    return Shift(_median(found), max(usual, default=-np.inf), len(found))
 
 
 def _part(novelty: Floats, codes: Ints, chosen: Bools) -> float:

@@ -42,6 +42,10 @@ class Joining:
     sharpness: Mapping[str, float] = field(default_factory=dict)
     least: float = LEAST
 
+    def of(self, view: str) -> float:
+        """Return the sharpness of a view; that of `SHARPNESS` for one that has none."""
+        return self.sharpness.get(view, SHARPNESS.get(view, OTHER))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
         return {**asdict(self), "sharpness": dict(self.sharpness)}

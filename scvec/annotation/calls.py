@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from scvec.annotation.candidates import Candidates
 from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.core.text import counted
-from scvec.core.types import UNKNOWN, Floats, Ints, Neighbors, Strings
+from scvec.core.types import UNKNOWN, Bools, Floats, Ints, Neighbors, Strings
 from scvec.knn.calibration import signals
 from scvec.knn.options import Voting
 from scvec.knn.voting import Votes, vote
-from scvec.views import Points, Shift
+from scvec.views import Points
 
 SHOWN_GENES = 3
 """Unexpected genes that are named for a cell."""
@@ -47,8 +47,8 @@ class Found:
     alone, points
         (n, L) shares of the neighbours' votes alone, and by view (n, d) what is kept of the cells: what further views
         need to call them again. None, and none, without further views.
-    shift
-        How far the query lies from the reference; None where the views did not adapt to it.
+    depends
+        (n,) where a call depends on the query's other cells; None without further views.
     """
 
     vectors: Floats
@@ -62,7 +62,7 @@ class Found:
     by_view: Mapping[str, Ints]
     alone: Floats | None = None
     points: Points = field(default_factory=dict)
-    shift: Shift | None = None
+    depends: Bools | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[Found]) -> Found:

@@ -82,6 +82,7 @@ def annotate(
     voting, error = options.votes, USUAL_ERROR if options.max_error is None else options.max_error
     whole, how = atlas, roll_up_of(atlas, options.roll_up)  # this and `max_error` are checked before any work is done
     others = voting != DEFAULT or options.selects
+    adapt = options.adapt == "auto" and not options.selects
     trusted = options.max_error is not None or options.sets
     if trusted:
         check(atlas, error, others)
@@ -93,7 +94,7 @@ def annotate(
         atlas = cells.query.atlas  # which may be one on the query's genes alone
         chosen = candidates_of(atlas, options.where, options.allow, options.block)
         summed = Sums(cells.query.match, cells.matrix)
-        found = found_for(cells, chosen, voting, options.adapt == "auto", summed, shown(progress))
+        found = found_for(cells, chosen, voting, adapt, summed, shown(progress))
     coverage = cells.query.match.coverage(summed.totals)
     calls = call(found, cells.file.obs_names, chosen, voting)
     if others:
@@ -109,7 +110,7 @@ def annotate(
         *cells.query.notes,
         *summed.notes(len(calls)),
         *_panel_notes(cells.query, whole),
-        *_shift_notes(found),
+        *_adapted_notes(found),
         *([OTHER_VOTES] if others else []),
         *([] if doubt is None else [str(doubt)]),
         *atlas.index.notes,
@@ -156,15 +157,12 @@ def _panel_notes(query: QueryCells, atlas: Atlas) -> list[str]:
     return [f"{here}, and the atlas cannot be fitted on these: build it again, so that it keeps what that needs"]
 
 
-def _shift_notes(found: Found) -> list[str]:
-    """Return a note if the views moved the query's cells: a call then depends on the others."""
-    if found.shift is None or not found.shift.agreement:
+def _adapted_notes(found: Found) -> list[str]:
+    """Return a note if calls depend on the query's other cells."""
+    if found.depends is None or not found.depends.any():
         return []
-    said = f"what {found.shift.n_labels} called labels have in common by which they differ from the reference"
-    return [
-        f"calls depend on the query's other cells: {said} was subtracted ({found.shift.agreement:.0%} agree); "
-        "`adapt` off leaves that out"
-    ]
+    n, of = int(found.depends.sum()), len(found.depends)
+    return [f"the calls of {n:,} of {of:,} cells depend on the query's other cells; with `adapt` off, none does"]
 
 
 def _provenance(cells: OpenCells, coverage: Coverage) -> dict[str, Any]:

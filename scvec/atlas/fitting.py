@@ -22,7 +22,7 @@ from scvec.knn.calibration import Calibration, HeldOut, calibrate, signals
 from scvec.knn.folds import Fold, folds, retrieve
 from scvec.knn.options import DEFAULT
 from scvec.knn.voting import Votes, by_shares
-from scvec.views import Joining, Labelled, Points, View, Views, fit_views
+from scvec.views import NEIGHBORS, Joining, Labelled, Points, View, Views, fit_joining, fit_views
 
 FOLDS = 5
 """Number of folds for a recipe without training."""
@@ -101,7 +101,7 @@ def _calibrated(
         return fit_views(cells, recipe.views, recipe.random_state)
 
     parts = side_by_side([partial(_part, sample, cells, fitted, fold, embedding) for fold, embedding in held])
-    joining = Joining({})
+    joining = _joining(sample, parts) if parts and recipe.views else Joining()
     called = side_by_side([partial(_called, sample, joining, part) for part in parts])
     calibration = calibrate(HeldOut.joined(called)) if called else None
     return Views(fitted(cells), joining) if recipe.views else None, calibration
@@ -118,8 +118,19 @@ def _part(
     vectors, _ = cell_vectors(embedding, sample.logged, cells.measured, sample.given)
     seen = sample.codes[fold.seen]
     found, votes = retrieve(vectors[fold.seen], seen, sample.n_labels, vectors[fold.held], DEFAULT)
-    views = Views(fitted(cells.at(fold.seen)), Joining({}))
+    views = Views(fitted(cells.at(fold.seen)), Joining())
     return _Part(fold, embedding, found, votes, views, views.points(sample.at(fold.held).logged))
+
+
+def _joining(sample: Sample, parts: Sequence[_Part]) -> Joining:
+    """Return how the views' shares are joined, by held-out cells of labels that the others have."""
+    truth = np.concatenate([_truth(sample, one) for one in parts])
+    known = truth >= 0
+    if not known.any():
+        return Joining()
+    shares = [{NEIGHBORS: one.votes.shares.astype(np.float64), **one.views.shares(one.points)} for one in parts]
+    together = {name: np.concatenate([one[name] for one in shares])[known] for name in shares[0]}
+    return fit_joining(together, truth[known])
 
 
 def _truth(sample: Sample, part: _Part) -> Ints:

@@ -40,12 +40,15 @@ class Settled:
         (n, M) shares of the labels by all views together; zeros for a cell without neighbours.
     by_view
         By view, `NEIGHBORS` among them, (n, M) its shares.
+    depends
+        (n,) where the label with the largest share depends on the query's other cells.
     shift
         How far the query lies from the reference; None where the views do not adapt to it.
     """
 
     shares: Floats
     by_view: Mapping[str, Doubles]
+    depends: Bools
     shift: Shift | None = None
 
 
@@ -88,7 +91,7 @@ class Views:
             (n,) the cells that may say how the query differs from the reference, if the n cells are a whole query that
             the views adapt to; None, or fewer than `MIN_CELLS`: each cell's shares depend on that cell alone.
         """
-        settled = self._joined(votes, self.shares(points), may)
+        alone = settled = self._joined(votes, self.shares(points), may)
         if trusted is None or trusted.sum() < MIN_CELLS:
             return settled
         moved, shift = dict(points), None
@@ -102,8 +105,11 @@ class Views:
                 settled = self._joined(votes, self.shares(moved), may)
         if MOVED not in moved:
             return settled
-        shares = taught(settled.shares.astype(np.float64), moved[MOVED], trusted)
-        return replace(settled, shares=_among(shares, may).astype(np.float32), shift=shift)
+        again = taught(settled.shares.astype(np.float64), moved[MOVED], trusted)
+        some: Bools = np.asarray(votes.any(axis=1))
+        shares = np.asarray(_among(again, may) * some[:, None], np.float32)
+        depends = np.asarray(shares.argmax(axis=1) != alone.shares.argmax(axis=1))
+        return replace(settled, shares=shares, depends=depends, shift=shift)
 
     def _joined(self, votes: Floats, shares: Mapping[str, Doubles], may: Bools) -> Settled:
         some: Bools = np.asarray(votes.any(axis=1))
@@ -111,7 +117,7 @@ class Views:
         by_view |= {name: _widened(one, votes) for name, one in shares.items()}
         by_view = {name: _among(one, may) * some[:, None] for name, one in by_view.items()}
         together = _among(joined(by_view, self.joining), may) * some[:, None]
-        return Settled(together.astype(np.float32), by_view)
+        return Settled(together.astype(np.float32), by_view, np.zeros(len(votes), bool))
 
     def save(self, path: Path) -> None:
         """Write them as safetensors."""

@@ -86,7 +86,7 @@ def _code(*parts: Path) -> str:
 
 
 def _kept_votes(task: Task, own: World) -> Doubles:
-    """Return the votes of neighbours, whose head takes longest to train; what was trained with the same code is read."""
+    """Return the votes of neighbours, whose head takes longest to train; those by the same code are read."""
     path = OUT / f"{task.name}-{_code(Path(views_tasks.__file__), *ROOMS[1:])}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -75,19 +75,19 @@ class Way:
     """What is joined to the novelty, and whether the views are adapted to the query."""
 
     further: Sequence[str]
+    odd: bool = True
     adapted: bool = False
 
 
-BEFORE, NOW = "distance and unexpected genes (before)", "all three"
+BEFORE, NOW = "distance and unexpected genes (before)", "all"
 WAYS: Mapping[str, Way] = {
     BEFORE: Way(()),
-    **{f"{name} alone": Way((name,)) for name in OF_NOVELTY},
-    "spread and surplus": Way(("spread", "surplus")),
-    "surplus and lead": Way(("surplus", "lead")),
-    "spread and lead": Way(("spread", "lead")),
+    **{f"{name} alone": Way((name,), odd=False) for name in OF_NOVELTY},
+    **{f"all but {name}": Way([one for one in OF_NOVELTY if one != name]) for name in OF_NOVELTY},
+    "all but unexpected genes": Way(tuple(OF_NOVELTY), odd=False),
     NOW: Way(tuple(OF_NOVELTY)),
     "before, adapted": Way((), adapted=True),
-    "all three, adapted": Way(tuple(OF_NOVELTY), adapted=True),
+    "all, adapted": Way(tuple(OF_NOVELTY), adapted=True),
 }
 """Without adapting, a call depends on its cell alone."""
 
@@ -128,9 +128,15 @@ class Trial:
         """(n,) True for cells of a label that the reference has."""
         return np.isin(self.truth, self.names)
 
-    def calibration(self, way: Sequence[str]) -> Calibration:
-        """Return the calibration with these further signals only."""
-        return calibrate(replace(self.held, further={name: self.held.further[name] for name in way}))
+    def calibration(self, way: Way) -> Calibration:
+        """Return the calibration with the signals of one way only; `odd` says nothing where all cells are alike."""
+        odd = self.held.odd if way.odd else np.zeros_like(self.held.odd)
+        return calibrate(replace(self.held, odd=odd, further={name: self.held.further[name] for name in way.further}))
+
+    def seen(self, way: Way) -> Signals:
+        """Return the query's signals for one way."""
+        seen = self.adapted if way.adapted else self.alone
+        return seen if way.odd else replace(seen, odd=np.zeros_like(seen.odd))
 
 
 def trials(tasks: Sequence[Task], folder: Path, *, again: bool) -> Iterator[Trial]:
@@ -193,8 +199,7 @@ def _read(path: Path, task: Task, label: str) -> Trial:
 
 def measured(trial: Trial, way: Way) -> dict[str, Any]:
     """Return how well one way tells new cells from known ones, and what becomes unknown."""
-    seen = trial.adapted if way.adapted else trial.alone
-    calibration, new, known = trial.calibration(way.further), trial.new, trial.known
+    calibration, seen, new, known = trial.calibration(way), trial.seen(way), trial.new, trial.known
     novelty, confidence = calibration.novelty(seen), calibration.confidence(seen)
     codes = _codes(seen)
     unsure = confidence < calibration.thresholds(MAX_ERROR, len(trial.names))[codes]

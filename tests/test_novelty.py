@@ -18,6 +18,7 @@ from scvec.embed.sample import Sample
 from scvec.embed.surplus import FLOOR, N_GENES, PRIOR, Surplus, counts_of
 from scvec.knn.calibration import NOTHING_SAID, SHRINKAGE, Calibration, HeldOut, Signals, calibrate
 from scvec.knn.spread import RIDGE, Spread
+from scvec.knn.unlike import shift_of
 
 GENES = 30
 
@@ -192,14 +193,16 @@ def seen_of(called: Any, further: dict[str, Any]) -> Signals:
     return Signals(still, still, still, still, called, further)
 
 
-def test_novelty_joins_three_shares() -> None:
-    held = held_of(0, 200)
+def test_novelty_joins_the_shares_of_its_signals() -> None:
+    rng = np.random.default_rng(2)
+    held = replace(held_of(0, 200), odd=rng.random(200).astype(np.float32))
     called, further = signals_of(1, 5, 2.0)
-    found = calibrate(held).novelty(seen_of(called, further))
+    seen = replace(seen_of(called, further), odd=rng.random(5).astype(np.float32))
+    found = calibrate(held).novelty(seen)
     own = held.further
     lead = np.asarray(own["lead"], float)
     for i, code in enumerate(called):
-        expected = 0.0
+        expected = -0.5 * math.log(((held.odd >= seen.odd[i]).sum() + 1) / 201)
         for name in ("spread", "surplus"):
             value = np.float32(further[name][i])
             expected -= math.log(((own[name] >= value).sum() + 1) / 201)
@@ -259,3 +262,53 @@ def test_parts_that_are_joined_know_their_fold() -> None:
     assert joined.fold is not None
     assert joined.fold.tolist() == [0, 0, 0, 1, 1]
     assert joined.further["spread"].shape == (5,)
+
+
+# Unlike the donors that were held out
+
+
+def parts_of(seed: int, shifts: list[float], m: int = 150) -> HeldOut:
+    """Return calls of as many parts, each further from the reference by its own shift."""
+    parts = []
+    for i, shift in enumerate(shifts):
+        called, further = signals_of(seed + i, m, shift)
+        still = np.full(m, 0.5, np.float32)
+        parts.append(HeldOut(called, called, still, still, still, still, still, further))
+    return HeldOut.joined(parts)
+
+
+def unlike(held: HeldOut, called: Any, further: dict[str, Any]) -> Any:
+    calibration = calibrate(held)
+    return shift_of(calibration, calibration.novelty(seen_of(called, further)), called)
+
+
+def test_a_query_like_the_donors_held_out_is_not_unlike_and_one_of_another_study_is() -> None:
+    alarms, seen = [], []
+    for seed in range(0, 400, 10):
+        rng = np.random.default_rng(seed)
+        held = parts_of(seed, rng.uniform(0, 1, 4).tolist())
+        alarms.append(unlike(held, *signals_of(seed + 8, 150, rng.uniform(0, 1))).is_unlike)
+        seen.append(unlike(held, *signals_of(seed + 9, 150, 4.0)).is_unlike)
+    assert np.mean(alarms) < 0.1
+    assert np.mean(seen) > 0.95
+
+
+def test_neither_another_mix_of_types_nor_a_single_new_one_makes_a_query_unlike() -> None:
+    held = parts_of(0, [0.0, 0.2, 0.4])
+    called, further = signals_of(50, 900)
+    mix = np.flatnonzero((called == 0) | (np.arange(900) % 20 == 0))
+    assert not unlike(held, called[mix], {name: one[mix] for name, one in further.items()}).is_unlike
+    _, new = signals_of(51, 900, 6.0)
+    one_new = {name: np.where(called == 1, new[name], further[name]) for name in further}
+    one_new["lead"] = np.where(called == 1, 10, further["lead"])
+    assert not unlike(held, called, one_new).is_unlike
+
+
+def test_without_folds_or_labels_to_compare_nothing_is_said() -> None:
+    held = parts_of(0, [0.0, 0.2])
+    called, further = signals_of(1, 40, 9.0)
+    assert unlike(replace(held, fold=None), called, further) is None
+    few = np.flatnonzero(called == 0)
+    found = unlike(held, called[few], {name: one[few] for name, one in further.items()})
+    assert math.isnan(found.shift)
+    assert not found.is_unlike

@@ -37,6 +37,9 @@ FURTHER = "further."
 OF_NOVELTY = {"spread": 1, "surplus": 1, "lead": -1}
 """Further signals that tell what is new, and whether it has large values of them (1) or small ones (-1)."""
 
+ODD_WEIGHT = 0.5
+"""Weight of unexpected genes beside the further signals: they find what these miss, and say little elsewhere."""
+
 BY_LABEL = ("lead",)
 """Signals whose scale differs from label to label: they are compared with the held-out cells of the called label."""
 
@@ -188,13 +191,16 @@ class Calibration:
         """Return (n,) how unlike the correctly called held-out cells each cell is.
 
         The sum of minus the logarithms of shares: of the correctly called held-out cells, those that are at least as
-        far from their label in units of the spread within labels, those with at least such a surplus of counts, and
-        those for which the next label is at least as near. Without these signals: those at least as far by cosine, and
-        those at least as odd. The shares are conformal p-values (Vovk et al. 2005), at least 1 / (m + 1).
+        far from their label in units of the spread within labels, those with at least such a surplus of counts, those
+        for which the next label is at least as near, and, by half, those at least as odd. Without the further signals:
+        those at least as far by cosine, and those at least as odd. The shares are conformal p-values (Vovk et al.
+        2005), at least 1 / (m + 1).
         """
         names = [name for name in OF_NOVELTY if name in self.held.further and name in found.further]
-        tails = [self._tail(name, found) for name in names] or list(self._tails(found))
-        return np.asarray(-np.sum(tails, axis=0), np.float32)
+        far, odd = self._tails(found)
+        if not names:
+            return np.asarray(-far - odd, np.float32)
+        return np.asarray(-np.sum([self._tail(name, found) for name in names], axis=0) - ODD_WEIGHT * odd, np.float32)
 
     def confidence(self, found: Signals) -> Floats:
         """Return (n,) the probability that a call is right, for a cell of a type that the reference has."""

@@ -108,7 +108,8 @@ def _adapted(found: Found, cells: OpenCells, candidates: Candidates) -> Found:
 
 def _settled(found: Found, settled: Settled) -> Found:
     by_view = {name: one.argmax(axis=1) for name, one in settled.by_view.items()}
-    return replace(found, votes=by_shares(settled.shares), by_view=by_view, depends=settled.depends)
+    votes, leads = by_shares(settled.shares), settled.leads
+    return replace(found, votes=votes, by_view=by_view, leads=leads, depends=settled.depends)
 
 
 def _trusted(found: Found, candidates: Candidates) -> Bools:

@@ -21,15 +21,15 @@ def meet_shift(calls: Annotation, found: Found, atlas: Atlas, *, adapt: bool) ->
     some = np.isfinite(calls.novelty) & ~found.empty
     if atlas.calibration is None or np.isnan(calls.confidence).all():
         return calls
-    shift = shift_of(atlas.calibration, calls.novelty[some], found.votes.winner[some])
+    shift = shift_of(atlas.calibration, calls.novelty[some], calls.confidence[some], found.votes.winner[some])
     if shift is None or not shift.is_unlike:
         return calls
     note = (
-        f"this query is unlike the donors that were held out: in the median of {shift.n_labels} labels its cells are "
-        f"more novel by {shift.shift:.1f} (among these donors by {max(shift.usual, 0.0):.1f} at most); errors may be "
-        "higher than `max_error` says: check some labels that you know"
+        f"this query is unlike the reference's cells that were held out: in the median of {shift.n_labels} labels its "
+        f"cells are more novel by {shift.shift:.1f} (parts of the reference by {max(shift.usual, 0.0):.1f} at most); "
+        "errors may be higher than `max_error` says: check some labels that you know"
     )
-    if not adapt:
+    if not adapt or not shift.excess:
         return replace(calls, notes=(*calls.notes, note))
     counted = f"novelty is counted from there, by {shift.excess:.1f} less, which depends on the query's other cells"
     novelty = np.maximum(calls.novelty - np.float32(shift.excess), 0)

@@ -406,7 +406,8 @@ def surplus(
 ) -> None:
     """Write for rows [lo, hi) the sum of the n largest surpluses of genes over the label's share to `out`.
 
-    `data` are shares of the cell's counts before they are divided by `amounts`; `depths` the counts of each cell.
+    `data` are shares of the cell's counts before they are divided by `amounts`; `depths` the counts of each cell. The
+    logarithm of x is at most (x - 1) / sqrt(x): where that is too little to be kept, it is not taken.
     """
     best = np.zeros(n)
     for i in range(lo, hi):
@@ -414,13 +415,17 @@ def surplus(
         if code < 0:
             continue
         best[:] = 0.0
+        scale = depths[i] / amounts[i]
         for p in range(indptr[i], indptr[i + 1]):
             gene = genes[p]
-            count = depths[i] * np.expm1(np.float64(data[p])) / amounts[i]
-            mean = depths[i] * shares[code, gene]
+            count = scale * np.float64(data[p])
+            mean = depths[i] * np.float64(shares[code, gene])
             if count <= mean:
                 continue
-            over = count * np.log((count + floor) / (mean + floor)) - (count - mean)
+            beyond = count - mean
+            if beyond * (count / np.sqrt((count + floor) * (mean + floor)) - 1.0) <= best[n - 1]:
+                continue
+            over = count * np.log((count + floor) / (mean + floor)) - beyond
             over /= np.sqrt(1.0 + dispersion[gene] * mean)
             if over <= best[n - 1]:
                 continue

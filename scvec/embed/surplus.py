@@ -82,8 +82,8 @@ class Surplus:
         """
         from scvec.embed import compiled
 
-        data, genes, indptr = parts(known)
-        amounts, depths = _amounts(known)
+        _, genes, indptr = parts(known)
+        data, amounts, depths = _linear(known)
         depths = np.minimum(depths, self.depth)
         kept = self.shares * measured
         shares = (kept / np.maximum(kept.sum(axis=1, keepdims=True), 1e-12)).astype(np.float32)
@@ -98,22 +98,22 @@ class Surplus:
         return found.astype(np.float32)
 
 
-def _amounts(known: sp.csr_matrix[np.float32]) -> tuple[Doubles, Doubles]:
-    """Return (n,) the sum of each cell's linear values, and how many counts they are if the smallest value is one."""
-    values = np.expm1(known.data.astype(np.float64))
+def _linear(known: sp.csr_matrix[np.float32]) -> tuple[Floats, Doubles, Doubles]:
+    """Return cells' linear values, (n,) their sums, and how many counts these are if the smallest value is one."""
+    values = freeze(np.expm1(known.data))
     filled = np.flatnonzero(np.diff(known.indptr) > 0)
     sums, least = np.ones(known.shape[0]), np.ones(known.shape[0])
     starts = known.indptr[:-1][filled]
     if len(filled):
-        sums[filled], least[filled] = np.add.reduceat(values, starts), np.minimum.reduceat(values, starts)
-    return sums, sums / np.maximum(least, 1e-9)
+        sums[filled] = np.add.reduceat(values, starts, dtype=np.float64)
+        least[filled] = np.minimum.reduceat(values, starts)
+    return values, sums, sums / np.maximum(least, 1e-9)
 
 
 def counts_of(known: sp.csr_matrix[np.float32]) -> tuple[sp.csr_matrix[np.float32], Doubles]:
     """Return the counts of log-normalised cells, and their (n,) totals: the smallest value of a cell is one count."""
-    sums, depths = _amounts(known)
-    scale = np.repeat(depths / sums, np.diff(known.indptr))
-    data = (np.expm1(known.data.astype(np.float64)) * scale).astype(np.float32)
+    values, sums, depths = _linear(known)
+    data = (values * np.repeat(depths / sums, np.diff(known.indptr))).astype(np.float32)
     return sp.csr_matrix((data, known.indices, known.indptr), shape=known.shape), depths
 
 

@@ -17,7 +17,12 @@ from scvec.annotation.rejection import check, reject, with_sets
 from scvec.annotation.remarks import remarks
 from scvec.annotation.result import Annotation
 from scvec.annotation.rollup import roll_up_of, with_terms
+<<<<<<< HEAD
 from scvec.annotation.searching import Asked, Sums, found_for
+=======
+from scvec.annotation.searching import Sums, found_for
+from scvec.annotation.shifted import meet_shift
+>>>>>>> novelty
 from scvec.atlas import Atlas
 from scvec.atlas.panel import is_few
 from scvec.atlas.query_cells import OpenCells, QueryCells, open_query
@@ -101,6 +106,7 @@ def annotate(
     calls = call(found, cells.file.obs_names, chosen, voting)
     if others:
         calls = replace(calls, confidence=np.full(len(calls), np.nan, np.float32))
+    calls = meet_shift(calls, found, atlas, adapt=adapt)
     calls = calls if doubt is None else doubted(calls)
     calls = reject(calls, atlas, options.max_error)
     calls = with_sets(calls, atlas, error) if options.sets else calls

@@ -22,8 +22,11 @@ GENES = 2000
 SHARES = (0.3, 0.5, 0.7)
 """Shares of the first label that are tried in a mixture."""
 
-LEAST = 1e-6
+LEAST = 3e-6
 """Added to the share of each gene in a label, so that no gene is impossible."""
+
+POWER = 0.25
+"""Expression is raised to this power, so that a few strong genes, which vary most, do not decide alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Mixing:
     genes
         (m,) ascending positions of the genes that are read.
     labels
-        (L, m) each label's mean share of each gene, of square roots; rows of `codes`.
+        (L, m) mean share of each gene in the cells of each label, of damped expression; rows sum to one.
     codes
         (L,) the labels, as codes of the sample.
     """
@@ -53,12 +56,14 @@ class Mixing:
         many = np.bincount(sample.codes, minlength=sample.n_labels) >= fewest
         kept = np.flatnonzero(many[sample.codes])
         codes, own = np.unique(sample.codes[kept], return_inverse=True)
-        logged = sp.csr_matrix(sample.logged[kept])
-        nobody = np.zeros(len(kept), np.int64)
-        genes = telling_genes(Labelled(logged, own, len(codes), nobody, measured), GENES)
+        logged, one_donor = sp.csr_matrix(sample.logged[kept]), np.zeros(len(kept), np.int64)
+        if not len(kept):
+            return cls(np.zeros(0, np.int64), np.zeros((0, 0)), codes)
+        genes = telling_genes(Labelled(logged, own, len(codes), one_donor, measured), GENES)
         member = sp.csr_matrix((np.ones(len(own)), (own, np.arange(len(own)))), (len(codes), len(own)))
-        sums = (member @ _roots(logged.expm1(), genes)).toarray() + LEAST
-        return cls(genes, np.asarray(sums / sums.sum(axis=1, keepdims=True), np.float64), codes)
+        sums = (member @ _damped(logged.expm1(), genes)[0]).toarray()
+        shares = sums / np.maximum(sums.sum(axis=1, keepdims=True), LEAST) + LEAST
+        return cls(genes, np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float64), codes)
 
     def scores(self, linear: sp.csr_matrix[np.float32]) -> tuple[Doubles, Ints]:
         """Return by how much a mixture of two labels explains cells better than one label does.
@@ -71,36 +76,40 @@ class Mixing:
         Returns
         -------
         scores
-            (n,) the gain in log-likelihood for each unit of expression, in square roots, that the best mixture of a
-            cell's nearest label with another has over that label. It does not depend on the number of counts. NaN for a
-            cell without these genes.
+            (n,) the gain in log-likelihood that the best mixture of a cell's nearest label with another has over that
+            label, as if each gene that the cell expresses were one draw. NaN for a cell without these genes, or if
+            there are fewer than two labels.
         others
             (n,) the code of the other label; -1 if there is none.
         """
-        roots = _roots(linear, self.genes)
-        single = roots @ np.log(self.labels).T
-        first, scores = single.argmax(axis=1), np.full(len(single), np.nan)
-        others = np.full(len(single), -1)
-        filled = np.diff(roots.indptr) > 0
-        for label in np.unique(first[filled]):
-            cells = np.flatnonzero(filled & (first == label))
-            gains = self._gains(sp.csr_matrix(roots[cells]), int(label)) - single[cells, label, None]
-            scores[cells] = gains.max(axis=1)
+        shares, n_genes = _damped(linear, self.genes)
+        scores, others = np.full(len(n_genes), np.nan), np.full(len(n_genes), -1)
+        if len(self.codes) < 2:
+            return scores, others
+        single = shares @ np.log(self.labels).T
+        first = single.argmax(axis=1)
+        for label in np.unique(first[n_genes > 0]):
+            cells = np.flatnonzero((n_genes > 0) & (first == label))
+            gains = self._mixed(sp.csr_matrix(shares[cells]), int(label)) - single[cells, label, None]
+            scores[cells] = gains.max(axis=1) * n_genes[cells]
             others[cells] = self.codes[gains.argmax(axis=1)]
-        return scores, np.where(np.isfinite(scores), others, -1)
+        return scores, others
 
-    def _gains(self, roots: sp.csr_matrix[np.float64], label: int) -> Doubles:
+    def _mixed(self, shares: sp.csr_matrix[np.float64], label: int) -> Doubles:
         """Return (n, L) the log-likelihood of the best mixture of a label with each other; -inf for itself."""
-        best = np.full((roots.shape[0], len(self.labels)), -np.inf)
+        best = np.full((shares.shape[0], len(self.labels)), -np.inf)
         for share in SHARES:
             mixed = share * self.labels[label] + (1 - share) * self.labels
-            best = np.maximum(best, roots @ np.log(mixed).T)
+            best = np.maximum(best, shares @ np.log(mixed).T)
         best[:, label] = -np.inf
         return np.asarray(best, np.float64)
 
 
-def _roots(linear: sp.csr_matrix[np.float32], genes: Ints) -> sp.csr_matrix[np.float64]:
-    """Return (n, m) square roots of cells on some genes, as shares of each cell: a few strong genes then decide less."""
-    roots = sp.csr_matrix(linear[:, genes], dtype=np.float64).sqrt()
-    totals = np.asarray(roots.sum(axis=1)).ravel()
-    return sp.csr_matrix(sp.diags_array(np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)) @ roots)
+def _damped(linear: sp.csr_matrix[np.float32], genes: Ints) -> tuple[sp.csr_matrix[np.float64], Ints]:
+    """Return (n, m) shares of some genes in damped expression, which sum to one, and how many each cell expresses."""
+    kept = sp.csr_matrix(linear[:, genes], dtype=np.float64)
+    kept.eliminate_zeros()
+    kept.data = np.power(kept.data, POWER)
+    totals = np.asarray(kept.sum(axis=1)).ravel()
+    scale = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
+    return sp.csr_matrix(sp.diags_array(scale) @ kept), np.diff(kept.indptr).astype(np.int64)

@@ -18,7 +18,7 @@ OUTER = 0.1
 """A group's median stands out if it is below so many of the reference's cells of the label, or above so many."""
 
 MANY, TAIL = 0.25, 0.05
-"""Doublets stand out if so many cells of a group are above all but `TAIL` of the reference's cells of the label."""
+"""Doublets stand out if so many cells of a group are above `doublet_limit`, which is above all but `TAIL` of others."""
 
 TIMES = 1.25
 """A measure stands out only if it is this many times that of the query's other cells of the label, or a part of it."""
@@ -47,8 +47,8 @@ class Measure:
     stands_out
         ``"low"`` or ``"high"``; "" if the cells are as the reference's, or as others of their label in the query.
     n_high, other
-        Of a doublet score: the number of cells above 95 % of the reference's, and the label that most of these are a
-        mixture with. Else 0 and "".
+        Of a doublet score: the number of cells above `doublet_limit`, and the label that most of these are a mixture
+        with. Else 0 and "".
     """
 
     name: str
@@ -106,14 +106,23 @@ def _measure(name: str, own: Doubles, beside: Doubles, known: Doubles) -> Measur
 
 
 def _doublets(own: Doubles, beside: Doubles, known: Doubles, others: Strings) -> Measure:
-    limit, low, middle, high = _quantiles(known, 1 - TAIL, OUTER, 0.5, 1 - OUTER)
+    low, middle, high = _quantiles(known, OUTER, 0.5, 1 - OUTER)
     (median,), (other,) = _quantiles(own, 0.5, fewest=1), _quantiles(beside, 0.5)
-    above = own > limit
-    usual = float((beside > limit).mean()) if np.isfinite(other) else TAIL
-    many = above.sum() > 1 and above.mean() >= max(MANY, 2 * usual)
+    above = own > doublet_limit(beside, known)
+    many = above.sum() > 1 and above.mean() >= MANY
     with_labels = Counter(others[above].tolist())
     most = max(sorted(with_labels), key=with_labels.__getitem__) if with_labels else ""
     return Measure(DOUBLET, median, other, middle, low, high, HIGH if many else "", int(above.sum()), str(most))
+
+
+def doublet_limit(beside: Doubles, known: Doubles) -> float:
+    """Return the doublet score above which a doubtful cell is unlike others of its label; NaN if too few are known.
+
+    It is above 95 % of the reference's cells, and above 95 % of the query's that are not doubtful: in another donor,
+    single cells of a label are further from its mean in the reference, and look more like mixtures.
+    """
+    (reference,), (query,) = _quantiles(known, 1 - TAIL), _quantiles(beside, 1 - TAIL)
+    return reference if np.isnan(query) or np.isnan(reference) else max(reference, query)
 
 
 def _quantiles(values: Doubles, *at: float, fewest: int = FEW_CELLS) -> list[float]:

@@ -107,9 +107,11 @@ class Mixing:
 
 def _damped(linear: sp.csr_matrix[np.float32], genes: Ints) -> tuple[sp.csr_matrix[np.float64], Ints]:
     """Return (n, m) shares of some genes in damped expression, which sum to one, and how many each cell expresses."""
-    kept = sp.csr_matrix(linear[:, genes], dtype=np.float64)
+    kept = sp.csr_matrix(linear[:, genes]).astype(np.float64)
     kept.eliminate_zeros()
     kept.data = np.power(kept.data, POWER)
     totals = np.asarray(kept.sum(axis=1)).ravel()
     scale = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
-    return sp.csr_matrix(sp.diags_array(scale) @ kept), np.diff(kept.indptr).astype(np.int64)
+    n_genes: Ints = np.diff(kept.indptr).astype(np.int64)
+    kept.data *= np.repeat(scale, n_genes)
+    return kept, n_genes

@@ -148,7 +148,7 @@ def test_doublets_are_told_with_the_other_label(atlas: Atlas) -> None:
     label = str(found.calls.label_before_rejection[-1])
     assert {one.other} | set(found.calls.label_before_rejection[found.doubted]) <= {"alpha", "ductal"}
     assert one.other != "" != label
-    assert found.of("counts").stands_out == "high"
+    assert found.of("genes").stands_out == "high"
 
 
 def test_a_shift_of_all_cells_of_a_label_is_no_cause(atlas: Atlas) -> None:
@@ -174,7 +174,7 @@ def test_an_atlas_without_cells_says_nothing(atlas: Atlas) -> None:
     calls = sv.annotate(adata(*counts(N, 1)), atlas)
     none = replace(atlas)
     none.__dict__["kept_sample"] = None
-    bare = replace(calls, query=replace(calls.query, atlas=none))
+    bare = replace(calls, source=replace(calls.query, atlas=none))
     found = doubts(bare, none, 0.3)
     assert found.ambient == ()
     assert all(one.measures == () and causes(one) == [] for one in found.groups)

@@ -25,7 +25,7 @@ from benchmarks.views_tasks import Task, tasks
 from scvec.atlas import Atlas
 from scvec.core.types import Bools, silent
 from scvec.report.findings import doubts
-from scvec.report.findings.causes import doublet_limit
+from scvec.report.findings.causes import limits
 from scvec.report.findings.cell_measures import COUNTS, DOUBLET, GENES, Measured, measured_in
 
 NAMES = ("baron-3", "retina-ab", "retina-ba", "rpe-1", "rpe-2", "rpe-3")
@@ -122,7 +122,7 @@ def _marked(calls: sv.Annotation, atlas: Atlas) -> tuple[Bools, Bools]:
     for label in found.names.tolist():
         own, beside = (query.labels == label), ~doubted[query.cells]
         scores = query.values[DOUBLET]
-        limit = doublet_limit(scores[own & beside], known.values[DOUBLET][known.labels == label])
+        _, limit = limits(scores[own & beside], known.values[DOUBLET][known.labels == label])
         marked[query.cells[own & ~beside & (scores > limit)]] = True
     return doubted, marked
 

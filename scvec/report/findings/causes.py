@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scvec.core.types import Bools, Doubles, Ints, Strings
-from scvec.report.findings.cell_measures import DOUBLET, MEASURES, MITOCHONDRIAL, Measured
+from scvec.core.types import Bools, Doubles, Ints
+from scvec.report.findings.cell_measures import COUNTS, DOUBLET, GENES, MEASURES, Measured
 from scvec.report.findings.unexpected_genes import FEW_CELLS
 
 LOW, HIGH = "low", "high"
+SIZES = (COUNTS, GENES)
 
-OUTER = 0.1
-"""A group's median stands out if it is below so many of the reference's cells of the label, or above so many."""
+TAIL, OUTER = 0.05, 0.1
+"""Limits leave so many cells of a label outside; ambient genes are above what all but `OUTER` have of them."""
 
-MANY, TAIL = 0.25, 0.05
-"""Doublets stand out if so many cells of a group are above `doublet_limit`, which is above all but `TAIL` of others."""
-
-TIMES = 1.25
-"""A measure stands out only if it is this many times that of the query's other cells of the label, or a part of it."""
+MANY, FEWEST = 0.25, 2
+"""A measure stands out if so many of a group's cells are beyond the limit, as a share and as a number."""
 
 FEWEST_LABELS = 3
 """A label's genes are ambient if they are in the cells of all other labels, and these are at least so many."""
@@ -38,17 +36,18 @@ class Measure:
     ----------
     name
         ``"counts"``, ``"genes"``, ``"mitochondrial_share"`` or ``"doublet_score"``.
-    median, beside
-        The median of the group's cells, and of the query's cells of the label that are not doubtful; NaN if not known,
-        or if there are fewer than ten of the latter.
-    reference, low, high
-        Median of the reference's cells of the label, and the values that nine of ten are above and below. NaN if it
-        has fewer than ten cells, or it is not known.
+    median, beside, reference
+        The median of the group's cells, of the query's cells of the label that are not doubtful, and of the reference's
+        cells of the label. NaN if not known; of the latter two, also if there are fewer than ten cells.
+    low, high
+        Limits: 95 % of the reference's cells of the label, and 95 % of the query's that are not doubtful, are above
+        `low`, and as many below `high`. NaN if the reference's are not known.
+    n_low, n_high
+        Number of the group's cells below and above them.
     stands_out
-        ``"low"`` or ``"high"``; "" if the cells are as the reference's, or as others of their label in the query.
-    n_high, other
-        Of a doublet score: the number of cells above `doublet_limit`, and the label that most of these are a mixture
-        with. Else 0 and "".
+        ``"low"`` or ``"high"`` if at least a quarter of the cells, and two, are beyond that limit; else "".
+    other
+        Of a doublet score: the label that most cells above the limit are a mixture with; else "".
     """
 
     name: str
@@ -57,8 +56,9 @@ class Measure:
     reference: float
     low: float
     high: float
+    n_low: int
+    n_high: int
     stands_out: str
-    n_high: int = 0
     other: str = ""
 
 
@@ -91,38 +91,35 @@ def measures_of(found: Measured | None, label: str, cells: Ints, doubted: Bools)
     made = []
     for name in MEASURES:
         parts = (query.values[name][own], query.values[name][beside], reference.values[name][known])
-        made.append(_doublets(*parts, query.others[own]) if name == DOUBLET else _measure(name, *parts))
+        one = _measure(name, *parts)
+        if name == DOUBLET:
+            others = Counter(query.others[own][parts[0] > one.high].tolist())
+            one = replace(one, other=max(sorted(others), key=others.__getitem__) if others else "")
+        made.append(one)
     return tuple(made)
 
 
 def _measure(name: str, own: Doubles, beside: Doubles, known: Doubles) -> Measure:
-    low, middle, high = _quantiles(known, OUTER, 0.5, 1 - OUTER)
-    (median,), (other,) = _quantiles(own, 0.5, fewest=1), _quantiles(beside, 0.5)
-    is_low = median < low and not median * TIMES > other
-    is_high = median > high and not median < other * TIMES
-    # Few mitochondrial genes are no harm.
-    out = HIGH if is_high else LOW if is_low and name != MITOCHONDRIAL else ""
-    return Measure(name, median, other, middle, low, high, out)
+    low, high = limits(beside, known)
+    n_low, n_high = int((own < low).sum()), int((own > high).sum())
+    # Few mitochondrial genes do no harm, nor does a cell that is like one label more than others are.
+    out = LOW if n_low > n_high and name in SIZES else HIGH
+    n = n_low if out == LOW else n_high
+    many = n >= max(FEWEST, MANY * len(own))
+    medians = (_quantiles(each, 0.5, fewest=n)[0] for each, n in ((own, 1), (beside, FEW_CELLS), (known, FEW_CELLS)))
+    return Measure(name, *medians, low, high, n_low, n_high, out if many else "")
 
 
-def _doublets(own: Doubles, beside: Doubles, known: Doubles, others: Strings) -> Measure:
-    low, middle, high = _quantiles(known, OUTER, 0.5, 1 - OUTER)
-    (median,), (other,) = _quantiles(own, 0.5, fewest=1), _quantiles(beside, 0.5)
-    above = own > doublet_limit(beside, known)
-    many = above.sum() > 1 and above.mean() >= MANY
-    with_labels = Counter(others[above].tolist())
-    most = max(sorted(with_labels), key=with_labels.__getitem__) if with_labels else ""
-    return Measure(DOUBLET, median, other, middle, low, high, HIGH if many else "", int(above.sum()), str(most))
+def limits(beside: Doubles, known: Doubles) -> tuple[float, float]:
+    """Return the values beyond which a doubtful cell is unlike others of its label; NaN if too few are known.
 
-
-def doublet_limit(beside: Doubles, known: Doubles) -> float:
-    """Return the doublet score above which a doubtful cell is unlike others of its label; NaN if too few are known.
-
-    It is above 95 % of the reference's cells, and above 95 % of the query's that are not doubtful: in another donor,
-    single cells of a label are further from its mean in the reference, and look more like mixtures.
+    They are beyond 95 % of the reference's cells, and beyond 95 % of the query's that are not doubtful: in another
+    donor or at another depth, all cells of a label may differ from the reference's, which is no reason for a doubt.
     """
-    (reference,), (query,) = _quantiles(known, 1 - TAIL), _quantiles(beside, 1 - TAIL)
-    return reference if np.isnan(query) or np.isnan(reference) else max(reference, query)
+    reference, query = (_quantiles(one, TAIL, 1 - TAIL) for one in (known, beside))
+    if np.isnan(query).any() or np.isnan(reference).any():
+        return reference[0], reference[1]
+    return min(reference[0], query[0]), max(reference[1], query[1])
 
 
 def _quantiles(values: Doubles, *at: float, fewest: int = FEW_CELLS) -> list[float]:

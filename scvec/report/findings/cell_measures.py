@@ -164,8 +164,10 @@ class _Reader:
         mitochondrial = linear @ self.mitochondrial.astype(np.float64) * scale
         if not self.mitochondrial.any():
             mitochondrial = np.full(len(totals), np.nan)
-        scores, others = self.mixing.scores(linear)
+        scores, pairs = self.mixing.scores(linear)
         values = dict(zip(MEASURES, (counts, np.diff(linear.indptr) * 1.0, mitochondrial, scores), strict=True))
         owned = sp.csr_matrix(linear @ self.owner).toarray() * scale[:, None]
-        named = np.where(others >= 0, self.names[others], "")
-        return CellMeasures(cells, labels, values, named.astype(object), owned)
+        # The label that a cell is called need not be the nearer one of the two.
+        names = np.where(pairs >= 0, self.names[pairs], "")
+        others = np.where(names[:, 1] == labels, names[:, 0], names[:, 1])
+        return CellMeasures(cells, labels, values, others.astype(object), owned)

@@ -79,21 +79,21 @@ class Mixing:
             (n,) the gain in log-likelihood that the best mixture of a cell's nearest label with another has over that
             label, as if each gene that the cell expresses were one draw. NaN for a cell without these genes, or if
             there are fewer than two labels.
-        others
-            (n,) the code of the other label; -1 if there is none.
+        pairs
+            (n, 2) codes of the two labels, the nearest first; -1 if there are none.
         """
         shares, n_genes = _damped(linear, self.genes)
-        scores, others = np.full(len(n_genes), np.nan), np.full(len(n_genes), -1)
+        scores, pairs = np.full(len(n_genes), np.nan), np.full((len(n_genes), 2), -1)
         if len(self.codes) < 2:
-            return scores, others
+            return scores, pairs
         single = shares @ np.log(self.labels).T
         first = single.argmax(axis=1)
         for label in np.unique(first[n_genes > 0]):
             cells = np.flatnonzero((n_genes > 0) & (first == label))
             gains = self._mixed(sp.csr_matrix(shares[cells]), int(label)) - single[cells, label, None]
             scores[cells] = gains.max(axis=1) * n_genes[cells]
-            others[cells] = self.codes[gains.argmax(axis=1)]
-        return scores, others
+            pairs[cells] = np.column_stack([np.full(len(cells), self.codes[label]), self.codes[gains.argmax(axis=1)]])
+        return scores, pairs
 
     def _mixed(self, shares: sp.csr_matrix[np.float64], label: int) -> Doubles:
         """Return (n, L) the log-likelihood of the best mixture of a label with each other; -inf for itself."""

@@ -15,7 +15,7 @@ from scvec.atlas.query_cells import OpenCells
 from scvec.core.tabular import Tabular
 from scvec.core.types import Ints, Progress, Strings, silent
 from scvec.errors import must_be
-from scvec.report.findings.causes import Ambient, Measure, ambient, measures_of
+from scvec.report.findings.causes import LOW, Ambient, Measure, ambient, measures_of
 from scvec.report.findings.cell_measures import DOUBLET, MEASURES, measured_in
 from scvec.report.findings.label_quality import HeldOutCalls, LabelQuality, held_out_calls, label_qualities
 from scvec.report.findings.unexpected_genes import (
@@ -158,8 +158,8 @@ def _columns(one: Group) -> dict[str, Any]:
         made |= {column: value for column, value in pairs if np.isfinite(value)}
         if each.name == DOUBLET:
             made |= {"doublets": each.n_high, "doublets_with": each.other}
-    out = [f"{each.stands_out} {each.name}" for each in one.measures if each.stands_out]
-    return made | {"stands_out": ", ".join(out)}
+    out = [(each, each.n_low if each.stands_out == LOW else each.n_high) for each in one.measures if each.stands_out]
+    return made | {"stands_out": ", ".join(f"{each.stands_out} {each.name} ({n})" for each, n in out)}
 
 
 def doubts(calls: Annotation, atlas: Atlas, error: float) -> Doubts:

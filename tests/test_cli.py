@@ -66,6 +66,7 @@ VERBS = [
     ("atlas", "info"),
     ("atlas", "extend"),
     ("atlas", "remove"),
+    ("atlas", "refit"),
     ("atlas", "rebuild"),
     ("atlas", "compact"),
     ("atlas", "checkout"),

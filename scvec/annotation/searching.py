@@ -19,7 +19,7 @@ from scvec.ingest.matching import GeneMatch
 from scvec.knn.calibration import signals
 from scvec.knn.options import Voting
 from scvec.knn.voting import by_shares
-from scvec.views import Settled
+from scvec.views import Points, Settled
 
 REREAD_CELLS = 4096
 """Cells whose call changed are read again, so many at a time."""
@@ -82,7 +82,8 @@ def _batches(
             found = replace(found, alone=votes.shares, points=atlas.views.points(known))
             found = _settled(found, atlas.views.settle(votes.shares, found.points, may))
         odd, genes = _odd(cells, known, found.votes.winner)
-        yield replace(found, odd=odd, unexpected_genes=genes)
+        further = _further(cells, known, found.vectors, found.points, found.votes.winner)
+        yield replace(found, odd=odd, unexpected_genes=genes, further=further)
 
 
 def _adapted(found: Found, cells: OpenCells, candidates: Candidates) -> Found:
@@ -93,16 +94,22 @@ def _adapted(found: Found, cells: OpenCells, candidates: Candidates) -> Found:
     settled = atlas.views.settle(found.alone, found.points, may, _trusted(found, candidates))
     again = _settled(found, settled)
     odd, genes = found.odd.copy(), found.unexpected_genes.copy()
+    further = {name: one.copy() for name, one in found.further.items()}
     changed = np.flatnonzero(again.votes.winner != found.votes.winner)
     for first in range(0, len(changed), REREAD_CELLS):  # what is unexpected depends on the label
         some = changed[first : first + REREAD_CELLS]
-        odd[some], genes[some] = _odd(cells, cells.known(some), again.votes.winner[some])
-    return replace(again, odd=odd, unexpected_genes=genes)
+        known, codes = cells.known(some), again.votes.winner[some]
+        odd[some], genes[some] = _odd(cells, known, codes)
+        points = {name: one[some] for name, one in found.points.items()}
+        for name, one in _further(cells, known, found.vectors[some], points, codes).items():
+            further[name][some] = one
+    return replace(again, odd=odd, unexpected_genes=genes, further=further)
 
 
 def _settled(found: Found, settled: Settled) -> Found:
     by_view = {name: one.argmax(axis=1) for name, one in settled.by_view.items()}
-    return replace(found, votes=by_shares(settled.shares), by_view=by_view, depends=settled.depends)
+    votes, leads = by_shares(settled.shares), settled.leads
+    return replace(found, votes=votes, by_view=by_view, leads=leads, depends=settled.depends)
 
 
 def _trusted(found: Found, candidates: Candidates) -> Bools:
@@ -114,11 +121,19 @@ def _trusted(found: Found, candidates: Candidates) -> Bools:
     calibration, called = candidates.atlas.calibration, found.votes.winner >= 0
     if calibration is None or not called.any():
         return called
-    seen = signals(found.neighbors, candidates.codes[found.positions], found.votes, found.odd)
+    seen = signals(found.neighbors, candidates.codes[found.positions], found.votes, found.odd, found.further)
     novelty, codes = calibration.novelty(seen), found.votes.winner
     here = np.median([np.median(novelty[codes == code]) for code in np.unique(codes[called])])
     usual = np.median(calibration.held_novelty())
     return called & (novelty <= calibration.too_novel(TOO_NOVEL) + max(0.0, float(here - usual)))
+
+
+def _further(
+    cells: OpenCells, known: sp.csr_matrix[np.float32], vectors: Floats, points: Points, winner: Ints
+) -> dict[str, Floats]:
+    """Return the signals by which new types are told; none from an atlas of an earlier version."""
+    likeness = cells.query.atlas.likeness
+    return {} if likeness is None else likeness.signals(known, cells.measured, vectors, points, winner)
 
 
 def _odd(cells: OpenCells, known: sp.csr_matrix[np.float32], winner: Ints) -> tuple[Floats, Ints]:

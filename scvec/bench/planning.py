@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from scvec._version import __version__
+from scvec.bench.code import code_digest
 from scvec.bench.methods import Method, Model, methods
 from scvec.bench.suite import Suite
 from scvec.bench.tasks import Prepared, digest, prepare
@@ -46,9 +46,9 @@ class Run:
 
     @property
     def digest(self) -> str:
-        """Hash of what decides the figures."""
+        """Hash of what decides the figures, the code among it."""
         model = self.model.sha256() + self.reads if self.model else self.method.name
-        return digest(self.task.digest, model, self.method.panel, asdict(DEFAULT), __version__)
+        return digest(self.task.digest, model, self.method.panel, asdict(DEFAULT), code_digest())
 
     @property
     def made(self) -> str:

@@ -174,7 +174,7 @@ def _searched(matrix: Matrix, atlas: Atlas, chosen: Candidates, timing: _Timer) 
             votes, positions = votes_of(neighbors, chosen, DEFAULT)
         with timing("odd genes"):
             odd, genes = atlas.profiles.odd(known, has, votes.winner)
-        found.append(Found(vectors, empty, neighbors, positions, votes, odd, genes, np.diff(known.indptr)))
+        found.append(Found(vectors, empty, neighbors, positions, votes, odd, genes, np.diff(known.indptr), {}))
     return found, n_values
 
 

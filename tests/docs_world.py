@@ -62,6 +62,8 @@ def write_files(folder: Path) -> None:
     cells(120, 0, symbols).write_h5ad(folder / "reference.h5ad")
     cells(41, 1, symbols).write_h5ad(folder / "query.h5ad")
     cells(20, 1, known["mouse"].to_list()).write_h5ad(folder / "mouse.h5ad")
+    pairs = [(str(one), str(other), "Ensembl,OMA") for one, other in known.select("gene_id", "mouse_id").iter_rows()]
+    toy.write_hcop(folder / "human_mouse_hcop_fifteen_column.txt.gz", pairs)
     members = {label: [symbols[i] for i in range(toy.N_GENES) if toy.theme_of(i) == label] for label in toy.LABELS}
     sets = [f"{label} genes\tof the toy world\t" + "\t".join(names) for label, names in members.items()]
     (folder / "sets.gmt").write_text("\n".join(sets) + "\n", encoding="utf-8")

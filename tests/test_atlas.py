@@ -14,8 +14,7 @@ import pytest
 
 import scvec as sv
 from scvec import index as indexes
-from scvec.atlas import Atlas
-from scvec.atlas.building import fitting
+from scvec.atlas import Atlas, fitting
 from scvec.embed.projection import Projection
 from scvec.embed.recipe import Refinement
 from scvec.embed.refine import Head, fit

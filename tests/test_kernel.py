@@ -60,23 +60,31 @@ def plain_normalise(x: Any, values: Values, columns: Any, share: float | None) -
     return np.asarray(np.log1p(known * (1e4 * (share or 1.0) / np.where(totals > 0, totals, 1))[:, None]))
 
 
+def shared(rng: np.random.Generator, g: int) -> sp.csr_matrix[np.float32]:
+    """Return (g, g + 3) shares of columns that genes have, most of them none."""
+    shares = rng.random((g, g + 3)) * (rng.random((g, g + 3)) < 2 / (g + 3))
+    return sp.csr_matrix(shares.astype(np.float32))
+
+
 @given(
     seeds,
     st.integers(0, 9),
     st.integers(1, 40),
     st.floats(0, 1),
     st.sampled_from(["counts", "scaled", "cut"]),
-    st.sampled_from(["all", "some", "merged"]),
+    st.sampled_from(["all", "some", "merged", "shared"]),
     st.sampled_from([None, 0.3]),
 )
 def test_normalising_is_its_definition(
     seed: int, n: int, g: int, density: float, form: Form, genes: str, share: float | None
 ) -> None:
-    """Whether columns are of a gene each, of none, or several of one; in any order, with zeros stored."""
+    """Whether columns are of a gene each, of none, several of one, or shared; in any order, with zeros stored."""
     x, values = cells(seed, n, g, density, form)
     rng = np.random.default_rng(seed)
     columns = None
-    if genes != "all":
+    if genes == "shared":
+        columns = shared(rng, g)
+    elif genes != "all":
         own = rng.permutation(g)[: max(1, g // 2)]
         to = rng.permutation(g + 3)[: len(own)] if genes == "some" else rng.integers(0, max(1, g // 3), len(own))
         columns = sp.csr_matrix((np.ones(len(own), np.float32), (own, to)), shape=(g, g + 3))
@@ -88,6 +96,8 @@ def test_normalising_is_its_definition(
     np.testing.assert_allclose(known.toarray(), expected, rtol=1e-6)
     assert (known.data > 0).all(), "an empty cell has no values"
     assert known.nnz == (expected > 0).sum(), "each gene once"
+    for i in range(n):  # the same bits alone
+        np.testing.assert_array_equal(normalise(x[i], values, 1e4, columns, share).toarray(), known[i].toarray())
     for name in ("data", "indices", "indptr"):
         np.testing.assert_array_equal(getattr(x, name), getattr(before, name))
 
@@ -110,9 +120,8 @@ def test_a_column_that_is_not_there_is_refused() -> None:
         broken.indices[3] = wrong
         with pytest.raises(MatrixError, match="out of range"):
             normalise(broken, values, 1e4)
-    twice = sp.csr_matrix(np.ones((12, 2), np.float32))
-    with pytest.raises(ValueError, match="several genes"):
-        normalise(x, values, 1e4, twice)
+        with pytest.raises(MatrixError, match="out of range"):
+            normalise(broken, values, 1e4, sp.csr_matrix(np.full((12, 2), 0.5, np.float32)))
 
 
 @given(seeds, st.integers(0, 12), st.integers(1, 60), st.integers(1, 150), st.sampled_from([None, "sum", "length"]))

@@ -13,7 +13,7 @@ from anndata import AnnData, concat
 
 import scvec as sv
 from scvec.atlas import Atlas
-from scvec.atlas.building.fitting import fit_reference
+from scvec.atlas.fitting import fit_reference
 from scvec.core.types import silent
 from scvec.embed.profiles import Profiles
 from scvec.embed.recipe import Recipe, Refinement

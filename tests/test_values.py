@@ -19,7 +19,7 @@ import scvec as sv
 from scvec.atlas import Atlas
 from scvec.errors import InputError, MatrixError
 from scvec.ingest import open_cells
-from scvec.ingest.cells.deciding import ONE_VALUE, UNKNOWN_SCALE, AskedScale, decide
+from scvec.ingest.cells.deciding import ONE_VALUE, SCALED_AFTER, UNKNOWN_SCALE, AskedScale, decide
 from scvec.ingest.cells.scale import Scale, Values, to_linear
 from tests import toy
 
@@ -143,6 +143,67 @@ def test_rounded_logarithms(rounding: str, scale: str) -> None:
     proportional(found, counts, rtol=0.02)
 
 
+@given(st.integers(0, 2**31), st.sampled_from(sorted(LOGARITHMS)), st.booleans(), st.floats(0.2, 1))
+def test_lengths_of_genes_cancel_between_cells(seed: int, scale: str, summed: bool, kept: float) -> None:
+    """FPKM, and TPM of some genes, have no unit in a cell and no total."""
+    of_length = counts_of(12, seed, depth=3.0) / lengths(600)
+    linear = scaled(of_length, 1e6) if summed else of_length
+    linear = linear[:, np.random.default_rng(seed).random(600) < kept]
+    values, found = read(LOGARITHMS[scale](linear))
+    assert (values.scale, values.doubt) == (scale, "")
+    proportional(found, linear, rtol=1e-3)
+
+
+@given(st.integers(0, 2**31), st.sampled_from(sorted(LOGARITHMS)), st.sampled_from([None, 1e4, 1e6]))
+def test_the_commonest_value_is_one_count_where_others_are_fractions(
+    seed: int, scale: str, total: float | None
+) -> None:
+    shared = fractional("shared", counts_of(8, seed, depth=3.0))
+    linear = (scaled(shared, total) if total else shared)[:, :400]
+    values, found = read(LOGARITHMS[scale](linear))
+    assert (values.scale, values.doubt) == (scale, "")
+    proportional(found, linear, rtol=1e-3)
+
+
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from(sorted(LOGARITHMS)),
+    st.sampled_from(["counts", "scaled", "shared", "TPM", "own lengths"]),
+    st.sampled_from(["3 decimals", "float16", "float32"]),
+    st.sampled_from([1, 5, 40]),
+)
+def test_a_scale_is_right_or_in_doubt(seed: int, scale: str, of: str, rounding: str, n: int) -> None:
+    counts = counts_of(40, seed, depth=2.0)
+    linear = {
+        "counts": counts,
+        "scaled": scaled(counts, 1e4),
+        "shared": fractional("shared", counts),
+        "TPM": scaled(counts / lengths(600), 1e5),
+        "own lengths": own_lengths(seed),
+    }[of][:n]
+    if scale == "sqrt" and of in ("TPM", "own lengths"):
+        return  # a power of such values is like the values
+    made = LOGARITHMS[scale](linear)
+    made = np.round(made, 3) if rounding == "3 decimals" else made.astype(rounding.replace(" ", "")).astype(np.float64)
+    values, found = read(made)
+    if values.doubt:
+        return
+    off = 0.5 * np.abs(scaled(found, 1) - scaled(linear, 1)).sum(1)
+    assert np.median(off) < 0.02, values
+
+
+@pytest.mark.parametrize("after", ["one total", "unit length", "times 1,000"])
+def test_logarithms_that_were_scaled_after_are_in_doubt(after: str) -> None:
+    logged = np.log1p(scaled(counts_of(40), 1e4))
+    made = {
+        "one total": scaled(logged, 2000.0),
+        "unit length": logged / np.linalg.norm(logged, axis=1, keepdims=True),
+        "times 1,000": logged * 1000,
+    }[after]
+    for n in (1, 40):
+        assert read(made[:n])[0].doubt == SCALED_AFTER
+
+
 def mixtures() -> dict[str, tuple[Dense, Dense, list[str]]]:
     counts, first = counts_of(40, depth=2.0), np.arange(40)[:, None] < 20
     tpm = scaled(counts / lengths(600), 1e6)
@@ -191,9 +252,14 @@ def test_genes_that_were_removed_after_scaling_are_allowed_for() -> None:
     assert decide(stored(np.log1p(scaled(counts_of(40), 4321.0)[:, :300])), "auto", "X").uncut is None
 
 
+def own_lengths(seed: int = 0) -> Dense:
+    """Values without a unit and of no total, as of FPKM by effective lengths, which differ between cells."""
+    rng = np.random.default_rng(seed)
+    return np.asarray(scaled(counts_of(40), 1e6) / lengths(600) * np.exp(rng.normal(0, 0.1, (40, 600))))
+
+
 def unknown() -> Dense:
-    """Logarithms of values without unit and of no total, as of FPKM."""
-    return np.log1p(scaled(counts_of(40), 1e6) / lengths(600))
+    return np.log1p(own_lengths())
 
 
 def test_a_scale_that_is_not_found_is_in_doubt_until_it_is_named_or_stated() -> None:
@@ -216,9 +282,7 @@ def test_what_the_file_states_does_not_stand_against_its_values() -> None:
 @pytest.mark.parametrize(("base", "scale"), [(None, "log1p"), (2, "log2"), (10, "log10"), ("?", None)])
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_scanpy_notes_the_base(tmp_path: Path, base: Any, scale: str | None, in_memory: bool) -> None:
-    logged = np.log1p(scaled(counts_of(40), 1e6) / lengths(600)) / np.log(
-        {"log2": 2, "log10": 10}.get(str(scale), np.e)
-    )
+    logged = unknown() / np.log({"log2": 2, "log10": 10}.get(str(scale), np.e))
     cells = ad.AnnData(stored(logged), layers={"again": stored(logged)})
     cells.uns["log1p"] = {"base": base} if base is not None or in_memory else {}
     cells.write_h5ad(tmp_path / "x.h5ad")

@@ -70,6 +70,21 @@ def write_orthologs(path: Path) -> Path:
     return path
 
 
+HCOP_COLUMNS = tuple(
+    f"{species}_{what}"
+    for species in ("human", "mouse")
+    for what in ("entrez_gene", "ensembl_gene", "id", "name", "symbol", "chr", "assert_ids")
+)
+
+
+def write_hcop(path: Path, pairs: list[tuple[str, str, str]], species: str = "mouse") -> Path:
+    """Write HCOP's fifteen columns: human gene, the species' gene and sources of each pair."""
+    header = [name.replace("mouse", species) for name in (*HCOP_COLUMNS, "support")]
+    rows = [[human, *"-" * 6, other, *"-" * 6, sources] for human, other, sources in pairs]
+    write_lines(path, ["\t".join(row) for row in [header, *rows]])
+    return path
+
+
 def write_lines(path: Path, lines: list[str]) -> None:
     """Write a gzipped table, the same bytes every time."""
     path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from scvec.atlas import label_table, rows
 from scvec.embed import gene_vectors, text_vectors
-from scvec.ingest.genes import template
+from scvec.ingest.genes import ortholog_tables, template
 from scvec.naming import text_reader
 from scvec.ontology import tables
 
@@ -51,6 +51,12 @@ def described() -> tuple[Described, ...]:
             "A row is a gene. One tag for each release.",
             texts.schema,
             template.COLUMNS,
+        ),
+        Described(
+            "gene_orthologs/<taxon id>",
+            "A row is a pair of a gene and a human gene that is one of its orthologs. One tag for each release.",
+            ortholog_tables.SCHEMA,
+            ortholog_tables.COLUMNS,
         ),
         Described(
             "gene_vectors/<encoder>/<revision>",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from scvec.annotation.candidates import Candidates
 from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.core.text import counted
-from scvec.core.types import UNKNOWN, Floats, Ints, Neighbors, Strings
+from scvec.core.types import UNKNOWN, Bools, Floats, Ints, Neighbors, Strings
 from scvec.knn.calibration import signals
 from scvec.knn.options import Voting
 from scvec.knn.voting import Votes, vote
+from scvec.views import Points
 
 SHOWN_GENES = 3
 """Unexpected genes that are named for a cell."""
@@ -35,12 +36,19 @@ class Found:
     positions
         (n, k) the rows of the neighbours in the atlas's `obs`; 0 where there is none.
     votes
-        The neighbours' votes.
+        The neighbours' votes; with further views, the shares by all of them together.
     odd, unexpected_genes
         (n,) and (n, m) how far each cell expresses more than its label does, and which of the atlas's genes these are;
         see `Profiles.odd`.
     n_expressed
         (n,) number of the atlas's genes that each cell expresses.
+    by_view
+        By view, (n,) codes of the labels to which each alone gives most; none for an atlas without further views.
+    alone, points
+        (n, L) shares of the neighbours' votes alone, and by view (n, d) what is kept of the cells: what further views
+        need to call them again. None, and none, without further views.
+    depends
+        (n,) where a call depends on the query's other cells; None without further views.
     """
 
     vectors: Floats
@@ -51,6 +59,10 @@ class Found:
     odd: Floats
     unexpected_genes: Ints
     n_expressed: Ints
+    by_view: Mapping[str, Ints]
+    alone: Floats | None = None
+    points: Points = field(default_factory=dict)
+    depends: Bools | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[Found]) -> Found:
@@ -70,6 +82,9 @@ class Found:
             np.concatenate([one.odd for one in parts]),
             np.concatenate([one.unexpected_genes for one in parts]),
             np.concatenate([one.n_expressed for one in parts]),
+            {name: np.concatenate([one.by_view[name] for one in parts]) for name in parts[0].by_view},
+            None if parts[0].alone is None else np.concatenate([one.alone for one in parts if one.alone is not None]),
+            {name: np.concatenate([one.points[name] for one in parts]) for name in parts[0].points},
         )
 
 
@@ -82,7 +97,7 @@ def votes_of(neighbors: Neighbors, candidates: Candidates, voting: Voting) -> tu
 
 
 def call(found: Found, obs_names: Strings, candidates: Candidates, voting: Voting) -> Annotation:
-    """Call each cell by the label with most votes; the provenance is left empty."""
+    """Call each cell by the label with the largest share; the provenance is left empty."""
     neighbors, positions, votes = found.neighbors, found.positions, found.votes
     ids = candidates.atlas.label_ids
     rejected = votes.winner < 0
@@ -107,6 +122,10 @@ def call(found: Found, obs_names: Strings, candidates: Candidates, voting: Votin
         neighbors=neighbors,
         neighbor_names=np.where(neighbors.ids >= 0, candidates.atlas.cell_ids(positions), "").astype(object),
         vectors=found.vectors,
+        by_view={
+            name: np.where(rejected, UNKNOWN, candidates.labels[codes]).astype(object)
+            for name, codes in found.by_view.items()
+        },
         provenance={},
         notes=_notes(found, candidates, voting),
     )

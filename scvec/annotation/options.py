@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
 
+from scvec.errors import must_be
 from scvec.ingest.cells.options import ReadChanges, ReadOptions
 from scvec.knn.options import DEFAULT, Voting
+
+Adapt: TypeAlias = Literal["auto", "off"]
+"""Whether calls adapt to the query as a whole; see `QueryOptions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,11 @@ class QueryOptions(ReadOptions):
     allow, block
         Labels that may be called (empty: all), and labels that may not. Only cells that may vote are searched, so that
         k of them are found.
+    adapt
+        ``"auto"``: the views of an atlas see the query as a whole, and meet what moves all of its cells, such as another
+        study or platform, as far as the labels agree on it. A call then depends on the query's other cells too, not
+        on their order. ``"off"``: it depends on its own cell alone, as it does under `where`, `allow` or `block`, and
+        in a query of a few cells. Without effect for an atlas without further views.
     cluster_key, cluster
         Calls each cluster of the query too, in addition to its cells. Clusters are given by a column of the query's
         ``obs``, or made from its vectors: ``"leiden"`` or ``"leiden:RESOLUTION"`` (needs the extra ``cluster``).
@@ -40,7 +50,7 @@ class QueryOptions(ReadOptions):
         Gives each cell the deepest term of the Cell Ontology that has this share of its votes, a more general one where
         votes are split. Needs labels with ids, and the ontology in the store. None: no terms.
     obs, layer, scale, gene_key, taxon, use_rep, only, only_annotated, unlabelled
-        As in `scvec.ReadOptions`. A query of another species than the atlas's is matched through one-to-one orthologs;
+        As in `scvec.ReadOptions`. A query of another species than the atlas's is matched through orthologs;
         where `taxon` is None, one whose genes look like another species' is refused.
     """
 
@@ -49,11 +59,16 @@ class QueryOptions(ReadOptions):
     where: str | None = None
     allow: Sequence[str] = ()
     block: Sequence[str] = ()
+    adapt: Adapt = "auto"
     cluster_key: str | None = None
     cluster: str | None = None
     max_error: float | None = None
     sets: bool = False
     roll_up: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.adapt not in get_args(Adapt):
+            raise must_be("adapt", "'auto' or 'off'", self.adapt)
 
     @property
     def votes(self) -> Voting:
@@ -74,6 +89,7 @@ class QueryChanges(ReadChanges, total=False):
     where: str | None
     allow: Sequence[str]
     block: Sequence[str]
+    adapt: Adapt
     cluster_key: str | None
     cluster: str | None
     max_error: float | None

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
-import scipy.sparse as sp
 
 from scvec._version import __version__
-from scvec.annotation.calls import Found, call, votes_of
-from scvec.annotation.candidates import Candidates, candidates_of
+from scvec.annotation.calls import Found, call
+from scvec.annotation.candidates import candidates_of
 from scvec.annotation.clusters import Clusters, Leiden, call_clusters
 from scvec.annotation.doubts import doubt_of, doubted
 from scvec.annotation.options import QueryChanges, QueryOptions
@@ -19,19 +17,19 @@ from scvec.annotation.rejection import check, reject, with_sets
 from scvec.annotation.remarks import remarks
 from scvec.annotation.result import Annotation
 from scvec.annotation.rollup import roll_up_of, with_terms
+from scvec.annotation.searching import Sums, found_for
 from scvec.atlas import Atlas
+from scvec.atlas.panel import is_few
 from scvec.atlas.query_cells import OpenCells, QueryCells, open_query
 from scvec.core.logs import log_notes
 from scvec.core.options import merged, spells_out
 from scvec.core.progress import shown
-from scvec.core.types import Doubles, Ints, Neighbors, Progress
+from scvec.core.types import Progress
 from scvec.embed.projection import aligner, measured
 from scvec.errors import InputError
-from scvec.ingest.cells import CellFile, Cells, Matrix
-from scvec.ingest.cells.scale import expression, mostly
+from scvec.ingest.cells import CellFile, Cells
 from scvec.ingest.gene_coverage import Coverage
-from scvec.ingest.matching import GeneMatch
-from scvec.knn.options import DEFAULT, Voting
+from scvec.knn.options import DEFAULT
 
 USUAL_ERROR = 0.05
 """The error of prediction sets where `max_error` is None."""
@@ -39,9 +37,6 @@ USUAL_ERROR = 0.05
 OTHER_VOTES = (
     "confidence and novelty are calibrated for the default votes of all labels, and these votes get no confidence"
 )
-
-FEW_GENES = 0.6
-"""Where a query measures less than this share of a reference's expression, it should have an atlas on its own genes."""
 
 
 @spells_out(QueryOptions)
@@ -85,8 +80,9 @@ def annotate(
     """
     options = merged(QueryOptions, options, dict(changes))
     voting, error = options.votes, USUAL_ERROR if options.max_error is None else options.max_error
-    how = roll_up_of(atlas, options.roll_up)  # this and `max_error` are checked before any work is done
+    whole, how = atlas, roll_up_of(atlas, options.roll_up)  # this and `max_error` are checked before any work is done
     others = voting != DEFAULT or options.selects
+    adapt = options.adapt == "auto" and not options.selects
     trusted = options.max_error is not None or options.sets
     if trusted:
         check(atlas, error, others)
@@ -95,9 +91,10 @@ def annotate(
         if doubt is not None and trusted:
             raise doubt.refusal()
         clusters = _clusters(cells.file, options)
+        atlas = cells.query.atlas  # which may be one on the query's genes alone
         chosen = candidates_of(atlas, options.where, options.allow, options.block)
-        summed = _Sums(cells.query.match, cells.matrix)
-        found = Found.joined(list(_search(cells, chosen, voting, summed, shown(progress))))
+        summed = Sums(cells.query.match, cells.matrix)
+        found = found_for(cells, chosen, voting, adapt, summed, shown(progress))
     coverage = cells.query.match.coverage(summed.totals)
     calls = call(found, cells.file.obs_names, chosen, voting)
     if others:
@@ -112,7 +109,8 @@ def annotate(
         *coverage.notes(),
         *cells.query.notes,
         *summed.notes(len(calls)),
-        *_panel_notes(cells.query),
+        *_panel_notes(cells.query, whole),
+        *_adapted_notes(found),
         *([OTHER_VOTES] if others else []),
         *([] if doubt is None else [str(doubt)]),
         *atlas.index.notes,
@@ -128,7 +126,7 @@ def annotate(
         | {"vote": voting.to_dict(), "n_searched": len(chosen)}
         | {"where": options.where, "allow": list(options.allow), "block": list(options.block)}
         | {"clusters": options.cluster or options.cluster_key, "max_error": options.max_error}
-        | {"sets": options.sets, "roll_up": options.roll_up},
+        | {"sets": options.sets, "roll_up": options.roll_up, "adapt": options.adapt},
     )
 
 
@@ -142,65 +140,29 @@ def _clusters(file: CellFile, options: QueryOptions) -> Clusters | None:
     return None if method is None else Leiden.parse(method)
 
 
-def _panel_notes(query: QueryCells) -> list[str]:
-    """Return a note if the genes that the query measures carry less than `FEW_GENES` of the reference's expression."""
-    if query.atlas.recipe.weights == "given":
+def _panel_notes(query: QueryCells, atlas: Atlas) -> list[str]:
+    """Return a note if the query measures so few genes that they have an atlas of their own, or should have one."""
+    if atlas.recipe.weights == "given":
         return []
-    profiles = query.atlas.profiles
+    profiles = atlas.profiles
     has = measured(aligner(query.match, profiles.gene_ids))
     share = profiles.share(has) / profiles.share(profiles.composition > 0)
-    if share >= FEW_GENES:
+    if not is_few(atlas, has):
         return []
     here = (
         f"the genes that the query measures carry {share:.0%} of the expression of the atlas's genes in the reference"
     )
-    return [f"{here}: an atlas of these alone, built with `panel` {query.name}, calls better"]
+    if query.atlas.is_panel:
+        return [f"{here}: it is called by a fit on these {int(has.sum()):,} genes"]
+    return [f"{here}, and the atlas cannot be fitted on these: build it again, so that it keeps what that needs"]
 
 
-class _Sums:
-    """Sums over all cells of a query: the expression of each gene, and the cells that are mostly of other genomes."""
-
-    def __init__(self, match: GeneMatch, matrix: Matrix) -> None:
-        self.totals: Doubles = np.zeros(matrix.n_genes)
-        self._n_others = 0
-        self._name, self._mask = match.others
-
-    def add(self, batch: sp.csr_matrix[np.float32]) -> None:
-        """Add a batch of cells."""
-        self.totals += expression(batch)
-        if self._name:
-            self._n_others += int(mostly(batch, self._mask).sum())
-
-    def notes(self, n_cells: int) -> list[str]:
-        """Return a note on the cells of other genomes, if there are any."""
-        if not self._n_others:
-            return []
-        said = f"{self._n_others:,} of {n_cells:,} cells are mostly of {self._name}"
-        return [f"{said}: their calls rest on the little that they have of the atlas's genes"]
-
-
-def _search(
-    cells: OpenCells, candidates: Candidates, voting: Voting, summed: _Sums, progress: Progress
-) -> Iterator[Found]:
-    """Yield what is found for each batch of cells, and add the batch to `summed`."""
-    profiles = candidates.atlas.profiles
-    for first, batch, known in cells.batches("searching", progress):
-        vectors, empty = cells.vectors(np.arange(first, first + known.shape[0]), known)
-        summed.add(batch)
-        ids = np.full((len(empty), voting.k), -1, np.int64)
-        distances = np.full((len(empty), voting.k), np.inf, np.float32)
-        if not empty.all():
-            near = candidates.nearest(vectors[~empty], voting.k)
-            ids[~empty], distances[~empty] = near.ids, near.distances
-        neighbors = Neighbors(ids, distances)
-        votes, positions = votes_of(neighbors, candidates, voting)
-        odd, genes = profiles.odd(known, cells.measured, _profiled(votes.winner, len(profiles.labels)))
-        yield Found(vectors, empty, neighbors, positions, votes, odd, genes, np.diff(known.indptr))
-
-
-def _profiled(winner: Ints, n_profiles: int) -> Ints:
-    """Return codes of labels, -1 for labels that were added after the atlas was fitted and have no profile."""
-    return np.where(winner < n_profiles, winner, -1)
+def _adapted_notes(found: Found) -> list[str]:
+    """Return a note if calls depend on the query's other cells."""
+    if found.depends is None or not found.depends.any():
+        return []
+    n, of = int(found.depends.sum()), len(found.depends)
+    return [f"the calls of {n:,} of {of:,} cells depend on the query's other cells; with `adapt` off, none does"]
 
 
 def _provenance(cells: OpenCells, coverage: Coverage) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from scvec.core.forks import check_fork
 from scvec.core.html import table
 from scvec.core.tabular import Tabular
 from scvec.core.text import counted
-from scvec.core.types import UNKNOWN, Floats, Ints, Neighbors, Strings
+from scvec.core.types import UNKNOWN, Bools, Floats, Ints, Neighbors, Strings
 from scvec.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 NO_EXPRESSION, NOVEL, LOW_CONFIDENCE = "no_expression", "novel", "low_confidence"
 """Reasons for the call `UNKNOWN`: see `Annotation.reason`."""
+
+NO_VIEWS: Mapping[str, Strings] = MappingProxyType({})
 
 RENAMED = {"nearest": "label_before_rejection", "odd_genes": "unexpected_genes"}
 """Columns and attributes of 0.6, which stay beside the new ones until 0.9, as does ``obs["scvec_label"]`` of 0.7."""
@@ -107,6 +110,10 @@ class Annotation(Tabular):
     cluster, cluster_label, cluster_share
         (n,) the name of each cell's cluster, "" where it is in none; the label called for that cluster; that label's
         share of the votes of its cells, 0 to 1. None unless clusters were asked for.
+    by_view
+        By view, (n,) the label to which it alone gives most, `UNKNOWN` where `reason` is `NO_EXPRESSION`: the cell's
+        ``"neighbors"``, and the further views of the atlas, ``"rank"`` and ``"corrected"``; see `scvec.views`. Empty
+        for an atlas without further views. The call is made by all of them together, and so are `scores`.
     reranked, second
         The labels as an LLM reordered them, and the calls of a readout; None unless these were asked for.
     suggested
@@ -140,6 +147,7 @@ class Annotation(Tabular):
     cluster: Strings | None = None
     cluster_label: Strings | None = None
     cluster_share: Floats | None = None
+    by_view: Mapping[str, Strings] = field(default_factory=lambda: NO_VIEWS)
     reranked: Reranked | None = None
     second: SecondOpinion | None = None
     suggested: Suggested | None = None
@@ -192,6 +200,14 @@ class Annotation(Tabular):
         return [one for one in (self.reranked, self.second, self.suggested) if one is not None]
 
     @property
+    def views_agree(self) -> Bools:
+        """(n,) whether all views give the cell the same label; True without further views."""
+        found = list(self.by_view.values())
+        if not found:
+            return np.ones(len(self), bool)
+        return np.asarray(np.all([one == found[0] for one in found[1:]], axis=0))
+
+    @property
     def other_calls(self) -> dict[str, Strings]:
         """Calls by other means (of clusters, an LLM, a readout), by their column in the frame: (n,) labels each."""
         found = {} if self.cluster_label is None else {"cluster_label": self.cluster_label}
@@ -236,6 +252,7 @@ class Annotation(Tabular):
         if self.cluster is not None and self.cluster_label is not None:
             columns["cluster"] = [one or None for one in self.cluster.tolist()]
             columns |= {"cluster_label": self.cluster_label.tolist(), "cluster_share": self.cluster_share}
+        columns |= {f"{name}_label": one.tolist() for name, one in self.by_view.items()}
         for opinion in self._opinions:
             columns |= opinion.frame_columns()
         order = np.argsort(-self.scores, axis=1, kind="stable")
@@ -315,7 +332,8 @@ class Annotation(Tabular):
           ``_cluster``, ``_cluster_label``, ``_cluster_share``; ``_reranked_label``, ``_rerank_status``,
           ``_rerank_reason``, ``_rerank_genes``, ``_rerank_case``; ``_readout_label``, ``_readout_score``,
           ``_readout_agrees``; ``_suggested_term``, ``_suggested_name``, ``_suggested_score``, ``_suggested_genes``,
-          missing for cells that are not unknown, and where no name stands out.
+          missing for cells that are not unknown, and where no name stands out; ``_neighbors_label``, ``_rank_label``,
+          ``_corrected_label``, for an atlas with further views.
         - ``obsm["X_KEY"]``: (n, d) `vectors`; ``obsm["KEY_scores"]``: (n, L) `scores`; ``obsm["KEY_neighbors"]``:
           (n, k) `neighbor_names`.
         - ``uns["KEY"]``: a dict of the atlas and its version, the recipe, `max_error`, scvec's version, the labels (the
@@ -413,6 +431,7 @@ class Annotation(Tabular):
                 "cluster_label": pd.Categorical(self.cluster_label.tolist()),
                 "cluster_share": self.cluster_share,
             }
+        columns |= {f"{name}_label": pd.Categorical(one.tolist()) for name, one in self.by_view.items()}
         for opinion in self._opinions:
             columns |= opinion.obs_columns()
         return columns

@@ -7,6 +7,7 @@ from scvec.atlas.maintenance import checkout, compact, rebuild, remove
 from scvec.atlas.opening import list_atlases, open_atlas, versions
 from scvec.atlas.opening import open_atlas as open  # noqa: A004 - sv.atlas.open(...) reads as it should
 from scvec.atlas.reference import Atlas
+from scvec.atlas.refitting import refit
 from scvec.atlas.upkeep import optimize
 from scvec.atlas.verifying import Fault, repair, verify
 
@@ -22,6 +23,7 @@ __all__ = [
     "open_atlas",
     "optimize",
     "rebuild",
+    "refit",
     "remove",
     "repair",
     "search_parts",

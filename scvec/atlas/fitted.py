@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from scvec.embed.profiles import Profiles
 from scvec.embed.projection import Embedding, Projection
 from scvec.embed.recipe import Recipe
 from scvec.embed.refine import Head
+from scvec.embed.sample import Sample
+from scvec.embed.sample_files import load_sample, save_sample
 from scvec.errors import MismatchError, StoreError
 from scvec.knn.calibration import Calibration
 from scvec.store import Store
+from scvec.views import Views
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +35,27 @@ class Fitted:
         What each label expresses.
     calibration
         From held-out cells; None if none can be held out, as in a reference of one cell.
+    views
+        Further views of a cell, and how their shares are joined with the neighbours' votes; None for these alone.
     training
         How the head was trained, as JSON types; None without a head.
     labels
         The labels of the reference, sorted: those of the profiles' rows and the calibration's codes.
+    sample
+        The cells on which it was fitted, where it can be fitted again on fewer genes; else None.
     """
 
     embedding: Embedding
     profiles: Profiles
     calibration: Calibration | None
+    views: Views | None
     training: dict[str, Any] | None
     labels: tuple[str, ...]
+    sample: Sample | None = None
 
 
 PROJECTION, PROFILES, CALIBRATION = "projection.safetensors", "profiles.safetensors", "calibration.safetensors"
+VIEWS, SAMPLE = "views.safetensors", "sample.parquet"
 
 
 def save_fitted(store: Store, folder: str, fitted: Fitted) -> dict[str, Any]:
@@ -52,13 +63,18 @@ def save_fitted(store: Store, folder: str, fitted: Fitted) -> dict[str, Any]:
     writers: dict[str, Callable[[Path], None]] = {PROJECTION: fitted.embedding.save, PROFILES: fitted.profiles.save}
     if fitted.calibration is not None:
         writers[CALIBRATION] = fitted.calibration.save
+    if fitted.views is not None:
+        writers[VIEWS] = fitted.views.save
+    if fitted.sample is not None:
+        writers[SAMPLE] = partial(save_sample, sample=fitted.sample)
 
     def write(path: Path) -> dict[str, str]:
         for name, save in writers.items():
             save(path / name)
         return {name: sha256(path / name) for name in writers}
 
-    return {"folder": folder, "hashes": store.put_folder(folder, write)}
+    views = [] if fitted.views is None else list(fitted.views.of)
+    return {"folder": folder, "hashes": store.put_folder(folder, write), "views": views}
 
 
 def load_embedding(store: Store, made: Mapping[str, Any], recipe: Recipe) -> Embedding:
@@ -79,12 +95,23 @@ def load_calibration(store: Store, made: Mapping[str, Any]) -> Calibration | Non
     return _load(store, made, CALIBRATION, Calibration.load) if CALIBRATION in made["hashes"] else None
 
 
+def load_views(store: Store, made: Mapping[str, Any]) -> Views | None:
+    """Return the further views; None if there are none."""
+    return _load(store, made, VIEWS, Views.load) if VIEWS in made["hashes"] else None
+
+
+def load_kept_sample(store: Store, made: Mapping[str, Any]) -> Sample | None:
+    """Return the cells on which it was fitted; None if they were not kept."""
+    return _load(store, made, SAMPLE, load_sample) if SAMPLE in made["hashes"] else None
+
+
 def load_fitted(
     store: Store, made: Mapping[str, Any], recipe: Recipe, training: dict[str, Any] | None, labels: Sequence[str]
 ) -> Fitted:
-    """Return everything that was fitted."""
+    """Return everything that was fitted, without the sample."""
     embedding, profiles = load_embedding(store, made, recipe), load_profiles(store, made)
-    return Fitted(embedding, profiles, load_calibration(store, made), training, tuple(labels))
+    calibration, views = load_calibration(store, made), load_views(store, made)
+    return Fitted(embedding, profiles, calibration, views, training, tuple(labels))
 
 
 def faulty_files(store: Store, made: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Unpack
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.atlas.panel import is_few, on_panel
 from scvec.atlas.reference import Atlas
 from scvec.core.options import merged
 from scvec.core.types import Floats, Ints, Progress, Strings
@@ -21,10 +22,13 @@ from scvec.ingest.cells.options import ReadChanges, ReadOptions
 from scvec.ingest.cells.scale import Values
 from scvec.ingest.genes.gene_table import GeneTable, newest_tables, open_table
 from scvec.ingest.genes.gene_texts import taxon_id, taxon_name
-from scvec.ingest.genes.orthologs import orthologs
+from scvec.ingest.genes.orthologs import ONE_TO_ONE, weighted_orthologs
 from scvec.ingest.guards import guard, guard_species, other_species, with_second_species
 from scvec.ingest.matching import GeneMatch, match_genes
 from scvec.store import Store
+
+WORTH_NAMING = 0.05
+"""A query is told how to map more genes if those that one-to-one orthologs leave out have more of the expression."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +143,11 @@ class OpenCells:
         for first, batch in self.matrix.batches(title, progress):
             yield first, batch, normalise(batch, self.matrix.values, target, self.columns, self.share)
 
+    def known(self, cells: Ints) -> sp.csr_matrix[np.float32]:
+        """Return (m, g) values on the atlas's genes of some cells, given by ascending positions."""
+        target = self.query.atlas.embedding.recipe.target_sum
+        return normalise(self.matrix.take(cells), self.matrix.values, target, self.columns, self.share)
+
 
 @contextmanager
 def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCells]:
@@ -153,6 +162,7 @@ def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCe
         match, notes = match_to(
             matrix, atlas.store, atlas.gene_table, atlas.embedding.gene_ids, read.gene_key, read.taxon
         )
+        atlas = _on_genes(match, atlas)
         query = QueryCells(
             cells=absolute(cells) if in_memory(cells) is None else cells,
             name=file.path.name,
@@ -165,6 +175,12 @@ def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCe
             fingerprint=file.fingerprint(matrix.key, given_key(atlas, read)),
         )
         yield OpenCells(query, file, matrix, *placed(match, atlas), _given(file, atlas, read))
+
+
+def _on_genes(match: GeneMatch, atlas: Atlas) -> Atlas:
+    """Return the atlas, or one on the genes that are matched if these are few and it can be fitted on them."""
+    has = measured(aligner(match, atlas.embedding.gene_ids))
+    return (on_panel(atlas, has) if is_few(atlas, has) else None) or atlas
 
 
 def given_key(atlas: Atlas, read: ReadOptions) -> str | None:
@@ -235,10 +251,22 @@ def match_to(
         match = with_second_species(match, newest_tables(store), matrix)
         notes += [] if match.second is None else [str(match.second)]
     if own.taxon_id != table.taxon_id:
-        match = match.through(orthologs(own, table), table)
+        known = match.share(matrix.sampled_totals)
+        match = match.through(weighted_orthologs(store, own, table).among(gene_ids), table)
+        notes += _lost(match, known - match.share(matrix.sampled_totals))
     match = match.only(gene_ids)
     guard(match, matrix)
     return match, notes
+
+
+def _lost(match: GeneMatch, share: float) -> list[str]:
+    """Return a note if much expression is on genes that the atlas's species has no one-to-one ortholog of."""
+    if match.orthologs != ONE_TO_ONE or share <= WORTH_NAMING:
+        return []
+    return [
+        f"genes with {share:.0%} of the expression have no one-to-one ortholog among the atlas's genes; HCOP's "
+        "fifteen-column file of HGNC has orthologs one to many: scvec genes import-orthologs"
+    ]
 
 
 def placed(match: GeneMatch, atlas: Atlas) -> tuple[sp.csr_matrix[np.float32], Mask, float | None]:
@@ -256,4 +284,5 @@ def placed(match: GeneMatch, atlas: Atlas) -> tuple[sp.csr_matrix[np.float32], M
     """
     columns = aligner(match, atlas.embedding.gene_ids)
     has = measured(columns)
-    return columns, has, atlas.profiles.share(has) if match.named_by is None else None
+    is_whole = match.named_by is not None and not atlas.is_panel
+    return columns, has, None if is_whole else atlas.profiles.share(has)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from scvec import index as indexes
-from scvec.atlas.fitted import load_calibration, load_embedding, load_profiles
+from scvec.atlas.fitted import load_calibration, load_embedding, load_kept_sample, load_profiles, load_views
 from scvec.atlas.indexing import faulty_part, open_index
 from scvec.atlas.label_table import label_rows
 from scvec.atlas.paths import CURRENT, cells_path
@@ -24,12 +24,14 @@ from scvec.embed.encoders import Address
 from scvec.embed.profiles import Profiles
 from scvec.embed.projection import Embedding
 from scvec.embed.recipe import Recipe
+from scvec.embed.sample import Sample
 from scvec.errors import ConflictError, MismatchError
 from scvec.index.engines import SearchEngine
 from scvec.ingest import GeneTexts
 from scvec.ingest.genes.gene_table import GeneTable, is_packaged, open_table, texts_of
 from scvec.knn.calibration import Calibration
 from scvec.store import Snapshot, Store, Table
+from scvec.views import Views
 
 HASHED_BYTES = 64 * 2**20
 """Parts of an index up to this size are hashed when they are opened; for larger parts, the size is checked."""
@@ -106,6 +108,11 @@ class Atlas:
         return Keys.from_dict(self.manifest["keys"])
 
     @property
+    def is_panel(self) -> bool:
+        """Whether it was fitted again on some of its genes; see `scvec.atlas.panel`."""
+        return False
+
+    @property
     def recipe(self) -> Recipe:
         """The recipe of its cell vectors."""
         return Recipe.from_dict(self.manifest["recipe"], f"atlas {self.name}")
@@ -154,6 +161,19 @@ class Atlas:
     def calibration(self) -> Calibration | None:
         """The calibration of its calls; None for an atlas of a single cell."""
         return load_calibration(self.store, self.manifest["fitted"])
+
+    @cached_property
+    def views(self) -> Views | None:
+        """The further views of a cell by which it calls, beside its neighbours; None for neighbours alone."""
+        return load_views(self.store, self.manifest["fitted"])
+
+    @cached_property
+    def kept_sample(self) -> Sample | None:
+        """The cells on which it was fitted, on its genes; None if an earlier version has built it, or without a head.
+
+        Their `rows` are row ids.
+        """
+        return load_kept_sample(self.store, self.manifest["fitted"])
 
     @cached_property
     def index(self) -> indexes.Index:

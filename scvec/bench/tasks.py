@@ -25,7 +25,7 @@ from scvec.ingest import open_cells
 from scvec.ingest.cells import VAR_NAMES, CellFile, Matrix
 from scvec.ingest.cells.selection import Selection
 from scvec.ingest.genes.gene_table import newest_tables, offered_tables, open_table
-from scvec.ingest.genes.orthologs import orthologs
+from scvec.ingest.genes.orthologs import Orthologs, orthologs
 from scvec.ingest.matching import match_genes
 from scvec.store import Store
 
@@ -275,7 +275,7 @@ def _renamed(prepared: Prepared, query: AnnData, store: Store) -> AnnData:
     with open_cells(prepared.query) as file, file.matrix() as matrix:
         here = match_genes(matrix, [own])
     if own.taxon_id != there.gene_table.taxon_id:
-        here = here.through(orthologs(own, there.gene_table), there.gene_table)
+        here = here.through(Orthologs.one_to_one(orthologs(own, there.gene_table)), there.gene_table)
     genes, first = np.unique(there.gene_ids, return_index=True)
     name_of = dict(zip(genes.tolist(), there.names[there.columns[first]].tolist(), strict=True))
     names = [f"{own.taxon_id}-{i}" for i in range(query.n_vars)]

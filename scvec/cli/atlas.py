@@ -130,6 +130,28 @@ def extend(
     common.ui.result(extended.manifest, describe(extended.manifest))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefitFlags(FileFlags):
+    """How the files of an atlas are read again: as they were when it was built."""
+
+    label_key: Annotated[str | None, LabelsOption(help="Column of obs with labels (default: as built).")] = None
+    batch_key: Annotated[str | None, LabelsOption(help="Column of obs with batches (default: as built).")] = None
+    only: ReferenceOnlyOption = None
+    taxon: Annotated[str | None, RecipeOption(help="Species of the cells, if not the atlas's.")] = None
+
+
+@atlas_app.command(epilog="Example: scvec atlas refit pancreas reference.h5ad")
+@spreads
+def refit(name: NameArgument, reference: ReferenceArgument, *, flags: RefitFlags, common: CommonFlags) -> None:
+    """Fit an atlas of an earlier version again on its own files; its vectors stay."""
+    from scvec import atlas
+
+    there = atlas.open_atlas(open_store(common.store), name)
+    given = keywords(flags, atlas.refit) | {"progress": common.ui.progress}
+    manifest = atlas.refit(there, reference, **given).manifest
+    common.ui.result(manifest, describe(manifest))
+
+
 @atlas_app.command(epilog="Example: scvec atlas remove pancreas --where \"dataset = 'old'\"")
 @spreads
 def remove(
@@ -247,6 +269,7 @@ def describe(manifest: dict[str, Any]) -> str:
         "unmatched": unmatched or "none",
         "recipe": f"{_recipe(manifest)}, {manifest['dimension']} dimensions",
         "trained": _trained(manifest["training"]),
+        "views": _views(manifest),
         "texts": f"{taxon_name(manifest['taxon_id'])}, release {manifest['recipe']['release']}",
         "index": f"{index['factory']}, {recall}",
         "versions": "; ".join(f"{one['version']} {one['change']}" for one in manifest["history"]),
@@ -258,6 +281,12 @@ def _sources(sources: list[dict[str, Any]]) -> str:
     first = sources[0]
     said = f"{first['file']}, {first['matrix']['key']} taken as {first['matrix']['scale']}"
     return said if len(sources) == 1 else f"{len(sources)} files; {said}; the genes below are of the least covered one"
+
+
+def _views(manifest: dict[str, Any]) -> str:
+    """Return the views by which an atlas calls."""
+    further = manifest["fitted"].get("views", [])
+    return ", ".join(["neighbors", *further]) if further else "neighbors alone"
 
 
 def _trained(training: dict[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""Verbs on gene texts: ``genes pull``, ``genes import``, ``genes list``, ``genes diff``, ``genes check``."""
+"""Verbs on genes: ``genes pull``, ``import``, ``import-orthologs``, ``list``, ``diff``, ``check``."""
 
 from __future__ import annotations
 
@@ -96,22 +96,54 @@ def import_(
     common.ui.result(texts.manifest, _imported(texts))
 
 
+@genes_app.command(
+    "import-orthologs",
+    epilog="Example: scvec genes import-orthologs human_mouse_hcop_fifteen_column.txt.gz --taxon mouse",
+)
+@spreads
+def import_orthologs(
+    file: Annotated[Path, typer.Argument(help="HCOP's fifteen-column file of human and the species, plain or .gz.")],
+    taxon: TaxonOption,
+    release: Annotated[
+        str | None, typer.Option(help="Name of the release (default: hcop- and a hash of the pairs).")
+    ] = None,
+    *,
+    common: CommonFlags,
+) -> None:
+    """Import orthologs one to many from HCOP's file of HGNC; queries of another species then go by them."""
+    from scvec import ingest
+
+    found = ingest.orthologs(open_store(common.store), file, taxon=taxon, release=release)
+    about = found.manifest
+    common.ui.result(
+        about,
+        f"{found}: {about['n_pairs']:,} pairs of {about['n_genes']:,} genes and {about['n_human_genes']:,} human genes",
+    )
+
+
 @genes_app.command("list", epilog="Example: scvec genes list")
 @spreads
 def list_(common: CommonFlags) -> None:
-    """List the releases of gene texts in the store."""
+    """List the releases of gene texts in the store, and of orthologs one to many."""
     from scvec import ingest
     from scvec.ingest.genes.gene_texts import taxon_name
     from scvec.ingest.genes.packaged import all_packaged
 
     ui = common.ui
-    found = ingest.list_texts(open_store(common.store))
+    opened = open_store(common.store)
+    found = ingest.list_texts(opened)
     rows = [(taxon_name(one.taxon_id), one.release, len(one), one.manifest["origin"]) for one in found]
     if not rows:
         ui.note("no gene texts yet: scvec genes pull --help")
     for one in all_packaged():
         ui.note(f"packaged: {one}, {len(one):,} genes without texts, used where the store has no texts")
-    ui.result([one.manifest for one in found], table(("taxon", "release", "genes", "origin"), rows))
+    pairs = ingest.list_orthologs(opened)
+    for release in pairs:
+        ui.note(f"orthologs, one to many: {release}, {len(release):,} pairs")
+    ui.result(
+        [one.manifest for one in found] + [one.manifest for one in pairs],
+        table(("taxon", "release", "genes", "origin"), rows),
+    )
 
 
 @genes_app.command(epilog="Example: scvec genes diff 2026-10-01 2026-11-21 --taxon human")

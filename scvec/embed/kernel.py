@@ -50,6 +50,13 @@ def normalise(
     """
     from scvec.embed import compiled
 
+    if values.uncut is not None:  # which tells more of a cell than the mean share of the genes that are left
+        scaling, share = compiled.FIXED, None
+    else:
+        scaling = compiled.OF_ALL if share is None else compiled.OF_KNOWN
+    how = (scaling, float(values.uncut or 0), float(target_sum * (1.0 if share is None else share)))
+    if columns is not None and _is_shared(columns):
+        return _normalised_shares(batch, columns, *how)
     data, indices, indptr = parts(batch)
     n, n_vars = batch.shape
     gene_of = np.arange(n_vars, dtype=np.int32) if columns is None else _gene_of(columns)
@@ -59,21 +66,12 @@ def normalise(
 
     def count(lo: int, hi: int) -> None:
         if not compiled.count(data, indices, indptr, freeze(gene_of), n_genes, merges, kept, plain, lo, hi):
-            raise MatrixError(
-                "a batch of cells has a column index out of range",
-                f"indices from 0 to {n_vars - 1:,}",
-                "write the matrix again",
-            )
+            raise _out_of_range(n_vars)
 
     over_rows(count, n, ROWS)
     starts = np.zeros(n + 1, np.int64)
     np.cumsum(kept, out=starts[1:])
     normed, genes = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.int32)
-    if values.uncut is not None:  # which tells more of a cell than the mean share of the genes that are left
-        scaling, share = compiled.FIXED, None
-    else:
-        scaling = compiled.OF_ALL if share is None else compiled.OF_KNOWN
-    how = (scaling, float(values.uncut or 0), float(target_sum * (1.0 if share is None else share)))
 
     def fill(lo: int, hi: int) -> None:
         out = normed[starts[lo] : starts[hi]], genes[starts[lo] : starts[hi]]
@@ -83,6 +81,37 @@ def normalise(
     # SciPy prefers the smaller integers, and copies if the two types differ.
     pointers = starts.astype(np.int32) if starts[-1] <= np.iinfo(np.int32).max else starts
     return sp.csr_matrix((normed, genes, pointers), shape=(n, n_genes))
+
+
+def _normalised_shares(
+    batch: sp.csr_matrix[np.float32], columns: sp.csr_matrix[np.float32], scaling: int, total: float, target: float
+) -> sp.csr_matrix[np.float32]:
+    """Return what `normalise` does where genes have shares of columns: by a product, which takes longer."""
+    from scvec.embed import compiled
+
+    data, indices, _ = parts(batch)
+    if len(indices) and (indices.min() < 0 or indices.max() >= batch.shape[1]):
+        raise _out_of_range(batch.shape[1])
+    values = sp.csr_matrix((data.astype(np.float64), batch.indices, batch.indptr), shape=batch.shape)
+    known = sp.csr_matrix(values @ columns.astype(np.float64))
+    known.eliminate_zeros()
+    known.sort_indices()
+    if scaling != compiled.FIXED:
+        counted = values if scaling == compiled.OF_ALL else known
+        totals = np.asarray(counted.sum(axis=1)).ravel()
+    else:
+        totals = np.full(batch.shape[0], total)
+    scales = target / np.where(totals > 0, totals, 1.0)
+    logged = np.log1p(known.data * np.repeat(scales, np.diff(known.indptr)))
+    return sp.csr_matrix((logged.astype(np.float32), known.indices, known.indptr), shape=known.shape)
+
+
+def _out_of_range(n_vars: int) -> MatrixError:
+    return MatrixError(
+        "a batch of cells has a column index out of range",
+        f"indices from 0 to {n_vars - 1:,}",
+        "write the matrix again",
+    )
 
 
 def project(known: sp.csr_matrix[np.float32], weights: Floats, by: By | None = None, device: str = "cpu") -> Floats:
@@ -229,11 +258,14 @@ def parts(cells: sp.csr_matrix[Any]) -> Parts:
     )
 
 
+def _is_shared(columns: sp.csr_matrix[np.float32]) -> bool:
+    """Whether a column is of several genes, or counts in part."""
+    return bool(len(columns.data)) and bool(np.diff(columns.indptr).max() > 1 or (columns.data != 1).any())
+
+
 def _gene_of(columns: sp.csr_matrix[np.float32]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     """Return (n_vars,) the gene of each column of a matrix, from an aligner's matrix; -1 for none."""
     genes = np.diff(columns.indptr)
-    if len(genes) and genes.max() > 1:
-        raise ValueError("a column belongs to several genes")
     gene_of = np.full(columns.shape[0], -1, np.int32)
     gene_of[genes > 0] = columns.indices
     return gene_of

@@ -228,12 +228,16 @@ def by_value(batch: sp.csr_matrix[np.float32]) -> tuple[Ints, Ints, Ints]:
 
 
 def aligner(match: GeneMatch, gene_ids: Ints) -> sp.csr_matrix[np.float32]:
-    """Return (n_vars, g) 0/1, which maps the columns of a matrix to (g,) genes; other columns map to none."""
+    """Return (n_vars, g), which maps the columns of a matrix to (g,) genes; other columns map to none.
+
+    It is 1 where a column is of a gene, or the share of the column that counts for it; see `GeneMatch.weights`.
+    """
     order = np.argsort(gene_ids)
     known = match.only(gene_ids)
     targets = order[np.searchsorted(gene_ids, known.gene_ids, sorter=order)]
     shape = (len(match.names), len(gene_ids))
-    return sp.csr_matrix((np.ones(len(targets), np.float32), (known.columns, targets)), shape=shape)
+    weights = np.ones(len(targets), np.float32) if known.weights is None else known.weights
+    return sp.csr_matrix((weights, (known.columns, targets)), shape=shape)
 
 
 def _svd(logged: sp.csr_matrix[np.float32], recipe: Recipe) -> Floats:

@@ -135,6 +135,9 @@ class Recipe:
         Type of the stored vectors: float16 takes half the space and changes distances by about 1e-4.
     refine
         How a head is trained on the reference's labels; None: no head.
+    views
+        Further views of a cell, whose shares of each label are joined with its neighbours' votes: see `scvec.views`.
+        None: neighbours alone call.
     release, encoder_revision
         The release of the gene texts and the encoder's weights; filled in by `bind` when an atlas is built. If the
         store has vectors of several revisions, `encoder_revision` chooses one.
@@ -151,6 +154,7 @@ class Recipe:
     random_state: int = 0
     dtype: Literal["float32", "float16"] = "float32"
     refine: Refinement | None = None
+    views: tuple[str, ...] = ()
     release: str | None = None
     encoder_revision: str | None = None
 
@@ -185,6 +189,8 @@ class Recipe:
             raise InputError(
                 "`refine` cannot be combined with svd or given weights, top_n or centre", fix="leave one out"
             )
+        check("views", all(isinstance(one, str) for one in self.views), "names of views")
+        object.__setattr__(self, "views", tuple(self.views))
         object.__setattr__(self, "target_sum", float(self.target_sum))
 
     @property
@@ -217,8 +223,11 @@ class Recipe:
         return replace(self, release=release, encoder_revision=encoder_revision)
 
     def sha256(self) -> str:
-        """Return the hash of all fields, the recipe's identity."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """Return the hash of all fields, the recipe's identity; without views, that of earlier versions."""
+        values = asdict(self)
+        if not self.views:
+            del values["views"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that are set, as JSON types."""
@@ -272,7 +281,7 @@ RECIPES: MappingProxyType[str, Recipe] = MappingProxyType(
         for recipe in (
             # A contrastive head trained on the labels, over text where there is some, as in arXiv 2509.23543, which
             # states no loss. Without text it calls as well (``benchmarks/results/without-texts.md``).
-            Recipe(name="refined", weights="auto", refine=Refinement()),
+            Recipe(name="refined", weights="auto", refine=Refinement(), views=("rank", "corrected")),
             # Expression-weighted mean of gene vectors: GenePT-w (Chen and Zou, bioRxiv 2023.10.16.562533).
             Recipe(name="genept-w", encoder=DEFAULT_ENCODER),
             # The most expressed genes only; 2,048 as in scInterpreter (arXiv 2402.12405).

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from scvec.core.arrow import coded
 from scvec.core.types import Floats, Ints, Progress, Strings, silent
-from scvec.embed.projection import aligner, normalise
+from scvec.embed.projection import Mask, aligner, normalise
 from scvec.embed.recipe import Recipe
 from scvec.ingest.cells.scale import Values
 from scvec.ingest.matching import GeneMatch
@@ -38,6 +38,8 @@ class Sample:
         (n,) the batch of each.
     given
         (n, d) vectors that come with the cells, if the recipe takes these; else None.
+    rows
+        (n,) positions of the cells in the reference, ascending; None for cells that are of none.
     """
 
     logged: sp.csr_matrix[np.float32]
@@ -47,6 +49,7 @@ class Sample:
     names: tuple[str, ...]
     batches: Strings
     given: Floats | None = None
+    rows: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -66,7 +69,23 @@ class Sample:
             codes=self.codes[cells],
             batches=self.batches[cells],
             given=None if self.given is None else self.given[cells],
+            rows=None if self.rows is None else self.rows[cells],
         )
+
+    def on(self, genes: Mask) -> Sample:
+        """Return the cells on some of the genes, given as (g,) True, without those that express none of them.
+
+        Each cell is scaled again, so that its total on these genes is the mean one of all cells: as a query's cells
+        are that measure no others, see `scvec.embed.projection.normalise`.
+        """
+        kept = sp.csr_matrix(self.logged[:, genes])
+        values = kept.expm1()
+        totals = np.asarray(values.sum(axis=1, dtype=np.float64)).ravel()
+        filled = np.flatnonzero(totals > 0)
+        scale = totals[filled].mean() / totals[filled] if len(filled) else totals[filled]
+        values = sp.csr_matrix(values[filled])
+        values.data *= np.repeat(scale, np.diff(values.indptr)).astype(np.float32)
+        return replace(self.at(filled), logged=values.log1p(), counts=None, totals=np.ones(len(filled)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +158,7 @@ def draw(recipe: Recipe, gene_ids: Ints, files: Sequence[SampledFile], progress:
         names=tuple(names.tolist()),
         batches=np.concatenate(batches),
         given=np.concatenate(given) if given else None,
+        rows=chosen,
     )
     filled = np.flatnonzero(np.diff(everything.logged.indptr) > 0)
     return everything if len(filled) == len(everything) else everything.at(filled)

@@ -353,9 +353,11 @@ def groups_of(calls: Annotation, cells: Sequence[str], groups: Sequence[str]) ->
 def _names_in(var_names: Strings, columns: sp.csr_matrix[np.float32]) -> Strings:
     """Return (g,) the query's names of an atlas's genes, "" for a gene that it does not measure.
 
-    Of several columns of one gene, the first counts; `columns` is (n_vars, g), 1 where a column is of a gene.
+    Of several columns of one gene, the one that counts most is named, or the first of those; `columns` is (n_vars, g)
+    from `aligner`.
     """
-    rows, genes = columns.nonzero()
+    pairs = columns.tocoo()
+    order = np.lexsort((pairs.row, -pairs.data))[::-1]
     names = np.full(columns.shape[1], "", dtype=object)
-    names[genes[::-1]] = var_names[rows[::-1]]
+    names[pairs.col[order]] = var_names[pairs.row[order]]
     return names

@@ -13,7 +13,7 @@ from scvec.errors import GeneMatchError
 from scvec.ingest.genes.gene_sets import GeneSets
 from scvec.ingest.genes.gene_table import open_table
 from scvec.ingest.genes.gene_texts import taxon_id
-from scvec.ingest.genes.orthologs import orthologs
+from scvec.ingest.genes.orthologs import weighted_orthologs
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def match_sets(gene_sets: GeneSets, atlas: Atlas, taxon: str | int | None = None
     atlas
         The atlas to match.
     taxon
-        The species of the sets, if it is not the atlas's: genes are then matched through one-to-one orthologs.
+        The species of the sets, if it is not the atlas's: each gene then stands for its best-supported ortholog.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def match_sets(gene_sets: GeneSets, atlas: Atlas, taxon: str | int | None = None
     found = own.identifiers.resolve(names)
     gene_of = dict(zip(names[found.columns].tolist(), found.gene_ids.tolist(), strict=True))
     if own is not table:
-        other = orthologs(own, table)
+        other = weighted_orthologs(atlas.store, own, table).best()
         gene_of = {name: other[gene] for name, gene in gene_of.items() if gene in other}
     if not gene_of:
         raise GeneMatchError(

@@ -212,7 +212,7 @@ def _looks(match: GeneMatch) -> str:
 
 
 def _most_are_known(match: GeneMatch) -> bool:
-    return len(match.columns) * 2 > int((~match.foreign).sum())
+    return match.n_columns * 2 > int((~match.foreign).sum())
 
 
 def _examples(match: GeneMatch) -> str:

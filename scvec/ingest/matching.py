@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from scvec.core.forks import computing
-from scvec.core.types import Bools, Ints, Strings, freeze
+from scvec.core.types import Bools, Floats, Ints, Strings, freeze
 from scvec.ingest.cells import VAR_NAMES, Matrix
 from scvec.ingest.cells.scale import Totals
 from scvec.ingest.gene_coverage import Coverage, Part
@@ -17,6 +17,7 @@ from scvec.ingest.genes.gene_table import GeneTable
 from scvec.ingest.genes.gene_texts import taxon_name
 from scvec.ingest.genes.identifiers import EXACT, ROUTES, are_row_numbers
 from scvec.ingest.genes.lookup import LookedUp, look_up
+from scvec.ingest.genes.orthologs import Orthologs
 
 MIN_COVERAGE = 0.5
 """A matrix with less than this share of its expression on known genes is refused."""
@@ -61,11 +62,13 @@ class GeneMatch:
     gene_table
         The gene texts, or packaged identifiers, whose genes were matched.
     columns
-        (m,) positions of the matched columns, ascending.
+        (m,) positions of the matched columns, ascending; a column of several genes stands once for each.
     gene_ids
         (m,) the gene of each; one gene may have several columns.
     routes
         (m,) the route by which each was found.
+    weights
+        (m,) the share of the column that counts for the gene; None: the whole of each.
     ambiguous
         Positions of the columns whose name fits several genes.
     named_by
@@ -76,6 +79,8 @@ class GeneMatch:
         The features of the matrix that are not genes, and are not among its columns.
     second
         Another species whose genes many of the names are, where nothing tells genomes apart.
+    orthologs
+        By what the genes of another taxon were found.
     """
 
     names: Strings
@@ -89,10 +94,19 @@ class GeneMatch:
     looked_up: LookedUp | None = field(default=None, repr=False)
     left_out: tuple[LeftOut, ...] = ()
     second: Second | None = None
+    weights: Floats | None = None
+    orthologs: str = ""
 
     def __post_init__(self) -> None:
         for name in ("columns", "gene_ids", "routes"):
             object.__setattr__(self, name, freeze(getattr(self, name)))
+        if self.weights is not None:
+            object.__setattr__(self, "weights", freeze(self.weights))
+
+    @property
+    def n_columns(self) -> int:
+        """The number of matched columns, each once."""
+        return len(np.unique(self.columns))
 
     @property
     def genes(self) -> Ints:
@@ -122,14 +136,29 @@ class GeneMatch:
         """Return the match restricted to `gene_ids`."""
         return self._kept(np.isin(self.gene_ids, gene_ids))
 
-    def through(self, pairs: Mapping[int, int], gene_table: GeneTable) -> GeneMatch:
-        """Return the match to the genes of another taxon, given that taxon's gene for each gene here."""
-        kept = self._kept(np.array([gene in pairs for gene in self.gene_ids.tolist()], bool))
-        there = np.array([pairs[gene] for gene in kept.gene_ids.tolist()], np.int64)
-        return replace(kept, gene_ids=there, gene_table=gene_table, named_by=self.gene_table)
+    def through(self, pairs: Orthologs, gene_table: GeneTable) -> GeneMatch:
+        """Return the match to the genes of another taxon, given what each gene here stands for there."""
+        first = np.searchsorted(pairs.genes, self.gene_ids, side="left")
+        n = np.searchsorted(pairs.genes, self.gene_ids, side="right") - first
+        whose = np.repeat(np.arange(len(n)), n)
+        place = np.repeat(first - np.cumsum(n) + n, n) + np.arange(len(whose))
+        weights = pairs.weights[place]
+        return replace(
+            self,
+            columns=self.columns[whose],
+            gene_ids=pairs.others[place],
+            routes=self.routes[whose],
+            weights=None if (weights == 1).all() else weights,
+            gene_table=gene_table,
+            named_by=self.gene_table,
+            orthologs=pairs.source,
+        )
 
-    def _kept(self, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> GeneMatch:
-        return replace(self, columns=self.columns[keep], gene_ids=self.gene_ids[keep], routes=self.routes[keep])
+    def _kept(self, keep: Bools) -> GeneMatch:
+        weights = None if self.weights is None else self.weights[keep]
+        return replace(
+            self, columns=self.columns[keep], gene_ids=self.gene_ids[keep], routes=self.routes[keep], weights=weights
+        )
 
     def share(self, totals: Totals, routes: Iterable[str] = ROUTES) -> float:
         """Return the share of the genome's expression on genes found by these routes, given each column's total."""
@@ -140,7 +169,12 @@ class GeneMatch:
         return self._on(totals, routes) / (float(totals.sum()) or 1.0)
 
     def _on(self, totals: Totals, routes: Iterable[str]) -> float:
-        return float(totals[self.columns[np.isin(self.routes.astype(str), list(routes))]].sum())
+        return float(self._counted(totals)[np.isin(self.routes.astype(str), list(routes))].sum())
+
+    def _counted(self, totals: Totals) -> Totals:
+        """Return (m,) what counts for the gene of each matched column, of each column's (n_vars,) total."""
+        there = totals[self.columns]
+        return there if self.weights is None else there * self.weights
 
     def coverage(self, totals: Totals) -> Coverage:
         """Return the report, given each column's (n_vars,) total expression."""
@@ -150,14 +184,15 @@ class GeneMatch:
         left[self.columns] = left[self.ambiguous] = 0.0
         source_of = dict(self.gene_table.genes.select("gene_id", "source").iter_rows())
         sources = np.array([source_of[gene] for gene in self.gene_ids.tolist()], dtype=object)
+        counted_shares = self._counted(shares)
         return Coverage(
             names=self._said(),
             n_genes=int((~foreign).sum()),
-            n_matched=len(self.columns),
-            share=float(shares[self.columns].sum()),
-            routes=_parts(self.routes, shares[self.columns], ROUTES),
-            texts=_parts(sources, shares[self.columns], sorted(set(sources.tolist()))),
-            n_merged=len(self.gene_ids) - len(np.unique(self.gene_ids)),
+            n_matched=self.n_columns,
+            share=float(counted_shares.sum()),
+            routes=_parts(self.routes, self.columns, counted_shares, ROUTES),
+            texts=_parts(sources, self.columns, counted_shares, sorted(set(sources.tolist()))),
+            n_merged=self._n_merged(),
             ambiguous=self._largest(shares, self.ambiguous, len(self.ambiguous)),
             unmatched=self._largest(left, np.flatnonzero(left > 0), N_UNMATCHED_SHOWN),
             left_out=self.left_out,
@@ -166,6 +201,12 @@ class GeneMatch:
             n_joined=0 if looked_up is None else looked_up.n_joined,
             numbered=() if looked_up is None else looked_up.numbered,
         )
+
+    def _n_merged(self) -> int:
+        """Return the number of columns that are added to an earlier column of the same gene."""
+        later = np.ones(len(self.gene_ids), bool)
+        later[np.unique(self.gene_ids, return_index=True)[1]] = False
+        return len(np.unique(self.columns[later]))
 
     def _other_genomes(self, totals: Totals) -> tuple[LeftOut, ...]:
         if self.looked_up is None or not self.foreign.any():
@@ -185,7 +226,7 @@ class GeneMatch:
         said = f"{self.key} taken as {taxon_name(own.taxon_id)} {kind}, by the {own}"
         if own is self.gene_table:
             return said
-        return f"{said}, and as their one-to-one orthologs, by the {self.gene_table}"
+        return f"{said}, and as their {self.orthologs}, by the {self.gene_table}"
 
 
 def match_genes(matrix: Matrix, offered: Sequence[GeneTable], *, gene_key: str | None = None) -> GeneMatch:
@@ -252,6 +293,6 @@ def match_names(
     )
 
 
-def _parts(kinds: Strings, shares: Totals, order: Iterable[str]) -> dict[str, Part]:
-    parts = {kind: Part(int((kinds == kind).sum()), float(shares[kinds == kind].sum())) for kind in order}
+def _parts(kinds: Strings, columns: Ints, shares: Totals, order: Iterable[str]) -> dict[str, Part]:
+    parts = {kind: Part(len(np.unique(columns[kinds == kind])), float(shares[kinds == kind].sum())) for kind in order}
     return {kind: part for kind, part in parts.items() if part.n_genes}

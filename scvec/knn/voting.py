@@ -65,6 +65,13 @@ def vote(neighbors: Neighbors, codes: Ints, counts: Ints, voting: Voting = DEFAU
     return Votes(winner, shares.astype(np.float32))
 
 
+def by_shares(shares: Floats) -> Votes:
+    """Return the outcome of shares that sum to 1, or are all zero; of tied labels the first wins."""
+    winner = shares.argmax(axis=1).astype(np.int64)
+    winner[~shares.any(axis=1)] = -1
+    return Votes(winner, shares)
+
+
 def _weights(neighbors: Neighbors, voting: Voting) -> Doubles:
     """Return (n, k) weights by distance; undefined where there is no neighbour."""
     distances = neighbors.distances.astype(np.float64)

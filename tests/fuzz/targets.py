@@ -27,6 +27,7 @@ from scvec.errors import ScvecError
 from scvec.ingest.cells import open_cells
 from scvec.ingest.genes.gene_sets import read_gene_sets
 from scvec.ingest.genes.ncbi import read_info, read_orthologs, read_summaries
+from scvec.ingest.genes.ortholog_tables import read_hcop
 from scvec.ontology.read import read_ontology
 from tests import sources, toy, toy_ontology
 
@@ -233,6 +234,10 @@ def _ncbi(name: str) -> Callable[[Path], None]:
     return write
 
 
+def _hcop(path: Path) -> None:
+    toy.write_hcop(path, [(str(1000 + i), str(5000 + i), "Ensembl,OMA,Panther") for i in range(toy.N_GENES)])
+
+
 def _store(folder: Path) -> Path:
     store = folder / "store"
     info, summary = toy.write_ncbi(folder)
@@ -284,6 +289,7 @@ TARGETS: dict[str, Target] = {
     "gene_info": _one(_ncbi("info"), "toy.gene_info.gz", lambda path: read_info(path, 9606)),
     "gene_summary": _one(_ncbi("summary"), "s.gz", lambda path: read_summaries(path, [9606], [9606])),
     "gene_orthologs": _one(_ncbi("orthologs"), "o.gz", lambda path: read_orthologs(path, 9606, 10090)),
+    "hcop": _one(_hcop, "h.gz", lambda path: read_hcop(path, 10090).sort("gene_id", "human_gene_id")),
     "suite": _one(lambda path: path.write_text(SUITE), "suite.toml", Suite.read),
     "recipe": _one(
         lambda path: path.write_text('name = "mine"\nweights = "svd"\ndimension = 8\n'), "mine.toml", Recipe.from_toml

@@ -16,7 +16,7 @@ from scvec.ingest.cells import CellFile, Cells, Matrix, open_cells
 from scvec.ingest.cells.scale import Totals
 from scvec.ingest.genes.gene_table import offered_tables, open_table, texts_of
 from scvec.ingest.genes.gene_texts import taxon_id
-from scvec.ingest.genes.orthologs import orthologs
+from scvec.ingest.genes.orthologs import weighted_orthologs
 from scvec.ingest.guards import guard, guard_species
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch, match_genes
 from scvec.store import Store
@@ -73,7 +73,7 @@ def on_panel(store: Store, match: GeneMatch, matrix: Matrix, panel: Cells, taxon
     with open_cells(panel) as file, file.matrix(_readable(file)) as other:
         found = match_genes(other, [own])
     if own is not table:
-        found = found.through(orthologs(own, table), table)
+        found = found.through(weighted_orthologs(store, own, table), table)
     match = match.only(found.gene_ids)
     if not len(match.genes):
         raise GeneMatchError(

@@ -15,7 +15,6 @@ from typing import Any, Unpack
 
 from scvec._version import __version__
 from scvec.atlas.building.binding import bind, match_reference, on_panel, recipe_for
-from scvec.atlas.building.fitting import fit_reference
 from scvec.atlas.building.job import Job, open_job
 from scvec.atlas.building.options import BuildChanges, BuildOptions
 from scvec.atlas.building.sources import Source, on_common_genes, read_sources, several
@@ -23,6 +22,7 @@ from scvec.atlas.building.steps import NewCells, described, embed_and_commit, la
 from scvec.atlas.building.twins import note_twins
 from scvec.atlas.engine import Compute, Engine, Local
 from scvec.atlas.fitted import Fitted, load_fitted, save_fitted
+from scvec.atlas.fitting import fit_reference
 from scvec.atlas.indexing import filled_rows, index_folder, new_index, no_expression, with_table_index
 from scvec.atlas.paths import CURRENT, LAYOUT, atlas_folder, cells_path, check_new_name
 from scvec.atlas.publishing import publish
@@ -177,11 +177,14 @@ def _fitted(
     noted = job.noted("fitted")
     if noted is not None:
         fitted = load_fitted(job.store, noted, recipe, noted["training"], noted["labels"])
-        return fitted, {key: noted[key] for key in ("folder", "hashes")}, noted["notes"]
+        made = {key: noted[key] for key in ("folder", "hashes", "views")}
+        return fitted, made, noted["notes"]
     sample = draw(recipe, gene_ids, [source.sampled_file() for source in sources], progress)
     if not len(sample):
         raise no_expression(f"in {sources[0].file.path}")
     fitted = fit_reference(recipe, gene_ids, vectors, sample, progress)
+    if recipe.refine is not None:
+        fitted = replace(fitted, sample=sample)  # to fit it again, on the genes of a query that measures few
     made = save_fitted(job.store, f"{Path(job.folder).parent.as_posix()}/fitted/{job.token}", fitted)
     notes = [*_note_one_label(fitted.labels), *note_twins(sample.logged), *_notes_on_scale(sources)]
     job.note("fitted", made | {"training": fitted.training, "labels": list(fitted.labels), "notes": notes})

@@ -53,7 +53,7 @@ def extend(
         An AnnData, or a file that `scvec.ingest.open_cells` reads; or several, or globs.
     options, changes
         How they are read: a `scvec.ExtendOptions`, or its fields as keywords. Columns that are not given are those with
-        which the atlas was built. Cells of another species are matched through one-to-one orthologs.
+        which the atlas was built. Cells of another species are matched through orthologs.
     device, engine, progress
         As in `build`.
 

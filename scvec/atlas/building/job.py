@@ -35,7 +35,7 @@ SHARD: Shape = {
 NOTES: Mapping[str, Shape] = MappingProxyType(
     {
         "committed": {"version": int},
-        "fitted": {**FITTED, "training": Maybe(dict), "labels": Maybe((str,)), "notes": Maybe((str,))},
+        "fitted": {**FITTED, "views": (str,), "training": Maybe(dict), "labels": Maybe((str,)), "notes": Maybe((str,))},
     }
 )
 """What the notes of a job have at least."""

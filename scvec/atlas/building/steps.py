@@ -19,6 +19,7 @@ from scvec.atlas.engine import Compute
 from scvec.atlas.rows import Keys, ids_of, table_schema
 from scvec.embed.projection import Embedding
 from scvec.errors import InputError, StoreError
+from scvec.ingest.matching import GeneMatch
 from scvec.ontology import Ontology, match_labels
 from scvec.store import ROWS_PER_FRAGMENT
 
@@ -67,7 +68,7 @@ class NewCells:
 
 def planned(sources: Sequence[Source]) -> dict[str, Any]:
     """Return what identifies these files and the genes to which they were matched."""
-    digests = [hashlib.sha256(one.match.columns.tobytes() + one.match.gene_ids.tobytes()) for one in sources]
+    digests = [hashlib.sha256(_matched(one.match)) for one in sources]
     return {
         "written_by": f"scvec {__version__}",
         "sources": [
@@ -75,6 +76,11 @@ def planned(sources: Sequence[Source]) -> dict[str, Any]:
             for source, digest in zip(sources, digests, strict=True)
         ],
     }
+
+
+def _matched(match: GeneMatch) -> bytes:
+    weights = b"" if match.weights is None else match.weights.tobytes()
+    return match.columns.tobytes() + match.gene_ids.tobytes() + weights
 
 
 def label_ids(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -67,6 +67,10 @@ class QueryFlags(ReadFlags):
     frequency: Annotated[float, VoteOption(help="Correct votes for label frequency: 0 = not at all, 1 = fully.")] = (
         DEFAULT.frequency
     )
+    adapt: Annotated[
+        Literal["auto", "off"],
+        VoteOption(help="auto: meet what moves all of a query, such as another study; off: each cell alone."),
+    ] = "auto"
     max_error: Annotated[
         float | None,
         RejectionOption(help="Accepted share of wrong calls, such as 0.05; less certain calls become unknown."),

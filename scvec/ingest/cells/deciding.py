@@ -13,8 +13,22 @@ from typing import Literal, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
+from scvec.core.types import Ints
 from scvec.errors import MatrixError
-from scvec.ingest.cells.kinds import ANY, COUNTS, LARGE, LINEAR, MULTIPLES, NONE, ROUND, SOME_WHOLE, SQRT
+from scvec.ingest.cells.kinds import (
+    ANY,
+    COUNTS,
+    LARGE,
+    LIKELY,
+    LINEAR,
+    MULTIPLES,
+    NONE,
+    ROUND,
+    SCALED_LOGARITHMS,
+    SOME_WHOLE,
+    SQRT,
+)
+from scvec.ingest.cells.lengths import by_lengths
 from scvec.ingest.cells.scale import (
     NAMES,
     SCALES,
@@ -43,7 +57,10 @@ SAME_TOTAL = 0.01
 REPEATED, MOSTLY = 5e-5, 0.8
 """Totals of several groups of cells: this share of them has another one that is as near as this, relatively."""
 
-RARE, ALONE = 0.05, 3
+SEVERAL_TOTALS, SUMMED = 5, 50
+"""Fewer cells have nearly the same total by chance, and so have sums of fewer values."""
+
+RARE, ALONE = 0.1, 3
 """A smaller share of cells with a round total or whole values, or one of more than a few cells, has them by chance."""
 
 MOST_OF = 0.5
@@ -59,6 +76,7 @@ WHOLE_COUNTS, MOST_COUNTS = 5e-7, 1e5
 """Relative error of a cell's number of counts, and the number up to which it can be seen to be whole."""
 
 UNKNOWN_SCALE = "their scale could not be found"
+SCALED_AFTER = "they are logarithms that were scaled after they were taken"
 
 
 def decide(sample: sp.csr_matrix[np.float32], asked: AskedScale, where: str, stated: Scale | None = None) -> Values:
@@ -132,14 +150,20 @@ def _named(sample: sp.csr_matrix[np.float32], seen: Evidence, asked: Scale, wher
 def _of_all(sample: sp.csr_matrix[np.float32], seen: Evidence, stated: Scale | None) -> tuple[Kinds, str]:
     """Return what each cell of a sample holds, and why that is in doubt."""
     kinds = seen.kinds.copy()
+    unshown = (kinds == NONE) | (seen.means == LARGE)
+    lengths = by_lengths(sp.csr_matrix(sample[unshown])) if unshown.any() else None
+    if lengths is not None:
+        kinds[unshown] = lengths
     for kind in range(LINEAR, SQRT + 1):
         here = kinds == kind
         others = (kinds != kind) & (kinds > NONE)
         # Among cells that do not show theirs, one value that is too large for a logarithm says what all are.
-        weak = (ROUND, SOME_WHOLE, LARGE) if others.mean() > MOST_OF else (ROUND, SOME_WHOLE)
+        weak = (ROUND, SOME_WHOLE, LIKELY, LARGE) if others.mean() > MOST_OF else (ROUND, SOME_WHOLE, LIKELY)
         rare = here.sum() < max(2, RARE * len(kinds)) and len(kinds) > ALONE
         if rare and np.isin(seen.means[here], weak).all():
             kinds[here] = NONE
+    if (seen.means == SCALED_LOGARITHMS).mean() > MOST_OF:
+        return np.full(len(kinds), number_of("log1p" if _fits(sample, "log1p") else "linear"), np.int8), SCALED_AFTER
     left = kinds == NONE
     if left.any():
         found = _by_totals(sp.csr_matrix(sample[left]))
@@ -169,7 +193,7 @@ def _fits(cells: sp.csr_matrix[np.float32], scale: Scale) -> bool:
 
 def _by_totals(cells: sp.csr_matrix[np.float32]) -> int | None:
     """Return the scale by which the cells have one total, or several cells each of some totals."""
-    best, least = None, SAME_TOTAL
+    best, least = None, SAME_TOTAL if cells.shape[0] >= SEVERAL_TOTALS else SAME_TOTAL / 10
     totals: Totals
     for scale in SCALES[1:]:
         if cells.shape[0] < 2 or not _fits(cells, scale):
@@ -178,12 +202,14 @@ def _by_totals(cells: sp.csr_matrix[np.float32]) -> int | None:
         spread = float(totals.std() / totals.mean())
         if spread < least:
             best, least = number_of(scale), spread
-        elif best is None and _repeated(totals):
+        elif best is None and _repeated(totals, np.diff(cells.indptr)):
             best = number_of(scale)
     return best
 
 
-def _repeated(totals: Totals) -> bool:
+def _repeated(totals: Totals, n_values: Ints) -> bool:
+    # Few values that are rounded have the same sum by chance.
+    totals = totals[n_values >= SUMMED]
     near = np.diff(np.log(np.sort(totals))) < REPEATED
     has = np.append(near, False) | np.insert(near, 0, False)
     return bool(len(totals) > 3 and has.mean() >= MOSTLY)

@@ -87,13 +87,16 @@ class Doubts(Tabular):
                 "votes": one.votes,
                 "against": one.against,
                 "votes_against": one.votes_against,
+                "views_apart": one.n_apart,
+                "views": "; ".join(f"{view}: {label} ({n})" for view, label, n in one.views),
                 "unexpected_genes": ", ".join(f"{gene.symbol} ({gene.n_cells})" for gene in one.unexpected_genes),
             }
             for one in self.groups
         ]
         types = {"label": pl.String, "reason": pl.String, "n_cells": pl.Int64}
         types |= dict.fromkeys(("share_of_label", "confidence", "novelty", "votes"), pl.Float64)
-        types |= {"against": pl.String, "votes_against": pl.Float64, "unexpected_genes": pl.String}
+        types |= {"against": pl.String, "votes_against": pl.Float64, "views_apart": pl.Int64, "views": pl.String}
+        types |= {"unexpected_genes": pl.String}
         return pl.DataFrame(rows, schema=types)
 
 
@@ -108,9 +111,12 @@ class Group:
     n_cells, share
         Number of cells, and their share of all cells of the label.
     confidence, novelty, votes
-        Median confidence and novelty; the label's mean share of the votes.
+        Median confidence and novelty; the label's mean share.
     against, votes_against
-        The label with the second most votes, "" if there is none, and its mean share.
+        The label with the second largest share, "" if there is none, and its mean share.
+    n_apart, views
+        Number of cells to which the views of the atlas give different labels, and what each view says of these: its
+        name, the label that it gives most of them, and to how many. Without further views: 0, and none.
     unexpected_genes
         Genes expressed more than in the label's cells, those of most cells first.
     """
@@ -125,6 +131,8 @@ class Group:
     votes: float
     against: str
     votes_against: float
+    n_apart: int
+    views: tuple[tuple[str, str, int], ...]
     unexpected_genes: tuple[UnexpectedGene, ...]
 
 
@@ -172,6 +180,7 @@ def _group(calls: Annotation, name: str, cells: Ints, reason: Strings, owner: Ma
     votes = calls.scores[cells].mean(axis=0, dtype=np.float64)
     others = np.where(np.arange(len(votes)) == own, -1.0, votes)
     second = int(others.argmax())
+    apart = cells[~calls.views_agree[cells]]
     return Group(
         name,
         label,
@@ -183,5 +192,12 @@ def _group(calls: Annotation, name: str, cells: Ints, reason: Strings, owner: Ma
         float(votes[own]),
         calls.labels[second] if others[second] > 0 else "",
         max(0.0, float(others[second])),
+        len(apart),
+        tuple((view, *_commonest_label(labels[apart])) for view, labels in calls.by_view.items()) if len(apart) else (),
         commonest(calls.unexpected_genes[cells].tolist(), owner, N_GENES),
     )
+
+
+def _commonest_label(labels: Strings) -> tuple[str, int]:
+    names, counts = np.unique(labels.astype(str), return_counts=True)
+    return str(names[counts.argmax()]), int(counts.max())

@@ -21,7 +21,10 @@ from scvec.report.page.group_words import BASIS, SENTENCES, group_block
 from scvec.report.page.values import flat, listed
 
 SPLIT = 0.9
-"""Neighbours agree if a label has at least this share of the votes."""
+"""The runner-up is named where a label has less than this share."""
+
+SAYS = {"neighbors": "neighbors say", "rank": "ranks say", "corrected": "components say"}
+"""What a view says, by its name."""
 
 N_BEFORE = 3
 """Labels before rejection that are named for a group of unknown cells."""
@@ -152,7 +155,7 @@ def doubt(overview: Overview, group: Group) -> dict[str, Any]:
         )
         genes += f"{like}; bars show what each gene adds to the difference."
         figure = f"doubt {group.name}"
-    why = [_held(overview, group), _novel(overview, group), _votes(group), _unexpected(overview, group)]
+    why = [_held(overview, group), _novel(overview, group), *_votes(overview, group), _unexpected(overview, group)]
     why += _named(overview, group)
     return {
         "name": group.name,
@@ -186,11 +189,15 @@ def _novel(overview: Overview, group: Group) -> str:
     return f"Median novelty {group.novelty:.1f}, above {limit:.1f}, the limit for 19 of 20 held-out cells."
 
 
-def _votes(group: Group) -> str:
-    if group.votes >= SPLIT:
-        return f"Their nearest reference cells agree: {group.votes:.0%} of the votes are for {group.label}."
-    against = f", {group.votes_against:.0%} for {group.against}" if group.against else ""
-    return f"Their nearest reference cells do not agree: {group.votes:.0%} of the votes are for {group.label}{against}."
+def _votes(overview: Overview, group: Group) -> list[str]:
+    """Return what shares the group's label has, and what the views say apart from each other."""
+    whose = "The views together" if overview.calls.by_view else "Their nearest reference cells"
+    against = f", {group.votes_against:.0%} to {group.against}" if group.against and group.votes < SPLIT else ""
+    said = [f"{whose} give {group.votes:.0%} to {group.label}{against}."]
+    if group.n_apart:
+        says = [f"{SAYS.get(view, f'{view} says')} {label} ({n:,})" for view, label, n in group.views]
+        said.append(f"The views disagree in {group.n_apart:,} of {counted(group.n_cells, 'cell')}: {listed(says)}.")
+    return said
 
 
 def _unexpected(overview: Overview, group: Group) -> str:

@@ -1,0 +1,130 @@
+"""What is found for the cells of a query: their neighbours among the candidates, and what all views say together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from scvec.annotation.calls import Found, votes_of
+from scvec.annotation.candidates import Candidates
+from scvec.annotation.rejection import TOO_NOVEL
+from scvec.atlas.query_cells import OpenCells
+from scvec.core.types import Bools, Doubles, Floats, Ints, Neighbors, Progress
+from scvec.ingest.cells import Matrix
+from scvec.ingest.cells.scale import expression, mostly
+from scvec.ingest.matching import GeneMatch
+from scvec.knn.calibration import signals
+from scvec.knn.options import Voting
+from scvec.knn.voting import by_shares
+from scvec.views import Settled
+
+REREAD_CELLS = 4096
+"""Cells whose call changed are read again, so many at a time."""
+
+
+class Sums:
+    """Sums over all cells of a query: the expression of each gene, and the cells that are mostly of other genomes."""
+
+    def __init__(self, match: GeneMatch, matrix: Matrix) -> None:
+        self.totals: Doubles = np.zeros(matrix.n_genes)
+        self._n_others = 0
+        self._name, self._mask = match.others
+
+    def add(self, batch: sp.csr_matrix[np.float32]) -> None:
+        """Add a batch of cells."""
+        self.totals += expression(batch)
+        if self._name:
+            self._n_others += int(mostly(batch, self._mask).sum())
+
+    def notes(self, n_cells: int) -> list[str]:
+        """Return a note on the cells of other genomes, if there are any."""
+        if not self._n_others:
+            return []
+        said = f"{self._n_others:,} of {n_cells:,} cells are mostly of {self._name}"
+        return [f"{said}: their calls rest on the little that they have of the atlas's genes"]
+
+
+def found_for(
+    cells: OpenCells, candidates: Candidates, voting: Voting, adapt: bool, summed: Sums, progress: Progress
+) -> Found:
+    """Return what is found for all cells of a query, and add them to `summed`.
+
+    With `adapt`, the views see the query as a whole: what it has in common by which it differs from the reference.
+    """
+    found = Found.joined(list(_batches(cells, candidates, voting, summed, progress)))
+    return _adapted(found, cells, candidates) if adapt else found
+
+
+def _batches(
+    cells: OpenCells, candidates: Candidates, voting: Voting, summed: Sums, progress: Progress
+) -> Iterator[Found]:
+    atlas, may = candidates.atlas, candidates.counts > 0
+    for first, batch, known in cells.batches("searching", progress):
+        vectors, empty = cells.vectors(np.arange(first, first + known.shape[0]), known)
+        summed.add(batch)
+        neighbors = _nearest(candidates, vectors, empty, voting.k)
+        votes, positions = votes_of(neighbors, candidates, voting)
+        found = Found(
+            vectors=vectors,
+            empty=empty,
+            neighbors=neighbors,
+            positions=positions,
+            votes=votes,
+            odd=np.zeros(len(empty), np.float32),
+            unexpected_genes=np.zeros((len(empty), 0), np.int64),
+            n_expressed=np.diff(known.indptr),
+            by_view={},
+        )
+        if atlas.views is not None:
+            found = replace(found, alone=votes.shares, points=atlas.views.points(known))
+            found = _settled(found, atlas.views.settle(votes.shares, found.points, may))
+        odd, genes = _odd(cells, known, found.votes.winner)
+        yield replace(found, odd=odd, unexpected_genes=genes)
+
+
+def _adapted(found: Found, cells: OpenCells, candidates: Candidates) -> Found:
+    """Return what is found with the views adapted to the query."""
+    atlas, may = candidates.atlas, candidates.counts > 0
+    if atlas.views is None or found.alone is None:
+        return found
+    settled = atlas.views.settle(found.alone, found.points, may, found.vectors, _trusted(found, candidates))
+    again = _settled(found, settled)
+    odd, genes = found.odd.copy(), found.unexpected_genes.copy()
+    changed = np.flatnonzero(again.votes.winner != found.votes.winner)
+    for first in range(0, len(changed), REREAD_CELLS):  # what is unexpected depends on the label
+        some = changed[first : first + REREAD_CELLS]
+        odd[some], genes[some] = _odd(cells, cells.known(some), again.votes.winner[some])
+    return replace(again, odd=odd, unexpected_genes=genes)
+
+
+def _settled(found: Found, settled: Settled) -> Found:
+    by_view = {name: one.argmax(axis=1) for name, one in settled.by_view.items()}
+    return replace(found, votes=by_shares(settled.shares), by_view=by_view, depends=settled.depends)
+
+
+def _trusted(found: Found, candidates: Candidates) -> Bools:
+    """Return (n,) the cells that are not novel: what the reference lacks must not say how a query differs from it."""
+    calibration = candidates.atlas.calibration
+    if calibration is None:
+        return ~found.empty
+    seen = signals(found.neighbors, candidates.codes[found.positions], found.votes, found.odd)
+    return ~found.empty & (calibration.novelty(seen) <= calibration.too_novel(TOO_NOVEL))
+
+
+def _odd(cells: OpenCells, known: sp.csr_matrix[np.float32], winner: Ints) -> tuple[Floats, Ints]:
+    """Return how far cells express more than their label does, and which genes these are."""
+    profiles = cells.query.atlas.profiles
+    # Labels that were added after the atlas was fitted have no profile.
+    return profiles.odd(known, cells.measured, np.where(winner < len(profiles.labels), winner, -1))
+
+
+def _nearest(candidates: Candidates, vectors: Floats, empty: Bools, k: int) -> Neighbors:
+    ids = np.full((len(empty), k), -1, np.int64)
+    distances = np.full((len(empty), k), np.inf, np.float32)
+    if not empty.all():
+        near = candidates.nearest(vectors[~empty], k)
+        ids[~empty], distances[~empty] = near.ids, near.distances
+    return Neighbors(ids, distances)

@@ -1,0 +1,124 @@
+"""Fitting an atlas again, on the cells that it was built from: for what earlier versions of scvec did not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Unpack
+
+import numpy as np
+
+from scvec.atlas.building.options import ExtendChanges, ExtendOptions
+from scvec.atlas.building.sources import Source, read_sources, several
+from scvec.atlas.engine import Local
+from scvec.atlas.fitted import save_fitted
+from scvec.atlas.fitting import fit_reference
+from scvec.atlas.maintenance import new_version
+from scvec.atlas.paths import atlas_folder
+from scvec.atlas.publishing import publish
+from scvec.atlas.query_cells import match_to
+from scvec.atlas.reference import Atlas
+from scvec.atlas.rows import Keys
+from scvec.core.options import merged, spells_out
+from scvec.core.progress import shown
+from scvec.core.text import counted
+from scvec.core.types import Progress
+from scvec.embed.recipe import RECIPES
+from scvec.embed.sample import draw
+from scvec.errors import InputError, MismatchError, unknown
+from scvec.ingest.cells import Cells, Matrix
+from scvec.ingest.matching import GeneMatch
+from scvec.views import VIEWS
+
+
+@spells_out(ExtendOptions)
+def refit(
+    atlas: Atlas,
+    reference: Cells | Sequence[Cells],
+    options: ExtendOptions | None = None,
+    *,
+    views: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    **changes: Unpack[ExtendChanges],
+) -> Atlas:
+    """Fit the views, the profiles and the calibration again, in one commit; the cells' vectors and the index stay.
+
+    It gives an atlas of an earlier version the views by which calls are made today, and the sample on which they are
+    fitted again for a query of few genes. Without further cells, a second fit changes nothing.
+
+    Parameters
+    ----------
+    atlas
+        At its current version, of a recipe with a head.
+    reference
+        The cells from which it was built: the same files or AnnData, read in the same way.
+    options, changes
+        How they are read, as they were for `build`: a `scvec.ExtendOptions`, or its fields as keywords. Columns that
+        are not given are those with which the atlas was built.
+    views
+        The names of the views, see `scvec.views.VIEWS`; None: those of the recipe ``refined``; empty: neighbours alone.
+    progress
+        Shows progress in cells and steps.
+
+    Raises
+    ------
+    InputError
+        If the recipe has no head, there is no such view, or a label of the atlas came later.
+    MismatchError
+        If the cells are not those from which the atlas was built.
+    ConflictError
+        If another process writes the atlas.
+    """
+    options = merged(ExtendOptions, options, dict(changes))
+    names = RECIPES["refined"].views if views is None else tuple(views)
+    progress = shown(progress)
+    _check(atlas, names)
+    sources = _sources(atlas, reference, options)
+    gene_ids = atlas.embedding.gene_ids
+    store, folder = atlas.store, atlas_folder(atlas.name)
+    # Without texts: the head that is trained is not kept. It is that of the folds, which calibrate.
+    recipe = replace(atlas.recipe.without_text(), views=names)
+    sample = draw(recipe, gene_ids, [source.sampled_file() for source in sources], progress)
+    fitted = fit_reference(recipe, gene_ids, np.zeros((len(gene_ids), 0), np.float32), sample, progress)
+    fitted = replace(fitted, embedding=atlas.embedding, training=atlas.manifest["training"], sample=sample)
+    with store.only_writer(f"{folder}/writer"):
+        version = new_version(atlas)
+        made = save_fitted(store, f"{folder}/fitted/v{version}", fitted)
+        said = f"refit: {', '.join(names) or 'neighbors alone'}"
+        manifest = {**atlas.manifest, "fitted": made, "labels": list(fitted.labels)}
+        return publish(store, atlas.table, version, atlas.cells.version, manifest, said)
+
+
+def _check(atlas: Atlas, names: Sequence[str]) -> None:
+    """Raise `InputError` if an atlas cannot be fitted again with these views."""
+    wrong = next((one for one in names if one not in VIEWS), None)
+    if wrong is not None:
+        raise unknown("view", wrong, list(VIEWS))
+    if atlas.recipe.refine is None:
+        seen = f"atlas {atlas.name!r} was built with recipe {atlas.recipe.name}, which has no head"
+        raise InputError(seen, "a recipe with one, such as refined", "build it again with that recipe")
+    later = sorted(set(atlas.label_names.tolist()) - set(atlas.manifest["labels"]))
+    if later:
+        seen = f"atlas {atlas.name!r} was extended by cells of {counted(len(later), 'new label')}, such as {later[0]!r}"
+        raise InputError(seen, "labels that its head was trained on", "build it again from all of its files")
+
+
+def _sources(atlas: Atlas, reference: Cells | Sequence[Cells], options: ExtendOptions) -> list[Source]:
+    """Return the files in the order in which the atlas has their cells; raise `MismatchError` if they are others."""
+
+    def matched(matrix: Matrix) -> GeneMatch:
+        known = atlas.gene_table, atlas.embedding.gene_ids
+        return match_to(matrix, atlas.store, *known, options.gene_key, options.taxon)[0]
+
+    kept = atlas.keys
+    keys = Keys(
+        options.label_key or kept.label, options.batch_key or kept.batch, options.label_id_key or kept.label_id, ()
+    )
+    found = {one.file.fingerprint: one for one in read_sources(several(reference), keys, options, Local(), matched)}
+    wanted = [(one["file"], one["fingerprint"]) for one in atlas.manifest["sources"]]
+    lacking = [name for name, fingerprint in wanted if fingerprint not in found]
+    if lacking or len(found) > len(wanted):
+        seen = f"the cells given are not those of atlas {atlas.name!r}"
+        expected = "the files from which it was built, unchanged: " + ", ".join(name for name, _ in wanted)
+        raise MismatchError(seen, expected, "give these, with the options of the build, or build it again")
+    return [found[fingerprint] for _, fingerprint in wanted]

@@ -1,0 +1,25 @@
+"""Several views of a cell, whose mistakes differ, called together."""
+
+from scvec.views.fitted import NEIGHBORS, Points, Settled, Views
+from scvec.views.joined import Joining, fit_joining, joined
+from scvec.views.registry import VIEWS, fit_views
+from scvec.views.shift import Shift
+from scvec.views.together import Together, called
+from scvec.views.view import Labelled, View
+
+__all__ = [
+    "NEIGHBORS",
+    "VIEWS",
+    "Joining",
+    "Labelled",
+    "Points",
+    "Settled",
+    "Shift",
+    "Together",
+    "View",
+    "Views",
+    "called",
+    "fit_joining",
+    "fit_views",
+    "joined",
+]

@@ -1,0 +1,100 @@
+"""Shares by several views, joined to one: their product, with a sharpness for each view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+
+from scvec.core.types import Doubles, Ints
+from scvec.views.regression import shares_of
+
+LEAST = 0.01
+"""Added to a share before its logarithm is taken: one view alone cannot rule a label out."""
+
+SHARPNESS: Mapping[str, float] = MappingProxyType({"rank": 0.2, "corrected": 0.4, "text": 0.4})
+"""Sharpness by view before any calibration; ranks count half, as they share most of their mistakes with the others."""
+
+PULL = 1.0
+"""How strongly calibration holds the sharpness to `SHARPNESS`, in units of the mean logarithmic loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """How shares are joined.
+
+    Attributes
+    ----------
+    sharpness
+        By view, the weight of the logarithm of its shares.
+    least
+        Added to a share before the logarithm.
+    """
+
+    sharpness: Mapping[str, float] = field(default_factory=lambda: dict(SHARPNESS))
+    least: float = LEAST
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types."""
+        return {**asdict(self), "sharpness": dict(self.sharpness)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Joining:
+        """Return what `to_dict` gave."""
+        return cls({str(name): float(one) for name, one in values["sharpness"].items()}, float(values["least"]))
+
+
+def joined(shares: Mapping[str, Doubles], how: Joining) -> Doubles:
+    """Return (n, L) the product of the shares by each view, which sums to one.
+
+    Parameters
+    ----------
+    shares
+        By view, (n, L) shares. A view that has no sharpness counts as `text` does by default; one that is missing is
+        left out.
+    how
+        The sharpness of each view.
+    """
+    return shares_of(_logits(shares, how.sharpness, how.least))
+
+
+def _logits(shares: Mapping[str, Doubles], sharpness: Mapping[str, float], least: float) -> Doubles:
+    parts = [sharpness.get(name, SHARPNESS["text"]) * np.log(shares[name] + least) for name in sorted(shares)]
+    return np.asarray(sum(parts), np.float64)
+
+
+def fit_joining(shares: Mapping[str, Doubles], codes: Ints) -> Joining:
+    """Fit the sharpness of each view on held-out cells, so that joined shares are as often right as they say.
+
+    The logarithmic loss is the mean over labels, so that frequent ones do not decide, and the sharpness is held near
+    `SHARPNESS`: held-out donors are few.
+
+    Parameters
+    ----------
+    shares
+        By view, (n, L) shares of held-out cells, by views that were fitted without their donors.
+    codes
+        (n,) the label of each.
+    """
+    names = sorted(shares)
+    start = np.log([SHARPNESS.get(name, SHARPNESS["text"]) for name in names])
+    logs = np.stack([np.log(shares[name] + LEAST) for name in names])
+    weights = 1.0 / np.bincount(codes)[codes]
+    weights /= weights.sum()
+    rows = np.arange(len(codes))
+
+    def loss(parameters: Any) -> float:
+        logits = np.tensordot(np.exp(parameters), logs, axes=1)
+        wrong = logsumexp(logits, axis=1) - logits[rows, codes]
+        # All views may grow sharper together; that one of them does alone is held back.
+        apart = parameters - start - (parameters - start).mean()
+        return float(weights @ wrong) + PULL * float(apart @ apart) / len(names)
+
+    solve: Any = minimize  # the stubs' methods have other types
+    found = solve(loss, start, method="L-BFGS-B", bounds=[(one - 2.3, one + 2.3) for one in start])
+    return Joining(dict(zip(names, np.exp(found.x).tolist(), strict=True)))

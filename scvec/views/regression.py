@@ -1,0 +1,95 @@
+"""A softmax regression in which all labels count alike, fitted on dense coordinates of cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
+
+from scvec.core.types import Doubles, Floats, Ints
+
+ITERATIONS, TOLERANCE = 200, 1e-4
+"""The regression stops after so many iterations, or where no slope is larger."""
+
+ABSENT = -1e4
+"""Intercept of a label without cells: its share is zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """A softmax regression.
+
+    Attributes
+    ----------
+    slopes
+        (d, L) weights of the coordinates.
+    intercept
+        (L,) intercepts; `ABSENT` for a label without cells.
+    """
+
+    slopes: Floats
+    intercept: Floats
+
+    def logits(self, points: Floats) -> Doubles:
+        """Return (n, L) logits of (n, d) points; a row's do not depend on the other rows."""
+        slopes, out = self.slopes.astype(np.float64), np.tile(self.intercept.astype(np.float64), (len(points), 1))
+        for j in range(len(slopes)):  # BLAS would round a row by the number of rows
+            out += points[:, j, None].astype(np.float64) * slopes[j]
+        return out
+
+    def shares(self, points: Floats) -> Doubles:
+        """Return (n, L) shares of (n, d) points, which sum to one."""
+        return shares_of(self.logits(points))
+
+
+def shares_of(logits: Doubles) -> Doubles:
+    """Return (n, L) shares that sum to one, by (n, L) logits."""
+    return np.asarray(softmax(logits, axis=1), np.float64)
+
+
+def fit_softmax(
+    points: Floats, codes: Ints, n_labels: int, penalty: float = 1.0, iterations: int = ITERATIONS
+) -> Softmax:
+    """Fit a softmax regression, by the loss of scikit-learn's class-balanced logistic regression.
+
+    Parameters
+    ----------
+    points
+        (n, d) coordinates of the cells.
+    codes
+        (n,) the label of each.
+    n_labels
+        L, the number of labels.
+    penalty
+        1 / C of scikit-learn.
+    iterations
+        The maximum number of steps of L-BFGS.
+    """
+    present, own = np.unique(codes, return_inverse=True)
+    n, d, n_present, rows = len(points), points.shape[1], len(present), np.arange(len(points))
+    points = np.ascontiguousarray(points, np.float32)
+    share = 1.0 / (n_present * np.bincount(own)[own])  # of each cell in the loss
+
+    def loss(flat: Any) -> tuple[float, Any]:
+        weights = flat.reshape(d + 1, n_present)
+        logits = (points @ weights[:-1].astype(np.float32) + weights[-1]).astype(np.float64)
+        logits -= logsumexp(logits, axis=1, keepdims=True)
+        total = -float(share @ logits[rows, own]) + penalty * float((weights[:-1] ** 2).sum()) / (2 * n)
+        off = np.exp(logits)
+        off[rows, own] -= 1.0
+        off *= share[:, None]
+        slopes = np.empty((d + 1, n_present))
+        slopes[:-1] = points.T @ off.astype(np.float32) + penalty * weights[:-1] / n
+        slopes[-1] = off.sum(axis=0)
+        return total, slopes.ravel()
+
+    options = {"maxiter": iterations, "gtol": TOLERANCE, "ftol": 64 * np.finfo(float).eps}
+    solve: Any = minimize  # the stubs' methods have other types
+    found = solve(loss, np.zeros((d + 1) * n_present), jac=True, method="L-BFGS-B", options=options)
+    weights = np.asarray(found.x).reshape(d + 1, n_present)
+    slopes, intercept = np.zeros((d, n_labels), np.float32), np.full(n_labels, ABSENT, np.float32)
+    slopes[:, present], intercept[present] = weights[:-1], weights[-1]
+    return Softmax(slopes, intercept)

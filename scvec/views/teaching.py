@@ -1,0 +1,61 @@
+"""One round of self-training: the surest cells of a query teach a head on the query's own cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scvec.core.types import Bools, Doubles, Floats
+from scvec.core.vectors import unit_vectors
+from scvec.views.regression import fit_softmax, shares_of
+
+SURER, LEAST_CELLS = 0.5, 3
+"""This share of a called label's trusted cells teaches, the surest; at least so many cells."""
+
+LENGTH = 10.0
+"""Length of the points of each view in the regression."""
+
+LEAST = 0.01
+"""Added to a share before its logarithm is taken."""
+
+MOST_CELLS = 5000
+"""So many cells teach, at most."""
+
+
+def teachers(shares: Doubles, trusted: Bools) -> Bools:
+    """Return (n,) which cells teach: of each called label the surest half, by the margin of the first call."""
+    calls = shares.argmax(axis=1)
+    two = np.partition(shares, -2, axis=1)[:, -2:] if shares.shape[1] > 1 else np.pad(shares, ((0, 0), (1, 0)))
+    margins, chosen = two[:, 1] - two[:, 0], np.zeros(len(calls), bool)
+    called = np.unique(calls[trusted])
+    for label in called:
+        own = np.flatnonzero(trusted & (calls == label))
+        n = min(max(LEAST_CELLS, int(len(own) * SURER)), max(LEAST_CELLS, MOST_CELLS // len(called)))
+        if len(own) <= n:
+            chosen[own] = True
+        else:  # cells of equal margin teach together, so that no order decides
+            chosen[own[margins[own] >= np.sort(margins[own])[-n]]] = True
+    return chosen
+
+
+def taught(shares: Doubles, points: Sequence[Floats], trusted: Bools) -> Doubles:
+    """Return (n, L) shares after one round of self-training; those of cells that are not trusted stay as they are.
+
+    Parameters
+    ----------
+    shares
+        (n, L) joined shares.
+    points
+        What is kept of the n cells: (n, d) of one or several views.
+    trusted
+        (n,) cells that may teach, and be taught: not those that may be new to the reference.
+    """
+    chosen = teachers(shares, trusted)
+    calls = shares.argmax(axis=1)
+    if len(np.unique(calls[chosen])) < 2:
+        return shares
+    known = np.hstack([unit_vectors(one)[0] * np.float32(LENGTH) for one in points])
+    head = fit_softmax(known[chosen], calls[chosen], shares.shape[1])
+    both = shares_of(0.5 * (np.log(shares + LEAST) + np.log(head.shares(known) + LEAST)))
+    return np.where(trusted[:, None], both, shares)

@@ -1,0 +1,56 @@
+"""The sample that an atlas keeps: what is read is what was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scvec.embed.sample import Sample
+from scvec.embed.sample_files import load_sample, save_sample
+from scvec.errors import StoreError
+
+
+@given(st.integers(1, 30), st.integers(1, 90_000), st.integers(0, 2**32 - 1))
+def test_cells_come_back_as_they_were(n_cells: int, n_genes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    made: Any = sp.random(n_cells, n_genes, min(1, 200 / n_genes), "csr", np.float32, rng)
+    values = sp.csr_matrix(made * 9, dtype=np.float32)
+    batches = np.array([f"donor {i}, “x”" for i in rng.integers(0, 3, n_cells)], object)
+    codes = rng.integers(0, 4, n_cells)
+    sample = Sample(values, None, np.ones(n_cells), codes, ("a", "b", "", "é"), batches, rows=np.arange(n_cells) * 7)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "sample.parquet"
+        save_sample(path, sample)
+        found = load_sample(path)
+    assert found.logged.shape == values.shape
+    assert found.logged.dtype == np.float32
+    np.testing.assert_allclose(found.logged.toarray(), values.toarray(), rtol=2**-11, atol=1e-7)
+    assert (found.codes == codes).all()
+    assert found.names == sample.names
+    assert (found.batches == batches).all()
+    assert found.rows is not None
+    assert (found.rows == sample.rows).all()
+
+
+def test_it_takes_few_bytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    counts = sp.csr_matrix(rng.poisson(0.15, (300, 10_000)).astype(np.float32))
+    counts.data = np.log1p(counts.data * 2)
+    sample = Sample(counts, None, np.ones(300), np.zeros(300, np.int64), ("a",), np.full(300, "d", object))
+    save_sample(tmp_path / "sample.parquet", sample)
+    assert (tmp_path / "sample.parquet").stat().st_size < 2 * counts.nnz
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"row": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(StoreError, match="not the sample of an atlas"):
+        load_sample(tmp_path / "x.parquet")

@@ -192,6 +192,19 @@ def test_a_scale_is_right_or_in_doubt(seed: int, scale: str, of: str, rounding: 
     assert np.median(off) < 0.02, values
 
 
+@pytest.mark.parametrize("scale", ["log2", "sqrt"])
+def test_values_that_are_whole_on_two_scales_are_of_the_one_with_more(scale: str) -> None:
+    """1, 3 and 7 counts have whole logarithms to base 2; 1, 4 and 9 have whole roots."""
+    counts = counts_of(20, genes=150)
+    made = LOGARITHMS[scale](counts)
+    for rounded in (np.round(made, 2), made.astype(np.float16).astype(np.float64)):
+        values, found = read(rounded)
+        assert values.scale == scale
+        proportional(found, counts, rtol=0.05)
+    shared = fractional("shared", counts)
+    assert read(np.round(shared, 2))[0].scale == "linear"
+
+
 @pytest.mark.parametrize("after", ["one total", "unit length", "times 1,000"])
 def test_logarithms_that_were_scaled_after_are_in_doubt(after: str) -> None:
     logged = np.log1p(scaled(counts_of(40), 1e4))

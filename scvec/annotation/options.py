@@ -32,10 +32,10 @@ class QueryOptions(ReadOptions):
         Labels that may be called (empty: all), and labels that may not. Only cells that may vote are searched, so that
         k of them are found.
     adapt
-        ``"auto"``: the views of an atlas see the query as a whole, and meet what moves all of its cells, such as another
-        study or platform, as far as the labels agree on it. A call then depends on the query's other cells too, not
-        on their order. ``"off"``: it depends on its own cell alone, as it does under `where`, `allow` or `block`, and
-        in a query of a few cells. Without effect for an atlas without further views.
+        ``"auto"``: the views of an atlas see the query as a whole, and meet what moves all of its cells, such as
+        another study or platform, as far as the labels agree on it. A call then depends on the query's other cells
+        too, not on their order. ``"off"``: it depends on its own cell alone, as it does under `where`, `allow` or
+        `block`, and in a query of a few cells. Without effect for an atlas without further views.
     cluster_key, cluster
         Calls each cluster of the query too, in addition to its cells. Clusters are given by a column of the query's
         ``obs``, or made from its vectors: ``"leiden"`` or ``"leiden:RESOLUTION"`` (needs the extra ``cluster``).

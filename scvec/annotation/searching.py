@@ -90,7 +90,7 @@ def _adapted(found: Found, cells: OpenCells, candidates: Candidates) -> Found:
     atlas, may = candidates.atlas, candidates.counts > 0
     if atlas.views is None or found.alone is None:
         return found
-    settled = atlas.views.settle(found.alone, found.points, may, found.vectors, _trusted(found, candidates))
+    settled = atlas.views.settle(found.alone, found.points, may, _trusted(found, candidates))
     again = _settled(found, settled)
     odd, genes = found.odd.copy(), found.unexpected_genes.copy()
     changed = np.flatnonzero(again.votes.winner != found.votes.winner)
@@ -106,12 +106,19 @@ def _settled(found: Found, settled: Settled) -> Found:
 
 
 def _trusted(found: Found, candidates: Candidates) -> Bools:
-    """Return (n,) the cells that are not novel: what the reference lacks must not say how a query differs from it."""
-    calibration = candidates.atlas.calibration
-    if calibration is None:
-        return ~found.empty
+    """Return (n,) the cells that may say how the query differs from the reference: not those that may be new to it.
+
+    A query that is shifted as a whole is more novel as a whole. So a cell's novelty is held against that of the query:
+    the median over labels of the median of each label's cells.
+    """
+    calibration, called = candidates.atlas.calibration, found.votes.winner >= 0
+    if calibration is None or not called.any():
+        return called
     seen = signals(found.neighbors, candidates.codes[found.positions], found.votes, found.odd)
-    return ~found.empty & (calibration.novelty(seen) <= calibration.too_novel(TOO_NOVEL))
+    novelty, codes = calibration.novelty(seen), found.votes.winner
+    here = np.median([np.median(novelty[codes == code]) for code in np.unique(codes[called])])
+    usual = np.median(calibration.held_novelty())
+    return called & (novelty <= calibration.too_novel(TOO_NOVEL) + max(0.0, float(here - usual)))
 
 
 def _odd(cells: OpenCells, known: sp.csr_matrix[np.float32], winner: Ints) -> tuple[Floats, Ints]:

@@ -77,15 +77,14 @@ class _Part:
         Which cells these are.
     embedding
         What was fitted on the others.
-    vectors, neighbors, votes
-        Their vectors, their neighbours (positions in `fold.seen`), and the votes of these.
+    neighbors, votes
+        Their neighbours (positions in `fold.seen`), and the votes of these.
     views, points
         The views as fitted on the other cells, and what these keep of the held-out ones.
     """
 
     fold: Fold
     embedding: Embedding
-    vectors: Floats
     neighbors: Neighbors
     votes: Votes
     views: Views
@@ -120,7 +119,7 @@ def _part(
     seen = sample.codes[fold.seen]
     found, votes = retrieve(vectors[fold.seen], seen, sample.n_labels, vectors[fold.held], DEFAULT)
     views = Views(fitted(cells.at(fold.seen)), Joining())
-    return _Part(fold, embedding, vectors[fold.held], found, votes, views, views.points(sample.at(fold.held).logged))
+    return _Part(fold, embedding, found, votes, views, views.points(sample.at(fold.held).logged))
 
 
 def _joining(sample: Sample, parts: Sequence[_Part]) -> Joining:

@@ -149,6 +149,75 @@ def fill(
             row_genes[j] = own[j]
 
 
+@jit(EXACT)
+def count_shared(
+    data: Any, indices: Any, indptr: Any, first: Any, genes: Any, n_genes: Any, kept: Any, lo: Any, hi: Any
+) -> Any:
+    """Count the genes of rows [lo, hi) in `kept`, where column c is of `genes[first[c]:first[c + 1]]`.
+
+    Return False if a column is out of the range of `first`.
+    """
+    seen = np.full(n_genes, -1, np.int64)
+    for i in range(lo, hi):
+        n = 0
+        for p in range(indptr[i], indptr[i + 1]):
+            column = indices[p]
+            if column < 0 or column + 1 >= len(first):
+                return False
+            if data[p] != 0:
+                for q in range(first[column], first[column + 1]):
+                    n += seen[genes[q]] != i
+                    seen[genes[q]] = i
+        kept[i] = n
+    return True
+
+
+@jit(FUSED)
+def fill_shared(
+    data: Any,
+    indices: Any,
+    indptr: Any,
+    first: Any,
+    genes: Any,
+    shares: Any,
+    n_genes: Any,
+    starts: Any,
+    scaling: Any,
+    total: Any,
+    target: Any,
+    values: Any,
+    own: Any,
+    lo: Any,
+    hi: Any,
+) -> None:
+    """Write rows [lo, hi), normalised, as `fill` does, where genes have `shares` of columns."""
+    linear = np.zeros(n_genes, np.float64)
+    place = np.full(n_genes, -1, np.int64)
+    for i in range(lo, hi):
+        at = starts[i] - starts[lo]
+        row_genes = own[at : at + starts[i + 1] - starts[i]]
+        n = 0
+        for p in range(indptr[i], indptr[i + 1]):
+            if data[p] != 0:
+                for q in range(first[indices[p]], first[indices[p] + 1]):
+                    gene, value = genes[q], np.float64(data[p]) * np.float64(shares[q])
+                    if place[gene] < 0:
+                        place[gene] = n
+                        row_genes[n], linear[n] = gene, value
+                        n += 1
+                    else:
+                        linear[place[gene]] += value
+        if scaling == OF_ALL:
+            total = _total(data[indptr[i] : indptr[i + 1]])
+        elif scaling == OF_KNOWN:
+            total = _total(linear[:n])
+        scale = target / (total if total > 0 else 1.0)
+        row = values[at : at + n]
+        for j in range(n):
+            row[j] = log1p(linear[j] * scale)
+            place[row_genes[j]] = -1
+
+
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
 def _add_up(
     _typing: Any, data: Any, genes: Any, packed: Any, sums: Any, _base: Any, _start: Any, _stop: Any, n: Any

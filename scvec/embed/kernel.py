@@ -78,32 +78,44 @@ def normalise(
         compiled.fill(data, indices, indptr, freeze(gene_of), n_genes, plain, starts, *how, *out, lo, hi)
 
     over_rows(fill, n, ROWS)
-    # SciPy prefers the smaller integers, and copies if the two types differ.
-    pointers = starts.astype(np.int32) if starts[-1] <= np.iinfo(np.int32).max else starts
-    return sp.csr_matrix((normed, genes, pointers), shape=(n, n_genes))
+    return _as_matrix(normed, genes, starts, n_genes)
 
 
 def _normalised_shares(
     batch: sp.csr_matrix[np.float32], columns: sp.csr_matrix[np.float32], scaling: int, total: float, target: float
 ) -> sp.csr_matrix[np.float32]:
-    """Return what `normalise` does where genes have shares of columns: by a product, which takes longer."""
+    """Return what `normalise` does where genes have shares of columns."""
     from scvec.embed import compiled
 
-    data, indices, _ = parts(batch)
-    if len(indices) and (indices.min() < 0 or indices.max() >= batch.shape[1]):
-        raise _out_of_range(batch.shape[1])
-    values = sp.csr_matrix((data.astype(np.float64), batch.indices, batch.indptr), shape=batch.shape)
-    known = sp.csr_matrix(values @ columns.astype(np.float64))
-    known.eliminate_zeros()
-    known.sort_indices()
-    if scaling != compiled.FIXED:
-        counted = values if scaling == compiled.OF_ALL else known
-        totals = np.asarray(counted.sum(axis=1)).ravel()
-    else:
-        totals = np.full(batch.shape[0], total)
-    scales = target / np.where(totals > 0, totals, 1.0)
-    logged = np.log1p(known.data * np.repeat(scales, np.diff(known.indptr)))
-    return sp.csr_matrix((logged.astype(np.float32), known.indices, known.indptr), shape=known.shape)
+    data, indices, indptr = parts(batch)
+    shares, own, first = parts(columns)
+    n, n_genes = batch.shape[0], columns.shape[1]
+    kept = np.zeros(n, np.int64)
+
+    def count(lo: int, hi: int) -> None:
+        if not compiled.count_shared(data, indices, indptr, first, own, n_genes, kept, lo, hi):
+            raise _out_of_range(batch.shape[1])
+
+    over_rows(count, n, ROWS)
+    starts = np.zeros(n + 1, np.int64)
+    np.cumsum(kept, out=starts[1:])
+    normed, genes = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.int32)
+
+    def fill(lo: int, hi: int) -> None:
+        out = normed[starts[lo] : starts[hi]], genes[starts[lo] : starts[hi]]
+        shared = first, own, shares, n_genes
+        compiled.fill_shared(data, indices, indptr, *shared, starts, scaling, total, target, *out, lo, hi)
+
+    over_rows(fill, n, ROWS)
+    return _as_matrix(normed, genes, starts, n_genes)
+
+
+def _as_matrix(
+    values: Floats, genes: np.ndarray[Any, np.dtype[np.int32]], starts: Ints, n_genes: int
+) -> sp.csr_matrix[np.float32]:
+    # SciPy prefers the smaller integers, and copies if the two types differ.
+    pointers = starts.astype(np.int32) if starts[-1] <= np.iinfo(np.int32).max else starts
+    return sp.csr_matrix((values, genes, pointers), shape=(len(starts) - 1, n_genes))
 
 
 def _out_of_range(n_vars: int) -> MatrixError:

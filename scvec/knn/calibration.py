@@ -153,7 +153,7 @@ class Calibration:
 
     def too_novel(self, share: float) -> float:
         """Return the novelty that at most this share of the held-out cells of known types exceeds."""
-        novelty = np.sort(self.novelty(self._own())[self.held.known])
+        novelty = np.sort(self.held_novelty())
         # Of m cells, the (m + 1)(1 - share)-th: a further cell exceeds it with at most that chance.
         rank = int(np.ceil((len(novelty) + 1) * (1 - share))) - 1
         return float(novelty[rank]) if rank < len(novelty) else np.inf
@@ -198,6 +198,10 @@ class Calibration:
     def held_confidence(self) -> Floats:
         """Return (m,) the confidence of the held-out calls themselves."""
         return self.confidence(self._own())
+
+    def held_novelty(self) -> Floats:
+        """Return (k,) the novelty of the held-out cells of known types."""
+        return self.novelty(self._own())[self.held.known]
 
     def _own(self) -> Signals:
         return Signals(self.held.share, self.held.margin, self.held.far, self.held.odd)

@@ -1,10 +1,9 @@
 """Several views of a cell, whose mistakes differ, called together."""
 
-from scvec.views.fitted import NEIGHBORS, Points, Settled, Views
 from scvec.views.joined import Joining, fit_joining, joined
 from scvec.views.registry import VIEWS, fit_views
 from scvec.views.shift import Shift
-from scvec.views.together import Together, called
+from scvec.views.together import NEIGHBORS, Points, Settled, Views
 from scvec.views.view import Labelled, View
 
 __all__ = [
@@ -15,10 +14,8 @@ __all__ = [
     "Points",
     "Settled",
     "Shift",
-    "Together",
     "View",
     "Views",
-    "called",
     "fit_joining",
     "fit_views",
     "joined",

@@ -17,8 +17,11 @@ from scvec.views.regression import shares_of
 LEAST = 0.01
 """Added to a share before its logarithm is taken: one view alone cannot rule a label out."""
 
-SHARPNESS: Mapping[str, float] = MappingProxyType({"rank": 0.2, "corrected": 0.4, "text": 0.4})
+SHARPNESS: Mapping[str, float] = MappingProxyType({"rank": 0.2, "corrected": 0.4, "neighbors": 0.4, "linear": 0.4})
 """Sharpness by view before any calibration; ranks count half, as they share most of their mistakes with the others."""
+
+OTHER = 0.4
+"""Sharpness of any other view."""
 
 PULL = 1.0
 """How strongly calibration holds the sharpness to `SHARPNESS`, in units of the mean logarithmic loss."""
@@ -31,12 +34,12 @@ class Joining:
     Attributes
     ----------
     sharpness
-        By view, the weight of the logarithm of its shares.
+        By view, the weight of the logarithm of its shares; `SHARPNESS` for a view that is not here.
     least
         Added to a share before the logarithm.
     """
 
-    sharpness: Mapping[str, float] = field(default_factory=lambda: dict(SHARPNESS))
+    sharpness: Mapping[str, float] = field(default_factory=dict)
     least: float = LEAST
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,8 +58,7 @@ def joined(shares: Mapping[str, Doubles], how: Joining) -> Doubles:
     Parameters
     ----------
     shares
-        By view, (n, L) shares. A view that has no sharpness counts as `text` does by default; one that is missing is
-        left out.
+        By view, (n, L) shares. A view without a sharpness has that of `SHARPNESS`; one that is missing is left out.
     how
         The sharpness of each view.
     """
@@ -64,7 +66,7 @@ def joined(shares: Mapping[str, Doubles], how: Joining) -> Doubles:
 
 
 def _logits(shares: Mapping[str, Doubles], sharpness: Mapping[str, float], least: float) -> Doubles:
-    parts = [sharpness.get(name, SHARPNESS["text"]) * np.log(shares[name] + least) for name in sorted(shares)]
+    parts = [sharpness.get(name, SHARPNESS.get(name, OTHER)) * np.log(shares[name] + least) for name in sorted(shares)]
     return np.asarray(sum(parts), np.float64)
 
 
@@ -82,7 +84,7 @@ def fit_joining(shares: Mapping[str, Doubles], codes: Ints) -> Joining:
         (n,) the label of each.
     """
     names = sorted(shares)
-    start = np.log([SHARPNESS.get(name, SHARPNESS["text"]) for name in names])
+    start = np.log([SHARPNESS.get(name, SHARPNESS.get(name, OTHER)) for name in names])
     logs = np.stack([np.log(shares[name] + LEAST) for name in names])
     weights = 1.0 / np.bincount(codes)[codes]
     weights /= weights.sum()

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from scvec.views.corrected import CorrectedView, fit_corrected
+from scvec.views.linear import LinearView, fit_linear
 from scvec.views.rank import RankView, fit_rank
 from scvec.views.view import Arrays, Labelled, View
 
@@ -15,6 +16,7 @@ VIEWS: Mapping[str, tuple[Callable[[Labelled, int], View], Callable[[Arrays], Vi
     {
         "rank": (fit_rank, RankView.from_arrays),
         "corrected": (fit_corrected, CorrectedView.from_arrays),
+        "linear": (fit_linear, LinearView.from_arrays),
     }
 )
 """By name, how a view is fitted and how it is read from its arrays."""

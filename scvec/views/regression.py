@@ -1,4 +1,4 @@
-"""A softmax regression in which all labels count alike, fitted on dense coordinates of cells."""
+"""A softmax regression, fitted on coordinates of cells."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
@@ -51,14 +52,20 @@ def shares_of(logits: Doubles) -> Doubles:
 
 
 def fit_softmax(
-    points: Floats, codes: Ints, n_labels: int, penalty: float = 1.0, iterations: int = ITERATIONS
+    points: Floats | sp.csr_matrix[np.float32],
+    codes: Ints,
+    n_labels: int,
+    penalty: float = 1.0,
+    iterations: int = ITERATIONS,
+    *,
+    balanced: bool = True,
 ) -> Softmax:
-    """Fit a softmax regression, by the loss of scikit-learn's class-balanced logistic regression.
+    """Fit a softmax regression, by the loss of scikit-learn's logistic regression.
 
     Parameters
     ----------
     points
-        (n, d) coordinates of the cells.
+        (n, d) coordinates of the cells, dense or sparse.
     codes
         (n,) the label of each.
     n_labels
@@ -67,11 +74,13 @@ def fit_softmax(
         1 / C of scikit-learn.
     iterations
         The maximum number of steps of L-BFGS.
+    balanced
+        Whether all labels count alike, or all cells do.
     """
     present, own = np.unique(codes, return_inverse=True)
-    n, d, n_present, rows = len(points), points.shape[1], len(present), np.arange(len(points))
-    points = np.ascontiguousarray(points, np.float32)
-    share = 1.0 / (n_present * np.bincount(own)[own])  # of each cell in the loss
+    (n, d), n_present, rows = points.shape, len(present), np.arange(len(codes))
+    counts = np.bincount(own)[own] if balanced else np.full(n, n / n_present)
+    share = 1.0 / (n_present * counts)  # of each cell in the loss
 
     def loss(flat: Any) -> tuple[float, Any]:
         weights = flat.reshape(d + 1, n_present)

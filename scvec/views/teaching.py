@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from scvec.core.types import Bools, Doubles, Floats
-from scvec.core.vectors import unit_vectors
 from scvec.views.regression import fit_softmax, shares_of
 
 SURER, LEAST_CELLS = 0.5, 3
 """This share of a called label's trusted cells teaches, the surest; at least so many cells."""
 
-LENGTH = 10.0
-"""Length of the points of each view in the regression."""
+ITERATIONS = 60
+"""Steps of the regression, at most."""
 
 LEAST = 0.01
 """Added to a share before its logarithm is taken."""
@@ -39,7 +36,7 @@ def teachers(shares: Doubles, trusted: Bools) -> Bools:
     return chosen
 
 
-def taught(shares: Doubles, points: Sequence[Floats], trusted: Bools) -> Doubles:
+def taught(shares: Doubles, points: Floats, trusted: Bools) -> Doubles:
     """Return (n, L) shares after one round of self-training; those of cells that are not trusted stay as they are.
 
     Parameters
@@ -47,7 +44,7 @@ def taught(shares: Doubles, points: Sequence[Floats], trusted: Bools) -> Doubles
     shares
         (n, L) joined shares.
     points
-        What is kept of the n cells: (n, d) of one or several views.
+        (n, d) components of the cells.
     trusted
         (n,) cells that may teach, and be taught: not those that may be new to the reference.
     """
@@ -55,7 +52,7 @@ def taught(shares: Doubles, points: Sequence[Floats], trusted: Bools) -> Doubles
     calls = shares.argmax(axis=1)
     if len(np.unique(calls[chosen])) < 2:
         return shares
-    known = np.hstack([unit_vectors(one)[0] * np.float32(LENGTH) for one in points])
-    head = fit_softmax(known[chosen], calls[chosen], shares.shape[1])
-    both = shares_of(0.5 * (np.log(shares + LEAST) + np.log(head.shares(known) + LEAST)))
+    # All cells count alike: the query has its own frequencies, and a rare label's cells are the least sure.
+    head = fit_softmax(points[chosen], calls[chosen], shares.shape[1], iterations=ITERATIONS, balanced=False)
+    both = shares_of(0.5 * (np.log(shares + LEAST) + np.log(head.shares(points) + LEAST)))
     return np.where(trusted[:, None], both, shares)

@@ -212,8 +212,8 @@ def _is_round(total: Any, within: Any) -> Any:
 @jit(EXACT)
 def _some_whole(x: Any, most: Any, relative: Any, absolute: Any) -> Any:
     """Return the scale under which most values are whole, if more than `SOME` are; else NONE."""
-    n, shares, chance, extra = len(x), np.zeros(SQRT + 1), np.zeros(SQRT + 1), 0
-    for kind in (LINEAR, LOG1P, LOG2, LOG10):
+    n, shares, chance, more = len(x), np.zeros(SQRT + 1), np.zeros(SQRT + 1), np.zeros(SQRT + 1)
+    for kind in (LINEAR, LOG1P, LOG2, LOG10, SQRT):
         if x.max() > most[kind]:
             continue
         for i in range(n):
@@ -223,12 +223,13 @@ def _some_whole(x: Any, most: Any, relative: Any, absolute: Any) -> Any:
             whole = within < WHOLE_WITHIN and abs(u - np.floor(u + 0.5)) <= within and u > 0.5
             shares[kind] += whole
             chance[kind] += min(1.0, 2 * within)
-            if kind == LOG2:
-                extra += whole and abs(value - np.floor(value + 0.5)) > value * relative + absolute
+            more[kind] += whole and abs(value - np.floor(value + 0.5)) > value * relative + absolute
     # Whole values by chance: as many as are expected, and as vary around that.
     shares = (shares - chance - 3 * np.sqrt(chance)) / n
-    # Logarithms of 1, 3 and 7 counts to base 2 are whole, as are these counts; those of 2, 4 and 5 counts are not.
-    best = LOG2 if extra >= 3 and extra >= 0.25 * n * (1 - shares[LINEAR]) else LINEAR
+    # Logarithms of 1, 3 and 7 counts to base 2 are whole, as are these counts; those of 2, 4 and 5 counts are not. So
+    # it is with square roots of 1, 4 and 9 counts.
+    best = LOG2 if more[LOG2] >= more[SQRT] else SQRT
+    best = best if more[best] >= 3 and more[best] >= 0.25 * n * (1 - shares[LINEAR]) else LINEAR
     for kind in (LOG1P, LOG10):
         best = kind if shares[kind] > shares[best] else best
     return best if shares[best] * n >= 5 and shares[best] >= SOME else NONE

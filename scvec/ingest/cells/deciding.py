@@ -1,8 +1,8 @@
 """What a matrix holds, decided on a sample of cells: each cell alone, then groups of cells, then what the file says.
 
 A cell of single-cell data shows its scale: undone rightly, its values are whole multiples of one count, whatever it was
-scaled to and whichever genes were removed. Where values have no such unit (TPM, counts with fractions), totals tell:
-one is round, or the same in many cells.
+scaled to and whichever genes were removed. Where values have no such unit, totals tell (one is round, or the same in
+many cells), or pairs of cells, in which the lengths of genes cancel.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from scvec.ingest.cells.kinds import (
     LARGE,
     LIKELY,
     LINEAR,
+    LOG2,
     MULTIPLES,
     NONE,
     ROUND,
@@ -162,6 +163,7 @@ def _of_all(sample: sp.csr_matrix[np.float32], seen: Evidence, stated: Scale | N
         rare = here.sum() < max(2, RARE * len(kinds)) and len(kinds) > ALONE
         if rare and np.isin(seen.means[here], weak).all():
             kinds[here] = NONE
+    kinds = _without_whole_logarithms(sample, seen, kinds)
     if (seen.means == SCALED_LOGARITHMS).mean() > MOST_OF:
         return np.full(len(kinds), number_of("log1p" if _fits(sample, "log1p") else "linear"), np.int8), SCALED_AFTER
     left = kinds == NONE
@@ -185,6 +187,15 @@ def _of_all(sample: sp.csr_matrix[np.float32], seen: Evidence, stated: Scale | N
     order = [most, *(int(kind) for kind in shown[np.argsort(-number)])]
     kinds = fallback(sample, np.where(kinds == ANY, NONE, kinds), order)
     return kinds, UNKNOWN_SCALE if in_doubt else ""
+
+
+def _without_whole_logarithms(sample: sp.csr_matrix[np.float32], seen: Evidence, kinds: Kinds) -> Kinds:
+    """Return the kinds, without cells that have only logarithms of 1, 3 and 7 counts to base 2, beside others'."""
+    sure = (kinds == LOG2) & (seen.means == MULTIPLES)
+    whole = (kinds == LINEAR) & (seen.means == SOME_WHOLE)
+    if sure.sum() < max(ALONE, RARE * len(kinds)) or (whole != (kinds == LINEAR)).any():
+        return kinds
+    return np.where(whole, NONE, kinds).astype(np.int8) if _fits(sample[whole], "log2") else kinds
 
 
 def _fits(cells: sp.csr_matrix[np.float32], scale: Scale) -> bool:

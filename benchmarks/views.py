@@ -31,12 +31,8 @@ from scvec.knn.folds import retrieve
 from scvec.knn.options import DEFAULT
 from scvec.views import NEIGHBORS, VIEWS, Joining, View, Views, fit_views, joined
 from scvec.views.corrected import GENES, fit_corrected
-<<<<<<< HEAD
 from scvec.views.joining import SHARPNESS
-=======
-from scvec.views.joined import SHARPNESS
 from scvec.views.regression import fit_softmax
->>>>>>> views
 from scvec.views.shift import shift_of
 from scvec.views.teaching import taught
 

@@ -17,12 +17,8 @@ from scvec.annotation.rejection import check, reject, with_sets
 from scvec.annotation.remarks import remarks
 from scvec.annotation.result import Annotation
 from scvec.annotation.rollup import roll_up_of, with_terms
-<<<<<<< HEAD
 from scvec.annotation.searching import Asked, Sums, found_for
-=======
-from scvec.annotation.searching import Sums, found_for
 from scvec.annotation.shifted import meet_shift
->>>>>>> novelty
 from scvec.atlas import Atlas
 from scvec.atlas.panel import is_few
 from scvec.atlas.query_cells import OpenCells, QueryCells, open_query

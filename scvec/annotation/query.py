@@ -102,7 +102,7 @@ def annotate(
     calls = call(found, cells.file.obs_names, chosen, voting)
     if others:
         calls = replace(calls, confidence=np.full(len(calls), np.nan, np.float32))
-    calls = meet_shift(calls, found, atlas, adapt=adapt)
+    calls = meet_shift(calls, found, atlas, adapt=asked.adapt)
     calls = calls if doubt is None else doubted(calls)
     calls = reject(calls, atlas, options.max_error)
     calls = with_sets(calls, atlas, error) if options.sets else calls

@@ -23,7 +23,7 @@ import scvec as sv
 from benchmarks.common import DATA, WORK, make_parser, markdown, save
 from scvec.annotation.candidates import candidates_of
 from scvec.annotation.rejection import TOO_NOVEL
-from scvec.annotation.searching import Sums, found_for
+from scvec.annotation.searching import Asked, Sums, found_for
 from scvec.atlas.query_cells import open_query
 from scvec.core.types import Bools, Doubles, Floats, Ints, Strings, silent
 from scvec.knn.calibration import ARRAYS, OF_NOVELTY, Calibration, HeldOut, Signals, calibrate, signals
@@ -165,7 +165,7 @@ def _made(task: Task, label: str, reference: ad.AnnData, query: ad.AnnData, key:
 
             def seen(adapt: bool) -> Signals:
                 summed = Sums(cells.query.match, cells.matrix)
-                found = found_for(cells, chosen, DEFAULT, adapt, summed, silent)
+                found = found_for(cells, chosen, Asked(DEFAULT, atlas.views, adapt), summed, silent)
                 codes = chosen.codes[found.positions]
                 return signals(found.neighbors, codes, found.votes, found.odd, found.further)
 

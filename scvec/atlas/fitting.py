@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -120,11 +121,13 @@ def _calibrated(
     def fitted(cells: Labelled) -> Mapping[str, View]:
         return fit_views(cells, recipe.views, recipe.random_state)
 
-    parts = side_by_side([partial(_part, sample, cells, fitted, fold, embedding) for fold, embedding in held])
+    jobs: list[Callable[[], Any]] = [partial(fitted, cells)]
+    jobs += [partial(_part, sample, cells, fitted, fold, embedding) for fold, embedding in held]
+    of_all, *parts = side_by_side(jobs)
     joining = _joining(sample, parts) if parts and recipe.views else Joining()
     called = side_by_side([partial(_called, sample, joining, part) for part in parts])
     calibration = calibrate(HeldOut.joined(called)) if called else None
-    return Views(fitted(cells), joining) if recipe.views else None, calibration
+    return Views(of_all, joining) if recipe.views else None, calibration
 
 
 def _labelled(sample: Sample) -> Labelled:

@@ -1,6 +1,6 @@
 """Whether cells of a type that the reference lacks are called unknown: each label in turn is left out of a reference.
 
-    python -m benchmarks.novelty
+    python -m benchmarks.novelty [--others]
 
 Needs no texts and no store: each atlas is built by the recipe `refined` with free weights, in a store of its own. What
 each trial found is kept in `benchmarks/work/novelty`, so that other ways to join the signals are tried in seconds;
@@ -23,7 +23,7 @@ import scvec as sv
 from benchmarks.common import DATA, WORK, make_parser, markdown, save
 from scvec.annotation.candidates import candidates_of
 from scvec.annotation.rejection import TOO_NOVEL
-from scvec.annotation.searching import Sums, found_for
+from scvec.annotation.searching import Asked, Sums, found_for
 from scvec.atlas.query_cells import open_query
 from scvec.core.types import Bools, Doubles, Floats, Ints, Strings, silent
 from scvec.knn.calibration import ARRAYS, OF_NOVELTY, Calibration, HeldOut, Signals, calibrate, signals
@@ -165,7 +165,7 @@ def _made(task: Task, label: str, reference: ad.AnnData, query: ad.AnnData, key:
 
             def seen(adapt: bool) -> Signals:
                 summed = Sums(cells.query.match, cells.matrix)
-                found = found_for(cells, chosen, DEFAULT, adapt, summed, silent)
+                found = found_for(cells, chosen, Asked(DEFAULT, atlas.views, adapt), summed, silent)
                 codes = chosen.codes[found.positions]
                 return signals(found.neighbors, codes, found.votes, found.odd, found.further)
 
@@ -284,9 +284,11 @@ def by_label(rows: Sequence[dict[str, Any]]) -> str:
 def main() -> None:
     parser = make_parser("novelty", __doc__)
     parser.add_argument("--again", action="store_true", help="build every atlas again")
+    parser.add_argument("--others", action="store_true", help="other donors too, on which nothing was chosen")
     args = parser.parse_args()
     parts, values = [], {}
-    for title, tasks in (("Donors on which the signals were chosen", TASKS), ("Other donors", OTHERS)):
+    parted = {"Donors on which the signals were chosen": TASKS} | ({"Other donors": OTHERS} if args.others else {})
+    for title, tasks in parted.items():
         rows = []
         for trial in trials(tasks, WORK / "novelty", again=args.again):
             rows += [{"way": name, **measured(trial, way)} for name, way in WAYS.items()]
@@ -306,7 +308,7 @@ def main() -> None:
         "confidence. Known cells are those of labels that the reference has; the error is that of known cells whose "
         "call is kept."
     )
-    save("novelty", "python -m benchmarks.novelty", values, "\n\n".join([text, *parts]))
+    save("novelty", "python -m benchmarks.novelty" + " --others" * args.others, values, "\n\n".join([text, *parts]))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python -m benchmarks.studies [--store STORE] [--peers .venv-peers] [--further NAME=SCRIPT] [--only WORD ...]
 
 Runs done before are not repeated; changed code is a new run. A further script takes the arguments of
-`benchmarks/peers/annotate.py` and writes the same files. `--only` runs the tasks whose names contain a word, and keeps
-no tables; `--tables` runs nothing.
+`benchmarks/peers/annotate.py` and writes the same files. `--only`, `--own` and `--seeds` run a part; the tables are of
+all records that are there. `--tables` runs nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks import studies_table
 from benchmarks.common import DATA, HERE, RESULTS, WORK, make_parser, save
 from benchmarks.peers import run as peers
 from benchmarks.profiles import write_profiles
-from scvec.bench import Results, Suite, plan, run
+from scvec.bench import Results, Suite, Task, plan, run
 
 SUITE = HERE / "suites" / "studies.toml"
 OUT = WORK / "studies"
@@ -36,20 +36,19 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, metavar="FOLDER", help="the peers' environment")
     parser.add_argument("--tools", nargs="*", choices=PEERS, default=PEERS, help="the peers to run")
     parser.add_argument("--further", type=_named, nargs="*", default=[], metavar="NAME=SCRIPT", help="other tools")
-    parser.add_argument("--only", nargs="+", metavar="WORD", help="some tasks")
-    parser.add_argument("--not-own", action="store_true", help="leave out recipes and controls")
+    parser.add_argument("--only", nargs="+", metavar="WORD", default=[""], help="tasks whose names contain one")
+    parser.add_argument("--own", nargs="*", metavar="WORD", default=[""], help="recipes and controls whose names do")
+    parser.add_argument("--seeds", nargs="+", type=int, help="some of the suite's")
     parser.add_argument("--tables", action="store_true", help="of the records that are there")
     args = parser.parse_args()
     store, suite = sv.Store(args.store), read_suite(args.out)
-    chosen = suite if args.only is None else _some(suite, args.only)
     if not args.tables:
-        if not args.not_own:
-            run(chosen, args.out, store)
+        part = replace(suite, tasks=_some(suite.tasks, args.only), seeds=tuple(args.seeds or suite.seeds))
+        run(part, args.out, store, chosen=lambda one: _names(one.method.name, args.own))
         if args.peers:
             python = args.peers / "bin" / "python"
-            peers.measure(plan(chosen, args.out, store), python, args.tools, dict(args.further))
-    if args.only is None:
-        keep(suite, args.out, store)
+            peers.measure(plan(part, args.out, store), python, args.tools, dict(args.further))
+    keep(suite, args.out, store)
 
 
 def read_suite(out: Path) -> Suite:
@@ -76,11 +75,13 @@ def keep(suite: Suite, out: Path, store: sv.Store) -> None:
     print(studies_table.overview(summary))
 
 
-def _some(suite: Suite, words: list[str]) -> Suite:
-    tasks = tuple(one for one in suite.tasks if any(word in one.name for word in words))
-    if not tasks:
-        sys.exit(f"no task's name contains {' or '.join(words)}")
-    return replace(suite, tasks=tasks)
+def _some(tasks: tuple[Task, ...], words: list[str]) -> tuple[Task, ...]:
+    found = tuple(one for one in tasks if _names(one.name, words))
+    return found or sys.exit(f"no task's name contains {' or '.join(words)}")
+
+
+def _names(name: str, words: list[str]) -> bool:
+    return any(word in name for word in words)
 
 
 def _named(text: str) -> tuple[str, Path]:

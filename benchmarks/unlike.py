@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,9 @@ import numpy as np
 import scvec as sv
 from benchmarks.common import DATA, WORK, make_parser, markdown, save
 from benchmarks.novelty import CELLS
+from scvec.annotation import Annotation
+from scvec.annotation.rejection import reject
+from scvec.atlas import Atlas
 from scvec.knn.unlike import shift_of
 
 MAX_ERRORS = (0.02, 0.05, 0.1)
@@ -37,7 +40,7 @@ class Case:
     Attributes
     ----------
     kind
-        ``"donor"`` of the same study, ``"one donor"`` where the reference has one only, or ``"study"``.
+        ``"donor"`` of the same study, ``"one donor"`` where the reference has one only, ``"study"``, or ``"tissue"``.
     make
         Returns reference and query.
     key, query_key
@@ -67,6 +70,9 @@ def cases() -> dict[str, Case]:
     found["pancreas, mouse"] = Case("study", partial(_study, HUMAN, MOUSE), one, one, "mouse")
     for here, there, name in ((*LINES, "CEL-seq2 to Drop-seq"), (*LINES[::-1], "Drop-seq to CEL-seq2")):
         found[name] = Case("study", partial(_study, here, there), "cell_line", "cell_line")
+    for here, there in (("pancreas", "retina"), ("choroid", "pancreas")):
+        (file, key), (other, _) = CELLS[here], CELLS[there]
+        found[f"{here}, cells of {there}"] = Case("tissue", partial(_study, file, other), key, CELLS[there][1])
     return found
 
 
@@ -90,34 +96,49 @@ def measured(case: Case) -> dict[str, Any]:
     batches = "donor" if "donor" in reference.obs and reference.obs["donor"].nunique() > 1 else None
     with tempfile.TemporaryDirectory() as folder:
         atlas = sv.atlas.build(sv.Store(folder), "one", reference, label_key=case.key, batch_key=batches)
-        asked = {} if case.taxon is None else {"taxon": case.taxon}
-        calls = {error: sv.annotate(query, atlas, max_error=error, **asked) for error in MAX_ERRORS}  # type: ignore[arg-type] # one option
-        used = next(iter(calls.values())).query.atlas
-    assert used.calibration is not None
+        options = sv.QueryOptions() if case.taxon is None else sv.QueryOptions(taxon=case.taxon)
+        calls = {adapt: sv.annotate(query, atlas, replace(options, adapt=adapt)) for adapt in ("auto", "off")}
+        used = calls["off"].query.atlas
+        kept = {how: {error: ~reject(one, used, error).rejected for error in MAX_ERRORS} for how, one in calls.items()}
     truth = query.obs[case.query_key].astype(str).to_numpy()
-    first = next(iter(calls.values()))
-    known = np.isin(truth, list(first.labels))
-    right = first.label_before_rejection == truth
-    place = {label: i for i, label in enumerate(first.labels)}
-    codes = np.array([place.get(label, -1) for label in first.label_before_rejection.tolist()])
-    shift = shift_of(used.calibration, first.novelty, codes)
-    row: dict[str, Any] = {"cells": int(known.sum()), "accuracy": float(right[known].mean())}
-    for error, found in calls.items():
-        kept = known & ~found.rejected
-        row[f"error at {error:g}"] = float((~right[kept]).mean()) if kept.any() else 0.0
-        row[f"kept at {error:g}"] = float(kept.sum() / known.sum())
-    return row | ({} if shift is None else {**asdict(shift), "unlike": shift.is_unlike})
+    known = np.isin(truth, list(used.label_names))
+    row: dict[str, Any] = {"cells": int(known.sum()), "new": int((~known).sum())}
+    for how, one in calls.items():
+        right = one.label_before_rejection == truth
+        row[how] = {"accuracy": float(right[known].mean()) if known.any() else None}
+        for error, some in kept[how].items():
+            row[how][f"error at {error:g}"] = float((~right[known & some]).mean()) if (known & some).any() else None
+            row[how][f"kept at {error:g}"] = float(some[known].mean()) if known.any() else None
+            row[how][f"new kept at {error:g}"] = float(some[~known].mean()) if (~known).any() else None
+    return row | {"shift": _shift(calls["off"], used)}
+
+
+def _shift(calls: Annotation, atlas: Atlas) -> dict[str, Any]:
+    assert atlas.calibration is not None
+    place = {label: i for i, label in enumerate(atlas.label_names.tolist())}
+    codes = np.array([place.get(label, -1) for label in calls.label_before_rejection.tolist()])
+    some = np.isfinite(calls.novelty)
+    shift = shift_of(atlas.calibration, calls.novelty[some], calls.confidence[some], codes[some])
+    assert shift is not None
+    return {**asdict(shift), "unlike": shift.is_unlike, "excess": shift.excess}
 
 
 def table(rows: Mapping[str, dict[str, Any]]) -> str:
     """Return the table of cases."""
     shown = []
     for name, row in rows.items():
-        errors = [f"{row[f'error at {one:g}']:.3f} at {row[f'kept at {one:g}']:.3f}" for one in MAX_ERRORS]
-        shift = [f"{row['shift']:.2f}", f"{row['usual']:.2f}", row["n_labels"], "yes" if row["unlike"] else "no"]
-        shown.append([name, row["kind"], row["cells"], row["accuracy"], *errors, *shift])
-    header = ("query", "held out", "known cells", "accuracy", *(f"{one:g}" for one in MAX_ERRORS))
-    return markdown((*header, "shift", "usual", "labels", "unlike"), shown)
+        shift = row["shift"]
+        told = [f"{shift['shift']:.2f}", f"{shift['usual']:.2f}", f"{shift['doubt']:.2f}", shift["n_labels"]]
+        errors = [_errors(row[how], one) for how in ("off", "auto") for one in MAX_ERRORS]
+        shown.append([name, row["kind"], row["cells"], *errors, *told, "yes" if shift["unlike"] else "no"])
+    asked = [f"{one:g}, {how}" for how in ("alone", "adapted") for one in MAX_ERRORS]
+    return markdown(("query", "held out", "known cells", *asked, "shift", "usual", "doubt", "labels", "unlike"), shown)
+
+
+def _errors(row: dict[str, Any], error: float) -> str:
+    wrong, known, new = (row[f"{key} at {error:g}"] for key in ("error", "kept", "new kept"))
+    said = [] if known is None else [f"{'-' if wrong is None else format(wrong, '.3f')} at {known:.2f}"]
+    return "; ".join([*said, *([] if new is None else [f"new {new:.2f}"])])
 
 
 def main() -> None:
@@ -137,12 +158,13 @@ def main() -> None:
         print(name, rows[name], flush=True)
     if args.only:
         return
-    alarms = [row["unlike"] for row in rows.values() if row["kind"] == "donor"]
+    alarms = [row["shift"]["unlike"] for row in rows.values() if row["kind"] == "donor"]
     text = (
         "# Errors on donors and on studies\n\nBy maximum error: the error among known cells whose call is kept, at the "
-        "share of them that is kept. Known cells are those of labels that the reference has. Shift: how much more "
-        "novel the query's cells are than held-out cells called the same, as the median over the labels; usual: the "
-        f"largest of a donor of the reference against the others. False alarms: {sum(alarms)} of {len(alarms)} donors."
+        "share of them that is kept, and the share of new cells that is kept. Known cells are those of labels that the "
+        "reference has. Shift: how much more novel the query's cells are than held-out cells called the same, as the "
+        "median over the labels; usual: the largest of a donor of the reference against the others; doubt: how much "
+        f"less sure the calls are. False alarms: {sum(alarms)} of {len(alarms)} donors."
     )
     save("unlike", "python -m benchmarks.unlike", {"rows": rows}, f"{text}\n\n{table(rows)}")
 

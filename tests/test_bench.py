@@ -246,7 +246,7 @@ def test_a_record_has_the_calls(folder: Path, store: sv.Store) -> None:
 
 def test_changed_code_is_another_run(tmp_path: Path) -> None:
     (tmp_path / "knn").mkdir()
-    module, other = tmp_path / "knn" / "votes.py", tmp_path / "cli.py"
+    module, beside = tmp_path / "knn" / "votes.py", tmp_path / "cli.py"
 
     def of(text: str) -> str:
         module.write_text(text)
@@ -255,9 +255,15 @@ def test_changed_code_is_another_run(tmp_path: Path) -> None:
 
     first = of('def votes(n):\n    """Count."""\n    return n + 1\n')
     assert of('"""Votes."""\ndef votes(n):\n    # Why.\n    return (n + 1)\n') == first
-    other.write_text("x = 1\n")
+    beside.write_text("x = 1\n")
     assert of("def votes(n):\n    return n + 1\n") == first
-    assert of("def votes(n):\n    return n + 2\n") != first
+    other = of("def votes(n):\n    return n + 2\n")
+    assert other != first
+    # Views decide the calls of those recipes alone that have some.
+    (tmp_path / "views").mkdir()
+    (tmp_path / "views" / "rank.py").write_text("x = 1\n")
+    assert of(module.read_text()) != other
+    assert code_digest(tmp_path, views=False) == other
     code_digest.cache_clear()
 
 

@@ -499,7 +499,7 @@ def test_version(run: Run) -> None:
 
 def test_verbs_are_completed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_SCVEC_COMPLETE", "complete_bash")
-    for typed, found in (("scvec e", "embed explain evaluate"), ("scvec atlas re", "remove rebuild")):
+    for typed, found in (("scvec e", "embed explain evaluate"), ("scvec atlas re", "refit remove rebuild")):
         monkeypatch.setenv("COMP_WORDS", typed)
         monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
         code, out, _ = run()

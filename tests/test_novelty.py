@@ -279,7 +279,8 @@ def parts_of(seed: int, shifts: list[float], m: int = 150) -> HeldOut:
 
 def unlike(held: HeldOut, called: Any, further: dict[str, Any]) -> Any:
     calibration = calibrate(held)
-    return shift_of(calibration, calibration.novelty(seen_of(called, further)), called)
+    seen = seen_of(called, further)
+    return shift_of(calibration, calibration.novelty(seen), calibration.confidence(seen), called)
 
 
 def test_a_query_like_the_donors_held_out_is_not_unlike_and_one_of_another_study_is() -> None:
@@ -291,6 +292,23 @@ def test_a_query_like_the_donors_held_out_is_not_unlike_and_one_of_another_study
         seen.append(unlike(held, *signals_of(seed + 9, 150, 4.0)).is_unlike)
     assert np.mean(alarms) < 0.1
     assert np.mean(seen) > 0.95
+
+
+def test_novelty_is_counted_from_a_shift_but_not_where_calls_are_in_doubt() -> None:
+    held = parts_of(0, [0.0, 0.2, 0.4])
+    called, further = signals_of(9, 300, 4.0)
+    found = unlike(held, called, further)
+    assert found.excess == pytest.approx(found.shift - found.usual)
+    calibration, seen = calibrate(held), seen_of(called, further)
+    novelty, confidence = calibration.novelty(seen), calibration.confidence(seen)
+    foreign = shift_of(calibration, novelty, confidence - 0.5, called)
+    far = shift_of(calibration, novelty + 9, confidence, called)
+    for one in (foreign, far):
+        assert one is not None
+        assert one.is_unlike
+        assert one.excess == 0
+    same = unlike(held, *signals_of(10, 300, 0.2))
+    assert same.excess == 0
 
 
 def test_neither_another_mix_of_types_nor_a_single_new_one_makes_a_query_unlike() -> None:

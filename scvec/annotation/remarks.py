@@ -12,8 +12,6 @@ from scvec.annotation.result import Annotation
 from scvec.atlas import Atlas
 from scvec.core.types import Bools
 from scvec.core.vectors import SAME
-from scvec.knn.calibration import Calibration
-from scvec.knn.unlike import shift_of
 
 FEW_GENES, FEW_OF_MEASURED = 20, 0.02
 """A cell with fewer expressed genes, or a smaller share of those that are measured, is taken for a droplet."""
@@ -55,19 +53,6 @@ def remarks(calls: Annotation, found: Found, atlas: Atlas, n_measured: int) -> I
                 f"{_of(novel)} are more novel than {1 - TOO_NOVEL:.0%} of the atlas's held-out cells: types that it "
                 "lacks, another tissue or assay, or no cells; `max_error` rejects them"
             )
-        yield from _unlike(calls, found, atlas.calibration)
-
-
-def _unlike(calls: Annotation, found: Found, calibration: Calibration) -> Iterator[str]:
-    """Yield a note if a query differs from the reference more than the parts of the reference from each other."""
-    some = np.isfinite(calls.novelty)
-    shift = shift_of(calibration, calls.novelty[some], found.votes.winner[some])
-    if shift is not None and shift.is_unlike:
-        yield (
-            f"this query is unlike the donors that were held out: in the median of {shift.n_labels} labels its cells "
-            f"are more novel by {shift.shift:.1f} (among these donors by {max(shift.usual, 0.0):.1f} at most); errors "
-            "may be higher than `max_error` says: check some labels that you know"
-        )
 
 
 def same_cells(calls: Annotation) -> Bools:

@@ -8,15 +8,18 @@ from functools import cache
 from pathlib import Path
 
 LOOKED_AT = ("bench/tasks.py", "bench/running.py", "evaluation/baselines.py", "interpret/readout")
-ROOMS = ("annotation", "atlas", "core", "embed", "index", "ingest", "knn", "store", "views")
-"""Rooms whose code decides calls; a room that is not there counts as empty."""
+ROOMS = ("annotation", "atlas", "core", "embed", "index", "ingest", "knn", "store")
+"""Rooms whose code decides calls."""
+VIEWS = "views"
+"""A room whose code decides calls where a recipe has further views."""
 
 
 @cache
-def code_digest(root: Path = Path(__file__).parents[1]) -> str:
+def code_digest(root: Path = Path(__file__).parents[1], *, views: bool = True) -> str:
     """Return a hash of the code that decides calls; comments, docstrings and layout do not change it."""
     found = hashlib.sha256()
-    for path in sorted({one for name in (*ROOMS, *LOOKED_AT) for one in _sources(root / name)}):
+    looked_at = (*ROOMS, *LOOKED_AT, *((VIEWS,) if views else ()))
+    for path in sorted({one for name in looked_at for one in _sources(root / name)}):
         found.update(f"{path.relative_to(root).as_posix()}\n{_meaning(path)}\n".encode())
     return found.hexdigest()
 

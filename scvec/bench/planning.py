@@ -12,6 +12,7 @@ from scvec.bench.tasks import Prepared, digest, prepare
 from scvec.core.progress import shown
 from scvec.core.types import Progress
 from scvec.embed import GeneVectors, ensure_genes
+from scvec.embed.recipe import Recipe
 from scvec.ingest import open_cells
 from scvec.ingest.genes.gene_table import offered_tables, texts_of
 from scvec.ingest.matching import GeneMatch, match_genes
@@ -48,7 +49,8 @@ class Run:
     def digest(self) -> str:
         """Hash of what decides the figures, the code among it."""
         model = self.model.sha256() + self.reads if self.model else self.method.name
-        return digest(self.task.digest, model, self.method.panel, asdict(DEFAULT), code_digest())
+        code = code_digest(views=isinstance(self.model, Recipe) and bool(self.model.views))
+        return digest(self.task.digest, model, self.method.panel, asdict(DEFAULT), code)
 
     @property
     def made(self) -> str:

@@ -14,7 +14,7 @@ from scvec.core.files import save_arrays
 from scvec.core.limits import bounded_json
 from scvec.core.types import Bools, Doubles, Floats
 from scvec.views.corrected import CorrectedView
-from scvec.views.joined import Joining, joined
+from scvec.views.joining import Joining, joined
 from scvec.views.registry import VIEWS
 from scvec.views.shift import MIN_CELLS, Shift, shift_of
 from scvec.views.teaching import taught

@@ -102,7 +102,7 @@ def planted(atlas: Atlas, extra: Floats, *, change: Floats | None = None) -> Pla
 
 def of_type(label: str, seed: int = 2) -> Floats:
     x, labels = counts(120, seed)
-    return x[np.array(labels) == label][:20]
+    return np.asarray(x[np.array(labels) == label][:20], np.float32)
 
 
 def test_cells_as_the_reference_s_stand_out_in_nothing(atlas: Atlas) -> None:
@@ -277,5 +277,5 @@ def test_doublets_are_found_in_a_donor_that_the_reference_lacks() -> None:
     truth = np.repeat([0, 1], [len(theirs), len(scores)])
     assert roc_auc_score(truth, np.concatenate([theirs, scores])) > 0.95
     names = np.unique(labels[~mine])
-    pairs = [{*one} for one in zip(own[first].tolist(), own[second].tolist(), strict=True)]
-    assert np.mean([{*one} == pair for one, pair in zip(names[found].tolist(), pairs, strict=True)]) > 0.7
+    wanted = [{*one} for one in zip(own[first].tolist(), own[second].tolist(), strict=True)]
+    assert np.mean([{*one} == pair for one, pair in zip(names[found].tolist(), wanted, strict=True)]) > 0.7

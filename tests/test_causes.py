@@ -173,6 +173,20 @@ def test_ambient_rna_is_told_of_the_label_that_owns_it(atlas: Atlas) -> None:
     assert ambient_line(one).startswith("Genes of immune are in the cells of all 3 other labels")
 
 
+def test_few_genes_are_compared_on_these(atlas: Atlas) -> None:
+    some = np.sort(np.random.default_rng(0).choice(toy.N_GENES, 100, replace=False))
+    x, labels = counts(N, 1)
+    calls = sv.annotate(adata(np.vstack([x, of_type("beta")]), [*labels, *["?"] * 20])[:, some].copy(), atlas)
+    assert calls.query.atlas.is_panel
+    doubted = np.arange(len(calls)) >= N
+    with calls.query.opened() as cells:
+        found = measured_in(cells, calls, doubted, 0, silent)
+    assert found is not None
+    for one in measures_of(found, "beta", np.flatnonzero(doubted), doubted)[:2]:
+        assert one.reference == pytest.approx(one.beside, rel=0.3)
+        assert one.median == pytest.approx(one.beside, rel=0.3)
+
+
 def test_an_atlas_without_cells_says_nothing(atlas: Atlas) -> None:
     calls = sv.annotate(adata(*counts(N, 1)), atlas)
     none = replace(atlas)

@@ -62,9 +62,12 @@ lock: ## update constraints.txt; needs Python 3.11, 3.12 and 3.13
 
 bench: $(VENV)/dev ## measure recipes and controls on SCVEC_DATA (hours; resumes if interrupted)
 	@$(BIN)/python -m benchmarks.open --store $(STORE)
+	@$(BIN)/python -m benchmarks.studies
 
 bench-peers: $(VENV)/dev $(PEERS)/peers ## measure other tools on the same tasks, for the same tables
 	@$(BIN)/python -m benchmarks.open --store $(STORE) --peers $(PEERS)/bin/python
+	@$(BIN)/python -m benchmarks.studies --peers $(PEERS)
+	@$(BIN)/python -m benchmarks.readme
 
 $(PEERS)/peers: benchmarks/peers/requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else \

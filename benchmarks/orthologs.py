@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, pstdev
 from typing import Any, TypeAlias
 
@@ -155,14 +155,20 @@ def task(of: Study, reference: Any, to: Study, query: Any, way: Way) -> Task:
 
 
 def refined(one: Task) -> Strings:
-    """Call by an atlas of the recipe `refined`, free weights, on the shared genes."""
+    """Call by the neighbours in an atlas of the recipe `refined`, free weights, on the shared genes."""
     table = ad.AnnData(one.reference, var={"gene": one.gene_ids.astype(str)})
     table.obs_names = [f"c{i}" for i in range(table.n_obs)]
     table.var_names = one.gene_ids.astype(str)
     table.obs["label"], table.obs["donor"] = one.labels.astype(str), one.batches.astype(str)
     with tempfile.TemporaryDirectory() as folder:
         atlas = sv.atlas.build(
-            sv.Store(folder), "a", table, label_key="label", batch_key="donor", recipe=RECIPES["refined"], scale="log1p"
+            sv.Store(folder),
+            "a",
+            table,
+            label_key="label",
+            batch_key="donor",
+            recipe=replace(RECIPES["refined"], views=()),
+            scale="log1p",
         )
         place = {gene: i for i, gene in enumerate(one.gene_ids.tolist())}
         own = atlas.embedding.gene_ids

@@ -5,7 +5,7 @@ python -m benchmarks.value_scales [--sets baron pbmc3k ...]
 Counts are scaled, cut to some genes, put on a scale and rounded. *Right*: the linear values that are read have the
 shares of the values that were made (total variation at most .03 in 99 % of the cells), with no doubt. *Doubt*: calls
 get no confidence, and the user is told to name the scale; *doubt, guess right*: they would have been right. *Wrong*: no
-doubt, and other values; each is listed. Values that no scale describes can be in doubt, refused, or wrong.
+doubt, and other values; all are listed. Values that no scale describes can be in doubt, refused, or wrong.
 """
 
 from __future__ import annotations
@@ -184,8 +184,8 @@ def all_of(name: str) -> list[Trial]:
 
 
 def counted_by(rows: list[Trial]) -> list[Trial]:
-    """Return how many trials of each set, values, scale and rounding came to what."""
-    keys = ("set", "values", "scale", "rounding", "verdict")
+    """Return how many trials of each values, scale and rounding came to what."""
+    keys = ("values", "scale", "rounding", "verdict")
     counted = Counter(tuple(row[key] for key in keys) for row in rows)
     return [dict(zip(keys, key, strict=True)) | {"trials": n} for key, n in counted.items()]
 
@@ -196,6 +196,16 @@ def table(rows: list[Trial], *by: str) -> str:
     for row in rows:
         counted[tuple(str(row[key]) for key in by)][str(row["verdict"])] += 1
     return markdown((*by, *VERDICTS), [(*key, *(of[one] for one in VERDICTS)) for key, of in counted.items()])
+
+
+def wrongs(rows: list[Trial]) -> str:
+    """Return what is wrong, with the number of trials and the sets."""
+    sets: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for row in rows:
+        if row["verdict"] == "wrong":
+            sets[tuple(str(row[key]) for key in ("values", "scale", "rounding"))].append(str(row["set"]))
+    found = [(*key, len(names), ", ".join(sorted(set(names)))) for key, names in sets.items()]
+    return markdown(("values", "scale", "rounding", "trials", "sets"), found)
 
 
 def as_they_are() -> Iterator[tuple[str, str, str]]:
@@ -226,8 +236,6 @@ def main() -> None:
         rows = [row for found in pool.map(all_of, asked.sets) for row in found]
     known, none = [row for row in rows if row["scale"] != "none"], [row for row in rows if row["scale"] == "none"]
     exact = [row for row in known if row["rounding"] == "float32"]
-    wrong = [row for row in known if row["verdict"] == "wrong"]
-    columns = ("set", "genes", "values", "scale", "rounding", "cells", "taken as")
     parts = {
         "Files as they are": markdown(("file", "matrix", "taken as"), list(as_they_are())),
         "By values, exact to float32": table(exact, "values"),
@@ -236,11 +244,11 @@ def main() -> None:
         "By genes and cells that are looked at": table(known, "genes", "cells"),
         "By set": table(known, "set"),
         "Values that no scale describes": table(none, "values"),
-        "Each that is wrong": markdown(columns, [tuple(row[key] for key in columns) for row in wrong]),
+        "What is wrong": wrongs(known),
     }
     text = f"# What scales are recognised\n\n{' '.join(str(__doc__).split(chr(10) * 2)[-1].split())}"
     text += "".join(f"\n\n## {title}\n\n{part}" for title, part in parts.items())
-    save("value_scales", "python -m benchmarks.value_scales", {"wrong": wrong, "counted": counted_by(rows)}, text)
+    save("value_scales", "python -m benchmarks.value_scales", {"counted": counted_by(rows)}, text)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Part:
         if self.donors:
             cells = cells[cells.obs["donor"].astype(str).isin(self.donors)].copy()
         if self.log2:
-            dense = cells.X.toarray() if sp.issparse(cells.X) else cells.X
+            dense = sp.csr_matrix(cells.X).toarray()
             cells.X = sp.csr_matrix(np.log1p(np.exp2(dense) - 1).astype(np.float32))
         return cells if self.change is None else self.change(cells)
 

@@ -16,6 +16,7 @@ import pytest
 import scvec as sv
 from benchmarks.peers import run as peers
 from scvec.bench import HoldOut, Results, Suite, Task, plan, run
+from scvec.bench.code import code_digest
 from scvec.bench.methods import LOGISTIC, methods
 from scvec.bench.records import figures
 from scvec.bench.tasks import Prepared, prepare
@@ -209,6 +210,61 @@ def test_genes_are_drawn_from_those_that_vary(folder: Path, store: sv.Store, mon
     assert drawn == {gene for gene in range(toy.N_GENES) if toy.theme_of(gene) is not None}
     with pytest.raises(sv.errors.InputError, match="most variable"):
         prepare(task(folder, query_genes=markers + 1), 0, folder, store)
+
+
+def test_genes_may_be_any_of_the_query_or_the_most_variable_themselves(folder: Path, store: sv.Store) -> None:
+    random = [prepare(task(folder, query_genes=40, genes_from="all"), seed, folder, store) for seed in (0, 1)]
+    drawn = [ad.read_h5ad(one.query).var_names for one in random]
+    assert set(drawn[0]) != set(drawn[1])
+    # Half of the genes hardly vary: a draw from all of them has some.
+    assert any(toy.theme_of(toy.SYMBOLS.index(one)) is None for one in drawn[0])
+    asked = task(folder, query_genes=40, genes_from="top")
+    assert not asked.draws
+    top = set(ad.read_h5ad(prepare(asked, None, folder, store).query).var_names)
+    assert len(top) == 40
+    assert all(toy.theme_of(toy.SYMBOLS.index(one)) is not None for one in top)
+    with pytest.raises(sv.errors.InputError, match="genes that the query has"):
+        prepare(task(folder, query_genes=toy.N_GENES + 1, genes_from="all"), 0, folder, store)
+
+
+def test_the_query_may_name_its_labels_otherwise(folder: Path, store: sv.Store) -> None:
+    query = toy.cells(41, seed=1)
+    truth = query.obs["cell_type"].astype(str).tolist()
+    query.obs = query.obs.rename(columns={"cell_type": "author"})
+    query.write_h5ad(folder / "other.h5ad")
+    made = prepare(task(folder, query=folder / "other.h5ad", query_label_key="author"), None, folder, store)
+    assert made.truth.tolist() == truth
+    assert "label" in ad.read_h5ad(made.reference).obs
+
+
+def test_a_record_has_the_calls(folder: Path, store: sv.Store) -> None:
+    made = prepare(task(folder), None, folder, store)
+    called = np.roll(made.truth, 1)
+    found = figures(made, called, {})
+    assert np.array_equal(np.array(found["labels"])[found["called"]], called.astype(str))
+
+
+def test_changed_code_is_another_run(tmp_path: Path) -> None:
+    (tmp_path / "knn").mkdir()
+    module, beside = tmp_path / "knn" / "votes.py", tmp_path / "cli.py"
+
+    def of(text: str) -> str:
+        module.write_text(text)
+        code_digest.cache_clear()
+        return code_digest(tmp_path)
+
+    first = of('def votes(n):\n    """Count."""\n    return n + 1\n')
+    assert of('"""Votes."""\ndef votes(n):\n    # Why.\n    return (n + 1)\n') == first
+    beside.write_text("x = 1\n")
+    assert of("def votes(n):\n    return n + 1\n") == first
+    other = of("def votes(n):\n    return n + 2\n")
+    assert other != first
+    # Views decide the calls of those recipes alone that have some.
+    (tmp_path / "views").mkdir()
+    (tmp_path / "views" / "rank.py").write_text("x = 1\n")
+    assert of(module.read_text()) != other
+    assert code_digest(tmp_path, views=False) == other
+    code_digest.cache_clear()
 
 
 def test_a_removed_class_is_unseen_and_in_the_query(folder: Path, store: sv.Store) -> None:
@@ -422,6 +478,8 @@ WRONG = {
     "two sources of a query": (("remove_class", 'query = "query.h5ad"\nremove_class'), "one of them"),
     "a wrong number": (("cells_per_class = 12", "cells_per_class = 0"), "at least 1"),
     "one name twice": (('name = "few"', 'name = "donor 2"'), "the task donor-2 twice"),
+    "genes from nowhere": (("cells_per_class = 12", 'genes_from = "best"'), "variable, all or top"),
+    "a query's label key alone": (("remove_class", 'query_label_key = "a"\nremove_class'), "also query"),
     "panel alone": (("cells_per_class = 12", "panel = true"), "also query_genes or query_taxon"),
 }
 

@@ -108,6 +108,22 @@ def test_it_and_the_control_agree(tmp_path: Path, seed: int) -> None:
     assert scores[right].mean() > scores[~right].mean()
 
 
+@pytest.mark.parametrize("scale", ["log1p", "log2", "linear"])
+def test_a_query_on_another_scale_gets_the_same_calls(tmp_path: Path, here: Here, scale: str) -> None:
+    reference, query = hard(120, 0), hard(200, 100)
+    write(tmp_path, reference, query)
+    assert here()[0] == 0
+    expected = calls(tmp_path)["label"].to_list()
+    values = query.X * 1.5
+    query.X = {"log1p": np.log1p(values), "log2": np.log2(values + 1), "linear": values}[scale]
+    write(tmp_path, reference, query)
+    code, said = here()
+    assert code == 2
+    assert "other numbers than counts" in said
+    assert here(query_scale=scale)[0] == 0
+    assert np.mean([one == other for one, other in zip(calls(tmp_path)["label"], expected, strict=True)]) > 0.99
+
+
 def test_the_report(tmp_path: Path, files: Path) -> None:
     done = annotate(files, out=tmp_path / "calls.csv", batch_key="donor", seed="3")
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import scvec as sv
-from tests import toy_ontology
+from tests import toy, toy_ontology
 from tools import schemas
 
 KINDS = {one.path: one for one in schemas.described()}
@@ -25,6 +25,8 @@ def test_every_column_is_described(kind: schemas.Described) -> None:
 def test_tables_have_these_columns(store: sv.Store, files: Path, tmp_path: Path) -> None:
     sv.ontology.import_ontology(store, toy_ontology.write(tmp_path))
     sv.name(files / "query.h5ad", store, cluster_key="cell_type", encoder="hash", evidence=True)
+    pairs = toy.write_hcop(tmp_path / "hcop.gz", [("1000", "5000", "Ensembl,OMA")])
+    sv.ingest.orthologs(store, pairs, taxon="mouse")
     found = {}
     for path in store.tables():
         depth = path.count("/")

@@ -3,8 +3,9 @@
     python benchmarks/peers/annotate.py --method celltypist --reference reference.h5ad --query query.h5ad \
         --label-key label [--batch-key batch] [--layer counts] [--seed 0] --out calls.csv
 
-Both files hold counts, in X or in a layer. They are scaled to 10,000 a cell over all genes of each file, log1p is
-taken, and last they are cut to the genes whose names both have. Nothing but the batch is read of the query's `obs`.
+Both files hold counts, in X or in a layer, or values of the scale that is named. They are scaled to 10,000 a cell
+over all genes of each file, log1p is taken, and last they are cut to the genes whose names both have. Nothing but the
+batch is read of the query's `obs`.
 
 calls.csv has a row for each cell of the query: obs_name, label, score. A score is the tool's own and larger where
 it is surer; scores of two tools are on two scales. calls.json beside it has versions, seconds and memory.
@@ -45,6 +46,13 @@ TARGET_SUM = 1e4
 LABEL, BATCH = "label", "batch"
 N_VARIABLE = 2000
 COMMON = ("anndata", "numpy", "scipy", "scikit-learn")
+LINEAR: dict[str, Callable[[Any], Any]] = {
+    "counts": lambda values: values,
+    "linear": lambda values: values,
+    "log1p": np.expm1,
+    "log2": lambda values: np.exp2(values) - 1,
+}
+"""How values of a scale become linear."""
 
 
 class RequestError(Exception):
@@ -232,7 +240,8 @@ METHODS: dict[str, Method] = {
 
 def read_task(asked: argparse.Namespace) -> Task:
     """Read both files, and give them the same genes."""
-    reference, query = (read_cells(path, asked.layer) for path in (asked.reference, asked.query))
+    reference = read_cells(asked.reference, asked.layer, asked.reference_scale)
+    query = read_cells(asked.query, asked.layer, asked.query_scale)
     shared, left, right = np.intersect1d(
         reference.var_names.to_numpy(str), query.var_names.to_numpy(str), return_indices=True
     )
@@ -252,8 +261,8 @@ def read_task(asked: argparse.Namespace) -> Task:
     )
 
 
-def read_cells(path: Path, layer: str | None) -> ad.AnnData:
-    """Read a file of counts, and make log1p of them."""
+def read_cells(path: Path, layer: str | None, scale: str = "counts") -> ad.AnnData:
+    """Read a file of counts, or of another scale, and make log1p of them."""
     try:
         cells = ad.read_h5ad(path)
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -264,8 +273,12 @@ def read_cells(path: Path, layer: str | None) -> ad.AnnData:
     if values is None:
         raise RequestError(f"{path} has no X; name a matrix of counts with --layer")
     counts = sp.csr_matrix(values, dtype=np.float64)
-    if not (np.isfinite(counts.data) & (counts.data >= 0) & (counts.data == np.floor(counts.data))).all():
-        raise RequestError(f"{path}: {'X' if layer is None else layer} holds other numbers than counts; name --layer")
+    good = np.isfinite(counts.data) & (counts.data >= 0)
+    if scale == "counts":
+        good &= counts.data == np.floor(counts.data)
+    if not good.all():
+        raise RequestError(f"{path}: {'X' if layer is None else layer} holds other numbers than {scale}; name --layer")
+    counts.data = LINEAR[scale](counts.data)
     totals = counts.sum(axis=1).A1
     counts.data *= np.repeat(TARGET_SUM / np.where(totals > 0, totals, 1), np.diff(counts.indptr))
     return ad.AnnData(counts.log1p().astype(np.float32), obs=cells.obs, var=pd.DataFrame(index=cells.var_names))
@@ -352,6 +365,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--label-key", required=True, help="obs column of the reference")
     parser.add_argument("--batch-key", help="obs column of the reference, and of the query if it is there")
     parser.add_argument("--layer", help="where the counts are, if not in X")
+    for which in ("reference", "query"):
+        parser.add_argument(f"--{which}-scale", choices=LINEAR, default="counts", help="of its values")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", required=True, type=Path, help="a CSV; the JSON is written beside it")
     return parser.parse_args(arguments)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,25 +27,35 @@ from scvec.errors import InputError, ScvecError
 from scvec.ingest import open_cells
 
 ANNOTATE = Path(__file__).with_name("annotate.py")
-SEEDED = ("celltypist", "symphonypy", "scanpy-ingest", "random-forest")
-PEERS = (*SEEDED, "singler", "logistic-regression")
+UNSEEDED = ("singler", "logistic-regression")
+PEERS = ("celltypist", "symphonypy", "scanpy-ingest", "random-forest", *UNSEEDED)
 FAILED = 1
 
 
-def runs(made: Plan, methods: Sequence[str]) -> Iterator[tuple[Prepared, str, int | None]]:
-    """Yield task, tool and seed; the seed is None if it does not matter."""
-    for task in made.tasks:
-        for method in methods:
-            own = made.suite.seeds if method in SEEDED else (None,)
-            yield from ((task, method, seed) for seed in ((task.seed,) if task.task.draws else own))
+def runs(
+    made: Plan, methods: Sequence[str], unseeded: Collection[str] = UNSEEDED
+) -> Iterator[tuple[Prepared, str, int | None]]:
+    """Yield task, tool and seed, each seed after the one before; the seed is None if it does not matter."""
+    for at, seed in enumerate(made.suite.seeds):
+        for task in made.tasks:
+            for method in methods:
+                if task.task.draws:
+                    if task.seed == seed:
+                        yield task, method, seed
+                elif method in unseeded:
+                    if at == 0:
+                        yield task, method, None
+                else:
+                    yield task, method, seed
 
 
-def peer(python: Path, task: Prepared, method: str, seed: int | None, folder: Path) -> Record:
+def peer(python: Path, task: Prepared, method: str, seed: int | None, folder: Path, script: Path = ANNOTATE) -> Record:
     """Return a tool's record; `failed` says why it could not do the task."""
     out = folder / "calls.csv"
-    command: list[str | Path] = [python, ANNOTATE, "--method", method, "--label-key", LABEL, "--out", out]
+    command: list[str | Path] = [python, script, "--method", method, "--label-key", LABEL, "--out", out]
     command += ["--reference", task.reference, "--query", task.renamed_query, "--seed", str(seed or 0)]
     command += ["--batch-key", BATCH] if task.task.batch_key else []
+    command += ["--reference-scale", scale_of(task.reference), "--query-scale", scale_of(task.renamed_query)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
@@ -66,16 +76,38 @@ def peer(python: Path, task: Prepared, method: str, seed: int | None, folder: Pa
     return {**found, **seconds, **{key: about[key] for key in kept}}
 
 
-def measure(made: Plan, python: Path, methods: Sequence[str]) -> Results:
-    """Run the tools on the tasks, and rewrite the tables."""
+def scale_of(path: Path) -> str:
+    """Return the scale of a file's values, as scvec sees it."""
+    with open_cells(path) as file, file.matrix() as matrix:
+        return matrix.values.scale
+
+
+def measure(made: Plan, python: Path, methods: Sequence[str], further: Mapping[str, Path] | None = None) -> Results:
+    """Run the tools on the tasks, and rewrite the tables.
+
+    Parameters
+    ----------
+    made
+        The tasks.
+    python
+        The interpreter of the peers' environment.
+    methods
+        Names of tools that `annotate.py` runs.
+    further
+        Scripts by name that take the same arguments as `annotate.py` and write the same files; their seed is 0, except
+        where a task draws something.
+    """
+    further = dict(further or {})
+    script_of = dict.fromkeys(methods, ANNOTATE) | further
+    hashes = {path: (sha256(path), sha256(ANNOTATE.with_name("requirements.txt"))) for path in script_of.values()}
     done = records.read(made.out)
-    script = sha256(ANNOTATE), sha256(ANNOTATE.with_name("requirements.txt"))
     with tempfile.TemporaryDirectory() as folder:
-        for task, method, seed in runs(made, methods):
-            key = digest(task.digest, method, seed, script)
+        for task, method, seed in runs(made, tuple(script_of), (*UNSEEDED, *further)):
+            script = script_of[method]
+            key = digest(task.digest, method, seed, hashes[script])
             if key in done:
                 continue
-            found = peer(python, task, method, seed, Path(folder))
+            found = peer(python, task, method, seed, Path(folder), script)
             print(f"{task.task.name}, {method}, seed {seed}: {found.get('failed') or found['macro_f1']}", flush=True)
             records.write(made.out, records.record(key, task, f"{method} (peer)", "peer", seed, found))
     return Results.write(made)

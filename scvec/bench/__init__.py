@@ -2,8 +2,8 @@
 
 from scvec.bench import records
 from scvec.bench.planning import Plan, Run, plan
-from scvec.bench.results import Results
+from scvec.bench.results import Results, Runs, runs_of
 from scvec.bench.running import run
 from scvec.bench.suite import HoldOut, Suite, Task
 
-__all__ = ["HoldOut", "Plan", "Results", "Run", "Suite", "Task", "plan", "records", "run"]
+__all__ = ["HoldOut", "Plan", "Results", "Run", "Runs", "Suite", "Task", "plan", "records", "run", "runs_of"]

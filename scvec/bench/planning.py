@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from scvec._version import __version__
+from scvec.bench.code import code_digest
 from scvec.bench.methods import Method, Model, methods
 from scvec.bench.suite import Suite
 from scvec.bench.tasks import Prepared, digest, prepare
 from scvec.core.progress import shown
 from scvec.core.types import Progress
 from scvec.embed import GeneVectors, ensure_genes
+from scvec.embed.recipe import Recipe
 from scvec.ingest import open_cells
 from scvec.ingest.genes.gene_table import offered_tables, texts_of
 from scvec.ingest.matching import GeneMatch, match_genes
@@ -46,9 +47,10 @@ class Run:
 
     @property
     def digest(self) -> str:
-        """Hash of what decides the figures."""
+        """Hash of what decides the figures, the code among it."""
         model = self.model.sha256() + self.reads if self.model else self.method.name
-        return digest(self.task.digest, model, self.method.panel, asdict(DEFAULT), __version__)
+        code = code_digest(views=isinstance(self.model, Recipe) and bool(self.model.views))
+        return digest(self.task.digest, model, self.method.panel, asdict(DEFAULT), code)
 
     @property
     def made(self) -> str:

@@ -42,7 +42,8 @@ def figures(task: Prepared, called: Strings, unsure: Mapping[str, NDArray[np.flo
     Returns
     -------
         ``accuracy`` and ``macro_f1`` over the query's classes; ``accuracy_known`` and ``macro_f1_known`` on the cells
-        whose class the reference has; ``auroc_<name>`` of detecting the other cells, if there are any.
+        whose class the reference has; ``auroc_<name>`` of detecting the other cells, if there are any. ``called``, for
+        each cell the position in ``labels``, for intervals over cells.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -55,7 +56,9 @@ def figures(task: Prepared, called: Strings, unsure: Mapping[str, NDArray[np.flo
     if not seen.all():
         found["not_in_reference"] = list(whole.not_in_atlas)
         found |= {f"auroc_{name}": float(roc_auc_score(~seen, values)) for name, values in unsure.items()}
-    return {key: round(value, 5) if isinstance(value, float) else value for key, value in found.items()}
+    names, codes = np.unique(labels.astype(str), return_inverse=True)
+    rounded = {key: round(value, 5) if isinstance(value, float) else value for key, value in found.items()}
+    return {**rounded, "labels": names.tolist(), "called": codes.tolist()}
 
 
 def failure(error: Exception) -> Record:
@@ -74,7 +77,7 @@ def write(out: Path, made: Record) -> Path:
     seed = "" if made["seed"] is None else f"-seed{made['seed']}"
     name = f"{slug(made['task'])}-{slug(made['method'])}{seed}-{made['digest'][:12]}.json"
     with placing(out / "runs" / name) as part:
-        part.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(made) + "\n", encoding="utf-8")
     return out / "runs" / name
 
 

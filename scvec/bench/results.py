@@ -108,8 +108,26 @@ def _head(plan: Plan) -> str:
     )
 
 
-def _rows(plan: Plan) -> list[Record]:
-    """Return a row for each task and method, in the order of the suite: recipes, controls, peers."""
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The runs of a method on a task.
+
+    Attributes
+    ----------
+    task, method, kind
+        What ran on what, and whether it is a recipe, a control or a peer.
+    records
+        Their records, in the order of the seeds; None for a run that is still to be done.
+    """
+
+    task: Task
+    method: str
+    kind: str
+    records: tuple[Record | None, ...]
+
+
+def runs_of(plan: Plan) -> list[Runs]:
+    """Return what was run for each task and method, in the order of the suite: recipes, controls, peers."""
     there = records.read(plan.out)
     found: dict[tuple[str, str], list[Record | None]] = {}
     kinds: dict[str, str] = {}
@@ -123,16 +141,21 @@ def _rows(plan: Plan) -> list[Record]:
         for one in there.values()
         if one["kind"] == "peer" and one["task_digest"] in task_of
     }
-    for (task, method, _), made in peers.items():
+    for (task, method, _), made in sorted(peers.items(), key=lambda one: one[0][2] or 0):
         kinds[method] = "peer"
         found.setdefault((task, method), []).append(made)
     order = {name: i for i, name in enumerate(sorted(kinds, key=lambda name: KINDS.index(kinds[name])))}
     return [
-        _row(task, method, kinds[method], found[task.name, method])
+        Runs(task, method, kinds[method], tuple(found[task.name, method]))
         for task in plan.suite.tasks
         for method in order
         if (task.name, method) in found
     ]
+
+
+def _rows(plan: Plan) -> list[Record]:
+    """Return a row for each task and method."""
+    return [_row(one.task, one.method, one.kind, one.records) for one in runs_of(plan)]
 
 
 def _row(task: Task, method: str, kind: str, made: Sequence[Record | None]) -> Record:

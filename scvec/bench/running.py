@@ -32,7 +32,14 @@ Call: TypeAlias = Callable[[Run], tuple[Strings, dict[str, Values]]]
 """Returns the labels called for a run's query, and uncertainties by name, larger where a call is less sure."""
 
 
-def run(suite: Suite, out: str | Path, store: Store, *, progress: Progress | None = None) -> Results:
+def run(
+    suite: Suite,
+    out: str | Path,
+    store: Store,
+    *,
+    chosen: Callable[[Run], bool] | None = None,
+    progress: Progress | None = None,
+) -> Results:
     """Run a suite into `out`; a run that has a record, made from the same inputs, is not repeated.
 
     A record is written after each run. A run that fails on its task is recorded as failed. Atlases are built in the
@@ -46,6 +53,8 @@ def run(suite: Suite, out: str | Path, store: Store, *, progress: Progress | Non
         A folder for the tasks' files, the records and the results.
     store
         The store with the gene texts, and the encoders' vectors of them.
+    chosen
+        Which runs are done now; None: all.
     progress
         Shows the runs done.
 
@@ -62,9 +71,10 @@ def run(suite: Suite, out: str | Path, store: Store, *, progress: Progress | Non
     made = plan(suite, out, store, progress=progress)
     done = records.read(out)
     shared: dict[str, list[Run]] = {}
-    for one in made.runs:
+    asked = [one for one in made.runs if chosen is None or chosen(one)]
+    for one in asked:
         shared.setdefault(one.made, []).append(one)
-    with progress(suite.name, len(made.runs)) as advance:
+    with progress(suite.name, len(asked)) as advance:
 
         def keep(one: Run, found: Record) -> None:
             method = one.method

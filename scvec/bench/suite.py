@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from scvec.core.toml import read_toml
 from scvec.embed.recipe import Recipe
@@ -18,6 +18,21 @@ from scvec.errors import InputError, KeyNotFoundError, unknown
 from scvec.interpret.readout import ReadoutSpec
 
 FIX = "correct the suite"
+
+GenesFrom: TypeAlias = Literal["variable", "all", "top"]
+
+WORDS = (
+    "name",
+    "group",
+    "label_key",
+    "batch_key",
+    "label_id_key",
+    "query_label_key",
+    "layer",
+    "query_taxon",
+    "remove_class",
+)
+"""The keys of a task that hold a string."""
 
 MOST_VARIED = 1_000
 """Tasks that `vary` makes of one; their number is the product of the lengths of its lists."""
@@ -65,6 +80,8 @@ class Task:
         Which of the reference's cells are the query; None if the query is another file.
     label_key, batch_key, label_id_key
         Columns of ``obs``.
+    query_label_key
+        The query's column of labels, if it has another name there.
     compare_ids
         Compare calls and author labels by `label_id_key`, for files that name their labels differently.
     layer
@@ -74,7 +91,10 @@ class Task:
     cells_per_class
         At most this many reference cells of each label, drawn by the seed.
     query_genes
-        Keep only this many of the query's genes, drawn by the seed from the reference's most variable ones.
+        Keep only this many of the query's genes.
+    genes_from
+        Which ones: ``"variable"``, drawn by the seed from the reference's most variable genes; ``"all"``, drawn from
+        all that the query has; ``"top"``, the reference's most variable genes themselves.
     remove_class
         A label that is removed from the reference.
     panel
@@ -90,17 +110,19 @@ class Task:
     hold_out: HoldOut | None = None
     batch_key: str | None = None
     label_id_key: str | None = None
+    query_label_key: str | None = None
     compare_ids: bool = False
     layer: str | None = None
     query_taxon: str | None = None
     cells_per_class: int | None = None
     query_genes: int | None = None
+    genes_from: GenesFrom = "variable"
     remove_class: str | None = None
     panel: bool = False
 
     def __post_init__(self) -> None:
         check = _checker(f"task {self.name!r}")
-        for key in ("name", "group", "label_key", "batch_key", "label_id_key", "layer", "query_taxon", "remove_class"):
+        for key in WORDS:
             value = getattr(self, key)
             check(value is None or isinstance(value, str), f"{key} = {value!r}", "a string")
         for key in ("cells_per_class", "query_genes"):
@@ -112,6 +134,8 @@ class Task:
         check(bool(slug(self.name)), "no letter or digit in its name", "a name that a folder can have")
         check((self.query is None) != (self.hold_out is None), "both or neither of query and hold_out", "one of them")
         check(not self.compare_ids or self.label_id_key is not None, "compare_ids alone", "also label_id_key")
+        check(self.query_label_key is None or self.query is not None, "query_label_key alone", "also query")
+        check(self.genes_from in get_args(GenesFrom), f"genes_from = {self.genes_from!r}", "variable, all or top")
         narrow = self.query_genes is not None or self.query_taxon is not None
         check(not self.panel or narrow, "panel alone", "also query_genes or query_taxon")
         cut_abroad = self.query_genes is not None and self.query_taxon is not None
@@ -130,7 +154,7 @@ class Task:
     @property
     def draws(self) -> bool:
         """Whether anything in the task depends on the seed."""
-        return self.draws_reference or self.query_genes is not None
+        return self.draws_reference or (self.query_genes is not None and self.genes_from != "top")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

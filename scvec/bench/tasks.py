@@ -138,7 +138,7 @@ def _digests(task: Task, seed: int | None, store: Store) -> tuple[str, str]:
         del definition[key]
     # Orthologs come from the gene texts, or from the packaged identifiers.
     texts = [] if task.query_taxon is None else [one.digest for one in newest_tables(store)]
-    of_query = ("query", "query_taxon", "query_genes", "compare_ids")
+    of_query = ("query", "query_taxon", "query_genes", "genes_from", "query_label_key", "compare_ids")
     of_reference = {key: value for key, value in definition.items() if key not in of_query}
     return (
         digest(FORMAT, definition, seed, texts),
@@ -177,7 +177,7 @@ def _split(task: Task, seed: int) -> tuple[AnnData, AnnData]:
     if task.query is None:
         query = reference[held_out].copy()
     else:
-        asked = task.label_id_key if task.compare_ids else task.label_key
+        asked = task.label_id_key if task.compare_ids else task.query_label_key or task.label_key
         with open_cells(task.query, None, Selection(label_key=asked)) as file:
             query = _cells(file, task, is_query=True)
     kept = ~held_out
@@ -223,7 +223,8 @@ def _cells(file: CellFile, task: Task, *, is_query: bool) -> AnnData:
     import pandas as pd
     from anndata import AnnData
 
-    keys = {LABEL: task.label_key, BATCH: task.batch_key, LABEL_ID: task.label_id_key}
+    label_key = (task.query_label_key or task.label_key) if is_query else task.label_key
+    keys = {LABEL: label_key, BATCH: task.batch_key, LABEL_ID: task.label_id_key}
     # A query needs no batch, and no label if ids are compared.
     optional = {BATCH, LABEL if task.compare_ids else LABEL_ID} if is_query else set()
     asked = {
@@ -238,19 +239,24 @@ def _cells(file: CellFile, task: Task, *, is_query: bool) -> AnnData:
 
 
 def _cut(task: Task, reference: AnnData, query: AnnData, n: int, seed: int) -> AnnData:
-    """Return the query as measured by a panel of n genes: only their counts."""
-    with open_cells(task.reference) as file, file.matrix(task.layer) as matrix:
-        order = _by_variance(reference, matrix)
-    here = np.isin(reference.var_names.to_numpy(str)[order], query.var_names.to_numpy(str))
-    offered = reference.var_names.to_numpy(str)[order[:N_VARIABLE][here[:N_VARIABLE]]]
+    """Return the query as measured by a panel of n genes: only their values."""
+    names = query.var_names.to_numpy(str)
+    if task.genes_from == "all":
+        offered, of = names, "genes that the query has"
+    else:
+        with open_cells(task.reference) as file, file.matrix(task.layer) as matrix:
+            ordered = reference.var_names.to_numpy(str)[_by_variance(reference, matrix)]
+        most = N_VARIABLE if task.genes_from == "variable" else len(ordered)
+        offered, of = (
+            ordered[:most][np.isin(ordered[:most], names)],
+            "reference's most variable genes that the query has",
+        )
     if len(offered) < n:
         raise InputError(
-            f"task {task.name!r} has query_genes = {n}",
-            f"at most {len(offered):,}, the number of the reference's most variable genes that the query has",
-            FIX,
+            f"task {task.name!r} has query_genes = {n}", f"at most {len(offered):,}, the number of the {of}", FIX
         )
-    drawn = np.random.default_rng(seed).permutation(offered)[:n]
-    return query[:, np.isin(query.var_names.to_numpy(str), drawn)].copy()
+    drawn = offered if task.genes_from == "top" else np.random.default_rng(seed).permutation(offered)
+    return query[:, np.isin(names, drawn[:n])].copy()
 
 
 def _by_variance(cells: AnnData, matrix: Matrix) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ import scvec as sv
 from scvec.atlas import Atlas
 from scvec.core.types import Bools, Floats, silent
 from scvec.embed.sample import Sample
-from scvec.report.findings import doubts, overview
+from scvec.report.findings import cell_measures, doubts, overview
 from scvec.report.findings.causes import Measure, ambient, limits, measures_of
 from scvec.report.findings.cell_measures import Measured, measured_in
 from scvec.report.findings.doublets import Mixing
@@ -171,6 +171,20 @@ def test_ambient_rna_is_told_of_the_label_that_owns_it(atlas: Atlas) -> None:
     assert (one.label, one.n_labels) == ("immune", 3)
     assert one.share > 2 * one.reference
     assert ambient_line(one).startswith("Genes of immune are in the cells of all 3 other labels")
+
+
+def test_all_cells_can_be_measured(atlas: Atlas) -> None:
+    x, labels = counts(N, 1)
+    empty = np.zeros((1, toy.N_GENES), np.float32)
+    calls = sv.annotate(
+        adata(np.vstack([x, empty, of_type("alpha") + of_type("ductal")]), [*labels, *["?"] * 21]), atlas
+    )
+    found = cell_measures(calls)
+    assert found is not None
+    frame = found.to_polars()
+    assert frame["cell"].to_list() == [i for i in range(N + 21) if i != N]
+    assert frame["counts"][0] == x[0].sum()
+    assert roc_auc_score(frame["cell"] > N, frame["doublet_score"]) > 0.9
 
 
 def test_few_genes_are_compared_on_these(atlas: Atlas) -> None:

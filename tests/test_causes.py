@@ -17,7 +17,7 @@ import scvec as sv
 from scvec.atlas import Atlas
 from scvec.core.types import Bools, Floats, silent
 from scvec.embed.sample import Sample
-from scvec.report.findings import doubts, overview
+from scvec.report.findings import cell_measures, doubts, overview
 from scvec.report.findings.causes import Measure, ambient, limits, measures_of
 from scvec.report.findings.cell_measures import Measured, measured_in
 from scvec.report.findings.doublets import Mixing
@@ -102,7 +102,7 @@ def planted(atlas: Atlas, extra: Floats, *, change: Floats | None = None) -> Pla
 
 def of_type(label: str, seed: int = 2) -> Floats:
     x, labels = counts(120, seed)
-    return x[np.array(labels) == label][:20]
+    return np.asarray(x[np.array(labels) == label][:20], np.float32)
 
 
 def test_cells_as_the_reference_s_stand_out_in_nothing(atlas: Atlas) -> None:
@@ -171,6 +171,34 @@ def test_ambient_rna_is_told_of_the_label_that_owns_it(atlas: Atlas) -> None:
     assert (one.label, one.n_labels) == ("immune", 3)
     assert one.share > 2 * one.reference
     assert ambient_line(one).startswith("Genes of immune are in the cells of all 3 other labels")
+
+
+def test_all_cells_can_be_measured(atlas: Atlas) -> None:
+    x, labels = counts(N, 1)
+    empty = np.zeros((1, toy.N_GENES), np.float32)
+    calls = sv.annotate(
+        adata(np.vstack([x, empty, of_type("alpha") + of_type("ductal")]), [*labels, *["?"] * 21]), atlas
+    )
+    found = cell_measures(calls)
+    assert found is not None
+    frame = found.to_polars()
+    assert frame["cell"].to_list() == [i for i in range(N + 21) if i != N]
+    assert frame["counts"][0] == x[0].sum()
+    assert roc_auc_score(frame["cell"] > N, frame["doublet_score"]) > 0.9
+
+
+def test_few_genes_are_compared_on_these(atlas: Atlas) -> None:
+    some = np.sort(np.random.default_rng(0).choice(toy.N_GENES, 100, replace=False))
+    x, labels = counts(N, 1)
+    calls = sv.annotate(adata(np.vstack([x, of_type("beta")]), [*labels, *["?"] * 20])[:, some].copy(), atlas)
+    assert calls.query.atlas.is_panel
+    doubted = np.arange(len(calls)) >= N
+    with calls.query.opened() as cells:
+        found = measured_in(cells, calls, doubted, 0, silent)
+    assert found is not None
+    for one in measures_of(found, "beta", np.flatnonzero(doubted), doubted)[:2]:
+        assert one.reference == pytest.approx(one.beside, rel=0.3)
+        assert one.median == pytest.approx(one.beside, rel=0.3)
 
 
 def test_an_atlas_without_cells_says_nothing(atlas: Atlas) -> None:
@@ -277,5 +305,5 @@ def test_doublets_are_found_in_a_donor_that_the_reference_lacks() -> None:
     truth = np.repeat([0, 1], [len(theirs), len(scores)])
     assert roc_auc_score(truth, np.concatenate([theirs, scores])) > 0.95
     names = np.unique(labels[~mine])
-    pairs = [{*one} for one in zip(own[first].tolist(), own[second].tolist(), strict=True)]
-    assert np.mean([{*one} == pair for one, pair in zip(names[found].tolist(), pairs, strict=True)]) > 0.7
+    wanted = [{*one} for one in zip(own[first].tolist(), own[second].tolist(), strict=True)]
+    assert np.mean([{*one} == pair for one, pair in zip(names[found].tolist(), wanted, strict=True)]) > 0.7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -48,6 +49,34 @@ def test_it_takes_few_bytes(tmp_path: Path) -> None:
     sample = Sample(counts, None, np.ones(300), np.zeros(300, np.int64), ("a",), np.full(300, "d", object))
     save_sample(tmp_path / "sample.parquet", sample)
     assert (tmp_path / "sample.parquet").stat().st_size < 2 * counts.nnz
+
+
+def test_counts_come_back_and_files_of_earlier_versions_have_none(tmp_path: Path) -> None:
+    path, n_counts = tmp_path / "sample.parquet", np.array([3.0, np.nan, 2e6])
+    sample = Sample(
+        sp.csr_matrix(np.eye(3, dtype=np.float32)), None, np.ones(3), np.arange(3), ("a",) * 3, np.full(3, "d", object)
+    )
+    save_sample(path, replace(sample, n_counts=n_counts))
+    np.testing.assert_array_equal(load_sample(path).n_counts, n_counts)
+    save_sample(path, sample)
+    assert "n_counts" not in pq.read_schema(path).names
+    assert load_sample(path).n_counts is None
+
+
+def test_counts_follow_the_cells_and_the_genes() -> None:
+    logged = sp.csr_matrix(np.log1p(np.array([[1, 3, 0], [0, 0, 5], [2, 2, 4]], np.float32)))
+    batches = np.full(3, "d", object)
+    sample = Sample(
+        logged, None, np.ones(3), np.arange(3), ("a", "b", "c"), batches, n_counts=np.array([8.0, 9.0, 80.0])
+    )
+    some = sample.on(np.array([True, True, False]))
+    for one, wanted in (
+        (sample.at(np.array([2, 0])), [80, 8]),
+        (some, [8, 40]),
+        (some.on(np.array([True, False])), [2, 20]),
+    ):
+        assert one.n_counts is not None
+        np.testing.assert_allclose(one.n_counts, wanted, rtol=1e-6)
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:

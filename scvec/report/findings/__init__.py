@@ -4,6 +4,7 @@ The map of the cells, the doubtful calls with the labels' quality and unexpected
 unknown cells.
 """
 
+from scvec.report.findings.cell_measures import CellMeasures, cell_measures
 from scvec.report.findings.doubtful_calls import Doubts, doubts
 from scvec.report.findings.map import CellMap, cell_map
 from scvec.report.findings.marker_genes import Markers, markers
@@ -12,11 +13,13 @@ from scvec.report.findings.summary import Overview, overview
 
 __all__ = [
     "CellMap",
+    "CellMeasures",
     "Doubts",
     "Markers",
     "Overview",
     "UnknownGroup",
     "cell_map",
+    "cell_measures",
     "doubts",
     "markers",
     "overview",

@@ -106,8 +106,8 @@ def _measure(name: str, own: Doubles, beside: Doubles, known: Doubles) -> Measur
     out = LOW if n_low > n_high and name in SIZES else HIGH
     n = n_low if out == LOW else n_high
     many = n >= max(FEWEST, MANY * len(own))
-    medians = (_quantiles(each, 0.5, fewest=n)[0] for each, n in ((own, 1), (beside, FEW_CELLS), (known, FEW_CELLS)))
-    return Measure(name, *medians, low, high, n_low, n_high, out if many else "")
+    (median,), (other,), (usual,) = _quantiles(own, 0.5, fewest=1), _quantiles(beside, 0.5), _quantiles(known, 0.5)
+    return Measure(name, median, other, usual, low, high, n_low, n_high, out if many else "")
 
 
 def limits(beside: Doubles, known: Doubles) -> tuple[float, float]:

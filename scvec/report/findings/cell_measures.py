@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,10 +13,15 @@ from scvec.annotation.result import NO_EXPRESSION, Annotation
 from scvec.atlas import Atlas
 from scvec.atlas.panel import PanelAtlas
 from scvec.atlas.query_cells import OpenCells
+from scvec.core.progress import shown
+from scvec.core.tabular import Tabular
 from scvec.core.types import Bools, Doubles, Ints, Progress, Strings
 from scvec.embed.sample import Sample, counts_on
 from scvec.report.findings.doublets import Mixing
 from scvec.report.findings.unexpected_genes import FEW_CELLS, owners
+
+if TYPE_CHECKING:
+    import polars as pl
 
 COUNTS, GENES, MITOCHONDRIAL, DOUBLET = "counts", "genes", "mitochondrial_share", "doublet_score"
 MEASURES = (COUNTS, GENES, MITOCHONDRIAL, DOUBLET)
@@ -28,7 +34,7 @@ BESIDE, KEPT, TAKEN = 200, 500, 4096
 
 
 @dataclass(frozen=True, slots=True)
-class CellMeasures:
+class CellMeasures(Tabular):
     """Measures of n cells, on the genes that both the query and the reference have; NaN where not known.
 
     Attributes
@@ -51,6 +57,15 @@ class CellMeasures:
     others: Strings
     owned: Doubles
 
+    def to_polars(self) -> pl.DataFrame:
+        """Return one row for each cell: its position, label, measures, and the label that it may be a doublet with."""
+        import polars as pl
+
+        values = {name: pl.Series(one, nan_to_null=True) for name, one in self.values.items()}
+        return pl.DataFrame(
+            {"cell": self.cells, "label": self.labels.astype(str), **values, "doublet_with": self.others.astype(str)}
+        )
+
     @classmethod
     def joined(cls, parts: Sequence[CellMeasures]) -> CellMeasures:
         """Return one for the cells of several, in their order."""
@@ -70,6 +85,31 @@ class Measured:
     query: CellMeasures
     reference: CellMeasures
     names: Strings
+
+
+def cell_measures(calls: Annotation, *, progress: Progress | None = None) -> CellMeasures | None:
+    """Count genes, mitochondrial share and the doublet score of all cells with expression of a query, doubtful or not.
+
+    Parameters
+    ----------
+    calls
+        The calls; their query is read again.
+    progress
+        Shows progress in cells.
+
+    Returns
+    -------
+    measures
+        None if the atlas keeps no cells, as one of an earlier version.
+
+    Raises
+    ------
+    InputError
+        If the query was changed since it was annotated.
+    """
+    with calls.query.opened() as cells:
+        found = measured_in(cells, calls, calls.reason != NO_EXPRESSION, 0, shown(progress))
+    return None if found is None else found.query
 
 
 def measured_in(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import scvec as sv
 from scvec.atlas import Atlas
 from scvec.cli import main
-from scvec.errors import InputError
+from scvec.errors import InputError, KeyNotFoundError
 from tests import toy
 
 
@@ -79,3 +79,27 @@ def test_another_word_is_refused(built: Atlas, files: Path, tmp_path: Path) -> N
     assert (
         main(["query", str(files / "query.h5ad"), *where, "--adapt", "off", "--out", str(tmp_path / "calls.csv")]) == 0
     )
+
+
+def test_genes_add_up_to_what_a_view_says(built: Atlas) -> None:
+    query = shifted()
+    calls = sv.annotate(query, built, adapt="off")
+    for view in ("rank", "corrected"):
+        found = sv.explain.attributions(calls, view=view)
+        total = found.contributions.sum(axis=1, dtype=np.float64) + found.baseline
+        np.testing.assert_allclose(total, found.similarity - found.similarity_against, atol=1e-3)
+        assert (found.similarity > found.similarity_against).all()
+        best = found.symbols[found.contributions.argmax(axis=1)]
+        assert [toy.theme_of(toy.SYMBOLS.index(gene)) for gene in best] == found.label.tolist()
+    assert list(found.decided) == ["neighbors", "rank", "corrected"]
+    with pytest.raises(KeyNotFoundError, match="view 'ranks'"):
+        sv.explain.attributions(calls, view="ranks")
+
+
+def test_the_view_with_the_lead_decides(built: Atlas) -> None:
+    calls = sv.annotate(shifted(), built, adapt="off")
+    together = np.sum([np.asarray(one) for one in calls.leads.values()], axis=0)
+    assert (together >= -1e-4).all()
+    order = np.sort(calls.scores, axis=1)
+    near = order[:, -2] > 1e-3  # shares that are not all of one label
+    np.testing.assert_allclose(np.exp(together[near]), (order[:, -1] / order[:, -2])[near], rtol=1e-2)

@@ -96,7 +96,7 @@ def test_the_distance_to_a_label_is_that_of_its_three_nearest() -> None:
 def test_held_out_calls_know_the_share_of_the_truth() -> None:
     shares = np.array([[0.625, 0.375], [0.25, 0.75], [0.875, 0.125], [1, 0]], np.float32)
     votes = Votes(np.array([0, 1, 0, 0]), shares)
-    some = Signals(*(shares.max(axis=1) for _ in range(4)))
+    some = Signals(*[shares.max(axis=1)] * 4)
     held = HeldOut.of(votes, some, np.array([1, 1, 0, -1]))
     np.testing.assert_array_equal(held.own_share, np.array([0.375, 0.75, 0.875, np.nan], np.float32))
     assert held.own_share.dtype == np.float32
@@ -348,7 +348,8 @@ def test_a_confidence_is_the_logistic_of_what_its_signals_weigh() -> None:
     """0.5 + 2 x share - 3 x margin + 4 x log(share as far) + 5 x log(share as odd), worked out for one call."""
     held = replace(all_right(np.ones(3), np.zeros(3), [1, 2, 3]), odd=np.array([3, 1, 2], np.float32))
     calibration = Calibration(held, np.array([0.5, 2, -3, 4, 5]))
-    one = Signals(*(np.array([value], np.float32) for value in (0.75, 0.25, 2.5, 0.5)))
+    share, margin, far, odd = np.array([[0.75], [0.25], [2.5], [0.5]], np.float32)
+    one = Signals(share, margin, far, odd)
     logit = 0.5 + 1.5 - 0.75 + 4 * math.log(2 / 4) + 5 * math.log(4 / 4)
     assert calibration.confidence(one)[0] == logistic(logit)
     for sure, chance in ((1000, 1.0), (-1000, math.exp(-30))):

@@ -27,7 +27,7 @@ from scvec.cli.options.build import BuildFlags, IndexFlags
 from scvec.cli.options.cells import ReadFlags
 from scvec.cli.options.query import QueryFlags
 from scvec.cli.options.rerank import RerankFlags
-from scvec.cli.refine import TrainingFlags
+from scvec.cli.refine import MovedFlags, TrainingFlags
 from scvec.embed.recipe import Refinement
 from scvec.index import IndexSpec
 from scvec.ingest.cells.options import ReadOptions
@@ -66,6 +66,7 @@ VERBS = [
     ("atlas", "info"),
     ("atlas", "extend"),
     ("atlas", "remove"),
+    ("atlas", "refit"),
     ("atlas", "rebuild"),
     ("atlas", "compact"),
     ("atlas", "checkout"),
@@ -184,7 +185,14 @@ def test_a_recipe_file(run: Run, store: sv.Store, files: Path, tmp_path: Path) -
     assert "encodr" in err
 
 
-def test_refine_is_a_build_with_the_parameters_of_the_training(run: Run, store: sv.Store, files: Path) -> None:
+TRIPLET = 'name = "mine"\nweights = "auto"\n[refine]\nloss = "triplet"\nmargin = 0.4\nsteps = 9\n'
+
+
+def test_refine_is_a_build_with_the_parameters_of_the_training(
+    run: Run, store: sv.Store, files: Path, tmp_path: Path
+) -> None:
+    """Those of a recipe, unless an option says otherwise."""
+    (tmp_path / "mine.toml").write_text(TRIPLET)
     keys = (
         "--label-key",
         "cell_type",
@@ -201,7 +209,7 @@ def test_refine_is_a_build_with_the_parameters_of_the_training(run: Run, store: 
     for name, verb, more in (
         ("built", ("atlas", "build"), ()),
         ("refined", ("refine",), ()),
-        ("other", ("refine",), ("--loss", "triplet", "--margin", "0.4", "--steps", "16", "--folds", "2")),
+        ("other", ("refine",), ("--recipe", "mine.toml", "--steps", "16", "--folds", "2")),
     ):
         code, out, err = run(*verb, name, files / "reference.h5ad", *keys, *more)
         assert (code, err) == (0, "")
@@ -224,9 +232,14 @@ def test_refine_and_build_share_their_options(run: Run) -> None:
     shown = {
         verb: set(re.findall(r"--[a-z][a-z-]+", run(*verb, "--help")[1])) for verb in (("refine",), ("atlas", "build"))
     }
-    training = {f"--{one.name.replace('_', '-')}" for one in fields(Refinement)}
+    training, moved = (
+        {f"--{one.name.replace('_', '-')}" for one in fields(kind)} for kind in (TrainingFlags, MovedFlags)
+    )
     assert shown["refine",] - shown["atlas", "build"] == training
-    assert shown["atlas", "build"] <= shown["refine",] | {"--recipe"}
+    assert shown["atlas", "build"] <= shown["refine",]
+    assert not moved & shown["refine",]
+    keys = [one.name for kind in (TrainingFlags, MovedFlags) for one in fields(kind)]
+    assert sorted(keys) == sorted(one.name for one in fields(Refinement))
 
 
 def one_line(err: str) -> str:
@@ -322,11 +335,9 @@ def cases(folder: Path, files: Path) -> dict[str, tuple[tuple[object, ...], str]
         "out is the query": (("query", query, "--atlas", "toy", "--out", query), "never changed"),
         "one label": (build(folder / "alike.h5ad"), "genept-w"),
         "one label to refine": (refine(folder / "alike.h5ad"), "two labels"),
-        "no temperature": (
-            refine(reference, "--temperature", "0"),
-            "--temperature must be above 0",
-        ),
-        "a temperature of triplets": (refine(reference, "--loss", "triplet", "--temperature", "1"), "'triplet'"),
+        "a loss": (refine(reference, "--loss", "triplet"), "--loss is a key of recipes, no longer an option"),
+        "a temperature": (refine(reference, "--temperature", "0"), "write temperature under [refine]"),
+        "no head": (refine(reference, "--recipe", "expression"), "'expression' has no head to train"),
         "no share of genes": (refine(reference, "--gene-dropout", "1"), "--gene-dropout must be"),
         "too few folds": (refine(reference, "--folds", "1"), "--folds must be"),
         "refined atlas is there": (("refine", "toy", *refine(reference)[2:]), "--overwrite"),
@@ -488,7 +499,7 @@ def test_version(run: Run) -> None:
 
 def test_verbs_are_completed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_SCVEC_COMPLETE", "complete_bash")
-    for typed, found in (("scvec e", "embed explain evaluate"), ("scvec atlas re", "remove rebuild")):
+    for typed, found in (("scvec e", "embed explain evaluate"), ("scvec atlas re", "refit remove rebuild")):
         monkeypatch.setenv("COMP_WORDS", typed)
         monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
         code, out, _ = run()

@@ -52,13 +52,17 @@ def query() -> AnnData:
 def test_a_cell_is_called_the_same_whatever_other_cells_come_with_it(
     atlas: Atlas, query: AnnData, tmp_path: Path
 ) -> None:
-    alone = annotate(query, atlas, tmp_path / "alone.h5ad")
+    alone = annotate(query, atlas, tmp_path / "alone.h5ad", adapt="off")
     others = toy.cells(60, seed=5)
     others.X = sp.csr_matrix(strangers(60) * 9)
-    among = annotate(concat([others[:31], query, others[31:]]), atlas, tmp_path / "among.h5ad")
+    whole = concat([others[:31], query, others[31:]])
+    among = annotate(whole, atlas, tmp_path / "among.h5ad", adapt="off")
     assert_same(alone, among, slice(31, 71))
-    few = annotate(query[10:13].copy(), atlas, tmp_path / "few.h5ad")
+    few = annotate(query[10:13].copy(), atlas, tmp_path / "few.h5ad", adapt="off")
     assert_same(few, alone, slice(10, 13))
+    # Strangers are no part of what a query has in common with its reference.
+    adapted = annotate(whole, atlas, tmp_path / "adapted.h5ad")
+    assert adapted.label_before_rejection[31:71].tolist() == alone.label_before_rejection.tolist()
 
 
 def test_a_query_s_own_labels_and_donors_change_nothing(atlas: Atlas, query: AnnData, tmp_path: Path) -> None:
@@ -235,4 +239,5 @@ def test_of_a_panel_only_the_names_of_its_genes_are_used(store: sv.Store, files:
         assert atlas.embedding.gene_ids.tolist() == IDS[:150].tolist()
     assert made[0] == made[1]
     kinds = {"projection.safetensors", "profiles.safetensors", "calibration.safetensors", "rows.npy", "vectors.npy"}
+    kinds |= {"views.safetensors", "likeness.safetensors"}
     assert set(made[0]) == kinds

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from scvec.views import VIEWS, Joining, Labelled, View, Views, fit_joining, fit_views, joined
-from scvec.views.joined import SHARPNESS
+from scvec.views.joining import SHARPNESS
 from scvec.views.markers import pairwise_genes, telling_genes
 from scvec.views.shift import shift_of
 from scvec.views.sparse import dense_ranks

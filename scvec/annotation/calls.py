@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +45,15 @@ class Found:
         (n,) number of the atlas's genes that each cell expresses.
     by_view
         By view, (n,) codes of the labels to which each alone gives most; none for an atlas without further views.
+    leads
+        By view, (n,) by how much it puts the called label ahead of the runner-up; see `scvec.views.Settled`.
     alone, points
         (n, L) shares of the neighbours' votes alone, and by view (n, d) what is kept of the cells: what further views
         need to call them again. None, and none, without further views.
     depends
         (n,) where a call depends on the query's other cells; None without further views.
+    further
+        By name, (n,) further signals by which new types are told; see `scvec.atlas.likeness`.
     """
 
     vectors: Floats
@@ -60,31 +65,36 @@ class Found:
     unexpected_genes: Ints
     n_expressed: Ints
     by_view: Mapping[str, Ints]
+    leads: Mapping[str, Floats] = field(default_factory=dict)
     alone: Floats | None = None
     points: Points = field(default_factory=dict)
     depends: Bools | None = None
+    further: Mapping[str, Floats] = field(default_factory=dict)
 
     @classmethod
     def joined(cls, parts: Sequence[Found]) -> Found:
         """Join several batches."""
+
+        def one(of: Callable[[Found], Any]) -> Any:
+            return np.concatenate([of(part) for part in parts])
+
+        def by_name(of: Callable[[Found], Mapping[str, Any]]) -> dict[str, Any]:
+            return {name: np.concatenate([of(part)[name] for part in parts]) for name in of(parts[0])}
+
         return cls(
-            np.concatenate([one.vectors for one in parts]),
-            np.concatenate([one.empty for one in parts]),
-            Neighbors(
-                np.concatenate([one.neighbors.ids for one in parts]),
-                np.concatenate([one.neighbors.distances for one in parts]),
-            ),
-            np.concatenate([one.positions for one in parts]),
-            Votes(
-                np.concatenate([one.votes.winner for one in parts]),
-                np.concatenate([one.votes.shares for one in parts]),
-            ),
-            np.concatenate([one.odd for one in parts]),
-            np.concatenate([one.unexpected_genes for one in parts]),
-            np.concatenate([one.n_expressed for one in parts]),
-            {name: np.concatenate([one.by_view[name] for one in parts]) for name in parts[0].by_view},
-            None if parts[0].alone is None else np.concatenate([one.alone for one in parts if one.alone is not None]),
-            {name: np.concatenate([one.points[name] for one in parts]) for name in parts[0].points},
+            vectors=one(lambda part: part.vectors),
+            empty=one(lambda part: part.empty),
+            neighbors=Neighbors(one(lambda part: part.neighbors.ids), one(lambda part: part.neighbors.distances)),
+            positions=one(lambda part: part.positions),
+            votes=Votes(one(lambda part: part.votes.winner), one(lambda part: part.votes.shares)),
+            odd=one(lambda part: part.odd),
+            unexpected_genes=one(lambda part: part.unexpected_genes),
+            n_expressed=one(lambda part: part.n_expressed),
+            by_view=by_name(lambda part: part.by_view),
+            leads=by_name(lambda part: part.leads),
+            alone=None if parts[0].alone is None else one(lambda part: part.alone),
+            points=by_name(lambda part: part.points),
+            further=by_name(lambda part: part.further),
         )
 
 
@@ -102,7 +112,7 @@ def call(found: Found, obs_names: Strings, candidates: Candidates, voting: Votin
     ids = candidates.atlas.label_ids
     rejected = votes.winner < 0
     label = np.where(rejected, UNKNOWN, candidates.labels[votes.winner])
-    seen = signals(neighbors, candidates.codes[positions], votes, found.odd)
+    seen = signals(neighbors, candidates.codes[positions], votes, found.odd, found.further)
     calibration = candidates.atlas.calibration
     none = np.full(len(label), np.nan, np.float32)
     return Annotation(
@@ -126,6 +136,7 @@ def call(found: Found, obs_names: Strings, candidates: Candidates, voting: Votin
             name: np.where(rejected, UNKNOWN, candidates.labels[codes]).astype(object)
             for name, codes in found.by_view.items()
         },
+        leads=found.leads,
         provenance={},
         notes=_notes(found, candidates, voting),
     )

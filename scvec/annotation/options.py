@@ -23,7 +23,8 @@ class QueryOptions(ReadOptions):
     k
         Number of neighbours that vote; None: that of `voting`.
     voting
-        How they vote. Confidence is calibrated for the default votes of all labels. Other votes, and those under
+        How they vote. Votes other than the default, and those under `where`, call by neighbours alone, without further
+        views of the cell. Confidence is calibrated for the default votes of all labels. Other votes, and those under
         `where`, `allow` or `block`, get none, and cannot be combined with `max_error` and `sets`.
     where
         A condition in SQL on the columns of the atlas's ``obs``, as ``"tissue = 'pancreas'"``, for the reference cells

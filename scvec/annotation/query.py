@@ -17,7 +17,8 @@ from scvec.annotation.rejection import check, reject, with_sets
 from scvec.annotation.remarks import remarks
 from scvec.annotation.result import Annotation
 from scvec.annotation.rollup import roll_up_of, with_terms
-from scvec.annotation.searching import Sums, found_for
+from scvec.annotation.searching import Asked, Sums, found_for
+from scvec.annotation.shifted import meet_shift
 from scvec.atlas import Atlas
 from scvec.atlas.panel import is_few
 from scvec.atlas.query_cells import OpenCells, QueryCells, open_query
@@ -82,7 +83,6 @@ def annotate(
     voting, error = options.votes, USUAL_ERROR if options.max_error is None else options.max_error
     whole, how = atlas, roll_up_of(atlas, options.roll_up)  # this and `max_error` are checked before any work is done
     others = voting != DEFAULT or options.selects
-    adapt = options.adapt == "auto" and not options.selects
     trusted = options.max_error is not None or options.sets
     if trusted:
         check(atlas, error, others)
@@ -94,11 +94,15 @@ def annotate(
         atlas = cells.query.atlas  # which may be one on the query's genes alone
         chosen = candidates_of(atlas, options.where, options.allow, options.block)
         summed = Sums(cells.query.match, cells.matrix)
-        found = found_for(cells, chosen, voting, adapt, summed, shown(progress))
+        # Views know all labels and cells. Who asks for certain neighbours, or certain votes, asks for neighbours alone.
+        views = atlas.views if voting == DEFAULT and options.where is None else None
+        asked = Asked(voting, views, options.adapt == "auto" and not options.selects)
+        found = found_for(cells, chosen, asked, summed, shown(progress))
     coverage = cells.query.match.coverage(summed.totals)
     calls = call(found, cells.file.obs_names, chosen, voting)
     if others:
         calls = replace(calls, confidence=np.full(len(calls), np.nan, np.float32))
+    calls = meet_shift(calls, found, atlas, adapt=asked.adapt)
     calls = calls if doubt is None else doubted(calls)
     calls = reject(calls, atlas, options.max_error)
     calls = with_sets(calls, atlas, error) if options.sets else calls

@@ -114,6 +114,9 @@ class Annotation(Tabular):
         By view, (n,) the label to which it alone gives most, `UNKNOWN` where `reason` is `NO_EXPRESSION`: the cell's
         ``"neighbors"``, and the further views of the atlas, ``"rank"`` and ``"corrected"``; see `scvec.views`. Empty
         for an atlas without further views. The call is made by all of them together, and so are `scores`.
+    leads
+        By view, (n,) by how much it puts the called label ahead of the runner-up, in logarithms of their shares; below
+        0 where it speaks for the runner-up. The view with most decided the call. Empty without further views.
     reranked, second
         The labels as an LLM reordered them, and the calls of a readout; None unless these were asked for.
     suggested
@@ -148,6 +151,7 @@ class Annotation(Tabular):
     cluster_label: Strings | None = None
     cluster_share: Floats | None = None
     by_view: Mapping[str, Strings] = field(default_factory=lambda: NO_VIEWS)
+    leads: Mapping[str, Floats] = field(default_factory=dict)
     reranked: Reranked | None = None
     second: SecondOpinion | None = None
     suggested: Suggested | None = None

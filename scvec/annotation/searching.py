@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,7 +19,7 @@ from scvec.ingest.matching import GeneMatch
 from scvec.knn.calibration import signals
 from scvec.knn.options import Voting
 from scvec.knn.voting import by_shares
-from scvec.views import Settled
+from scvec.views import Points, Settled, Views
 
 REREAD_CELLS = 4096
 """Cells whose call changed are read again, so many at a time."""
@@ -47,26 +47,40 @@ class Sums:
         return [f"{said}: their calls rest on the little that they have of the atlas's genes"]
 
 
-def found_for(
-    cells: OpenCells, candidates: Candidates, voting: Voting, adapt: bool, summed: Sums, progress: Progress
-) -> Found:
-    """Return what is found for all cells of a query, and add them to `summed`.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How cells are called.
 
-    With `adapt`, the views see the query as a whole: what it has in common by which it differs from the reference.
+    Attributes
+    ----------
+    voting
+        How neighbours vote.
+    views
+        The further views that call beside them; None: neighbours alone.
+    adapt
+        Whether the views see the query as a whole: what it has in common by which it differs from the reference.
     """
-    found = Found.joined(list(_batches(cells, candidates, voting, summed, progress)))
-    return _adapted(found, cells, candidates) if adapt else found
+
+    voting: Voting
+    views: Views | None
+    adapt: bool
+
+
+def found_for(cells: OpenCells, candidates: Candidates, asked: Asked, summed: Sums, progress: Progress) -> Found:
+    """Return what is found for all cells of a query, and add them to `summed`."""
+    found = Found.joined(list(_batches(cells, candidates, asked, summed, progress)))
+    return _adapted(found, cells, candidates, asked.views) if asked.adapt and asked.views is not None else found
 
 
 def _batches(
-    cells: OpenCells, candidates: Candidates, voting: Voting, summed: Sums, progress: Progress
+    cells: OpenCells, candidates: Candidates, asked: Asked, summed: Sums, progress: Progress
 ) -> Iterator[Found]:
-    atlas, may = candidates.atlas, candidates.counts > 0
+    may, views = candidates.counts > 0, asked.views
     for first, batch, known in cells.batches("searching", progress):
         vectors, empty = cells.vectors(np.arange(first, first + known.shape[0]), known)
         summed.add(batch)
-        neighbors = _nearest(candidates, vectors, empty, voting.k)
-        votes, positions = votes_of(neighbors, candidates, voting)
+        neighbors = _nearest(candidates, vectors, empty, asked.voting.k)
+        votes, positions = votes_of(neighbors, candidates, asked.voting)
         found = Found(
             vectors=vectors,
             empty=empty,
@@ -78,31 +92,36 @@ def _batches(
             n_expressed=np.diff(known.indptr),
             by_view={},
         )
-        if atlas.views is not None:
-            found = replace(found, alone=votes.shares, points=atlas.views.points(known))
-            found = _settled(found, atlas.views.settle(votes.shares, found.points, may))
+        if views is not None:
+            found = replace(found, alone=votes.shares, points=views.points(known))
+            found = _settled(found, views.settle(votes.shares, found.points, may))
         odd, genes = _odd(cells, known, found.votes.winner)
-        yield replace(found, odd=odd, unexpected_genes=genes)
+        further = _further(cells, known, found.vectors, found.points, found.votes.winner)
+        yield replace(found, odd=odd, unexpected_genes=genes, further=further)
 
 
-def _adapted(found: Found, cells: OpenCells, candidates: Candidates) -> Found:
+def _adapted(found: Found, cells: OpenCells, candidates: Candidates, views: Views) -> Found:
     """Return what is found with the views adapted to the query."""
-    atlas, may = candidates.atlas, candidates.counts > 0
-    if atlas.views is None or found.alone is None:
-        return found
-    settled = atlas.views.settle(found.alone, found.points, may, _trusted(found, candidates))
+    alone = found.votes.shares if found.alone is None else found.alone
+    settled = views.settle(alone, found.points, candidates.counts > 0, _trusted(found, candidates))
     again = _settled(found, settled)
     odd, genes = found.odd.copy(), found.unexpected_genes.copy()
+    further = {name: one.copy() for name, one in found.further.items()}
     changed = np.flatnonzero(again.votes.winner != found.votes.winner)
     for first in range(0, len(changed), REREAD_CELLS):  # what is unexpected depends on the label
         some = changed[first : first + REREAD_CELLS]
-        odd[some], genes[some] = _odd(cells, cells.known(some), again.votes.winner[some])
-    return replace(again, odd=odd, unexpected_genes=genes)
+        known, codes = cells.known(some), again.votes.winner[some]
+        odd[some], genes[some] = _odd(cells, known, codes)
+        points = {name: one[some] for name, one in found.points.items()}
+        for name, one in _further(cells, known, found.vectors[some], points, codes).items():
+            further[name][some] = one
+    return replace(again, odd=odd, unexpected_genes=genes, further=further)
 
 
 def _settled(found: Found, settled: Settled) -> Found:
     by_view = {name: one.argmax(axis=1) for name, one in settled.by_view.items()}
-    return replace(found, votes=by_shares(settled.shares), by_view=by_view, depends=settled.depends)
+    votes, leads = by_shares(settled.shares), settled.leads
+    return replace(found, votes=votes, by_view=by_view, leads=leads, depends=settled.depends)
 
 
 def _trusted(found: Found, candidates: Candidates) -> Bools:
@@ -114,11 +133,19 @@ def _trusted(found: Found, candidates: Candidates) -> Bools:
     calibration, called = candidates.atlas.calibration, found.votes.winner >= 0
     if calibration is None or not called.any():
         return called
-    seen = signals(found.neighbors, candidates.codes[found.positions], found.votes, found.odd)
+    seen = signals(found.neighbors, candidates.codes[found.positions], found.votes, found.odd, found.further)
     novelty, codes = calibration.novelty(seen), found.votes.winner
     here = np.median([np.median(novelty[codes == code]) for code in np.unique(codes[called])])
     usual = np.median(calibration.held_novelty())
     return called & (novelty <= calibration.too_novel(TOO_NOVEL) + max(0.0, float(here - usual)))
+
+
+def _further(
+    cells: OpenCells, known: sp.csr_matrix[np.float32], vectors: Floats, points: Points, winner: Ints
+) -> dict[str, Floats]:
+    """Return the signals by which new types are told; none from an atlas of an earlier version."""
+    likeness = cells.query.atlas.likeness
+    return {} if likeness is None else likeness.signals(known, cells.measured, vectors, points, winner)
 
 
 def _odd(cells: OpenCells, known: sp.csr_matrix[np.float32], winner: Ints) -> tuple[Floats, Ints]:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from scvec.atlas.likeness import Likeness
 from scvec.core.files import sha256
 from scvec.core.reading import reading
 from scvec.embed.given import Given
@@ -41,6 +42,8 @@ class Fitted:
         How the head was trained, as JSON types; None without a head.
     labels
         The labels of the reference, sorted: those of the profiles' rows and the calibration's codes.
+    likeness
+        How much cells are like the labels that they are called; None in atlases of earlier versions.
     sample
         The cells on which it was fitted, where it can be fitted again on fewer genes; else None.
     """
@@ -51,11 +54,12 @@ class Fitted:
     views: Views | None
     training: dict[str, Any] | None
     labels: tuple[str, ...]
+    likeness: Likeness | None = None
     sample: Sample | None = None
 
 
 PROJECTION, PROFILES, CALIBRATION = "projection.safetensors", "profiles.safetensors", "calibration.safetensors"
-VIEWS, SAMPLE = "views.safetensors", "sample.parquet"
+VIEWS, LIKENESS, SAMPLE = "views.safetensors", "likeness.safetensors", "sample.parquet"
 
 
 def save_fitted(store: Store, folder: str, fitted: Fitted) -> dict[str, Any]:
@@ -65,6 +69,8 @@ def save_fitted(store: Store, folder: str, fitted: Fitted) -> dict[str, Any]:
         writers[CALIBRATION] = fitted.calibration.save
     if fitted.views is not None:
         writers[VIEWS] = fitted.views.save
+    if fitted.likeness is not None:
+        writers[LIKENESS] = fitted.likeness.save
     if fitted.sample is not None:
         writers[SAMPLE] = partial(save_sample, sample=fitted.sample)
 
@@ -100,6 +106,11 @@ def load_views(store: Store, made: Mapping[str, Any]) -> Views | None:
     return _load(store, made, VIEWS, Views.load) if VIEWS in made["hashes"] else None
 
 
+def load_likeness(store: Store, made: Mapping[str, Any]) -> Likeness | None:
+    """Return how much cells are like their labels; None if an earlier version fitted it."""
+    return _load(store, made, LIKENESS, Likeness.load) if LIKENESS in made["hashes"] else None
+
+
 def load_kept_sample(store: Store, made: Mapping[str, Any]) -> Sample | None:
     """Return the cells on which it was fitted; None if they were not kept."""
     return _load(store, made, SAMPLE, load_sample) if SAMPLE in made["hashes"] else None
@@ -111,7 +122,8 @@ def load_fitted(
     """Return everything that was fitted, without the sample."""
     embedding, profiles = load_embedding(store, made, recipe), load_profiles(store, made)
     calibration, views = load_calibration(store, made), load_views(store, made)
-    return Fitted(embedding, profiles, calibration, views, training, tuple(labels))
+    likeness = load_likeness(store, made)
+    return Fitted(embedding, profiles, calibration, views, training, tuple(labels), likeness)
 
 
 def faulty_files(store: Store, made: Mapping[str, Any]) -> list[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from scvec.atlas.fitted import Fitted
+from scvec.atlas.likeness import COMPONENTS, Likeness, spread_of
 from scvec.core.arrow import coded
 from scvec.core.jit import side_by_side
 from scvec.core.types import Floats, Ints, Neighbors, Progress
@@ -18,6 +20,7 @@ from scvec.embed.projection import Embedding, fit
 from scvec.embed.recipe import Recipe
 from scvec.embed.refine import fit_head
 from scvec.embed.sample import Sample
+from scvec.embed.surplus import Surplus
 from scvec.knn.calibration import Calibration, HeldOut, calibrate, signals
 from scvec.knn.folds import Fold, folds, retrieve
 from scvec.knn.options import DEFAULT
@@ -64,7 +67,21 @@ def fit_reference(
         parted = folds(sample.codes, sample.batches, FOLDS, recipe.random_state)
         held = [(fold, embedding) for fold in parted]
     views, calibration = _calibrated(recipe, sample, held)
-    return Fitted(embedding, profiles, calibration, views, training, sample.names)
+    likeness = likeness_of(embedding, sample, views)
+    return Fitted(embedding, profiles, calibration, views, training, sample.names, likeness)
+
+
+def likeness_of(embedding: Embedding, sample: Sample, views: Views | None) -> Likeness:
+    """Return how much cells are like the labels of a sample, by what was fitted on it."""
+    vectors, _ = cell_vectors(embedding, sample.logged, np.ones(len(embedding.gene_ids), bool), sample.given)
+    return _likeness(sample, vectors, views)
+
+
+def _likeness(sample: Sample, vectors: Floats, views: Views | None) -> Likeness:
+    codes, n_labels = sample.codes, sample.n_labels
+    view = views.of.get(COMPONENTS) if views is not None else None
+    components = None if view is None else spread_of(view.project(sample.logged), codes, n_labels)
+    return Likeness(Surplus.of(sample), spread_of(vectors, codes, n_labels), components)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +94,22 @@ class _Part:
         Which cells these are.
     embedding
         What was fitted on the others.
-    neighbors, votes
-        Their neighbours (positions in `fold.seen`), and the votes of these.
+    vectors, neighbors, votes
+        Their vectors, their neighbours (positions in `fold.seen`), and the votes of these.
     views, points
         The views as fitted on the other cells, and what these keep of the held-out ones.
+    likeness
+        What is known of the cells of each label without them.
     """
 
     fold: Fold
     embedding: Embedding
+    vectors: Floats
     neighbors: Neighbors
     votes: Votes
     views: Views
     points: Points
+    likeness: Likeness
 
 
 def _calibrated(
@@ -100,11 +121,13 @@ def _calibrated(
     def fitted(cells: Labelled) -> Mapping[str, View]:
         return fit_views(cells, recipe.views, recipe.random_state)
 
-    parts = side_by_side([partial(_part, sample, cells, fitted, fold, embedding) for fold, embedding in held])
+    jobs: list[Callable[[], Any]] = [partial(fitted, cells)]
+    jobs += [partial(_part, sample, cells, fitted, fold, embedding) for fold, embedding in held]
+    of_all, *parts = side_by_side(jobs)
     joining = _joining(sample, parts) if parts and recipe.views else Joining()
     called = side_by_side([partial(_called, sample, joining, part) for part in parts])
     calibration = calibrate(HeldOut.joined(called)) if called else None
-    return Views(fitted(cells), joining) if recipe.views else None, calibration
+    return Views(of_all, joining) if recipe.views else None, calibration
 
 
 def _labelled(sample: Sample) -> Labelled:
@@ -119,7 +142,9 @@ def _part(
     seen = sample.codes[fold.seen]
     found, votes = retrieve(vectors[fold.seen], seen, sample.n_labels, vectors[fold.held], DEFAULT)
     views = Views(fitted(cells.at(fold.seen)), Joining())
-    return _Part(fold, embedding, found, votes, views, views.points(sample.at(fold.held).logged))
+    points = views.points(sample.at(fold.held).logged)
+    likeness = _likeness(sample.at(fold.seen), vectors[fold.seen], views)
+    return _Part(fold, embedding, vectors[fold.held], found, votes, views, points, likeness)
 
 
 def _joining(sample: Sample, parts: Sequence[_Part]) -> Joining:
@@ -149,6 +174,8 @@ def _called(sample: Sample, joining: Joining, part: _Part) -> HeldOut:
         )
     profiles = Profiles.of(embedding.gene_ids, sample.at(fold.seen), embedding.recipe.target_sum)
     every = np.ones(len(embedding.gene_ids), bool)
-    odd, _ = profiles.odd(sample.at(fold.held).logged, every, votes.winner)
-    found = signals(part.neighbors, seen[part.neighbors.ids], votes, odd)
+    held = sample.at(fold.held).logged
+    odd, _ = profiles.odd(held, every, votes.winner)
+    further = part.likeness.signals(held, every, part.vectors, part.points, votes.winner)
+    found = signals(part.neighbors, seen[part.neighbors.ids], votes, odd, further)
     return HeldOut.of(votes, found, _truth(sample, part))

@@ -14,6 +14,7 @@ from scvec import index as indexes
 from scvec._version import __version__
 from scvec.atlas.fitted import Fitted, load_fitted, save_fitted
 from scvec.atlas.fitting import fit_reference
+from scvec.atlas.likeness import Likeness
 from scvec.atlas.paths import atlas_folder
 from scvec.atlas.reference import Atlas
 from scvec.core.types import Floats, Ints, Progress, silent
@@ -79,6 +80,11 @@ class PanelAtlas(Atlas):
     def views(self) -> Views | None:
         """The views of a cell on these genes."""
         return self.fitted.views
+
+    @cached_property
+    def likeness(self) -> Likeness | None:
+        """How much cells are like the labels that they are called, on these genes."""
+        return self.fitted.likeness
 
     @cached_property
     def filled(self) -> Ints:

@@ -11,9 +11,17 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from scvec import index as indexes
-from scvec.atlas.fitted import load_calibration, load_embedding, load_kept_sample, load_profiles, load_views
+from scvec.atlas.fitted import (
+    load_calibration,
+    load_embedding,
+    load_kept_sample,
+    load_likeness,
+    load_profiles,
+    load_views,
+)
 from scvec.atlas.indexing import faulty_part, open_index
 from scvec.atlas.label_table import label_rows
+from scvec.atlas.likeness import Likeness
 from scvec.atlas.paths import CURRENT, cells_path
 from scvec.atlas.rows import OBS_COLUMNS, Keys
 from scvec.core import html
@@ -166,6 +174,11 @@ class Atlas:
     def views(self) -> Views | None:
         """The further views of a cell by which it calls, beside its neighbours; None for neighbours alone."""
         return load_views(self.store, self.manifest["fitted"])
+
+    @cached_property
+    def likeness(self) -> Likeness | None:
+        """How much cells are like the labels that they are called; None if an earlier version has built it."""
+        return load_likeness(self.store, self.manifest["fitted"])
 
     @cached_property
     def kept_sample(self) -> Sample | None:

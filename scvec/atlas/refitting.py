@@ -12,7 +12,7 @@ from scvec.atlas.building.options import ExtendChanges, ExtendOptions
 from scvec.atlas.building.sources import Source, read_sources, several
 from scvec.atlas.engine import Local
 from scvec.atlas.fitted import save_fitted
-from scvec.atlas.fitting import fit_reference
+from scvec.atlas.fitting import fit_reference, likeness_of
 from scvec.atlas.maintenance import new_version
 from scvec.atlas.paths import atlas_folder
 from scvec.atlas.publishing import publish
@@ -80,7 +80,9 @@ def refit(
     recipe = replace(atlas.recipe.without_text(), views=names)
     sample = draw(recipe, gene_ids, [source.sampled_file() for source in sources], progress)
     fitted = fit_reference(recipe, gene_ids, np.zeros((len(gene_ids), 0), np.float32), sample, progress)
-    fitted = replace(fitted, embedding=atlas.embedding, training=atlas.manifest["training"], sample=sample)
+    likeness = likeness_of(atlas.embedding, sample, fitted.views)
+    kept = {"embedding": atlas.embedding, "training": atlas.manifest["training"]}
+    fitted = replace(fitted, **kept, likeness=likeness, sample=sample)
     with store.only_writer(f"{folder}/writer"):
         version = new_version(atlas)
         made = save_fitted(store, f"{folder}/fitted/v{version}", fitted)

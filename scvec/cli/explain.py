@@ -47,6 +47,9 @@ class ExplainFlags:
         typer.Option("--group", help="Column of obs with groups to explain (default: the called labels)."),
     ] = None
     against: Annotated[str | None, typer.Option(help="Label to compare with (default: the runner-up).")] = None
+    view: Annotated[
+        str, typer.Option(help="View of the cells to explain: neighbors, or one of the atlas's, rank or corrected.")
+    ] = "neighbors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,7 @@ def explain(
         _contrasted(query, atlas, contrast, how, reading, common)
         return
     reference = common.atlas(atlas)
-    check_asked(query, reference, cells, how.group_key, how.against, reading)
+    check_asked(query, reference, cells, how.group_key, how.against, reading, how.view)
     calls = annotate(query, reference, QueryOptions(**asdict(reading)), progress=ui.progress)
     for note in calls.notes:
         ui.note(note)
@@ -112,6 +115,7 @@ def explain(
         cells=cells,
         group_key=how.group_key,
         against=how.against,
+        view=how.view,
         progress=ui.progress,
     )
     frame, n_genes = found.to_polars(how.genes), how.genes
@@ -134,8 +138,17 @@ def _lines(found: Attribution, n_genes: int) -> list[str]:
         n_cells = int(found.n_cells[i])
         said = f"{n_cells:,} cells, called {found.label[i]}" if n_cells > 1 else f"called {found.label[i]}"
         similarity = f"{found.similarity[i]:.3f} like it, {found.similarity_against[i]:.3f} like {found.against[i]}"
-        lines += [f"{name}: {said}; {similarity}", table(("gene", "adds", "expressed"), rows), ""]
+        if found.view != "neighbors":
+            apart = found.similarity[i] - found.similarity_against[i]
+            similarity = f"{found.view} puts it ahead of {found.against[i]} by {apart:.2f} (logarithm of shares)"
+        lines += [f"{name}: {said}; {similarity}", *_decided(found, i), table(("gene", "adds", "expressed"), rows), ""]
     return lines[:-1]
+
+
+def _decided(found: Attribution, i: int) -> list[str]:
+    """Return a line on the views behind the calls of a group, the one that decided first."""
+    leads = sorted(((float(one[i]), name) for name, one in found.decided.items()), reverse=True)
+    return [f"decided by {', '.join(f'{name} ({lead:+.2f})' for lead, name in leads)}"] if leads else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -386,3 +386,55 @@ def add_rows(data: Any, genes: Any, indptr: Any, scales: Any, codes: Any, sums: 
         if code >= 0:
             for p in range(indptr[i], indptr[i + 1]):
                 sums[code, genes[p]] += scales[i] * np.float64(data[p])
+
+
+@jit(EXACT)
+def surplus(
+    data: Any,
+    genes: Any,
+    indptr: Any,
+    amounts: Any,
+    depths: Any,
+    shares: Any,
+    dispersion: Any,
+    codes: Any,
+    floor: Any,
+    n: Any,
+    out: Any,
+    lo: Any,
+    hi: Any,
+) -> None:
+    """Write for rows [lo, hi) the sum of the n largest surpluses of genes over the label's share to `out`.
+
+    `data` are shares of the cell's counts before they are divided by `amounts`; `depths` the counts of each cell. The
+    logarithm of x is at most (x - 1) / sqrt(x): where that is too little to be kept, it is not taken.
+    """
+    best = np.zeros(n)
+    for i in range(lo, hi):
+        code = codes[i]
+        if code < 0:
+            continue
+        best[:] = 0.0
+        scale = depths[i] / amounts[i]
+        for p in range(indptr[i], indptr[i + 1]):
+            gene = genes[p]
+            count = scale * np.float64(data[p])
+            mean = depths[i] * np.float64(shares[code, gene])
+            if count <= mean:
+                continue
+            beyond = count - mean
+            if beyond * (count / np.sqrt((count + floor) * (mean + floor)) - 1.0) <= best[n - 1]:
+                continue
+            over = count * np.log((count + floor) / (mean + floor)) - beyond
+            over /= np.sqrt(1.0 + dispersion[gene] * mean)
+            if over <= best[n - 1]:
+                continue
+            j = n - 1
+            while j > 0 and best[j - 1] < over:
+                best[j] = best[j - 1]
+                j -= 1
+            best[j] = over
+        total = 0.0
+        for j in range(n):
+            total += best[j]
+        out[i] = total

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.core.arrow import coded
-from scvec.core.types import Floats, Ints, Progress, Strings, silent
+from scvec.core.types import Doubles, Floats, Ints, Progress, Strings, silent
 from scvec.embed.projection import Mask, aligner, normalise
 from scvec.embed.recipe import Recipe
 from scvec.ingest.cells.scale import Values
@@ -40,6 +40,8 @@ class Sample:
         (n, d) vectors that come with the cells, if the recipe takes these; else None.
     rows
         (n,) positions of the cells in the reference, ascending; None for cells that are of none.
+    n_counts
+        (n,) their counts on these genes, NaN for cells of files that hold no counts; None if it is not known.
     """
 
     logged: sp.csr_matrix[np.float32]
@@ -50,6 +52,7 @@ class Sample:
     batches: Strings
     given: Floats | None = None
     rows: Ints | None = None
+    n_counts: Doubles | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -70,6 +73,7 @@ class Sample:
             batches=self.batches[cells],
             given=None if self.given is None else self.given[cells],
             rows=None if self.rows is None else self.rows[cells],
+            n_counts=None if self.n_counts is None else self.n_counts[cells],
         )
 
     def on(self, genes: Mask) -> Sample:
@@ -85,7 +89,19 @@ class Sample:
         scale = totals[filled].mean() / totals[filled] if len(filled) else totals[filled]
         values = sp.csr_matrix(values[filled])
         values.data *= np.repeat(scale, np.diff(values.indptr)).astype(np.float32)
-        return replace(self.at(filled), logged=values.log1p(), counts=None, totals=np.ones(len(filled)))
+        return replace(
+            self.at(filled),
+            logged=values.log1p(),
+            counts=None,
+            totals=np.ones(len(filled)),
+            n_counts=None if self.n_counts is None else (self.n_counts * self.share(genes))[filled],
+        )
+
+    def share(self, genes: Mask) -> Doubles:
+        """Return (n,) the share of each cell's expression that is on some of its genes, given as (g,) True."""
+        values = self.logged.expm1()
+        some, whole = (np.asarray(values @ one, np.float64) for one in (genes.astype(np.float64), np.ones(len(genes))))
+        return np.divide(some, whole, out=np.zeros_like(whole), where=whole > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +150,7 @@ def draw(recipe: Recipe, gene_ids: Ints, files: Sequence[SampledFile], progress:
     chosen = np.flatnonzero(_balanced(codes, recipe.fit_cells, np.random.default_rng(recipe.random_state)))
     thins = recipe.refine is not None and recipe.refine.thinning > 0
     thins = thins and all(file.values.is_counts for file in files)
-    logged, counts, totals, batches, given = [], [], [], [], []
+    logged, counts, totals, batches, given, depths = [], [], [], [], [], []
     first = 0
     with progress("reading a sample", len(chosen)) as advance:
         for file in files:
@@ -146,6 +162,7 @@ def draw(recipe: Recipe, gene_ids: Ints, files: Sequence[SampledFile], progress:
             for i in range(0, len(own), CHUNK_CELLS):
                 cells = file.take(own[i : i + CHUNK_CELLS])
                 logged.append(normalise(cells, file.values, recipe.target_sum, columns))
+                depths.append(counts_on(cells, file.values, columns))
                 if thins:
                     counts.append(sp.csr_matrix(cells @ columns))
                     totals.append(np.asarray(cells.sum(axis=1, dtype=np.float64)).ravel())
@@ -159,9 +176,19 @@ def draw(recipe: Recipe, gene_ids: Ints, files: Sequence[SampledFile], progress:
         batches=np.concatenate(batches),
         given=np.concatenate(given) if given else None,
         rows=chosen,
+        n_counts=np.concatenate(depths) if depths else None,
     )
     filled = np.flatnonzero(np.diff(everything.logged.indptr) > 0)
     return everything if len(filled) == len(everything) else everything.at(filled)
+
+
+def counts_on(
+    cells: sp.csr_matrix[np.float32], values: Values, columns: sp.csr_matrix[np.float32]
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return (n,) the counts of cells on the genes to which `columns` maps them; NaN if `values` are no counts."""
+    if not values.is_counts:
+        return np.full(cells.shape[0], np.nan)
+    return np.asarray(cells @ np.asarray(columns.sum(axis=1), np.float64).ravel(), np.float64)
 
 
 def _balanced(codes: Ints, n: int, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -21,7 +21,7 @@ ROW_GROUP = 4096
 def save_sample(path: Path, sample: Sample) -> None:
     """Write the cells of a sample as Parquet, a row each; about 1.3 bytes for each expressed gene.
 
-    Values are kept as float16, within a 2,000th of themselves. Counts are not kept.
+    Values are kept as float16, within a 2,000th of themselves. Of counts, only their number in each cell is kept.
     """
     logged = sp.csr_matrix(sample.logged)
     logged.sort_indices()
@@ -33,6 +33,8 @@ def save_sample(path: Path, sample: Sample) -> None:
         "genes": pa.LargeListArray.from_arrays(starts, pa.array(logged.indices.astype(np.int32))),
         "values": pa.LargeListArray.from_arrays(starts, pa.array(logged.data.astype(np.float16))),
     }
+    if sample.n_counts is not None:
+        columns["n_counts"] = pa.array(sample.n_counts, pa.float32())
     about = json.dumps({"n_genes": logged.shape[1], "names": sample.names})
     table = pa.table(columns).replace_schema_metadata({ABOUT: about.encode()})
     packed = {"genes.list.element": "DELTA_BINARY_PACKED"}
@@ -58,4 +60,6 @@ def load_sample(path: Path) -> Sample:
         names=tuple(about["names"]),
         batches=np.array(table["batch"].to_pylist(), object),
         rows=np.asarray(table["row"], np.int64),
+        # Files of earlier versions have none.
+        n_counts=np.asarray(table["n_counts"], np.float64) if "n_counts" in table.column_names else None,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +18,10 @@ from scvec.core.tabular import Tabular
 from scvec.core.text import counted
 from scvec.core.types import UNKNOWN, Doubles, Floats, Ints, Progress, Strings
 from scvec.errors import InputError, must_be, unknown
-from scvec.explain.streaming import GroupedCells, contributed, require_genes
+from scvec.explain.streaming import GroupedCells, contributed, require_genes, seen
 from scvec.ingest.cells import Cells, open_cells
 from scvec.ingest.cells.options import ReadOptions
+from scvec.views import NEIGHBORS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,8 +38,9 @@ N_SHOWN = 5
 class Attribution(Tabular):
     """What genes contribute to the calls of G groups of cells, or of single cells.
 
-    The similarity of a cell with a label is the mean cosine with the label's cells in the atlas. Contributions of all g
-    genes and `baseline` add up to `similarity` - `similarity_against`, to rounding.
+    The similarity of a cell with a label is the mean cosine with the label's cells in the atlas; by a further view, the
+    logarithm of the label's share. Contributions of all g genes and `baseline` add up to `similarity` -
+    `similarity_against`, to rounding.
 
     Attributes
     ----------
@@ -60,6 +62,10 @@ class Attribution(Tabular):
     excess
         (G, g) means over the cells of how much of a gene there is above its reference level (for a head, that of the
         labels' mean cell; else 0), in units of the cell's length or sum.
+    view
+        The view of the cells that is explained: ``"neighbors"``, or a further one of the atlas.
+    decided
+        By view, (G,) means over the cells of `Annotation.leads`: the view with most decided the calls.
     """
 
     groups: Strings
@@ -74,6 +80,8 @@ class Attribution(Tabular):
     var_names: Strings
     contributions: Floats
     excess: Floats
+    view: str = NEIGHBORS
+    decided: Mapping[str, Doubles] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -141,6 +149,8 @@ class Attribution(Tabular):
                 "similarity": round(float(self.similarity[i]), 6),
                 "similarity_against": round(float(self.similarity_against[i]), 6),
                 "baseline": round(float(self.baseline[i]), 6),
+                "view": self.view,
+                "decided": {name: round(float(one[i]), 4) for name, one in self.decided.items()},
                 "genes": frame.filter(pl.col("group") == name).drop("group", "label", "against").to_dicts(),
             }
             for i, name in enumerate(self.groups.tolist())
@@ -210,13 +220,15 @@ def attributions(
     groups: Sequence[str] = (),
     group_key: str | None = None,
     against: str | None = None,
+    view: str = NEIGHBORS,
     progress: Progress | None = None,
 ) -> Attribution:
     """Say which genes bring cells nearer to the label they are called than to the runner-up.
 
     A cell's vector is a linear map of its genes' expression, scaled to unit length. Without a head, its similarity with
     a label is a sum over the genes. With a head, gradients are integrated along the straight line from the labels' mean
-    cell to the cell (integrated gradients, Sundararajan et al. 2017, arXiv 1703.01365).
+    cell to the cell (integrated gradients, Sundararajan et al. 2017, arXiv 1703.01365). The further views of an atlas
+    are linear: of these, contributions are exact.
 
     Memory grows with the groups: 24 bytes for each of the atlas's genes and each group.
 
@@ -232,6 +244,9 @@ def attributions(
     against
         The label to compare with. None, and for groups of that label itself: the label with the second most of the
         group's votes, or, if that has less than a hundredth of them, the most similar other label.
+    view
+        The view to explain: ``"neighbors"``, or a further one of the atlas, ``"rank"`` or ``"corrected"``, as it sees
+        each cell alone. See `Annotation.leads` for which of them decided.
     progress
         Shows how many cells are done.
 
@@ -245,33 +260,56 @@ def attributions(
         raise InputError("`cells`, `groups` and `group_key` exclude each other", fix="give one of them")
     require_genes(calls.query.atlas)
     _check_against(calls.query.atlas, against, calls.query.atlas.label_means)
+    _check_view(calls.query.atlas, view)
     with calls.query.opened() as opened:
         if group_key is not None:
             groups = opened.file.groups(group_key, "group_key").tolist()
-        return attributions_in(opened, calls, groups_of(calls, cells, groups), against, shown(progress))
+        return attributions_in(opened, calls, groups_of(calls, cells, groups), against, shown(progress), view)
 
 
 def attributions_in(
-    opened: OpenCells, calls: Annotation, grouped: tuple[Strings, Ints], against: str | None, progress: Progress
+    opened: OpenCells,
+    calls: Annotation,
+    grouped: tuple[Strings, Ints],
+    against: str | None,
+    progress: Progress,
+    view: str = NEIGHBORS,
 ) -> Attribution:
     """Return the attributions of groups of the cells of an open query: names and (n,) codes from `groups_of`."""
     atlas, (names, codes) = calls.query.atlas, grouped
     pairs = _compared(calls, atlas, codes, len(names), against)
-    made = contributed(GroupedCells(opened, codes), pairs.towards, "explaining", progress)
+    cells, similarity, similarity_against = GroupedCells(opened, codes), pairs.similarity, pairs.similarity_against
+    if view == NEIGHBORS:
+        made = contributed(cells, pairs.towards, "explaining", progress)
+    else:
+        made, similarity, similarity_against = seen(cells, view, pairs.label, pairs.against, progress)
+    here = codes >= 0
+    size = np.bincount(codes[here], minlength=len(names))
     return Attribution(
         groups=names,
-        n_cells=np.bincount(codes[codes >= 0], minlength=len(names)),
+        n_cells=size,
         label=atlas.label_names[pairs.label],
         against=atlas.label_names[pairs.against],
-        similarity=pairs.similarity,
-        similarity_against=pairs.similarity_against,
+        similarity=similarity,
+        similarity_against=similarity_against,
         baseline=made.baseline,
         gene_ids=atlas.embedding.gene_ids,
         symbols=atlas.gene_symbols,
         var_names=_names_in(opened.matrix.var.names(), opened.columns),
         contributions=np.asarray(made.genes, np.float32),
         excess=np.asarray(made.excess, np.float32),
+        view=view,
+        decided={
+            name: np.bincount(codes[codes >= 0], one[codes >= 0], len(names)) / size
+            for name, one in calls.leads.items()
+        },
     )
+
+
+def _check_view(atlas: Atlas, view: str) -> None:
+    there = [NEIGHBORS, *(atlas.views.of if atlas.views is not None else ())]
+    if view not in there:
+        raise unknown("view", view, there, f"atlas {atlas.name}")
 
 
 def check_asked(
@@ -281,12 +319,14 @@ def check_asked(
     group_key: str | None,
     against: str | None,
     read: ReadOptions,
+    view: str = NEIGHBORS,
 ) -> None:
     """Raise the errors of `attributions` about its arguments, before any call is made."""
     if cells and group_key is not None:
         raise InputError("`cells` and `group_key` exclude each other", fix="leave one out")
     require_genes(atlas)
     _check_against(atlas, against, atlas.label_means)
+    _check_view(atlas, view)
     with open_cells(query, read.obs, read.selection) as file:
         if group_key is not None:
             file.existing(group_key, "group_key")

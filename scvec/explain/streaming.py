@@ -11,8 +11,12 @@ import scipy.sparse as sp
 from scvec.atlas import Atlas
 from scvec.atlas.query_cells import OpenCells
 from scvec.core.types import Doubles, Floats, Ints, Progress
+from scvec.core.vectors import unit_rows
 from scvec.embed.projection import Mask
 from scvec.errors import InputError
+
+TINY = 1e-300
+"""The smallest share whose logarithm is taken."""
 
 ROUNDING = 1e-12
 """A variance below this share of the squared mean is rounding error, and taken as 0."""
@@ -189,3 +193,39 @@ def contributed(cells: GroupedCells, towards: Floats, title: str, progress: Prog
         baseline += np.bincount(codes, made.baseline, n_groups)
     size = np.bincount(cells.codes[cells.codes >= 0], minlength=n_groups)
     return Contributed(genes / size[:, None], excess / size[:, None], total / size, baseline / size)
+
+
+def seen(
+    cells: GroupedCells, view: str, label: Ints, against: Ints, progress: Progress
+) -> tuple[Contributed, Doubles, Doubles]:
+    """Return what genes add to the lead of a label over another by a further view, and the logarithms of both shares.
+
+    Parameters
+    ----------
+    cells
+        The cells of G groups.
+    view
+        The name of the view.
+    label, against
+        (G,) codes of the labels, for each group.
+    """
+    atlas = cells.atlas
+    found = atlas.views.of[view] if atlas.views is not None else None
+    if found is None:
+        raise KeyError(view)
+    n_groups, n_genes = len(label), len(cells.measured)
+    genes, excess, logs = np.zeros((n_groups, n_genes)), np.zeros((n_groups, n_genes)), np.zeros((2, n_groups))
+    size = np.bincount(cells.codes[cells.codes >= 0], minlength=n_groups)
+    usual = atlas.profiles.labels.mean(axis=0)
+    for rows, known in cells.batches("explaining", progress):
+        codes = cells.codes[rows]
+        member = sp.csr_matrix((np.ones(len(rows)), (codes, np.arange(len(rows)))), shape=(n_groups, len(rows)))
+        genes += (member @ found.contributions(known, label[codes], against[codes])).toarray()
+        excess += (member @ unit_rows(known)).toarray()
+        shares = np.log(np.maximum(found.shares(found.project(known)), TINY))
+        each = np.arange(len(rows))
+        for i, codes_of in enumerate((label, against)):
+            logs[i] += np.bincount(codes, shares[each, codes_of[codes]], n_groups)
+    genes, logs, excess = genes / size[:, None], logs / size, excess / size[:, None] - usual
+    total = logs[0] - logs[1]
+    return Contributed(genes, excess, total, total - genes.sum(axis=1)), logs[0], logs[1]

@@ -9,8 +9,10 @@ and whether it was right make a calibration: a confidence for every call, and th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -25,6 +27,27 @@ MIN_CELLS = 50
 """A label with fewer calls among the held-out cells takes the threshold of all labels together."""
 
 ARRAYS = ("called", "truth", "own_share", "share", "margin", "far", "odd")
+
+FOLD = "fold"
+"""The array of `HeldOut.fold` in a file."""
+
+FURTHER = "further."
+"""Begins the names of further signals among the arrays of a file."""
+
+OF_NOVELTY = {"spread": 1, "surplus": 1, "lead": -1}
+"""Further signals that tell what is new, and whether it has large values of them (1) or small ones (-1)."""
+
+ODD_WEIGHT = 0.5
+"""Weight of unexpected genes beside the further signals: they find what these miss, and say little elsewhere."""
+
+BY_LABEL = ("lead",)
+"""Signals whose scale differs from label to label: they are compared with the held-out cells of the called label."""
+
+SHRINKAGE = 10.0
+"""A label's mean and spread of a signal are taken together with so many cells of all labels."""
+
+NOTHING_SAID = -1.0
+"""The logarithm of a share for a cell that lacks the signal: what it is on average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +64,25 @@ class Signals:
         (n,) cosine distance to the called label.
     odd
         (n,) from `scvec.embed.profiles.Profiles.odd`.
+    called
+        (n,) codes of the labels called; None where no further signal is compared by label.
+    further
+        By name, (n,) further signals, NaN for cells that lack them: ``"spread"`` and ``"lead"``, the distance to the
+        called label in units of the spread within labels, and how much farther the next label is
+        (`scvec.knn.spread`); ``"surplus"``, from `scvec.embed.surplus`. Atlases of earlier versions have none.
     """
 
     share: Floats
     margin: Floats
     far: Floats
     odd: Floats
+    called: Ints | None = None
+    further: Mapping[str, Floats] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def signals(neighbors: Neighbors, codes: Ints, votes: Votes, odd: Floats) -> Signals:
+def signals(
+    neighbors: Neighbors, codes: Ints, votes: Votes, odd: Floats, further: Mapping[str, Floats] | None = None
+) -> Signals:
     """Return the signals of calls, given (n, k) codes of the neighbours' labels; zeros without neighbours."""
     here = neighbors.ids >= 0
     own = here & (codes == votes.winner[:, None])
@@ -57,7 +90,8 @@ def signals(neighbors: Neighbors, codes: Ints, votes: Votes, odd: Floats) -> Sig
     far, other = distance_to(neighbors, own, last), distance_to(neighbors, here & ~own, last)
     share = np.take_along_axis(votes.shares, np.maximum(votes.winner, 0)[:, None], 1)[:, 0]
     called = votes.winner >= 0
-    return Signals(*(np.where(called, one, 0).astype(np.float32) for one in (share, other - far, far, odd)))
+    share, margin, far, odd = (np.where(called, one, 0).astype(np.float32) for one in (share, other - far, far, odd))
+    return Signals(share, margin, far, odd, votes.winner, dict(further or {}))
 
 
 def farthest_neighbor(neighbors: Neighbors) -> Floats:
@@ -83,8 +117,10 @@ class HeldOut:
         (m,) codes of labels; the truth is -1 where the other cells have none of that label.
     own_share
         (m,) the true label's share of the votes; NaN where the truth is -1.
-    share, margin, far, odd
+    share, margin, far, odd, further
         (m,) the signals.
+    fold
+        (m,) which cells were held out together, from 0; None in atlases of earlier versions.
     """
 
     called: Ints
@@ -94,22 +130,36 @@ class HeldOut:
     margin: Floats
     far: Floats
     odd: Floats
+    further: Mapping[str, Floats] = field(default_factory=lambda: MappingProxyType({}))
+    fold: Ints | None = None
 
     def __post_init__(self) -> None:
         for name in ARRAYS:
             object.__setattr__(self, name, freeze(getattr(self, name)))
+        kept = {name: freeze(np.asarray(one, np.float32)) for name, one in self.further.items()}
+        object.__setattr__(self, "further", MappingProxyType(kept))
+        if self.fold is not None:
+            object.__setattr__(self, "fold", freeze(self.fold))
 
     @classmethod
     def of(cls, votes: Votes, found: Signals, truth: Ints) -> HeldOut:
         """Return the calls of one fold."""
         own = np.take_along_axis(votes.shares, np.maximum(truth, 0)[:, None], 1)[:, 0]
         own = np.where(truth < 0, np.nan, own).astype(np.float32)
-        return cls(votes.winner, truth, own, found.share, found.margin, found.far, found.odd)
+        return cls(votes.winner, truth, own, found.share, found.margin, found.far, found.odd, found.further)
 
     @classmethod
     def joined(cls, parts: list[HeldOut]) -> HeldOut:
         """Return several folds as one."""
-        return cls(*(np.concatenate([getattr(one, name) for one in parts]) for name in ARRAYS))
+        further = {name: np.concatenate([one.further[name] for one in parts]) for name in parts[0].further}
+        plain = {name: np.concatenate([getattr(one, name) for one in parts]) for name in ARRAYS}
+        fold = np.repeat(np.arange(len(parts)), [len(one.called) for one in parts])
+        return cls(**plain, further=further, fold=fold)
+
+    @property
+    def signals(self) -> Signals:
+        """The signals of the calls."""
+        return Signals(self.share, self.margin, self.far, self.odd, self.called, self.further)
 
     @property
     def right(self) -> Bools:
@@ -140,12 +190,17 @@ class Calibration:
     def novelty(self, found: Signals) -> Floats:
         """Return (n,) how unlike the correctly called held-out cells each cell is.
 
-        The sum of minus the logarithms of two shares: of the correctly called held-out cells, those at least as far
-        from their label, and those at least as odd. The shares are conformal p-values (Vovk et al. 2005), at least
-        1 / (m + 1).
+        The sum of minus the logarithms of shares: of the correctly called held-out cells, those that are at least as
+        far from their label in units of the spread within labels, those with at least such a surplus of counts, those
+        for which the next label is at least as near, and, by half, those at least as odd. Without the further signals:
+        those at least as far by cosine, and those at least as odd. The shares are conformal p-values (Vovk et al.
+        2005), at least 1 / (m + 1).
         """
+        names = [name for name in OF_NOVELTY if name in self.held.further and name in found.further]
         far, odd = self._tails(found)
-        return np.asarray(-far - odd, np.float32)
+        if not names:
+            return np.asarray(-far - odd, np.float32)
+        return np.asarray(-np.sum([self._tail(name, found) for name in names], axis=0) - ODD_WEIGHT * odd, np.float32)
 
     def confidence(self, found: Signals) -> Floats:
         """Return (n,) the probability that a call is right, for a cell of a type that the reference has."""
@@ -197,22 +252,33 @@ class Calibration:
 
     def held_confidence(self) -> Floats:
         """Return (m,) the confidence of the held-out calls themselves."""
-        return self.confidence(self._own())
+        return self.confidence(self.held.signals)
 
     def held_novelty(self) -> Floats:
         """Return (k,) the novelty of the held-out cells of known types."""
-        return self.novelty(self._own())[self.held.known]
-
-    def _own(self) -> Signals:
-        return Signals(self.held.share, self.held.margin, self.held.far, self.held.odd)
+        return self.novelty(self.held.signals)[self.held.known]
 
     def _tails(self, found: Signals) -> tuple[Doubles, Doubles]:
         right = self.held.right
         return _log_tail(self.held.far[right], found.far), _log_tail(self.held.odd[right], found.odd)
 
+    def _tail(self, name: str, found: Signals) -> Doubles:
+        """Return (n,) the logarithm of the share of the correctly called held-out cells that speak as much for new."""
+        held, right = self.held, self.held.right
+        sign = OF_NOVELTY[name]
+        own, other = (sign * np.asarray(one.further[name], np.float64) for one in (held, found))
+        kept = right & np.isfinite(own)
+        if name in BY_LABEL:
+            assert found.called is not None  # noqa: S101 - for mypy: signals with further ones know their calls
+            scale = _Scale.of(own[kept], held.called[kept])
+            own, other = scale(own, held.called), scale(other, found.called)
+        return np.where(np.isfinite(other), _log_tail(own[kept], other), NOTHING_SAID)
+
     def save(self, path: Path) -> None:
         """Write it as safetensors."""
         arrays = {name: getattr(self.held, name) for name in ARRAYS}
+        arrays |= {f"{FURTHER}{name}": one for name, one in self.held.further.items()}
+        arrays |= {} if self.held.fold is None else {FOLD: self.held.fold}
         save_arrays(path, arrays | {"coefficients": self.coefficients})
 
     @classmethod
@@ -222,7 +288,37 @@ class Calibration:
 
         arrays = load_file(path)
         coefficients = arrays.pop("coefficients")
-        return cls(HeldOut(**arrays), coefficients)
+        plain = {name: arrays.pop(name) for name in ARRAYS}
+        fold = arrays.pop(FOLD, None)
+        further = {name.removeprefix(FURTHER): one for name, one in arrays.items()}
+        return cls(HeldOut(**plain, further=further, fold=fold), coefficients)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """The mean and the spread of a signal, of each label and of all."""
+
+    means: Doubles
+    spreads: Doubles
+
+    @classmethod
+    def of(cls, values: Doubles, codes: Ints) -> _Scale:
+        """Return those of values, with codes of labels; the last entry is that of a label without values."""
+        mean, variance = (float(values.mean()), float(values.var())) if len(values) else (0.0, 1.0)
+        n = int(codes.max(initial=-1)) + 2
+        sizes = np.bincount(codes, minlength=n)
+        sums, squares = np.bincount(codes, values, n), np.bincount(codes, values**2, n)
+        means = (sums + SHRINKAGE * mean) / (sizes + SHRINKAGE)
+        own = sums / np.maximum(sizes, 1)
+        inside = squares - sizes * own**2
+        spreads = np.sqrt(np.maximum(inside + SHRINKAGE * variance, 0) / (sizes + SHRINKAGE))
+        return cls(means, np.where(spreads > 0, spreads, 1.0))
+
+    def __call__(self, values: Doubles, codes: Ints) -> Doubles:
+        """Return values in units of their label's spread."""
+        last = len(self.means) - 1
+        at = np.where((codes >= 0) & (codes < last), codes, last)
+        return np.asarray((values - self.means[at]) / self.spreads[at], np.float64)
 
 
 def calibrate(held: HeldOut) -> Calibration:
@@ -234,7 +330,7 @@ def calibrate(held: HeldOut) -> Calibration:
     from sklearn.linear_model import LogisticRegression
 
     bare = Calibration(held, np.zeros(5))
-    features = _features(bare._own(), *bare._tails(bare._own()))
+    features = _features(held.signals, *bare._tails(held.signals))
     right = held.right
     if right.all() or not right.any():
         # Nothing to fit: Laplace's rule of succession.
@@ -254,7 +350,7 @@ def _logistic(logits: Doubles) -> Floats:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30))), np.float32)
 
 
-def _log_tail(held: Floats, found: Floats) -> Doubles:
+def _log_tail(held: Floats | Doubles, found: Floats | Doubles) -> Doubles:
     """Return (n,) the logarithm of the share of (m,) held-out values that are at least as large."""
     ordered = np.sort(held)
     above = len(ordered) - np.searchsorted(ordered, found, side="left")

@@ -1,6 +1,6 @@
 """Several views of a cell, whose mistakes differ, called together."""
 
-from scvec.views.joined import Joining, fit_joining, joined
+from scvec.views.joining import Joining, fit_joining, joined
 from scvec.views.registry import VIEWS, fit_views
 from scvec.views.shift import Shift
 from scvec.views.together import NEIGHBORS, Points, Settled, Views

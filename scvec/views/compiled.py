@@ -67,3 +67,16 @@ def rank_rows(
         for t in range(n):
             amounts[where[t]] *= scale
         ground[i] = (lowest - mean) * scale
+
+
+@jit(FUSED)
+def multiply_rows(points: Any, weights: Any, bias: Any, out: Any, lo: Any, hi: Any) -> None:
+    """Write the bias plus the points times the weights to `out`, for rows [lo, hi)."""
+    d, n = weights.shape
+    for i in range(lo, hi):
+        for k in range(n):
+            out[i, k] = bias[k]
+        for j in range(d):
+            value = np.float64(points[i, j])
+            for k in range(n):
+                out[i, k] += value * weights[j, k]

@@ -10,10 +10,14 @@ import scipy.sparse as sp
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
+from scvec.core.jit import over_rows
 from scvec.core.types import Doubles, Floats, Ints
 
 ITERATIONS, TOLERANCE = 200, 1e-4
 """The regression stops after so many iterations, or where no slope is larger."""
+
+ROWS = 1024
+"""Rows that a thread takes at once."""
 
 ABSENT = -1e4
 """Intercept of a label without cells: its share is zero."""
@@ -36,9 +40,15 @@ class Softmax:
 
     def logits(self, points: Floats) -> Doubles:
         """Return (n, L) logits of (n, d) points; a row's do not depend on the other rows."""
-        slopes, out = self.slopes.astype(np.float64), np.tile(self.intercept.astype(np.float64), (len(points), 1))
-        for j in range(len(slopes)):  # BLAS would round a row by the number of rows
-            out += points[:, j, None].astype(np.float64) * slopes[j]
+        from scvec.views import compiled
+
+        out = np.empty((len(points), len(self.intercept)))
+        parts = np.ascontiguousarray(points, np.float32), np.ascontiguousarray(self.slopes, np.float64), self.intercept
+
+        def rows(lo: int, hi: int) -> None:  # BLAS would round a row by the number of rows
+            compiled.multiply_rows(*parts, out, lo, hi)
+
+        over_rows(rows, len(points), ROWS)
         return out
 
     def shares(self, points: Floats) -> Doubles:

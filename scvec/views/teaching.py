@@ -16,6 +16,9 @@ ITERATIONS = 60
 LEAST = 0.01
 """Added to a share before its logarithm is taken."""
 
+PENALTY = 0.1
+"""Of the regression, as 1 / C of scikit-learn: weak, so that a programme that only the query has can be learned."""
+
 MOST_CELLS = 5000
 """So many cells teach, at most."""
 
@@ -53,6 +56,6 @@ def taught(shares: Doubles, points: Floats, trusted: Bools) -> Doubles:
     if len(np.unique(calls[chosen])) < 2:
         return shares
     # All cells count alike: the query has its own frequencies, and a rare label's cells are the least sure.
-    head = fit_softmax(points[chosen], calls[chosen], shares.shape[1], iterations=ITERATIONS, balanced=False)
+    head = fit_softmax(points[chosen], calls[chosen], shares.shape[1], PENALTY, ITERATIONS, balanced=False)
     both = shares_of(0.5 * (np.log(shares + LEAST) + np.log(head.shares(points) + LEAST)))
     return np.where(trusted[:, None], both, shares)

@@ -14,7 +14,7 @@ from scvec.core.files import save_arrays
 from scvec.core.limits import bounded_json
 from scvec.core.types import Bools, Doubles, Floats
 from scvec.views.corrected import CorrectedView
-from scvec.views.joined import Joining, joined
+from scvec.views.joining import Joining, joined
 from scvec.views.registry import VIEWS
 from scvec.views.shift import MIN_CELLS, Shift, shift_of
 from scvec.views.teaching import taught
@@ -40,6 +40,9 @@ class Settled:
         (n, M) shares of the labels by all views together; zeros for a cell without neighbours.
     by_view
         By view, `NEIGHBORS` among them, (n, M) its shares.
+    leads
+        By view, (n,) by how much it puts the label with the largest share ahead of the next: the difference of the
+        logarithms of its shares, times its sharpness.
     depends
         (n,) where the label with the largest share depends on the query's other cells.
     shift
@@ -48,6 +51,7 @@ class Settled:
 
     shares: Floats
     by_view: Mapping[str, Doubles]
+    leads: Mapping[str, Floats]
     depends: Bools
     shift: Shift | None = None
 
@@ -109,7 +113,8 @@ class Views:
         some: Bools = np.asarray(votes.any(axis=1))
         shares = np.asarray(_among(again, may) * some[:, None], np.float32)
         depends = np.asarray(shares.argmax(axis=1) != alone.shares.argmax(axis=1))
-        return replace(settled, shares=shares, depends=depends, shift=shift)
+        leads = self._leads(shares, settled.by_view)
+        return replace(settled, shares=shares, leads=leads, depends=depends, shift=shift)
 
     def _joined(self, votes: Floats, shares: Mapping[str, Doubles], may: Bools) -> Settled:
         some: Bools = np.asarray(votes.any(axis=1))
@@ -117,7 +122,19 @@ class Views:
         by_view |= {name: _widened(one, votes) for name, one in shares.items()}
         by_view = {name: _among(one, may) * some[:, None] for name, one in by_view.items()}
         together = _among(joined(by_view, self.joining), may) * some[:, None]
-        return Settled(together.astype(np.float32), by_view, np.zeros(len(votes), bool))
+        all_shares = np.asarray(together, np.float32)
+        return Settled(all_shares, by_view, self._leads(all_shares, by_view), np.zeros(len(votes), bool))
+
+    def _leads(self, shares: Floats, by_view: Mapping[str, Doubles]) -> dict[str, Floats]:
+        rows, first = np.arange(len(shares)), shares.argmax(axis=1)
+        others = shares.copy()
+        others[rows, first] = -1.0
+        second = others.argmax(axis=1)
+        found = {}
+        for name, own in by_view.items():
+            apart = np.log(own[rows, first] + self.joining.least) - np.log(own[rows, second] + self.joining.least)
+            found[name] = np.asarray(self.joining.of(name) * apart, np.float32)
+        return found
 
     def save(self, path: Path) -> None:
         """Write them as safetensors."""

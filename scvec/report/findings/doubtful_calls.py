@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scvec.annotation.rejection import TOO_NOVEL, reject
 from scvec.annotation.result import LOW_CONFIDENCE, NO_EXPRESSION, NOVEL, Annotation
 from scvec.atlas import Atlas
+from scvec.atlas.query_cells import OpenCells
 from scvec.core.tabular import Tabular
-from scvec.core.types import Ints, Strings
+from scvec.core.types import Ints, Progress, Strings, silent
 from scvec.errors import must_be
+from scvec.report.findings.causes import LOW, Ambient, Measure, ambient, measures_of
+from scvec.report.findings.cell_measures import DOUBLET, MEASURES, measured_in
 from scvec.report.findings.label_quality import HeldOutCalls, LabelQuality, held_out_calls, label_qualities
 from scvec.report.findings.unexpected_genes import (
     Mixture,
@@ -53,6 +56,8 @@ class Doubts(Tabular):
         Labels whose genes are found in doubtful cells of other labels.
     shared
         Genes that are unexpected in doubtful cells of several labels.
+    ambient
+        Labels whose genes are in the cells of all other labels, doubtful or not, more than in the reference.
     labels
         The quality of each label of the query or the atlas.
     held_out
@@ -68,6 +73,7 @@ class Doubts(Tabular):
     groups: tuple[Group, ...]
     mixtures: tuple[Mixture, ...]
     shared: tuple[Shared, ...]
+    ambient: tuple[Ambient, ...]
     labels: tuple[LabelQuality, ...]
     held_out: HeldOutCalls | None
     novelty_limit: float
@@ -90,6 +96,7 @@ class Doubts(Tabular):
                 "views_apart": one.n_apart,
                 "views": "; ".join(f"{view}: {label} ({n})" for view, label, n in one.views),
                 "unexpected_genes": ", ".join(f"{gene.symbol} ({gene.n_cells})" for gene in one.unexpected_genes),
+                **_columns(one),
             }
             for one in self.groups
         ]
@@ -97,6 +104,8 @@ class Doubts(Tabular):
         types |= dict.fromkeys(("share_of_label", "confidence", "novelty", "votes"), pl.Float64)
         types |= {"against": pl.String, "votes_against": pl.Float64, "views_apart": pl.Int64, "views": pl.String}
         types |= {"unexpected_genes": pl.String}
+        types |= {column: pl.Float64 for name in MEASURES for column in (name, f"{name}_reference")}
+        types |= {"doublets": pl.Int64, "doublets_with": pl.String, "stands_out": pl.String}
         return pl.DataFrame(rows, schema=types)
 
 
@@ -119,6 +128,9 @@ class Group:
         name, the label that it gives most of them, and to how many. Without further views: 0, and none.
     unexpected_genes
         Genes expressed more than in the label's cells, those of most cells first.
+    measures
+        Counts, genes, mitochondrial share and doublet score of the cells, beside the reference's cells of the label.
+        () if the atlas keeps no cells, as one of an earlier version.
     """
 
     name: str
@@ -134,16 +146,40 @@ class Group:
     n_apart: int
     views: tuple[tuple[str, str, int], ...]
     unexpected_genes: tuple[UnexpectedGene, ...]
+    measures: tuple[Measure, ...] = ()
+
+
+def _columns(one: Group) -> dict[str, Any]:
+    """Return what was measured of a group; None where it is not known."""
+    made: dict[str, Any] = dict.fromkeys(column for name in MEASURES for column in (name, f"{name}_reference"))
+    made |= {"doublets": None, "doublets_with": ""}
+    for each in one.measures:
+        pairs = ((each.name, each.median), (f"{each.name}_reference", each.reference))
+        made |= {column: value for column, value in pairs if np.isfinite(value)}
+        if each.name == DOUBLET:
+            made |= {"doublets": each.n_high, "doublets_with": each.other}
+    out = [(each, each.n_low if each.stands_out == LOW else each.n_high) for each in one.measures if each.stands_out]
+    return made | {"stands_out": ", ".join(f"{each.stands_out} {each.name} ({n})" for each, n in out)}
 
 
 def doubts(calls: Annotation, atlas: Atlas, error: float) -> Doubts:
     """Find the calls that cannot be trusted to an error, whether or not the query asked for one.
 
+    The doubtful cells are read again, and some others.
+
     Raises
     ------
     InputError
-        If `error` is not between 0 and 1.
+        If `error` is not between 0 and 1, or the query was changed since it was annotated.
     """
+    with calls.query.opened() as cells:
+        return doubts_in(cells, calls, atlas, error)
+
+
+def doubts_in(
+    cells: OpenCells, calls: Annotation, atlas: Atlas, error: float, progress: Progress = silent, random_state: int = 0
+) -> Doubts:
+    """Return what `doubts` does, of an open query."""
     if not 0 < error < 1:
         raise must_be("error", "between 0 and 1, as 0.05", error)
     # Calls that were rejected with another error are judged anew.
@@ -155,11 +191,14 @@ def doubts(calls: Annotation, atlas: Atlas, error: float) -> Doubts:
     doubted = (reason == NOVEL) | (reason == LOW_CONFIDENCE)
     pairs = zip(calls.label_before_rejection.tolist(), reason.tolist(), doubted.tolist(), strict=True)
     group = np.array([f"{label}, {why.replace('_', ' ')}" if yes else "" for label, why, yes in pairs], dtype=object)
-    cells, owner = np.flatnonzero(doubted), owners(atlas)
-    groups = [
-        _group(calls, name, np.flatnonzero(group == name), reason, owner) for name in sorted(set(group.tolist()) - {""})
-    ]
-    other = others(calls.label_before_rejection, calls.unexpected_genes, cells, owner)
+    rows, owner = np.flatnonzero(doubted), owners(atlas)
+    found = None if calibration is None else measured_in(cells, calls, doubted, random_state, progress)
+    groups = []
+    for name in sorted(set(group.tolist()) - {""}):
+        own = np.flatnonzero(group == name)
+        one = _group(calls, name, own, reason, owner)
+        groups.append(replace(one, measures=measures_of(found, one.label, own, doubted)))
+    other = others(calls.label_before_rejection, calls.unexpected_genes, rows, owner)
     return Doubts(
         error=None if calibration is None else error,
         reason=reason,
@@ -167,7 +206,8 @@ def doubts(calls: Annotation, atlas: Atlas, error: float) -> Doubts:
         other=other,
         groups=tuple(sorted(groups, key=lambda one: -one.n_cells)),
         mixtures=mixtures(calls.label_before_rejection, other),
-        shared=shared(calls.label_before_rejection, calls.unexpected_genes, cells, owner),
+        shared=shared(calls.label_before_rejection, calls.unexpected_genes, rows, owner),
+        ambient=ambient(found),
         labels=label_qualities(calls, atlas, error, doubted),
         held_out=held_out_calls(atlas),
         novelty_limit=float("nan") if calibration is None else calibration.too_novel(TOO_NOVEL),

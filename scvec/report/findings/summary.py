@@ -19,7 +19,7 @@ from scvec.explain import Attribution
 from scvec.explain.attribution import attributions_in, groups_of
 from scvec.naming import Names
 from scvec.ontology.matching import NO_MAP
-from scvec.report.findings.doubtful_calls import Doubts, doubts
+from scvec.report.findings.doubtful_calls import Doubts, doubts_in
 from scvec.report.findings.map import CellMap, cell_map
 from scvec.report.findings.marker_genes import Markers, markers_in
 from scvec.report.findings.suggested_names import UnknownGroup, unknown_groups
@@ -117,10 +117,9 @@ def overview(
     here = calls.reason != NO_EXPRESSION
     if not here.any():
         raise InputError("no cell has expression on the atlas's genes", fix="check the names of the genes")
-    found = doubts(calls, atlas, error)
-    unknown = () if names is None else unknown_groups(calls, found.group, names)
     by_label = np.where(here, calls.label_before_rejection, "").astype(object)
     with calls.query.opened() as cells:
+        found = doubts_in(cells, calls, atlas, error, progress, random_state)
         truth = evaluation = genes = doubted = None
         if labels is not None:
             unlabelled = calls.query.read.unlabelled
@@ -135,6 +134,7 @@ def overview(
                 doubted = attributions_in(cells, calls, groups_of(calls, (), found.group.tolist()), None, progress)
         chosen = _typical(atlas, sorted(set(by_label[here].tolist()))) if genes is None else _speaking(genes)
         expressed = markers_in(cells, by_label, atlas.embedding.gene_ids[chosen], atlas.gene_symbols[chosen], progress)
+    unknown = () if names is None else unknown_groups(calls, found.group, names)
     with progress("mapping the cells", 1) as advance:
         places = cell_map(calls, atlas, random_state=random_state)
         advance(1)

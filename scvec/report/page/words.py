@@ -17,6 +17,7 @@ from scvec.report.findings import Overview
 from scvec.report.findings.doubtful_calls import Doubts, Group
 from scvec.report.findings.label_quality import OFTEN, LabelQuality
 from scvec.report.findings.suggested_names import UnknownGroup
+from scvec.report.page.cause_words import ambient_line, causes
 from scvec.report.page.group_words import BASIS, SENTENCES, group_block
 from scvec.report.page.values import flat, listed
 
@@ -114,11 +115,13 @@ def doubts_lead(doubts: Doubts) -> list[str]:
 
 def story(overview: Overview) -> list[str]:
     """Return what doubtful cells of several labels have in common, and which labels need a check as a whole."""
-    doubts, lines = overview.doubts, []
+    doubts, lines = overview.doubts, [ambient_line(one) for one in overview.doubts.ambient]
+    ambient = {one.label for one in doubts.ambient}
     for one in doubts.mixtures:
         if one.n_cells > 1:
             where = listed([f"{label} ({n})" if len(one.cells) > 1 else label for label, n in one.cells])
-            cause = "possibly doublets, which a doublet caller can find, or ambient RNA"
+            doublets = "possibly doublets, which a doublet caller can find, or ambient RNA"
+            cause = "probably the ambient RNA, or doublets" if one.other in ambient else doublets
             lines.append(f"{one.n_cells} doubtful cells of {where} express genes of {one.other}: {cause}.")
     if doubts.shared:
         shown = listed([f"{one.symbol} ({one.n_labels} labels)" for one in doubts.shared])
@@ -155,8 +158,8 @@ def doubt(overview: Overview, group: Group) -> dict[str, Any]:
         )
         genes += f"{like}; bars show what each gene adds to the difference."
         figure = f"doubt {group.name}"
-    why = [_held(overview, group), _novel(overview, group), *_votes(overview, group), _unexpected(overview, group)]
-    why += _named(overview, group)
+    why = [_held(overview, group), _novel(overview, group), *_votes(overview, group), *causes(group)]
+    why += [_unexpected(overview, group), *_named(overview, group)]
     return {
         "name": group.name,
         "label": group.label,

@@ -17,7 +17,7 @@ from scvec.views.regression import shares_of
 LEAST = 0.01
 """Added to a share before its logarithm is taken: one view alone cannot rule a label out."""
 
-SHARPNESS: Mapping[str, float] = MappingProxyType({"rank": 0.2, "corrected": 0.4, "neighbors": 0.4, "linear": 0.4})
+SHARPNESS: Mapping[str, float] = MappingProxyType({"rank": 0.2, "corrected": 0.4, "neighbors": 0.2, "linear": 0.2})
 """Sharpness by view before any calibration; ranks count half, as they share most of their mistakes with the others."""
 
 OTHER = 0.4
@@ -41,6 +41,10 @@ class Joining:
 
     sharpness: Mapping[str, float] = field(default_factory=dict)
     least: float = LEAST
+
+    def of(self, view: str) -> float:
+        """Return the sharpness of a view; that of `SHARPNESS` for one that has none."""
+        return self.sharpness.get(view, SHARPNESS.get(view, OTHER))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""

@@ -40,6 +40,8 @@ class Summary:
         (m, t) means over the runs; 0 where all runs failed, NaN where none was done.
     drawn
         (m, t, d) macro-F1 for cells drawn again, each time with one of the seeds.
+    missing
+        By method, how many runs of the plan are still to be done.
     """
 
     methods: tuple[str, ...]
@@ -50,6 +52,7 @@ class Summary:
     macro_f1: NDArray[np.float64]
     accuracy: NDArray[np.float64]
     drawn: NDArray[np.float64]
+    missing: dict[str, int]
 
     @cached_property
     def complete(self) -> NDArray[np.bool_]:
@@ -132,9 +135,9 @@ def summarise(plan: Plan) -> Summary:
         drawn[i, j] = _drawn(one, good, prepared, sampled, plan.suite.seeds) if good else 0.0
         keys = ("seed", "accuracy", "macro_f1", "build_s", "query_s", "failed")
         seeds[one.method][one.task.name] = [{key: record[key] for key in keys if key in record} for record in made]
-    return Summary(
-        tuple(kinds), tuple(kinds.values()), tuple(tasks), tuple(tasks.values()), seeds, macro_f1, accuracy, drawn
-    )
+    missing = {name: sum(one.records.count(None) for one in found if one.method == name) for name in kinds}
+    names = tuple(kinds), tuple(kinds.values()), tuple(tasks), tuple(tasks.values())
+    return Summary(*names, seeds, macro_f1, accuracy, drawn, {name: n for name, n in missing.items() if n})
 
 
 def _drawn(
@@ -230,6 +233,9 @@ def overview(summary: Summary) -> str:
         rows.append([summary.methods[i], float(means[i, 0]), interval, rank, loss, summary.tasks[at], *of_groups])
     left_out = [name for name, there in zip(summary.methods, summary.complete, strict=True) if not there]
     table = markdown(header, rows)
+    if summary.missing:
+        left = ", ".join(f"{n} of {name}" for name, n in summary.missing.items())
+        table += f"\n\n**Provisional**, with fewer seeds for some: still to be run are {left}."
     return table + (f"\n\nNot run on all tasks, so not ranked: {', '.join(left_out)}." if left_out else "")
 
 

@@ -59,6 +59,9 @@ TAXON_OF_IDS: Mapping[str, int] = {
     "pig Ensembl ids": 9823,
 }
 
+NEARLY_ALL = 0.8
+"""The share of a matrix's names that is nearly all of them."""
+
 TRANSCRIPTS = "add up the transcripts of each gene, and name the sums by their genes"
 FIXES: Mapping[str, str] = {
     "row numbers": "name the genes in var_names, or in a column of var that you give as `gene_key`",
@@ -77,10 +80,12 @@ def guard(match: GeneMatch, matrix: Matrix) -> None:
     Raises
     ------
     GeneMatchError
-        If less than `MIN_COVERAGE` of the expression is on known genes.
+        If less than `MIN_COVERAGE` of the expression is on known genes; half of that, if nearly all names are known:
+        of few genes, a single one may have most of the expression.
     """
     totals = matrix.sampled_totals
-    if match.share(totals) >= MIN_COVERAGE and len(match.columns):
+    least = MIN_COVERAGE / 2 if match.n_columns >= NEARLY_ALL * int((~match.foreign).sum()) else MIN_COVERAGE
+    if match.share(totals) >= least and len(match.columns):
         return
     own = match.named_by or match.gene_table
     coverage = match.coverage(totals)

@@ -51,9 +51,16 @@ def test_it_may_call_by_neighbors_alone(old: Atlas, files: Path) -> None:
 
 
 def test_other_cells_are_refused(old: Atlas, files: Path) -> None:
-    with pytest.raises(MismatchError, match=r"the files from which it was built, unchanged: reference\.h5ad"):
+    with pytest.raises(MismatchError, match=r"those from which it was built, unchanged: reference\.h5ad"):
         sv.atlas.refit(old, toy.cells(120, seed=9))
     assert sv.atlas.versions(old.store, "old") == [1]
+
+
+def test_a_copy_of_the_file_will_do(old: Atlas, files: Path, tmp_path: Path) -> None:
+    toy.cells(120, seed=0).write_h5ad(tmp_path / "moved.h5ad")
+    assert sv.atlas.refit(old, tmp_path / "moved.h5ad").views is not None
+    with pytest.raises(MismatchError, match="are not those of atlas"):
+        sv.atlas.refit(sv.atlas.open(old.store, "old"), toy.cells(90))
 
 
 def test_what_cannot_be_fitted_is_refused(old: Atlas, store: sv.Store, files: Path) -> None:

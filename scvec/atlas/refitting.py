@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Unpack
 
 import numpy as np
+import scipy.sparse as sp
 
 from scvec.atlas.building.options import ExtendChanges, ExtendOptions
 from scvec.atlas.building.sources import Source, read_sources, several
@@ -23,12 +24,16 @@ from scvec.core.options import merged, spells_out
 from scvec.core.progress import shown
 from scvec.core.text import counted
 from scvec.core.types import Progress
+from scvec.embed.given import cell_vectors
 from scvec.embed.recipe import RECIPES
-from scvec.embed.sample import draw
+from scvec.embed.sample import Sample, draw
 from scvec.errors import InputError, MismatchError, unknown
 from scvec.ingest.cells import Cells, Matrix
 from scvec.ingest.matching import GeneMatch
 from scvec.views import VIEWS
+
+SAME_VECTOR = 0.01
+"""How far the numbers of a cell's vector may differ from those that are stored, which may be float16."""
 
 
 @spells_out(ExtendOptions)
@@ -79,6 +84,7 @@ def refit(
     # Without texts: the head that is trained is not kept. It is that of the folds, which calibrate.
     recipe = replace(atlas.recipe.without_text(), views=names)
     sample = draw(recipe, gene_ids, [source.sampled_file() for source in sources], progress)
+    _check_cells(atlas, sample)
     fitted = fit_reference(recipe, gene_ids, np.zeros((len(gene_ids), 0), np.float32), sample, progress)
     likeness = likeness_of(atlas.embedding, sample, fitted.views)
     kept = {"embedding": atlas.embedding, "training": atlas.manifest["training"]}
@@ -106,7 +112,7 @@ def _check(atlas: Atlas, names: Sequence[str]) -> None:
 
 
 def _sources(atlas: Atlas, reference: Cells | Sequence[Cells], options: ExtendOptions) -> list[Source]:
-    """Return the files in the order in which the atlas has their cells; raise `MismatchError` if they are others."""
+    """Return the files in the order in which the atlas has their cells; raise `MismatchError` if these are others."""
 
     def matched(matrix: Matrix) -> GeneMatch:
         known = atlas.gene_table, atlas.embedding.gene_ids
@@ -116,11 +122,28 @@ def _sources(atlas: Atlas, reference: Cells | Sequence[Cells], options: ExtendOp
     keys = Keys(
         options.label_key or kept.label, options.batch_key or kept.batch, options.label_id_key or kept.label_id, ()
     )
-    found = {one.file.fingerprint: one for one in read_sources(several(reference), keys, options, Local(), matched)}
-    wanted = [(one["file"], one["fingerprint"]) for one in atlas.manifest["sources"]]
-    lacking = [name for name, fingerprint in wanted if fingerprint not in found]
-    if lacking or len(found) > len(wanted):
-        seen = f"the cells given are not those of atlas {atlas.name!r}"
-        expected = "the files from which it was built, unchanged: " + ", ".join(name for name, _ in wanted)
-        raise MismatchError(seen, expected, "give these, with the options of the build, or build it again")
-    return [found[fingerprint] for _, fingerprint in wanted]
+    found = read_sources(several(reference), keys, options, Local(), matched)
+    wanted, by_name = atlas.manifest["sources"], {one.file.dataset: one for one in found}
+    if set(by_name) == {one["dataset"] for one in wanted}:
+        found = [by_name[one["dataset"]] for one in wanted]  # in any order, if they are called as they were
+    if [len(one) for one in found] != [one["n_cells"] for one in wanted]:
+        raise _others(atlas)
+    return found
+
+
+def _check_cells(atlas: Atlas, sample: Sample) -> None:
+    """Raise `MismatchError` if cells of the sample have other vectors than under the same row ids in the atlas."""
+    rows = np.arange(len(sample)) if sample.rows is None else sample.rows
+    there = np.flatnonzero(np.isin(rows, atlas.filled))
+    every = np.ones(len(atlas.embedding.gene_ids), bool)
+    vectors, _ = cell_vectors(atlas.embedding, sp.csr_matrix(sample.logged[there]), every)
+    if not np.allclose(vectors, atlas.vectors(rows[there]), atol=SAME_VECTOR):
+        raise _others(atlas)
+
+
+def _others(atlas: Atlas) -> MismatchError:
+    return MismatchError(
+        f"the cells given are not those of atlas {atlas.name!r}",
+        "those from which it was built, unchanged: " + ", ".join(one["file"] for one in atlas.manifest["sources"]),
+        "give these, with the options of the build, or build it again",
+    )

@@ -83,3 +83,17 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"row": [1]}), tmp_path / "x.parquet")
     with pytest.raises(StoreError, match="not the sample of an atlas"):
         load_sample(tmp_path / "x.parquet")
+
+
+def test_some_cells_of_each_label_are_kept() -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.permutation(np.repeat([0, 2, 3], [50, 4, 20]))
+    values = sp.csr_matrix(rng.random((74, 6)), dtype=np.float32)
+    names = ("a", "b", "c", "d")
+    sample = Sample(values, None, np.ones(74), codes, names, np.full(74, "d", object), rows=np.arange(74) * 2)
+    kept = sample.at_most(10, 0)
+    assert np.bincount(kept.codes).tolist() == [10, 0, 4, 10]
+    assert kept.rows is not None
+    assert (np.diff(kept.rows) > 0).all()
+    assert (kept.codes == codes[kept.rows // 2]).all()
+    assert len(sample.at_most(100, 0)) == 74

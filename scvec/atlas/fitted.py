@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,9 @@ class Fitted:
 
 
 PROJECTION, PROFILES, CALIBRATION = "projection.safetensors", "profiles.safetensors", "calibration.safetensors"
+KEPT_CELLS = 300
+"""Cells of each label that an atlas keeps, at most: some hundred are enough for a fit on fewer genes."""
+
 VIEWS, LIKENESS, SAMPLE = "views.safetensors", "likeness.safetensors", "sample.parquet"
 
 
@@ -81,6 +84,11 @@ def save_fitted(store: Store, folder: str, fitted: Fitted) -> dict[str, Any]:
 
     views = [] if fitted.views is None else list(fitted.views.of)
     return {"folder": folder, "hashes": store.put_folder(folder, write), "views": views}
+
+
+def keeping(fitted: Fitted, sample: Sample) -> Fitted:
+    """Return what was fitted, with the cells that are kept to fit it again on the genes of a query of few."""
+    return replace(fitted, sample=sample.at_most(KEPT_CELLS, fitted.embedding.recipe.random_state))
 
 
 def load_embedding(store: Store, made: Mapping[str, Any], recipe: Recipe) -> Embedding:

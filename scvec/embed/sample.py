@@ -76,6 +76,15 @@ class Sample:
             n_counts=None if self.n_counts is None else self.n_counts[cells],
         )
 
+    def at_most(self, n: int, random_state: int) -> Sample:
+        """Return at most `n` cells of each label, drawn by `random_state`, in their order."""
+        order = np.random.default_rng(random_state).permutation(len(self))
+        _, counts = np.unique(self.codes, return_counts=True)
+        by_label = order[np.argsort(self.codes[order], kind="stable")]
+        starts = np.cumsum(counts) - counts
+        rank = np.arange(len(self)) - np.repeat(starts, counts)
+        return self.at(np.sort(by_label[rank < n]))
+
     def on(self, genes: Mask) -> Sample:
         """Return the cells on some of the genes, given as (g,) True, without those that express none of them.
 

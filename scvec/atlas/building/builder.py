@@ -21,7 +21,7 @@ from scvec.atlas.building.sources import Source, on_common_genes, read_sources, 
 from scvec.atlas.building.steps import NewCells, described, embed_and_commit, label_ids, planned
 from scvec.atlas.building.twins import note_twins
 from scvec.atlas.engine import Compute, Engine, Local
-from scvec.atlas.fitted import Fitted, load_fitted, save_fitted
+from scvec.atlas.fitted import Fitted, keeping, load_fitted, save_fitted
 from scvec.atlas.fitting import fit_reference
 from scvec.atlas.indexing import filled_rows, index_folder, new_index, no_expression, with_table_index
 from scvec.atlas.paths import CURRENT, LAYOUT, atlas_folder, cells_path, check_new_name
@@ -184,7 +184,7 @@ def _fitted(
         raise no_expression(f"in {sources[0].file.path}")
     fitted = fit_reference(recipe, gene_ids, vectors, sample, progress)
     if recipe.refine is not None:
-        fitted = replace(fitted, sample=sample)  # to fit it again, on the genes of a query that measures few
+        fitted = keeping(fitted, sample)
     made = save_fitted(job.store, f"{Path(job.folder).parent.as_posix()}/fitted/{job.token}", fitted)
     notes = [*_note_one_label(fitted.labels), *note_twins(sample.logged), *_notes_on_scale(sources)]
     job.note("fitted", made | {"training": fitted.training, "labels": list(fitted.labels), "notes": notes})

@@ -16,19 +16,24 @@ from scvec.atlas.fitting import fit_reference, likeness_of
 from scvec.atlas.maintenance import new_version
 from scvec.atlas.paths import atlas_folder
 from scvec.atlas.publishing import publish
-from scvec.atlas.query_cells import match_to
+from scvec.atlas.query_cells import match_to, placed
 from scvec.atlas.reference import Atlas
 from scvec.atlas.rows import Keys
 from scvec.core.options import merged, spells_out
 from scvec.core.progress import shown
 from scvec.core.text import counted
 from scvec.core.types import Progress
+from scvec.embed.given import cell_vectors
+from scvec.embed.projection import normalise
 from scvec.embed.recipe import RECIPES
 from scvec.embed.sample import draw
-from scvec.errors import InputError, MismatchError, unknown
+from scvec.errors import InputError, MismatchError
 from scvec.ingest.cells import Cells, Matrix
 from scvec.ingest.matching import GeneMatch
-from scvec.views import VIEWS
+from scvec.views import check_names
+
+COMPARED, NEAR = 100, 0.01
+"""At most so many cells of a file that was moved are compared with the atlas's, by vectors that differ by no more."""
 
 
 @spells_out(ExtendOptions)
@@ -51,7 +56,7 @@ def refit(
     atlas
         At its current version, of a recipe with a head.
     reference
-        The cells from which it was built: the same files or AnnData, read in the same way.
+        The cells from which it was built: the same files or AnnData, or copies of them, read in the same way.
     options, changes
         How they are read, as they were for `build`: a `scvec.ExtendOptions`, or its fields as keywords. Columns that
         are not given are those with which the atlas was built.
@@ -93,9 +98,7 @@ def refit(
 
 def _check(atlas: Atlas, names: Sequence[str]) -> None:
     """Raise `InputError` if an atlas cannot be fitted again with these views."""
-    wrong = next((one for one in names if one not in VIEWS), None)
-    if wrong is not None:
-        raise unknown("view", wrong, list(VIEWS))
+    check_names(names)
     if atlas.recipe.refine is None:
         seen = f"atlas {atlas.name!r} was built with recipe {atlas.recipe.name}, which has no head"
         raise InputError(seen, "a recipe with one, such as refined", "build it again with that recipe")
@@ -116,11 +119,34 @@ def _sources(atlas: Atlas, reference: Cells | Sequence[Cells], options: ExtendOp
     keys = Keys(
         options.label_key or kept.label, options.batch_key or kept.batch, options.label_id_key or kept.label_id, ()
     )
-    found = {one.file.fingerprint: one for one in read_sources(several(reference), keys, options, Local(), matched)}
-    wanted = [(one["file"], one["fingerprint"]) for one in atlas.manifest["sources"]]
-    lacking = [name for name, fingerprint in wanted if fingerprint not in found]
-    if lacking or len(found) > len(wanted):
+    given = read_sources(several(reference), keys, options, Local(), matched)
+    first, found = 0, []
+    for one in atlas.manifest["sources"]:
+        same = [i for i, source in enumerate(given) if source.file.fingerprint == one["fingerprint"]]
+        alike = same or [i for i, source in enumerate(given) if len(source) == one["n_cells"]]
+        found.append(next((i for i in alike if same or _holds(given[i], atlas, first)), None))
+        first += one["n_cells"]
+    if None in found or len(set(found)) < len(given):
         seen = f"the cells given are not those of atlas {atlas.name!r}"
-        expected = "the files from which it was built, unchanged: " + ", ".join(name for name, _ in wanted)
+        files = ", ".join(one["file"] for one in atlas.manifest["sources"])
+        expected = f"the files from which it was built, with the same cells, labels and values: {files}"
         raise MismatchError(seen, expected, "give these, with the options of the build, or build it again")
-    return [found[fingerprint] for _, fingerprint in wanted]
+    return [given[i] for i in found if i is not None]
+
+
+def _holds(source: Source, atlas: Atlas, first: int) -> bool:
+    """Whether a file has the cells of an atlas from this row id on: by names, labels, and the vectors of some.
+
+    A file that was copied or moved has another fingerprint.
+    """
+    positions = np.flatnonzero((atlas.rows >= first) & (atlas.rows < first + len(source)))
+    own = atlas.rows[positions] - first
+    with source.file.opened() as (file, matrix):
+        same = file.obs_names[own] == atlas.cell_ids(positions)
+        if not len(own) or not (same & (source.labels[own] == atlas.labels[positions])).all():
+            return False
+        some = own[:: -(-len(own) // COMPARED)]
+        columns, measured, share = placed(source.match, atlas)
+        known = normalise(matrix.take(some), matrix.values, atlas.recipe.target_sum, columns, share)
+    vectors, _ = cell_vectors(atlas.embedding, known, measured)
+    return bool(np.allclose(vectors, atlas.vectors(some + first), atol=NEAR))

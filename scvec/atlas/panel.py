@@ -128,7 +128,8 @@ def on_panel(atlas: Atlas, measured: Mask, progress: Progress = silent) -> Panel
     if sample is None or atlas.recipe.refine is None:
         return None
     own = sample.on(measured)
-    if len(np.unique(own.codes)) < 2:
+    left = own.codes if own.rows is None else own.codes[np.isin(own.rows, atlas.filled)]
+    if len(np.unique(left)) < 2:
         return None
     gene_ids = atlas.embedding.gene_ids[measured]
     recipe = replace(atlas.recipe.without_text(), views=() if atlas.views is None else tuple(atlas.views.of))

@@ -153,3 +153,10 @@ def test_a_panel_of_one_species_serves_a_text_recipe(store: sv.Store, files: Pat
     calls = sv.annotate(few(), atlas)
     assert calls.query.atlas.is_panel
     assert calls.query.atlas.recipe.weights == "free"
+
+
+def test_it_says_what_it_is(built: Atlas) -> None:
+    calls = sv.annotate(few(), built)
+    assert repr(calls.query.atlas) == f"{built!r}; on {FEW} of its genes"
+    assert calls.provenance["query"]["fitted_on_its_genes"] == FEW
+    assert "fitted_on_its_genes" not in sv.annotate(toy.cells(20, seed=2), built).provenance["query"]

@@ -192,5 +192,6 @@ def _provenance(cells: OpenCells, coverage: Coverage) -> dict[str, Any]:
         "scvec": __version__,
         "atlas": {key: made[key] for key in ("name", "version", "recipe", "recipe_sha256", "sources", "index")},
         "query": {"file": query.name, "matrix": cells.matrix.to_dict(), "coverage": coverage.to_dict()}
+        | ({"fitted_on_its_genes": len(cells.query.atlas.embedding.gene_ids)} if cells.query.atlas.is_panel else {})
         | ({"selection": dict(cells.file.left_out)} if cells.file.left_out else {}),
     }

@@ -148,6 +148,26 @@ def test_parts_are_searched_on_the_same_genes(built: Atlas) -> None:
     np.testing.assert_array_equal(found.ids, calls.neighbors.ids[:, :5])
 
 
+def test_compacting_forgets_the_expression_of_removed_cells(built: Atlas) -> None:
+    sv.annotate(few(), built)
+    left = sv.atlas.remove(built, "label = 'beta' OR row < 9")
+    assert left.kept_sample is not None
+    assert len(left.kept_sample) == 120
+    query = toy.cells(41, seed=1)
+    before = sv.annotate(query, left).scores
+    compacted = sv.atlas.compact(left, forget=True)
+    assert compacted.kept_sample is not None
+    np.testing.assert_array_equal(compacted.kept_sample.rows, left.rows)
+    assert panels(compacted) == []
+    assert len(list(Path(built.store.uri).glob("atlases/free/fitted/*"))) == 1
+    assert sv.atlas.verify(compacted) == []
+    np.testing.assert_array_equal(sv.annotate(query, compacted).scores, before)
+    calls = sv.annotate(few(), compacted)
+    assert calls.query.atlas.is_panel
+    known = query.obs["cell_type"].to_numpy() != "beta"
+    assert (calls.label == query.obs["cell_type"].to_numpy())[known].mean() > 0.9
+
+
 def test_a_panel_of_one_species_serves_a_text_recipe(store: sv.Store, files: Path) -> None:
     atlas = sv.atlas.build(store, "toy", files / "reference.h5ad", recipe=REFINED, overwrite=True, **KEYS)
     calls = sv.annotate(few(), atlas)

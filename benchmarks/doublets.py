@@ -28,7 +28,7 @@ from scvec.atlas import Atlas
 from scvec.core.types import Bools, silent
 from scvec.report.findings import doubts
 from scvec.report.findings.causes import limits
-from scvec.report.findings.cell_measures import COUNTS, DOUBLET, GENES, Measured, measured_in
+from scvec.report.findings.measuring import COUNTS, DOUBLET, GENES, Measured, measured_in
 
 NAMES = ("baron-3", "retina-ab", "retina-ba", "rpe-1", "rpe-2", "rpe-3")
 FORMS = ("sums", "thinned sums")

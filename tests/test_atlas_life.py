@@ -300,6 +300,7 @@ def test_a_writer_without_a_lock_is_told_at_the_end(
     assert (left.manifest["n_cells"], is_whole(left)) == (90, True)
 
 
+@pytest.mark.parametrize("small_disk", ["2m"], indirect=True)
 def test_a_full_disk_in_a_shard(small_disk: Path, store: sv.Store, files: Path, tmp_path: Path) -> None:
     shutil.copytree(store.uri, small_disk / "s")
     toy.cells(4000, seed=3).write_h5ad(tmp_path / "large.h5ad")

@@ -19,8 +19,8 @@ from scvec.core.types import Bools, Floats, silent
 from scvec.embed.sample import Sample
 from scvec.report.findings import cell_measures, doubts, overview
 from scvec.report.findings.causes import Measure, ambient, limits, measures_of
-from scvec.report.findings.cell_measures import Measured, measured_in
 from scvec.report.findings.doublets import Mixing
+from scvec.report.findings.measuring import Measured, measured_in
 from scvec.report.page.cause_words import ambient_line, causes
 from tests import toy
 

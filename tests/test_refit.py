@@ -66,7 +66,14 @@ def test_copies_of_its_files_are_told_by_what_they_hold(old: Atlas, files: Path,
     np.testing.assert_array_equal(sv.annotate(query, again).scores, sv.annotate(query, wanted).scores)
 
 
-def test_a_copy_with_other_values_or_labels_is_refused(old: Atlas) -> None:
+def test_a_copy_of_a_file_of_fewer_genes_will_do(old: Atlas, files: Path, tmp_path: Path) -> None:
+    fewer = toy.cells(40, seed=7)[:, :170].copy()
+    extended = sv.atlas.extend(old, fewer, dataset="fewer")
+    fewer.write_h5ad(tmp_path / "fewer.h5ad")
+    assert sv.atlas.refit(extended, [files / "reference.h5ad", tmp_path / "fewer.h5ad"]).views is not None
+
+
+def test_a_copy_with_other_values_or_labels_is_refused(old: Atlas, files: Path) -> None:
     cells = toy.cells(120, seed=0)
     others = toy.cells(120, seed=9)
     others.obs_names = cells.obs_names
@@ -75,6 +82,8 @@ def test_a_copy_with_other_values_or_labels_is_refused(old: Atlas) -> None:
     for wrong in (others, relabelled, cells[::-1].copy(), cells[:119].copy()):
         with pytest.raises(MismatchError, match="are not those of atlas 'old'"):
             sv.atlas.refit(old, wrong)
+    with pytest.raises(MismatchError, match="are not those of atlas 'old'"):
+        sv.atlas.refit(old, files / "reference.h5ad", label_key="donor")
     assert sv.atlas.refit(old, cells).views is not None
 
 

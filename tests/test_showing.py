@@ -66,7 +66,7 @@ def values(toys: Atlas, called: sv.Annotation) -> dict[str, Any]:
         "Atlas toy, version 1: 120 cells, 4 labels, recipe refined, in ": toys,
         f"Store {toys.store.uri}: toy": toys.store,
         "Evaluation: 41 cells, accuracy ": sv.evaluate(called, "cell_type"),
-        "Attribution: 4 groups of 40 cells, 240 genes": sv.explain.attributions(called),
+        f"Attribution: 4 groups of {int((~called.rejected).sum())} cells, 240 genes": sv.explain.attributions(called),
         "Contrast: alpha (": sv.explain.contrast(called, "alpha", "beta"),
         "Coverage: 240 of 240 genes matched": called.query.match.coverage(np.ones(240)),
     }

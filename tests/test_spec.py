@@ -76,7 +76,7 @@ def test_toml_round_trip(tmp_path_factory: pytest.TempPathFactory, spec: Recipe)
 
 def test_an_encoder_decides_what_is_left_open() -> None:
     refined = RECIPES["refined"]
-    text = Recipe(name="refined", encoder="hash", refine=Refinement())
+    text = Recipe(name="refined", encoder="hash", refine=Refinement(), views=refined.views)
     assert (refined.weights, refined.reads_text) == ("auto", False)
     assert refined.with_encoder("hash") == text
     assert replace(refined, encoder="hash") == text

@@ -32,7 +32,9 @@ def toys(_built: Path) -> Atlas:
 @pytest.fixture(scope="module")
 def called(toys: Atlas) -> sv.Annotation:
     """Calls of which some are unknown and some are not."""
-    made = sv.annotate(unsure.cells(N, seed=1), toys, max_error=0.05)
+    cells = unsure.cells(N, seed=1)
+    cells.X[::2] = toy.cells(N, seed=1, form="dense").X[::2]
+    made = sv.annotate(cells, toys, max_error=0.05)
     assert 6 < made.rejected.sum() < N
     return made
 

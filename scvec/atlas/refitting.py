@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -122,9 +122,7 @@ def _sources(atlas: Atlas, reference: Cells | Sequence[Cells], options: ExtendOp
     given = read_sources(several(reference), keys, options, Local(), matched)
     first, found = 0, []
     for one in atlas.manifest["sources"]:
-        same = [i for i, source in enumerate(given) if source.file.fingerprint == one["fingerprint"]]
-        alike = same or [i for i, source in enumerate(given) if len(source) == one["n_cells"]]
-        found.append(next((i for i in alike if same or _holds(given[i], atlas, first)), None))
+        found.append(next((i for i, source in enumerate(given) if _holds(source, atlas, first, one)), None))
         first += one["n_cells"]
     if None in found or len(set(found)) < len(given):
         seen = f"the cells given are not those of atlas {atlas.name!r}"
@@ -134,19 +132,28 @@ def _sources(atlas: Atlas, reference: Cells | Sequence[Cells], options: ExtendOp
     return [given[i] for i in found if i is not None]
 
 
-def _holds(source: Source, atlas: Atlas, first: int) -> bool:
+def _holds(source: Source, atlas: Atlas, first: int, made: Mapping[str, Any]) -> bool:
     """Whether a file has the cells of an atlas from this row id on: by names, labels, and the vectors of some.
 
-    A file that was copied or moved has another fingerprint.
+    `made` is what the manifest says of the file; one that was copied or moved has another fingerprint.
     """
     positions = np.flatnonzero((atlas.rows >= first) & (atlas.rows < first + len(source)))
-    own = atlas.rows[positions] - first
+    own, is_unchanged = atlas.rows[positions] - first, source.file.fingerprint == made["fingerprint"]
+    if len(source) != made["n_cells"] or not len(own):
+        return bool(is_unchanged)
     with source.file.opened() as (file, matrix):
-        same = file.obs_names[own] == atlas.cell_ids(positions)
-        if not len(own) or not (same & (source.labels[own] == atlas.labels[positions])).all():
-            return False
+        same = (file.obs_names[own] == atlas.cell_ids(positions)) & (source.labels[own] == atlas.labels[positions])
+        if is_unchanged or not same.all():
+            return bool(same.all())
         some = own[:: -(-len(own) // COMPARED)]
+        values = matrix.take(some)
+        # A build takes cells as they are, an extension as a query's, which may lack genes.
         columns, measured, share = placed(source.match, atlas)
-        known = normalise(matrix.take(some), matrix.values, atlas.recipe.target_sum, columns, share)
-    vectors, _ = cell_vectors(atlas.embedding, known, measured)
-    return bool(np.allclose(vectors, atlas.vectors(some + first), atol=NEAR))
+        whole = np.ones(len(measured), bool)
+        target = atlas.recipe.target_sum
+        both = [
+            cell_vectors(atlas.embedding, normalise(values, matrix.values, target, columns, part), has)[0]
+            for part, has in ((None, whole), (share, measured))
+        ]
+    there = atlas.vectors(some + first)
+    return any(np.allclose(one, there, atol=NEAR) for one in both)

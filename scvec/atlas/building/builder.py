@@ -177,7 +177,7 @@ def _fitted(
     noted = job.noted("fitted")
     if noted is not None:
         fitted = load_fitted(job.store, noted, recipe, noted["training"], noted["labels"])
-        made = {key: noted[key] for key in ("folder", "hashes", "views")}
+        made = {"folder": noted["folder"], "hashes": noted["hashes"], "views": noted.get("views") or []}
         return fitted, made, noted["notes"]
     sample = draw(recipe, gene_ids, [source.sampled_file() for source in sources], progress)
     if not len(sample):

@@ -35,7 +35,13 @@ SHARD: Shape = {
 NOTES: Mapping[str, Shape] = MappingProxyType(
     {
         "committed": {"version": int},
-        "fitted": {**FITTED, "views": (str,), "training": Maybe(dict), "labels": Maybe((str,)), "notes": Maybe((str,))},
+        "fitted": {
+            **FITTED,
+            "views": Maybe((str,)),
+            "training": Maybe(dict),
+            "labels": Maybe((str,)),
+            "notes": Maybe((str,)),
+        },
     }
 )
 """What the notes of a job have at least."""

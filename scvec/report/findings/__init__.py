@@ -4,10 +4,10 @@ The map of the cells, the doubtful calls with the labels' quality and unexpected
 unknown cells.
 """
 
-from scvec.report.findings.cell_measures import CellMeasures, cell_measures
 from scvec.report.findings.doubtful_calls import Doubts, doubts
 from scvec.report.findings.map import CellMap, cell_map
 from scvec.report.findings.marker_genes import Markers, markers
+from scvec.report.findings.measuring import CellMeasures, cell_measures
 from scvec.report.findings.suggested_names import UnknownGroup, unknown_groups
 from scvec.report.findings.summary import Overview, overview
 

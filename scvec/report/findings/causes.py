@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scvec.core.types import Bools, Doubles, Ints
-from scvec.report.findings.cell_measures import COUNTS, DOUBLET, GENES, MEASURES, Measured
+from scvec.report.findings.measuring import COUNTS, DOUBLET, GENES, MEASURES, Measured
 from scvec.report.findings.unexpected_genes import FEW_CELLS
 
 LOW, HIGH = "low", "high"

@@ -16,8 +16,8 @@ from scvec.core.tabular import Tabular
 from scvec.core.types import Ints, Progress, Strings, silent
 from scvec.errors import must_be
 from scvec.report.findings.causes import LOW, Ambient, Measure, ambient, measures_of
-from scvec.report.findings.cell_measures import DOUBLET, MEASURES, measured_in
 from scvec.report.findings.label_quality import HeldOutCalls, LabelQuality, held_out_calls, label_qualities
+from scvec.report.findings.measuring import DOUBLET, MEASURES, measured_in
 from scvec.report.findings.unexpected_genes import (
     Mixture,
     Shared,

@@ -9,8 +9,8 @@ import numpy as np
 from scvec.annotation.result import NOVEL
 from scvec.core.text import counted
 from scvec.report.findings.causes import HIGH, LOW, SIZES, Ambient, Measure
-from scvec.report.findings.cell_measures import DOUBLET, MITOCHONDRIAL
 from scvec.report.findings.doubtful_calls import Group
+from scvec.report.findings.measuring import DOUBLET, MITOCHONDRIAL
 
 WORDS: Mapping[str, tuple[str, str, str]] = {
     LOW: ("fewer", "more", "too little RNA of them was read, or they are damaged"),

@@ -66,6 +66,18 @@ def test_copies_of_its_files_are_told_by_what_they_hold(old: Atlas, files: Path,
     np.testing.assert_array_equal(sv.annotate(query, again).scores, sv.annotate(query, wanted).scores)
 
 
+def test_removed_cells_stay_away(old: Atlas, files: Path) -> None:
+    left = sv.atlas.remove(old, "label = 'beta' OR row < 9")
+    again = sv.atlas.refit(left, files / "reference.h5ad")
+    assert again.kept_sample is not None
+    np.testing.assert_array_equal(again.kept_sample.rows, left.rows)
+    query = toy.cells(41, seed=1)
+    known = query.obs["cell_type"].to_numpy() != "beta"
+    calls = sv.annotate(query, again)
+    assert (calls.label == query.obs["cell_type"].to_numpy())[known].mean() > 0.9
+    assert sv.atlas.verify(again) == []
+
+
 def test_a_copy_of_a_file_of_fewer_genes_will_do(old: Atlas, files: Path, tmp_path: Path) -> None:
     fewer = toy.cells(40, seed=7)[:, :170].copy()
     extended = sv.atlas.extend(old, fewer, dataset="fewer")

@@ -84,6 +84,8 @@ def refit(
     # Without texts: the head that is trained is not kept. It is that of the folds, which calibrate.
     recipe = replace(atlas.recipe.without_text(), views=names)
     sample = draw(recipe, gene_ids, [source.sampled_file() for source in sources], progress)
+    if sample.rows is not None:  # without cells that were removed
+        sample = sample.at(np.flatnonzero(np.isin(sample.rows, atlas.rows)))
     fitted = fit_reference(recipe, gene_ids, np.zeros((len(gene_ids), 0), np.float32), sample, progress)
     likeness = likeness_of(atlas.embedding, sample, fitted.views)
     kept = {"embedding": atlas.embedding, "training": atlas.manifest["training"]}

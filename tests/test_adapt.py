@@ -55,7 +55,8 @@ def test_the_order_of_the_cells_changes_nothing(built: Atlas, seed: int) -> None
     order = np.random.default_rng(seed).permutation(240)
     first, again = sv.annotate(shifted(), built), sv.annotate(shifted()[order].copy(), built)
     np.testing.assert_array_equal(again.label, first.label[order])
-    np.testing.assert_allclose(again.scores, first.scores[order], atol=1e-4)
+    np.testing.assert_array_equal(again.scores, first.scores[order])
+    np.testing.assert_array_equal(again.novelty, first.novelty[order])
 
 
 def test_the_size_of_the_batches_changes_nothing(built: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,3 +104,12 @@ def test_the_view_with_the_lead_decides(built: Atlas) -> None:
     order = np.sort(calls.scores, axis=1)
     near = order[:, -2] > 1e-3  # shares that are not all of one label
     np.testing.assert_allclose(np.exp(together[near]), (order[:, -1] / order[:, -2])[near], rtol=1e-2)
+
+
+@pytest.mark.filterwarnings("error:Mean of empty slice")
+def test_a_reference_of_one_cell_a_label_calls_and_is_reported(store: sv.Store) -> None:
+    tiny = sv.atlas.build(store, "tiny", toy.cells(4, seed=0), label_key="cell_type")
+    query = toy.cells(41, seed=1)
+    calls = sv.annotate(query, tiny)
+    assert (calls.label == query.obs["cell_type"].to_numpy()).mean() > 0.5
+    assert sv.overview.overview(calls).doubts.held_out is None

@@ -11,7 +11,9 @@ from anndata import AnnData
 
 import scvec as sv
 from scvec.atlas import Atlas
+from scvec.atlas.engine import Local
 from scvec.atlas.panel import is_few, on_panel
+from scvec.errors import InputError
 from tests import toy
 from tests.test_atlas_life import KEYS, REFINED
 
@@ -102,7 +104,7 @@ def test_an_atlas_without_its_cells_says_what_to_do(store: sv.Store, files: Path
     assert on_panel(atlas, every) is None
     calls = sv.annotate(few(), atlas)
     assert not calls.query.atlas.is_panel
-    assert "build it again" in " ".join(calls.notes)
+    assert "recipe genept-w has no head" in " ".join(calls.notes)
 
 
 def test_few_is_by_expression(built: Atlas) -> None:
@@ -121,8 +123,60 @@ def test_removed_cells_are_not_found(built: Atlas) -> None:
     assert not np.isin(calls.neighbors.ids, np.setdiff1d(built.rows, left.rows)).any()
 
 
+def test_an_atlas_without_the_cells_that_it_keeps_is_asked_as_a_whole(built: Atlas, files: Path) -> None:
+    extended = sv.atlas.extend(built, files / "query.h5ad")
+    left = sv.atlas.remove(extended, "dataset = 'reference'")
+    calls = sv.annotate(few(), left)
+    assert not calls.query.atlas.is_panel
+    assert set(calls.label_before_rejection) == set(toy.LABELS)
+    assert "too few of the cells that it keeps" in " ".join(calls.notes)
+    with pytest.raises(InputError, match="that it keeps for queries of few genes is left"):
+        sv.annotate(few(), extended, where="dataset = 'query'")
+
+
+def test_labels_that_came_later_are_told(built: Atlas) -> None:
+    cells = toy.cells(40, seed=6)
+    cells.obs["cell_type"] = cells.obs["cell_type"].cat.rename_categories({"immune": "new"})
+    calls = sv.annotate(few(), sv.atlas.extend(built, cells))
+    assert calls.query.atlas.is_panel
+    assert "1 label that came after the atlas was fitted, such as new, cannot be called" in " ".join(calls.notes)
+
+
+def test_parts_are_searched_on_the_same_genes(built: Atlas) -> None:
+    calls = sv.annotate(few(), built)
+    found = sv.atlas.search_parts(calls.query.atlas, calls.vectors, 5, engine=Local())
+    np.testing.assert_array_equal(found.ids, calls.neighbors.ids[:, :5])
+
+
+def test_compacting_forgets_the_expression_of_removed_cells(built: Atlas) -> None:
+    sv.annotate(few(), built)
+    left = sv.atlas.remove(built, "label = 'beta' OR row < 9")
+    assert left.kept_sample is not None
+    assert len(left.kept_sample) == 120
+    query = toy.cells(41, seed=1)
+    before = sv.annotate(query, left).scores
+    compacted = sv.atlas.compact(left, forget=True)
+    assert compacted.kept_sample is not None
+    np.testing.assert_array_equal(compacted.kept_sample.rows, left.rows)
+    assert panels(compacted) == []
+    assert len(list(Path(built.store.uri).glob("atlases/free/fitted/*"))) == 1
+    assert sv.atlas.verify(compacted) == []
+    np.testing.assert_array_equal(sv.annotate(query, compacted).scores, before)
+    calls = sv.annotate(few(), compacted)
+    assert calls.query.atlas.is_panel
+    known = query.obs["cell_type"].to_numpy() != "beta"
+    assert (calls.label == query.obs["cell_type"].to_numpy())[known].mean() > 0.9
+
+
 def test_a_panel_of_one_species_serves_a_text_recipe(store: sv.Store, files: Path) -> None:
     atlas = sv.atlas.build(store, "toy", files / "reference.h5ad", recipe=REFINED, overwrite=True, **KEYS)
     calls = sv.annotate(few(), atlas)
     assert calls.query.atlas.is_panel
     assert calls.query.atlas.recipe.weights == "free"
+
+
+def test_it_says_what_it_is(built: Atlas) -> None:
+    calls = sv.annotate(few(), built)
+    assert repr(calls.query.atlas) == f"{built!r}; on {FEW} of its genes"
+    assert calls.provenance["query"]["fitted_on_its_genes"] == FEW
+    assert "fitted_on_its_genes" not in sv.annotate(toy.cells(20, seed=2), built).provenance["query"]

@@ -1,4 +1,4 @@
-"""From the neighbours of each cell to its call: the label with most votes."""
+"""From what was found for each cell to its call: the label with the largest share."""
 
 from __future__ import annotations
 

@@ -87,8 +87,9 @@ def candidates_of(
         rows = np.intersect1d(rows, atlas.where(where))
     filters = _filters(where, allow, block)
     if not len(rows):
+        keeps = " that it keeps for queries of few genes" if atlas.is_panel else ""
         raise InputError(
-            f"no cell of atlas {atlas.name!r} is left ({'; '.join(filters)})",
+            f"no cell of atlas {atlas.name!r}{keeps} is left ({'; '.join(filters)})",
             f"a filter by label or by {', '.join(atlas.obs.column_names)} that leaves some",
             "filter less",
         )

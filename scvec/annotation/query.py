@@ -25,6 +25,7 @@ from scvec.atlas.query_cells import OpenCells, QueryCells, open_query
 from scvec.core.logs import log_notes
 from scvec.core.options import merged, spells_out
 from scvec.core.progress import shown
+from scvec.core.text import counted
 from scvec.core.types import Progress
 from scvec.embed.projection import aligner, measured
 from scvec.errors import InputError
@@ -157,8 +158,24 @@ def _panel_notes(query: QueryCells, atlas: Atlas) -> list[str]:
         f"the genes that the query measures carry {share:.0%} of the expression of the atlas's genes in the reference"
     )
     if query.atlas.is_panel:
-        return [f"{here}: it is called by a fit on these {int(has.sum()):,} genes"]
-    return [f"{here}, and the atlas cannot be fitted on these: build it again, so that it keeps what that needs"]
+        return [f"{here}: it is called by a fit on these {int(has.sum()):,} genes", *_later_notes(query.atlas)]
+    if atlas.recipe.refine is None:
+        what = f"recipe {atlas.recipe.name} has no head, which that needs: build it by one that has, such as refined"
+    elif atlas.kept_sample is None:
+        what = f"it keeps no cells, which that needs: scvec atlas refit {atlas.name} REF.h5ad"
+    else:
+        what = "too few of the cells that it keeps have expression on them"
+    return [f"{here}, and the atlas cannot be fitted on these: {what}"]
+
+
+def _later_notes(atlas: Atlas) -> list[str]:
+    """Return a note if labels came after the atlas was fitted: a fit on a query's genes has no cell of theirs."""
+    later = atlas.label_names[len(atlas.manifest["labels"]) :].tolist()
+    if not later:
+        return []
+    return [
+        f"{counted(len(later), 'label')} that came after the atlas was fitted, such as {later[0]}, cannot be called"
+    ]
 
 
 def _adapted_notes(found: Found) -> list[str]:
@@ -175,5 +192,6 @@ def _provenance(cells: OpenCells, coverage: Coverage) -> dict[str, Any]:
         "scvec": __version__,
         "atlas": {key: made[key] for key in ("name", "version", "recipe", "recipe_sha256", "sources", "index")},
         "query": {"file": query.name, "matrix": cells.matrix.to_dict(), "coverage": coverage.to_dict()}
+        | ({"fitted_on_its_genes": len(cells.query.atlas.embedding.gene_ids)} if cells.query.atlas.is_panel else {})
         | ({"selection": dict(cells.file.left_out)} if cells.file.left_out else {}),
     }

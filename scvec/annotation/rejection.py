@@ -58,11 +58,11 @@ def reject(calls: Annotation, atlas: Atlas, max_error: float | None) -> Annotati
 
 
 def with_sets(calls: Annotation, atlas: Atlas, max_error: float) -> Annotation:
-    """Add prediction sets: of each cell, the labels whose share of the votes is high enough for a right label.
+    """Add prediction sets: of each cell, the labels whose share is high enough for a right label.
 
     A label needs the share that all but `max_error` of its own held-out cells give it; see `Calibration.set_shares`. A
-    set has at least the label with most votes, and no label without votes; the set of a cell without expression is
-    empty.
+    set has at least the label with the largest share, and none with a share of 0; the set of a cell without expression
+    is empty. Further views give every label a share: held-out cells too few for the error make sets of all labels.
     """
     check(atlas, max_error)
     least = _calibration(atlas).set_shares(max_error, len(calls.labels))

@@ -71,7 +71,7 @@ class Annotation(Tabular):
     label_id
         (n,) the label's id in the atlas (a Cell Ontology id, say); "" where there is none.
     label_before_rejection
-        (n,) the label with most votes, also where the call was rejected; `UNKNOWN` where nothing voted.
+        (n,) the label with the largest share, also where the call was rejected; `UNKNOWN` where nothing voted.
     reason
         (n,) why the call is `UNKNOWN`: `NO_EXPRESSION`, the cell expresses none of the atlas's genes; `NOVEL`, it is
         more novel than 95 % of the held-out cells of known types; `LOW_CONFIDENCE`, its confidence is below its label's
@@ -84,7 +84,7 @@ class Annotation(Tabular):
     unexpected_genes
         (n,) symbols of the genes expressed farthest above that label, the first few, joined by ``", "``.
     score
-        (n,) that label's share of the votes, 0 to 1.
+        (n,) that label's share, 0 to 1: of the votes, or by all views together.
     distance
         (n,) cosine distance to the nearest reference cell; NaN where `reason` is `NO_EXPRESSION`.
     rejected
@@ -92,7 +92,7 @@ class Annotation(Tabular):
     labels
         (L,) all labels of the atlas, sorted.
     scores
-        (n, L) every label's share of the votes.
+        (n, L) every label's share.
     neighbors
         (n, k) ids and distances of the neighbours.
     neighbor_names
@@ -104,7 +104,7 @@ class Annotation(Tabular):
     notes
         What a reader should know about how the calls were made.
     sets
-        For each cell, the labels that may be right, most votes first; None unless prediction sets were asked for.
+        For each cell, the labels that may be right, largest share first; None unless prediction sets were asked for.
     terms
         The terms of the Cell Ontology that enough votes agree on; None unless a roll-up was asked for.
     cluster, cluster_label, cluster_share

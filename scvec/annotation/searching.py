@@ -131,7 +131,7 @@ def _trusted(found: Found, candidates: Candidates) -> Bools:
     the median over labels of the median of each label's cells.
     """
     calibration, called = candidates.atlas.calibration, found.votes.winner >= 0
-    if calibration is None or not called.any():
+    if calibration is None or not called.any() or not calibration.held.known.any():
         return called
     seen = signals(found.neighbors, candidates.codes[found.positions], found.votes, found.odd, found.further)
     novelty, codes = calibration.novelty(seen), found.votes.winner

@@ -75,6 +75,8 @@ def search_parts(atlas: Atlas, queries: Floats, k: int, engine: Engine, rows: In
     InputError
         If the index is Lance's, which has no parts.
     """
+    if atlas.is_panel:  # its few cells have an index of their own
+        return atlas.search(queries, k, None if rows is None else atlas.narrowed(rows))
     if indexes.is_lance(atlas.manifest["index"]["factory"]):
         raise InputError(
             f"the index of atlas {atlas.name!r} is Lance's, which has no parts",

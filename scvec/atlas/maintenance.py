@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from scvec.atlas.engine import Compute
+from scvec.atlas.fitted import load_fitted, save_fitted
 from scvec.atlas.indexing import add_parts, filled_rows, index_folder, new_index, tuned, with_table_index
 from scvec.atlas.label_table import without_labels
 from scvec.atlas.opening import open_atlas, versions
+from scvec.atlas.panel import panels_folder
 from scvec.atlas.paths import CURRENT, atlas_folder, labels_path, version_folder
 from scvec.atlas.publishing import publish
 from scvec.atlas.reference import Atlas
@@ -89,7 +92,7 @@ def rebuild(
 
 
 def compact(atlas: Atlas, *, forget: bool = False, device: str = "cpu", progress: Progress | None = None) -> Atlas:
-    """Rewrite the table as few files and the index as few parts, without removed cells.
+    """Rewrite the table as few files, the index as few parts, and the cells that it keeps, without removed cells.
 
     Parameters
     ----------
@@ -113,7 +116,8 @@ def compact(atlas: Atlas, *, forget: bool = False, device: str = "cpu", progress
         else:
             made = {**made, "parts": add_parts(store, made, cells, rows, spec, f"c{version}", compute)}
             made |= tuned(store, made, cells, rows, spec, compute)
-        compacted = _republished(atlas, cells.version, made, "compact")
+        fitted = _without_removed(atlas, version)
+        compacted = _republished(atlas, cells.version, made, "compact", fitted)
         if forget:
             _forget(compacted)
     return compacted
@@ -156,8 +160,25 @@ def new_version(atlas: Atlas) -> int:
     return atlas.table.restore(atlas.at_head())
 
 
-def _republished(atlas: Atlas, version: int, index: dict[str, object], change: str) -> Atlas:
-    manifest = {**atlas.manifest, "index": index}
+def _without_removed(atlas: Atlas, version: int) -> dict[str, Any]:
+    """Return the entry of what was fitted, whose kept cells are the sample's that are still in the atlas.
+
+    Where some are not, all is written anew, with the others alone: nothing else that was fitted changes.
+    """
+    made: dict[str, Any] = atlas.manifest["fitted"]
+    sample = atlas.kept_sample
+    left = None if sample is None or sample.rows is None else np.flatnonzero(np.isin(sample.rows, atlas.rows))
+    if sample is None or left is None or len(left) == len(sample):
+        return made
+    fitted = load_fitted(atlas.store, made, atlas.recipe, atlas.manifest["training"], atlas.manifest["labels"])
+    fitted = replace(fitted, sample=sample.at(left) if len(left) else None)
+    return save_fitted(atlas.store, f"{atlas_folder(atlas.name)}/fitted/v{version}", fitted)
+
+
+def _republished(
+    atlas: Atlas, version: int, index: dict[str, object], change: str, fitted: dict[str, Any] | None = None
+) -> Atlas:
+    manifest = {**atlas.manifest, "index": index, "fitted": fitted or atlas.manifest["fitted"]}
     return publish(atlas.store, atlas.table, version, atlas.cells.version, manifest, change)
 
 
@@ -171,6 +192,7 @@ def _forget(atlas: Atlas) -> None:
     store.table(labels_path(atlas.name)).forget()
     made = atlas.manifest["index"]
     _remove_others(store, f"{folder}/fitted", {atlas.manifest["fitted"]["folder"]})
+    _remove_others(store, f"{folder}/panels", {panels_folder(atlas)})
     _remove_others(store, f"{folder}/index", {made["folder"]})
     _remove_others(store, made["folder"], {f"{made['folder']}/{part['name']}" for part in made["parts"]})
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from scvec import index as indexes
 from scvec._version import __version__
@@ -34,7 +35,7 @@ FEW_GENES = 0.6
 NOTE = "panel.json"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class PanelAtlas(Atlas):
     """An atlas at one version, on fewer genes; see `on_panel`.
 
@@ -42,14 +43,20 @@ class PanelAtlas(Atlas):
 
     Attributes
     ----------
+    whole
+        The atlas on all of its genes.
     fitted
         What was fitted on these genes.
     sample
         The cells, on these genes.
     """
 
+    whole: Atlas
     fitted: Fitted
     sample: Sample
+
+    def __repr__(self) -> str:
+        return f"{self.whole}; on {len(self.embedding.gene_ids):,} of its genes"
 
     @property
     def is_panel(self) -> bool:
@@ -85,6 +92,16 @@ class PanelAtlas(Atlas):
     def likeness(self) -> Likeness | None:
         """How much cells are like the labels that they are called, on these genes."""
         return self.fitted.likeness
+
+    @cached_property
+    def obs(self) -> pa.Table:
+        """The table of the whole atlas, which is read once."""
+        return self.whole.obs
+
+    @cached_property
+    def label_codes(self) -> Ints:
+        """(n,) the label of each of its cells, as a position in `label_names`."""
+        return self.whole.label_codes
 
     @cached_property
     def filled(self) -> Ints:
@@ -128,7 +145,8 @@ def on_panel(atlas: Atlas, measured: Mask, progress: Progress = silent) -> Panel
     if sample is None or atlas.recipe.refine is None:
         return None
     own = sample.on(measured)
-    if len(np.unique(own.codes)) < 2:
+    left = own.codes if own.rows is None else own.codes[np.isin(own.rows, atlas.filled)]
+    if len(np.unique(left)) < 2:
         return None
     gene_ids = atlas.embedding.gene_ids[measured]
     recipe = replace(atlas.recipe.without_text(), views=() if atlas.views is None else tuple(atlas.views.of))
@@ -138,7 +156,7 @@ def on_panel(atlas: Atlas, measured: Mask, progress: Progress = silent) -> Panel
         fitted = fit_reference(recipe, gene_ids, np.zeros((len(gene_ids), 0), np.float32), own, progress)
         _keep(atlas, folder, fitted)
     about = {name: getattr(atlas, name) for name in ("name", "store", "cells", "manifest", "device", "search_engine")}
-    return PanelAtlas(**about, fitted=fitted, sample=own)
+    return PanelAtlas(**about, whole=atlas, fitted=fitted, sample=own)
 
 
 def panels_folder(atlas: Atlas) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
-import scipy.sparse as sp
 
 from scvec.atlas.building.options import ExtendChanges, ExtendOptions
 from scvec.atlas.building.sources import Source, read_sources, several
@@ -17,7 +16,7 @@ from scvec.atlas.fitting import fit_reference, likeness_of
 from scvec.atlas.maintenance import new_version
 from scvec.atlas.paths import atlas_folder
 from scvec.atlas.publishing import publish
-from scvec.atlas.query_cells import match_to
+from scvec.atlas.query_cells import match_to, placed
 from scvec.atlas.reference import Atlas
 from scvec.atlas.rows import Keys
 from scvec.core.options import merged, spells_out
@@ -25,15 +24,16 @@ from scvec.core.progress import shown
 from scvec.core.text import counted
 from scvec.core.types import Progress
 from scvec.embed.given import cell_vectors
+from scvec.embed.projection import normalise
 from scvec.embed.recipe import RECIPES
-from scvec.embed.sample import Sample, draw
-from scvec.errors import InputError, MismatchError, unknown
+from scvec.embed.sample import draw
+from scvec.errors import InputError, MismatchError
 from scvec.ingest.cells import Cells, Matrix
 from scvec.ingest.matching import GeneMatch
-from scvec.views import VIEWS
+from scvec.views import check_names
 
-SAME_VECTOR = 0.01
-"""How far the numbers of a cell's vector may differ from those that are stored, which may be float16."""
+COMPARED, NEAR = 100, 0.01
+"""At most so many cells of a file that was moved are compared with the atlas's, by vectors that differ by no more."""
 
 
 @spells_out(ExtendOptions)
@@ -56,7 +56,7 @@ def refit(
     atlas
         At its current version, of a recipe with a head.
     reference
-        The cells from which it was built: the same files or AnnData, read in the same way.
+        The cells from which it was built: the same files or AnnData, or copies of them, read in the same way.
     options, changes
         How they are read, as they were for `build`: a `scvec.ExtendOptions`, or its fields as keywords. Columns that
         are not given are those with which the atlas was built.
@@ -84,7 +84,8 @@ def refit(
     # Without texts: the head that is trained is not kept. It is that of the folds, which calibrate.
     recipe = replace(atlas.recipe.without_text(), views=names)
     sample = draw(recipe, gene_ids, [source.sampled_file() for source in sources], progress)
-    _check_cells(atlas, sample)
+    if sample.rows is not None:  # without cells that were removed
+        sample = sample.at(np.flatnonzero(np.isin(sample.rows, atlas.rows)))
     fitted = fit_reference(recipe, gene_ids, np.zeros((len(gene_ids), 0), np.float32), sample, progress)
     likeness = likeness_of(atlas.embedding, sample, fitted.views)
     kept = {"embedding": atlas.embedding, "training": atlas.manifest["training"]}
@@ -99,9 +100,7 @@ def refit(
 
 def _check(atlas: Atlas, names: Sequence[str]) -> None:
     """Raise `InputError` if an atlas cannot be fitted again with these views."""
-    wrong = next((one for one in names if one not in VIEWS), None)
-    if wrong is not None:
-        raise unknown("view", wrong, list(VIEWS))
+    check_names(names)
     if atlas.recipe.refine is None:
         seen = f"atlas {atlas.name!r} was built with recipe {atlas.recipe.name}, which has no head"
         raise InputError(seen, "a recipe with one, such as refined", "build it again with that recipe")
@@ -112,7 +111,7 @@ def _check(atlas: Atlas, names: Sequence[str]) -> None:
 
 
 def _sources(atlas: Atlas, reference: Cells | Sequence[Cells], options: ExtendOptions) -> list[Source]:
-    """Return the files in the order in which the atlas has their cells; raise `MismatchError` if these are others."""
+    """Return the files in the order in which the atlas has their cells; raise `MismatchError` if they are others."""
 
     def matched(matrix: Matrix) -> GeneMatch:
         known = atlas.gene_table, atlas.embedding.gene_ids
@@ -122,28 +121,41 @@ def _sources(atlas: Atlas, reference: Cells | Sequence[Cells], options: ExtendOp
     keys = Keys(
         options.label_key or kept.label, options.batch_key or kept.batch, options.label_id_key or kept.label_id, ()
     )
-    found = read_sources(several(reference), keys, options, Local(), matched)
-    wanted, by_name = atlas.manifest["sources"], {one.file.dataset: one for one in found}
-    if set(by_name) == {one["dataset"] for one in wanted}:
-        found = [by_name[one["dataset"]] for one in wanted]  # in any order, if they are called as they were
-    if [len(one) for one in found] != [one["n_cells"] for one in wanted]:
-        raise _others(atlas)
-    return found
+    given = read_sources(several(reference), keys, options, Local(), matched)
+    first, found = 0, []
+    for one in atlas.manifest["sources"]:
+        found.append(next((i for i, source in enumerate(given) if _holds(source, atlas, first, one)), None))
+        first += one["n_cells"]
+    if None in found or len(set(found)) < len(given):
+        seen = f"the cells given are not those of atlas {atlas.name!r}"
+        files = ", ".join(one["file"] for one in atlas.manifest["sources"])
+        expected = f"the files from which it was built, with the same cells, labels and values: {files}"
+        raise MismatchError(seen, expected, "give these, with the options of the build, or build it again")
+    return [given[i] for i in found if i is not None]
 
 
-def _check_cells(atlas: Atlas, sample: Sample) -> None:
-    """Raise `MismatchError` if cells of the sample have other vectors than under the same row ids in the atlas."""
-    rows = np.arange(len(sample)) if sample.rows is None else sample.rows
-    there = np.flatnonzero(np.isin(rows, atlas.filled))
-    every = np.ones(len(atlas.embedding.gene_ids), bool)
-    vectors, _ = cell_vectors(atlas.embedding, sp.csr_matrix(sample.logged[there]), every)
-    if not np.allclose(vectors, atlas.vectors(rows[there]), atol=SAME_VECTOR):
-        raise _others(atlas)
+def _holds(source: Source, atlas: Atlas, first: int, made: Mapping[str, Any]) -> bool:
+    """Whether a file has the cells of an atlas from this row id on: by names, labels, and the vectors of some.
 
-
-def _others(atlas: Atlas) -> MismatchError:
-    return MismatchError(
-        f"the cells given are not those of atlas {atlas.name!r}",
-        "those from which it was built, unchanged: " + ", ".join(one["file"] for one in atlas.manifest["sources"]),
-        "give these, with the options of the build, or build it again",
-    )
+    `made` is what the manifest says of the file; one that was copied or moved has another fingerprint.
+    """
+    positions = np.flatnonzero((atlas.rows >= first) & (atlas.rows < first + len(source)))
+    own, is_unchanged = atlas.rows[positions] - first, source.file.fingerprint == made["fingerprint"]
+    if len(source) != made["n_cells"] or not len(own):
+        return bool(is_unchanged)
+    with source.file.opened() as (file, matrix):
+        same = (file.obs_names[own] == atlas.cell_ids(positions)) & (source.labels[own] == atlas.labels[positions])
+        if is_unchanged or not same.all():
+            return bool(same.all())
+        some = own[:: -(-len(own) // COMPARED)]
+        values = matrix.take(some)
+        # A build takes cells as they are, an extension as a query's, which may lack genes.
+        columns, measured, share = placed(source.match, atlas)
+        whole = np.ones(len(measured), bool)
+        target = atlas.recipe.target_sum
+        both = [
+            cell_vectors(atlas.embedding, normalise(values, matrix.values, target, columns, part), has)[0]
+            for part, has in ((None, whole), (share, measured))
+        ]
+    there = atlas.vectors(some + first)
+    return any(np.allclose(one, there, atol=NEAR) for one in both)

@@ -189,7 +189,8 @@ class Recipe:
             raise InputError(
                 "`refine` cannot be combined with svd or given weights, top_n or centre", fix="leave one out"
             )
-        check("views", all(isinstance(one, str) for one in self.views), "names of views")
+        views: Any = self.views  # of a recipe file, they are what it says
+        check("views", not isinstance(views, str) and all(isinstance(one, str) for one in views), "names of views")
         object.__setattr__(self, "views", tuple(self.views))
         object.__setattr__(self, "target_sum", float(self.target_sum))
 

@@ -282,6 +282,7 @@ def attributions_in(
     if view == NEIGHBORS:
         made = contributed(cells, pairs.towards, "explaining", progress)
     else:
+        _check_fitted(atlas, view, np.union1d(pairs.label, pairs.against))
         made, similarity, similarity_against = seen(cells, view, pairs.label, pairs.against, progress)
     here = codes >= 0
     size = np.bincount(codes[here], minlength=len(names))
@@ -310,6 +311,18 @@ def _check_view(atlas: Atlas, view: str) -> None:
     there = [NEIGHBORS, *(atlas.views.of if atlas.views is not None else ())]
     if view not in there:
         raise unknown("view", view, there, f"atlas {atlas.name}")
+
+
+def _check_fitted(atlas: Atlas, view: str, codes: Ints) -> None:
+    """Raise `InputError` if a view has not seen one of these labels, as it came after the atlas was fitted."""
+    fitted = len(atlas.manifest["labels"])
+    if (codes >= fitted).any():
+        later = atlas.label_names[codes[codes >= fitted][0]]
+        raise InputError(
+            f"view {view!r} does not know label {later!r}, which came after atlas {atlas.name} was fitted",
+            "labels that were there before",
+            f"give `cells` or `groups` of other labels, or explain `view` {NEIGHBORS!r}",
+        )
 
 
 def check_asked(

@@ -96,7 +96,10 @@ def _differences(novelty: Floats, codes: Ints, other: Floats, other_codes: Ints)
     """Return by how much the mean of the first cells is larger than that of the others, of each label of both."""
     both = np.intersect1d(codes[codes >= 0], other_codes)
     sides = [(novelty[codes == label], other[other_codes == label]) for label in both]
-    return [float(one.mean() - two.mean()) for one, two in sides if min(len(one), len(two)) >= MIN_CELLS]
+    # Sorted: any order of the cells gives the same sum.
+    return [
+        float(np.sort(one).mean() - np.sort(two).mean()) for one, two in sides if min(len(one), len(two)) >= MIN_CELLS
+    ]
 
 
 def _median(differences: list[float]) -> float:

@@ -1,7 +1,7 @@
 """Several views of a cell, whose mistakes differ, called together."""
 
 from scvec.views.joining import Joining, fit_joining, joined
-from scvec.views.registry import VIEWS, fit_views
+from scvec.views.registry import VIEWS, check_names, fit_views
 from scvec.views.shift import Shift
 from scvec.views.together import NEIGHBORS, Points, Settled, Views
 from scvec.views.view import Labelled, View
@@ -16,6 +16,7 @@ __all__ = [
     "Shift",
     "View",
     "Views",
+    "check_names",
     "fit_joining",
     "fit_views",
     "joined",

@@ -1,6 +1,6 @@
 """The view of all genes: a linear head on cells scaled to unit length.
 
-It stands in for the text view where a query measures few genes: that view's head was trained on all of them.
+A recipe may name it. The default does not: beside the others it changes little (``benchmarks/results/views.md``).
 """
 
 from __future__ import annotations

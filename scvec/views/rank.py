@@ -103,7 +103,6 @@ def fit_rank(cells: Labelled, random_state: int) -> RankView:
     """
     cells = cells.balanced(MOST_CELLS, random_state)
     genes = pairwise_genes(cells, EACH, MOST)
-    found = fit_softmax(
-        dense_ranks(cells.logged, genes) * np.float32(SCALE), cells.codes, cells.n_labels, iterations=100
-    )
+    ranks = dense_ranks(cells.logged, genes) * np.float32(SCALE)
+    found = fit_softmax(ranks, cells.codes, cells.n_labels, iterations=ITERATIONS)
     return RankView(genes, found.slopes * np.float32(SCALE), found.intercept)

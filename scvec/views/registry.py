@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from scvec.errors import unknown
 from scvec.views.corrected import CorrectedView, fit_corrected
 from scvec.views.linear import LinearView, fit_linear
 from scvec.views.rank import RankView, fit_rank
@@ -20,6 +21,13 @@ VIEWS: Mapping[str, tuple[Callable[[Labelled, int], View], Callable[[Arrays], Vi
     }
 )
 """By name, how a view is fitted and how it is read from its arrays."""
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise `KeyNotFoundError` if there is no view of one of these names."""
+    wrong = next((one for one in names if one not in VIEWS), None)
+    if wrong is not None:
+        raise unknown("view", wrong, list(VIEWS))
 
 
 def fit_views(cells: Labelled, names: Iterable[str], random_state: int) -> dict[str, View]:

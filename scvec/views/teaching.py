@@ -51,8 +51,9 @@ def taught(shares: Doubles, points: Floats, trusted: Bools) -> Doubles:
     trusted
         (n,) cells that may teach, and be taught: not those that may be new to the reference.
     """
-    chosen = teachers(shares, trusted)
-    calls = shares.argmax(axis=1)
+    chosen, calls = np.flatnonzero(teachers(shares, trusted)), shares.argmax(axis=1)
+    # In an order of their own: sums are rounded by the order of their parts.
+    chosen = chosen[np.lexsort((calls[chosen], *points[chosen].T))]
     if len(np.unique(calls[chosen])) < 2:
         return shares
     # All cells count alike: the query has its own frequencies, and a rare label's cells are the least sure.

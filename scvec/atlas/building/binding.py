@@ -20,6 +20,7 @@ from scvec.ingest.genes.orthologs import weighted_orthologs
 from scvec.ingest.guards import guard, guard_species
 from scvec.ingest.matching import MIN_COVERAGE, GeneMatch, match_genes
 from scvec.store import Store
+from scvec.views import check_names
 
 
 def recipe_for(recipe: Recipe | str | None, genes: GeneVectors | None, encoder: str | None = None) -> Recipe:
@@ -29,6 +30,7 @@ def recipe_for(recipe: Recipe | str | None, genes: GeneVectors | None, encoder: 
     """
     recipe = RECIPES["refined"] if recipe is None else named(recipe) if isinstance(recipe, str) else recipe
     recipe = recipe.with_encoder(encoder)
+    check_names(recipe.views)
     if recipe.weights == "auto" and genes is not None:
         recipe = recipe.with_encoder(genes.encoder)
     if recipe.weights == "given":

@@ -96,8 +96,8 @@ class HeldOutCalls:
 
 
 def held_out_calls(atlas: Atlas) -> HeldOutCalls | None:
-    """Return what held-out cells were called; None if the atlas has no calibration."""
-    if atlas.calibration is None:
+    """Return what held-out cells were called; None if there are none of a label that the others have."""
+    if atlas.calibration is None or not atlas.calibration.held.known.any():
         return None
     held, n_labels = atlas.calibration.held, len(atlas.label_names)
     counts = np.zeros((n_labels, n_labels), np.int64)

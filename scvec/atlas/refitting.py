@@ -11,7 +11,7 @@ import numpy as np
 from scvec.atlas.building.options import ExtendChanges, ExtendOptions
 from scvec.atlas.building.sources import Source, read_sources, several
 from scvec.atlas.engine import Local
-from scvec.atlas.fitted import save_fitted
+from scvec.atlas.fitted import keeping, save_fitted
 from scvec.atlas.fitting import fit_reference, likeness_of
 from scvec.atlas.maintenance import new_version
 from scvec.atlas.paths import atlas_folder
@@ -89,7 +89,7 @@ def refit(
     fitted = fit_reference(recipe, gene_ids, np.zeros((len(gene_ids), 0), np.float32), sample, progress)
     likeness = likeness_of(atlas.embedding, sample, fitted.views)
     kept = {"embedding": atlas.embedding, "training": atlas.manifest["training"]}
-    fitted = replace(fitted, **kept, likeness=likeness, sample=sample)
+    fitted = keeping(replace(fitted, **kept, likeness=likeness), sample)
     with store.only_writer(f"{folder}/writer"):
         version = new_version(atlas)
         made = save_fitted(store, f"{folder}/fitted/v{version}", fitted)

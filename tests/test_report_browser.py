@@ -161,7 +161,7 @@ def test_cells_are_coloured_by_what_is_asked(opened: Opened, world: World, value
 
 def test_the_legend_names_labels_and_puts_them_away_for_good(opened: Opened, world: World) -> None:
     legend = opened.page.locator("#cells .legendtext")
-    wanted = ["reference", "alpha", "ductal", "beta", HOSTILE, "doubtful"]
+    wanted = ["reference", "ductal", "alpha", "beta", HOSTILE, "doubtful"]
     assert legend.all_text_contents() == wanted
     for trace in (1, 5):
         opened.page.locator("#cells .legendtoggle").nth(trace).click()
@@ -282,7 +282,7 @@ def test_on_a_narrow_screen_the_map_is_square_and_has_no_legend(browser: Any, wo
         assert box["height"] == (620 if legends else square)
         assert box["width"] > 0.6 * viewport["width"]
         # The names on the map are there all the same.
-        assert one.page.locator("#cells .annotation-text").all_text_contents() == ["alpha", "ductal", "beta", HOSTILE]
+        assert one.page.locator("#cells .annotation-text").all_text_contents() == ["ductal", "alpha", "beta", HOSTILE]
     one.context.close()
     assert one.errors == []
 

@@ -59,9 +59,10 @@ class Spread:
 
     def distances(self, points: Floats) -> Doubles:
         """Return (n, L) squared distances of (n, d) points to the labels; infinity to a label without cells."""
-        mapped = np.asarray(points, np.float32) @ self.map
-        squares = (mapped.astype(np.float64) ** 2).sum(axis=1)[:, None] - 2.0 * (mapped @ self.centres.T)
-        squares += (self.centres.astype(np.float64) ** 2).sum(axis=1)
+        # In float64, though results are float32: BLAS rounds by the number of rows, and batches must not be seen.
+        centres = self.centres.astype(np.float64)
+        mapped = np.asarray(points, np.float64) @ self.map.astype(np.float64)
+        squares = (mapped**2).sum(axis=1)[:, None] - 2.0 * (mapped @ centres.T) + (centres**2).sum(axis=1)
         return np.where(self.known, np.maximum(squares, 0), np.inf)
 
     def to_own(self, points: Floats, codes: Ints) -> Floats:

@@ -194,7 +194,7 @@ def draw(recipe: Recipe, gene_ids: Ints, files: Sequence[SampledFile], progress:
 def counts_on(
     cells: sp.csr_matrix[np.float32], values: Values, columns: sp.csr_matrix[np.float32]
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return (n,) the counts of cells on the genes to which `columns` maps them; NaN if `values` are no counts."""
+    """Return (n,) the counts of cells on the genes to which `columns` maps them; NaN if `values` are not counts."""
     if not values.is_counts:
         return np.full(cells.shape[0], np.nan)
     return np.asarray(cells @ np.asarray(columns.sum(axis=1), np.float64).ravel(), np.float64)

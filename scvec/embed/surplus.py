@@ -22,7 +22,7 @@ N_GENES = 20
 """Genes that are summed: those whose counts exceed the label's the most."""
 
 FLOOR = 0.1
-"""Added to counts before their ratio is taken: a single count of a gene that the label lacks is no surprise."""
+"""Added to counts before their ratio is taken: a single count of a gene that the label lacks does not surprise."""
 
 PRIOR = 3.0
 """A label's shares are taken together with so many cells of the mean of all."""

@@ -66,7 +66,7 @@ class Spread:
         return np.where(self.known, np.maximum(squares, 0), np.inf)
 
     def to_own(self, points: Floats, codes: Ints) -> Floats:
-        """Return (n,) squared distances to each cell's own label; NaN for a code that is no label here."""
+        """Return (n,) squared distances to each cell's own label; NaN for a code of another label."""
         return _own(self.distances(points), codes).astype(np.float32)
 
     def lead(self, points: Floats, codes: Ints) -> Floats:

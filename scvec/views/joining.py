@@ -18,7 +18,7 @@ LEAST = 0.01
 """Added to a share before its logarithm is taken: one view alone cannot rule a label out."""
 
 SHARPNESS: Mapping[str, float] = MappingProxyType({"rank": 0.2, "corrected": 0.4, "neighbors": 0.2, "linear": 0.2})
-"""Sharpness by view before any calibration; ranks count half, as they share most of their mistakes with the others."""
+"""Sharpness by view before any calibration; components, by which a query is met, count twice."""
 
 OTHER = 0.4
 """Sharpness of any other view."""
@@ -66,12 +66,8 @@ def joined(shares: Mapping[str, Doubles], how: Joining) -> Doubles:
     how
         The sharpness of each view.
     """
-    return shares_of(_logits(shares, how.sharpness, how.least))
-
-
-def _logits(shares: Mapping[str, Doubles], sharpness: Mapping[str, float], least: float) -> Doubles:
-    parts = [sharpness.get(name, SHARPNESS.get(name, OTHER)) * np.log(shares[name] + least) for name in sorted(shares)]
-    return np.asarray(sum(parts), np.float64)
+    parts = [how.of(name) * np.log(shares[name] + how.least) for name in sorted(shares)]
+    return shares_of(np.asarray(sum(parts), np.float64))
 
 
 def fit_joining(shares: Mapping[str, Doubles], codes: Ints) -> Joining:
@@ -88,7 +84,7 @@ def fit_joining(shares: Mapping[str, Doubles], codes: Ints) -> Joining:
         (n,) the label of each.
     """
     names = sorted(shares)
-    start = np.log([SHARPNESS.get(name, SHARPNESS.get(name, OTHER)) for name in names])
+    start = np.log([Joining().of(name) for name in names])
     logs = np.stack([np.log(shares[name] + LEAST) for name in names])
     weights = 1.0 / np.bincount(codes)[codes]
     weights /= weights.sum()

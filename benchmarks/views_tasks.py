@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -15,9 +15,11 @@ import scipy.sparse as sp
 from benchmarks.common import DATA
 from scvec.core.types import Strings
 from scvec.views import Labelled
-from scvec.views.view import FEW, Cells, on_measured
+from scvec.views.view import Cells
 
 CELLS = DATA / "cells"
+FEW = 1500
+"""With fewer genes than this, a cell's total is that of these genes."""
 BARON, RETINA, RPE = (
     "pancreas_baron_human.h5ad",
     "retina_voigt2019_human_donors23.h5ad",
@@ -103,8 +105,21 @@ def world(task: Task) -> World:
     cells = Labelled(_sorted(known), codes, len(names), np.unique(donors, return_inverse=True)[1], measured)
     asked = _sorted(asked)
     if len(genes) < FEW:
-        cells, asked = cells.on(measured), on_measured(asked, measured)
+        logged, asked = _on_their_own(cells.logged), _on_their_own(asked)
+        filled = np.flatnonzero(np.diff(logged.indptr) > 0)
+        cells = replace(cells, logged=logged).at(filled)
     return World(cells, asked, names.astype(object), query.obs["label"].to_numpy(object))
+
+
+def _on_their_own(logged: Cells) -> Cells:
+    """Return cells of few genes, scaled to the total that as many average genes of 20,000 would have."""
+    kept = logged.copy()
+    values = np.expm1(kept.data.astype(np.float64))
+    owner = np.repeat(np.arange(kept.shape[0]), np.diff(kept.indptr))
+    totals = np.bincount(owner, values, minlength=kept.shape[0])
+    scale = 1e4 * kept.shape[1] / 20_000 / np.where(totals > 0, totals, 1.0)
+    kept.data = np.log1p(values * scale[owner]).astype(np.float32)
+    return kept
 
 
 def _sorted(cells: Cells) -> Cells:

@@ -17,7 +17,7 @@ from scvec.views.markers import pairwise_genes, telling_genes
 from scvec.views.shift import shift_of
 from scvec.views.sparse import dense_ranks
 from scvec.views.teaching import taught
-from scvec.views.view import FEW, Cells, on_measured
+from scvec.views.view import Cells
 
 GENES, LABELS = 120, 4
 
@@ -147,21 +147,6 @@ def test_genes_are_those_that_tell_labels_apart(cells: Labelled) -> None:
         pairwise_genes(replace(cells, measured=some), 8, 99),
     ):
         assert found.min() >= 10
-
-
-def test_few_genes_have_totals_of_their_own(cells: Labelled) -> None:
-    measured = np.arange(GENES) < 60
-    seen = cells.on(measured)
-    assert seen.logged[:, 60:].nnz == 0
-    np.testing.assert_allclose(np.expm1(seen.logged.toarray()).sum(axis=1), 1e4 * 60 / 20_000, rtol=1e-4)
-    assert measured.sum() < FEW
-    none = np.zeros(GENES, bool)
-    none[GENES - 1] = True
-    assert len(cells.on(none)) == (cells.logged[:, GENES - 1].toarray() > 0).sum()
-    view = VIEWS["corrected"][0](seen, 0)
-    query, codes = drawn(60, 8)
-    shares = view.shares(view.project(on_measured(query, measured)))
-    assert (shares.argmax(axis=1) == codes).mean() > 0.9
 
 
 def test_a_product_of_shares() -> None:

@@ -14,12 +14,6 @@ from scvec.core.types import Bools, Doubles, Floats, Ints
 Cells: TypeAlias = "sp.csr_matrix[np.float32]"
 Arrays: TypeAlias = Mapping[str, np.ndarray[Any, Any]]
 
-FEW = 1500
-"""With fewer measured genes than this, a cell's total is that of the measured genes."""
-
-TARGET_SUM = 1e4
-"""The total to which values were scaled before log1p."""
-
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
@@ -28,7 +22,7 @@ class Labelled:
     Attributes
     ----------
     logged
-        (n, g) log1p of values that are scaled to a total of `TARGET_SUM` over all genes of their file.
+        (n, g) log-normalised expression.
     codes
         (n,) the label of each cell, from 0; some labels may have no cell.
     n_labels
@@ -65,43 +59,6 @@ class Labelled:
             kept.append(rng.permutation(cells)[:share])
             left -= share
         return self.at(np.sort(np.concatenate(kept)))
-
-    def on(self, measured: Bools) -> Labelled:
-        """Return the cells as a query with these genes sees them; cells without expression on them are left out.
-
-        Parameters
-        ----------
-        measured
-            (g,) the genes that the query measures.
-        """
-        logged = on_measured(self.logged, measured)
-        filled = np.flatnonzero(np.diff(logged.indptr) > 0)
-        return replace(
-            self,
-            logged=sp.csr_matrix(logged[filled]),
-            codes=self.codes[filled],
-            batches=self.batches[filled],
-            measured=self.measured & measured,
-        )
-
-
-def on_measured(logged: Cells, measured: Bools) -> Cells:
-    """Return (n, g) cells with the measured genes only; if these are few, scaled to their total on them.
-
-    The new total is the share of `TARGET_SUM` that as many average genes of 20,000 would have. A query's cells have to
-    be scaled by the same rule: its file may hold no other genes, so that its totals would mean something else.
-    """
-    kept = sp.csr_matrix(logged @ sp.diags_array(measured.astype(np.float32), format="csr"))
-    kept.eliminate_zeros()
-    few = int(measured.sum())
-    if few >= FEW:
-        return kept
-    values = np.expm1(kept.data.astype(np.float64))
-    owner = np.repeat(np.arange(kept.shape[0]), np.diff(kept.indptr))
-    totals = np.bincount(owner, values, minlength=kept.shape[0])
-    scale = TARGET_SUM * few / 20_000 / np.where(totals > 0, totals, 1.0)
-    kept.data = np.log1p(values * scale[owner]).astype(np.float32)
-    return kept
 
 
 class View(Protocol):

@@ -20,11 +20,11 @@ from scvec.embed.sample_files import load_sample, save_sample
 from scvec.errors import StoreError
 
 
-@given(st.integers(1, 30), st.integers(1, 90_000), st.integers(0, 2**32 - 1))
-def test_cells_come_back_as_they_were(n_cells: int, n_genes: int, seed: int) -> None:
+@given(st.integers(1, 30), st.integers(1, 90_000), st.booleans(), st.integers(0, 2**32 - 1))
+def test_cells_come_back_as_they_were(n_cells: int, n_genes: int, are_counts: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
     made: Any = sp.random(n_cells, n_genes, min(1, 200 / n_genes), "csr", np.float32, rng)
-    values = sp.csr_matrix(made * 9, dtype=np.float32)
+    values = sp.csr_matrix((made * 4).ceil() if are_counts else made * 9, dtype=np.float32)
     batches = np.array([f"donor {i}, “x”" for i in rng.integers(0, 3, n_cells)], object)
     codes = rng.integers(0, 4, n_cells)
     sample = Sample(values, None, np.ones(n_cells), codes, ("a", "b", "", "é"), batches, rows=np.arange(n_cells) * 7)
@@ -34,6 +34,7 @@ def test_cells_come_back_as_they_were(n_cells: int, n_genes: int, seed: int) -> 
         found = load_sample(path)
     assert found.logged.shape == values.shape
     assert found.logged.dtype == np.float32
+    assert found.logged.has_sorted_indices
     np.testing.assert_allclose(found.logged.toarray(), values.toarray(), rtol=2**-11, atol=1e-7)
     assert (found.codes == codes).all()
     assert found.names == sample.names
@@ -42,13 +43,28 @@ def test_cells_come_back_as_they_were(n_cells: int, n_genes: int, seed: int) -> 
     assert (found.rows == sample.rows).all()
 
 
-def test_it_takes_few_bytes(tmp_path: Path) -> None:
+def test_counts_take_a_byte_a_value_and_others_not_much_more(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    counts = sp.csr_matrix(rng.poisson(0.15, (300, 10_000)).astype(np.float32))
-    counts.data = np.log1p(counts.data * 2)
-    sample = Sample(counts, None, np.ones(300), np.zeros(300, np.int64), ("a",), np.full(300, "d", object))
-    save_sample(tmp_path / "sample.parquet", sample)
-    assert (tmp_path / "sample.parquet").stat().st_size < 2 * counts.nnz
+    counts = sp.csr_matrix(rng.poisson(rng.gamma(0.3, 1, 10_000), (300, 10_000)).astype(np.float32))
+    lengths = np.repeat(rng.uniform(1, 3, 300), np.diff(counts.indptr)).astype(np.float32)
+    fractions = rng.random(counts.nnz, np.float32)
+    path = tmp_path / "sample.parquet"
+    for values, most in ((counts.data, 1.1), (counts.data + fractions, 3.0)):
+        logged = sp.csr_matrix((np.log1p(values * lengths), counts.indices, counts.indptr), counts.shape)
+        save_sample(path, Sample(logged, None, np.ones(300), np.zeros(300, int), ("a",), np.full(300, "d", object)))
+        assert path.stat().st_size < most * counts.nnz
+        np.testing.assert_allclose(load_sample(path).logged.toarray(), logged.toarray(), rtol=2**-11)
+
+
+def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    about = {b"scvec.sample": b'{"n_genes": 5, "names": ["a", "b"]}'}
+    columns = {"row": [3, 8], "code": [0, 1], "batch": ["d", "e"], "genes": [[1, 4], [0]]}
+    values = pa.array([[1.5, 2], [3]], pa.large_list(pa.float16()))
+    table = pa.table(columns | {"values": values}).replace_schema_metadata(about)
+    pq.write_table(table, tmp_path / "sample.parquet")
+    found = load_sample(tmp_path / "sample.parquet")
+    assert found.logged.toarray().tolist() == [[0, 1.5, 0, 0, 2], [3, 0, 0, 0, 0]]
+    assert found.names == ("a", "b")
 
 
 def test_counts_come_back_and_files_of_earlier_versions_have_none(tmp_path: Path) -> None:

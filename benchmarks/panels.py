@@ -1,8 +1,8 @@
-"""A query of few genes, called by an atlas of all genes, against an atlas that was built for these genes (`--panel`).
+"""A query of other genes, called by an atlas of all genes, against an atlas that was built for its genes (`--panel`).
 
     python -m benchmarks.panels [--seeds 10] [--again]
 
-The tasks are those of the group "few genes" of the suite studies.toml; figures of other tools are those of
+The tasks are those of the suite studies.toml with few genes or another species; figures of other tools are those of
 `results/studies.json`, which has the same tasks. Runs done before, by the same code, are not repeated. Needs no gene
 texts, and ten minutes.
 """
@@ -14,10 +14,11 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 import scvec as sv
 from benchmarks.common import RESULTS, WORK, make_parser, markdown, save
@@ -25,7 +26,8 @@ from benchmarks.studies import read_suite
 from benchmarks.studies_table import INTERVAL, Sampled
 from scvec.annotation import Annotation
 from scvec.atlas import Atlas
-from scvec.bench import Suite, records
+from scvec.atlas.fitted import KEPT_CELLS
+from scvec.bench import Suite, Task, records
 from scvec.bench.code import code_digest
 from scvec.bench.records import Record
 from scvec.bench.tasks import BATCH, LABEL, Prepared, digest, prepare
@@ -33,7 +35,6 @@ from scvec.core.files import placing
 from scvec.embed.recipe import RECIPES, Recipe
 
 OUT = WORK / "panels"
-GROUP = "few genes"
 WHOLE, REBUILT = "atlas of all genes (the default)", "atlas rebuilt for the genes (--panel)"
 SEEDS = 10
 NOISE = 0.01
@@ -44,9 +45,13 @@ Beside: TypeAlias = dict[str, list[tuple[int | None, float]]]
 """By task, the seeds and macro-F1 of a tool."""
 
 
+Seconds: TypeAlias = NDArray[np.float64]
+"""(2,) seconds, and CPU seconds of the process, which other work on the machine changes less."""
+
+
 @dataclass(frozen=True)
 class Panel:
-    """A query of few genes, and the seed by which its genes are drawn and atlases are fitted."""
+    """A query of other genes, and the seed by which its genes are drawn and atlases are fitted."""
 
     task: Prepared
     seed: int
@@ -89,9 +94,14 @@ def panels(suite: Suite, store: sv.Store, n_seeds: int) -> Iterator[Panel]:
     Of few random genes, the choice matters most: three draws do not tell apart what differs by some hundredths.
     """
     for task in suite.tasks:
-        if task.group == GROUP:
+        if is_asked(task):
             for seed in range(n_seeds) if task.draws else suite.seeds:
                 yield Panel(prepare(task, seed if task.draws else None, OUT, store), seed)
+
+
+def is_asked(task: Task) -> bool:
+    """Return whether a query of a task measures fewer genes than the reference, as a panel or another species does."""
+    return task.group == "few genes" or task.query_taxon is not None
 
 
 def measure(wanted: Sequence[Panel], store: sv.Store) -> None:
@@ -110,31 +120,39 @@ def measure(wanted: Sequence[Panel], store: sv.Store) -> None:
             print(one.name, one.seed, *(f"{row['macro_f1']:.3f}" for row in made), flush=True)
 
 
-def _built(panel: Panel, store: sv.Store, genes: Path | None) -> tuple[Atlas, float]:
-    """Build an atlas, on the genes of a file or all, and return it with the seconds."""
+def _built(panel: Panel, store: sv.Store, genes: Path | None) -> tuple[Atlas, Seconds]:
+    """Build an atlas, on the genes of a file or all, and return it with the seconds that it takes."""
     name = "whole" if genes is None else "rebuilt"
     store.remove(f"atlases/{name}")
     batch_key = BATCH if panel.task.task.batch_key else None
-    start = perf_counter()
+    start = _now()
     atlas = sv.atlas.build(
-        store, name, panel.task.reference, label_key=LABEL, batch_key=batch_key, recipe=panel.recipe, panel=genes
+        store,
+        name,
+        panel.task.reference,
+        label_key=LABEL,
+        batch_key=batch_key,
+        recipe=panel.recipe,
+        panel=genes,
+        panel_taxon=None if genes is None else panel.task.task.query_taxon,
     )
-    return atlas, perf_counter() - start
+    return atlas, _now() - start
 
 
 def _measured(panel: Panel, atlas: Atlas, store: sv.Store) -> list[Record]:
     """Return a row for each of both ways."""
-    query = panel.task.query
-    first, first_s = _timed(query, sv.atlas.open(store, atlas.name))
-    again, again_s = _timed(query, sv.atlas.open(store, atlas.name))
-    if not (first.query.atlas.is_panel and np.array_equal(first.label, again.label)):
-        raise RuntimeError(f"{panel.name}: a query of few genes was not called by a fit on its genes that was kept")
-    rebuilt, build_s = _built(panel, store, query)
-    calls, query_s = _timed(query, rebuilt)
+    first, first_s = _timed(panel, sv.atlas.open(store, atlas.name))
+    again, again_s = _timed(panel, sv.atlas.open(store, atlas.name))
+    if first.query.atlas.is_panel != (panel.task.task.query_genes is not None):
+        raise RuntimeError(f"{panel.name}: queries of few genes, and only these, should be called by a fit on them")
+    if not np.array_equal(first.label, again.label):
+        raise RuntimeError(f"{panel.name}: a fit that was kept does not call as the one that was made")
+    rebuilt, build_s = _built(panel, store, panel.task.query)
+    calls, query_s = _timed(panel, rebuilt)
     n_genes = len(first.query.atlas.embedding.gene_ids)
     about = {"task": panel.name, "seed": panel.seed, "n_genes": n_genes, "cells": len(first.query.atlas.filled)}
-    whole = {"method": WHOLE, "first_s": round(first_s, 2), "again_s": round(again_s, 2)}
-    other = {"method": REBUILT, "first_s": round(build_s + query_s, 2), "again_s": round(query_s, 2)}
+    whole = {"method": WHOLE, **_seconds_of(first_s, again_s)}
+    other = {"method": REBUILT, **_seconds_of(build_s + query_s, query_s)}
     other["cells"] = len(rebuilt.filled)
     return [
         {**about, **said, **records.figures(panel.task, one.label, {})}
@@ -142,10 +160,19 @@ def _measured(panel: Panel, atlas: Atlas, store: sv.Store) -> list[Record]:
     ]
 
 
-def _timed(query: Path, atlas: Atlas) -> tuple[Annotation, float]:
-    start = perf_counter()
-    calls = sv.annotate(query, atlas)
-    return calls, perf_counter() - start
+def _seconds_of(first: Seconds, again: Seconds) -> dict[str, float]:
+    keys = ("first_s", "first_cpu_s", "again_s", "again_cpu_s")
+    return {key: round(float(one), 2) for key, one in zip(keys, [*first, *again], strict=True)}
+
+
+def _timed(panel: Panel, atlas: Atlas) -> tuple[Annotation, Seconds]:
+    start = _now()
+    calls = sv.annotate(panel.task.query, atlas, taxon=panel.task.task.query_taxon)
+    return calls, _now() - start
+
+
+def _now() -> Seconds:
+    return np.array([perf_counter(), process_time()])
 
 
 def _without_calls(row: Record) -> Record:
@@ -183,7 +210,7 @@ def others(suite: Suite) -> dict[str, Beside]:
     """
     found = json.loads((RESULTS / "studies.json").read_text(encoding="utf-8"))
     kinds = {name: one["kind"] for name, one in found["summary"].items()}
-    draws = {task.name: task.draws for task in suite.tasks if task.group == GROUP}
+    draws = {task.name: task.draws for task in suite.tasks if is_asked(task)}
     return {
         name: {
             task: [(one["seed"] if draws[task] else None, one.get("macro_f1", 0.0)) for one in made]
@@ -195,19 +222,21 @@ def others(suite: Suite) -> dict[str, Beside]:
     }
 
 
-HEAD = """# A query of few genes
+HEAD = """# A query of other genes
 
-The default calls a query of few genes by a fit on these genes, of the cells that the atlas keeps (300 of each label);
-`--panel` builds an atlas on these genes, of all cells. Baron's pancreas and Voigt's retina, donor 3 held out; genes
-are drawn at random from all of the query, by {n} seeds, or are the reference's most variable ones, where {m} seeds are
-those of the fit. Macro-F1, means of the seeds. Figures of other tools and of controls are of the same tasks, from
-`benchmarks/results/studies.json` (`python -m benchmarks.studies`), with fewer seeds; in brackets, the default minus
-each, on the seeds that both have."""
+The default calls a query of few genes by a fit on these genes, of the cells that the atlas keeps ({kept} of each
+label); one of another species by what was fitted on all genes. `--panel` builds an atlas on the genes that both have,
+of all cells. Baron's pancreas and Voigt's retina, donor 3 held out, and Baron's mice, compared by ids of their labels.
+Genes are drawn at random from all of the query, by {n} seeds, or are the reference's most variable ones; where none
+are drawn, {m} seeds are those of the fit. Macro-F1, means of the seeds. Figures of other tools and of controls are of
+the same tasks, from `benchmarks/results/studies.json` (`python -m benchmarks.studies`), with fewer seeds; in brackets,
+the default minus each, on the seeds that both have."""
 TIMES = """## Seconds
 
 From an opened atlas to the calls of {n} to {of} cells, in one process that has imported and compiled all. *First
 call*: of the default, with the fit, which is then kept in the store; of `--panel`, with the build. *Again*: another
-query of the same genes. Medians over seeds."""
+query of the same genes. Medians over seeds; in brackets, CPU seconds of both cores. Other work ran on the machine at
+the same time, which lengthens the seconds more than the CPU's."""
 APART = """## The default minus `--panel`
 
 With the interval that holds 95 % of the differences when cells are drawn again within each class, the same for both."""
@@ -217,7 +246,13 @@ def text(rows: Sequence[Record], apart: dict[str, dict[str, float]], beside: dic
     """Return the tables as Markdown."""
     tasks = list(apart)
     seeds = sorted({len(_of(rows, task, WHOLE, "seed")) for task in tasks})
-    parts = [HEAD.format(n=seeds[-1], m=seeds[0]), _means(rows, tasks, beside), APART, _apart(apart), verdict(apart)]
+    parts = [
+        HEAD.format(n=seeds[-1], m=seeds[0], kept=KEPT_CELLS),
+        _means(rows, tasks, beside),
+        APART,
+        _apart(apart),
+        verdict(apart),
+    ]
     sizes = [len(one["called"]) for one in rows]
     parts += [TIMES.format(n=min(sizes), of=max(sizes)), _seconds(rows, tasks)]
     return "\n\n".join([*parts, "## Every seed", _every_seed(rows, tasks, beside)])
@@ -259,13 +294,13 @@ def _apart(apart: dict[str, dict[str, float]]) -> str:
 def _seconds(rows: Sequence[Record], tasks: Sequence[str]) -> str:
     table = []
     for task in tasks:
-        middle = [
-            float(np.median(_of(rows, task, method, key)))
+        took = [
+            "{:.1f} ({:.1f})".format(*(np.median(_of(rows, task, method, key + end)) for end in ("_s", "_cpu_s")))
             for method in (WHOLE, REBUILT)
-            for key in ("first_s", "again_s")
+            for key in ("first", "again")
         ]
         cells = [str(_of(rows, task, method, "cells")[0]) for method in (WHOLE, REBUILT)]
-        table.append([task, *(f"{one:.1f}" for one in middle), *cells])
+        table.append([task, *took, *cells])
     header = ["task", "default: first call", "again", "`--panel`: first call", "again"]
     return markdown([*header, "default: reference cells", "`--panel`: reference cells"], table)
 

@@ -1,6 +1,6 @@
 """A query of other genes, called by an atlas of all genes, against an atlas that was built for its genes (`--panel`).
 
-    python -m benchmarks.panels [--seeds 10] [--again]
+    python -m benchmarks.panels [--seeds 5] [--again]
 
 The tasks are those of the suite studies.toml with few genes or another species; figures of other tools are those of
 `results/studies.json`, which has the same tasks. Runs done before, by the same code, are not repeated. Needs no gene
@@ -36,7 +36,7 @@ from scvec.embed.recipe import RECIPES, Recipe
 
 OUT = WORK / "panels"
 WHOLE, REBUILT = "atlas of all genes (the default)", "atlas rebuilt for the genes (--panel)"
-SEEDS = 10
+SEEDS = 5
 NOISE = 0.01
 """A difference of macro-F1 that is not called one."""
 

@@ -4,12 +4,14 @@
 
 References and the query of 20,000 cells are made by `benchmarks.scale` (16 MB a thousand cells, in the work folder).
 Each build and each query is a process of its own, `scvec` from start to end; the ways take turns, in changing order,
-and ratios are those within a turn. FOLDER is a checkout of an earlier version, to compare with.
+and ratios are those within a turn. FOLDER is a checkout of an earlier version, to compare with. Turns
+are kept in the work folder, so that a run that was stopped goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -23,6 +25,8 @@ from typing import Any
 from benchmarks.common import HERE, WORK, make_parser, markdown, save
 from benchmarks.resample import RealCells, read
 from benchmarks.scale import SOURCE, write
+from scvec.bench.code import code_digest
+from scvec.bench.tasks import digest
 from scvec.core.jit import n_threads
 
 OUT = WORK / "views_cost"
@@ -79,15 +83,17 @@ def version_before(args: argparse.Namespace) -> str:
 
 
 def measured(n: int, args: argparse.Namespace) -> list[Turn]:
-    """Build and query by each way in turn."""
+    """Build and query by each way in turn; turns measured before, of the same code, count."""
     reference, query = _cells(n, 0), _cells(QUERY_CELLS, 1)
     names = ways(args)
-    turns: list[Turn] = []
-    for turn in range(args.rounds or (ROUNDS if n < LARGE else LARGE_ROUNDS)):
+    kept = OUT / f"turns-{n}-{digest(names, version_before(args), code_digest())[:12]}.json"
+    turns: list[Turn] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
+    for turn in range(len(turns), args.rounds or (ROUNDS if n < LARGE else LARGE_ROUNDS)):
         made: Turn = {name: _built(name, n, reference, args.before) for name in _ordered(names, turn)}
         for name in _ordered(names, turn):
             made[name] |= _queried(name, n, query, args.before)
         turns.append(made)
+        kept.write_text(json.dumps(turns), encoding="utf-8")
         print(n, turn, *(f"{name}: {made[name]}" for name in names), sep="\n  ", flush=True)
     return turns
 

@@ -218,7 +218,7 @@ def others(suite: Suite) -> dict[str, Beside]:
             if task in draws
         }
         for name, by_task in found["runs"].items()
-        if kinds.get(name, "peer") != "recipe" and draws.keys() & by_task.keys()
+        if kinds.get(name, "peer") != "recipe"
     }
 
 
@@ -276,7 +276,9 @@ def _means(rows: Sequence[Record], tasks: Sequence[str], beside: dict[str, Besid
         cells = [f"{mean:.3f} ({ahead:+.3f})" for mean, ahead in zip(means, apart, strict=True)]
         if len(cells) == len(tasks):
             table.append([name, *cells, f"{np.mean(means):.3f} ({np.mean(apart):+.3f})"])
-    return markdown(["method", *tasks, "mean"], table)
+    left_out = [name for name, by_task in beside.items() if not by_task.keys() >= set(tasks)]
+    said = f"\n\nNot run on all of these tasks, so not in the table: {', '.join(left_out)}." if left_out else ""
+    return markdown(["method", *tasks, "mean"], table) + said
 
 
 def _ahead(rows: Sequence[Record], task: str, made: Sequence[tuple[int | None, float]]) -> float:

@@ -67,7 +67,10 @@ class BuildFlags(FileFlags):
         str | None,
         RecipeOption(help="Encoder of the gene texts (default: minilm; for refined, only if its vectors are there)."),
     ] = None
-    panel: Annotated[str | None, RecipeOption(help="Use only the genes that this file of cells measures too.")] = None
+    panel: Annotated[
+        str | None,
+        RecipeOption(help="Use only the genes that this file of cells measures too, such as one of another species."),
+    ] = None
     panel_taxon: Annotated[str | None, RecipeOption(help="Species of --panel, if not the reference's.")] = None
     random_state: Annotated[int | None, RecipeOption("--seed", help="Random seed (default: the recipe's, 0).")] = None
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an atlas of this name.")] = False

@@ -166,6 +166,8 @@ class Model:
         Whether its encoders are `Partial`.
     instant
         Whether it encodes a whole genome in seconds: missing vectors are then computed wherever they are needed.
+    fitted
+        Whether it is fitted on the texts of a release, and knows no others.
     local
         Whether it runs on this machine and costs nothing but time: a build then encodes the texts of its genes itself.
     """
@@ -180,4 +182,5 @@ class Model:
     revision_of: Callable[[Address], str | None] = lambda _address: None
     partial: bool = False
     instant: bool = False
+    fitted: bool = False
     local: bool = False

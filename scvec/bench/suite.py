@@ -267,10 +267,11 @@ def _path(text: object, suite: Path) -> Path:
 
 
 def expanded(text: str, suite: Path) -> str:
-    expanded = os.path.expandvars(text)
-    if "$" in expanded:
+    """Return a text of a suite with its environment variables; raise `KeyNotFoundError` if one is not set."""
+    found = os.path.expandvars(text)
+    if "$" in found:
         raise KeyNotFoundError(f"{suite}: the environment variable in {text} is not set", fix="export it")
-    return expanded
+    return found
 
 
 def _varied(entry: Any, path: Path) -> Iterator[dict[str, Any]]:

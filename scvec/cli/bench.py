@@ -1,19 +1,42 @@
-"""The verb that measures: ``bench``."""
+"""Verbs that measure: ``bench cells``, which is meant where none is named, and ``bench genes``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from scvec.cli.app import LABEL, app, open_store, table
 from scvec.cli.options.common import CommonFlags, spreads
 
+if TYPE_CHECKING:
+    from scvec.bench.genes import GeneResults
 
-@app.command(epilog="Example: scvec bench suite.toml --out bench-open", rich_help_panel=LABEL)
+
+class _Suites(typer.core.TyperGroup):
+    """Takes a suite in place of a verb: ``scvec bench SUITE.toml`` is ``scvec bench cells SUITE.toml``."""
+
+    default_verb = "cells"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = [self.default_verb, *args]
+        return super().parse_args(ctx, args)
+
+
+bench_app = typer.Typer(
+    cls=_Suites,
+    help="Measure recipes on cells, or text models on genes; scvec bench SUITE.toml is scvec bench cells SUITE.toml.",
+    no_args_is_help=True,
+)
+app.add_typer(bench_app, name="bench", rich_help_panel=LABEL)
+
+
+@bench_app.command(epilog="Example: scvec bench cells suite.toml --out bench-open")
 @spreads
-def bench(
+def cells(
     suite: Annotated[Path, typer.Argument(help="Recipes, tasks and seeds.", metavar="SUITE.toml")],
     out: Annotated[Path, typer.Option(help="Folder for the tasks' files, the records and the tables.")] = Path(
         "scvec-bench"
@@ -32,3 +55,40 @@ def bench(
     parts = [f"{name}\n\n{table(tables[0].header, tables[0].rows)}" for name, tables in results.groups.items()]
     files = "\n".join(str(path) for path in results.files)
     ui.result(results.to_dict(), "\n\n".join([*parts, f"Median accuracy / macro-F1. Written:\n{files}"]))
+
+
+@bench_app.command(epilog="Example: scvec bench genes suite.toml --encoder minilm")
+@spreads
+def genes(
+    suite: Annotated[
+        Path | None,
+        typer.Argument(help="Models, controls and tasks (default: the suite of --out).", metavar="SUITE.toml"),
+    ] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(help="Measure only this model, which need not be in the suite; may be given several times."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the records and the tables.")] = Path("scvec-bench-genes"),
+    download: Annotated[
+        bool, typer.Option("--download", help="Download the models' weights from a model hub if they are missing.")
+    ] = False,
+    *,
+    common: CommonFlags,
+) -> None:
+    """Measure text models on gene-level tasks, beside their controls; resumes if interrupted."""
+    from scvec.bench.genes import GeneSuite, run
+
+    ui = common.ui
+    asked = GeneSuite.of(out) if suite is None else GeneSuite.read(suite)
+    store = open_store(common.store)
+    results = run(asked, out, store, encoders=encoder or None, download=download, progress=ui.progress)
+    for row in results.rows:
+        if "missing" in row:
+            ui.note(f"{row['row']} was not measured here: {row['missing']}")
+    ui.result(results.to_dict(), _shown(results))
+
+
+def _shown(results: GeneResults) -> str:
+    files = "\n".join(str(path) for path in results.files)
+    parts = [f"{one.title}\n\n{table(one.header, one.rows)}" for one in results.tables]
+    return "\n\n".join([*parts, f"Written:\n{files}"])

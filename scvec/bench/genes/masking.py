@@ -10,8 +10,11 @@ BLANK = "gene"
 """What is read where no word is left: encoders behind servers refuse empty texts."""
 
 GENERIC = frozenset(
-    "a an and are as at be by for from in into is it its of on or other per that the their this to via was with without "
-    "hallmark reactome wp kegg gobp gocc gomf go dn up".split()
+    {
+        *("a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "in", "into", "is", "it", "its", "of", "on"),
+        *("or", "other", "per", "that", "the", "their", "this", "to", "via", "was", "with", "without"),
+        *("hallmark", "reactome", "wp", "kegg", "gobp", "gocc", "gomf", "go", "dn", "up"),
+    }
 )
 """Words of sets' names that name nothing."""
 
@@ -60,7 +63,7 @@ def stem(word: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Return a text without what removed words leave: spaces, empty brackets, lone commas; `BLANK` if no word is left."""
+    """Return a text without what removed words leave, such as empty brackets; `BLANK` if no word is left."""
     text = re.sub(r"\(\s*[,;\s]*\)", " ", " ".join(text.split()))
     text = re.sub(r"\s+([,.;:)])", r"\1", re.sub(r"\s+", " ", text)).strip(" ,;:")
     return text if re.search(r"\w", text) else BLANK

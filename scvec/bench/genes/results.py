@@ -18,7 +18,7 @@ from scvec.bench.genes.intervals import Interval, difference, interval
 from scvec.bench.genes.measuring import MEASURES
 from scvec.bench.genes.models import Kept, name_only
 from scvec.bench.genes.suite import GeneSuite
-from scvec.bench.genes.tasks import Prepared, Variant
+from scvec.bench.genes.tasks import VARIANTS, Prepared, Variant
 from scvec.bench.records import Record
 from scvec.bench.results import RESULTS, TABLES, ResultTable
 from scvec.core.files import placing
@@ -112,7 +112,9 @@ def verdict(row: str, texts: Variant, figures: Iterable[Figure], control: str = 
 
     Better is a mean difference whose interval is above 0.
     """
-    there = [one.against[control] for one in figures if one.row == row and one.texts == texts and control in one.against]
+    there = [
+        one.against[control] for one in figures if one.row == row and one.texts == texts and control in one.against
+    ]
     return sum(low > 0 for _, low, _ in there), len(there)
 
 
@@ -165,9 +167,11 @@ def _about(task: Prepared) -> Record:
 def _figures(tasks: Sequence[Prepared], rows: Sequence[str], found: Mapping[Key, Record]) -> Iterable[Figure]:
     for task in tasks:
         for row in rows:
-            for texts in ("plain", "masked", "name"):
+            for texts in VARIANTS:
                 made = found.get((row, task.task.name, texts))
-                for measure in MEASURES[task.task.kind] if made is not None else ():
+                if made is None:
+                    continue
+                for measure in MEASURES[task.task.kind]:
                     values = _values(made, measure)
                     against = {
                         control: difference(values, _values(other, measure))
@@ -190,10 +194,8 @@ def _values(made: Record | None, measure: str) -> Doubles:
 
 def shown_texts(row: str, task: str, view: Variant, figures: Mapping[Key, Any]) -> Variant | None:
     """Return which texts of a row stand in a view: its own or, of a control that reads others, the only ones."""
-    for texts in (view, "name", *(("plain",) if (row, task, "masked") not in figures else ())):
-        if (row, task, texts) in figures:
-            return texts
-    return None
+    others: tuple[Variant, ...] = ("name",) if (row, task, "masked") in figures else ("name", "plain")
+    return next((one for one in (view, *others) if (row, task, one) in figures), None)
 
 
 def _tables(about: Sequence[Record], rows: Sequence[Record], figures: Sequence[Figure]) -> Iterable[ResultTable]:

@@ -73,6 +73,7 @@ def run(
     tasks = tuple(preparer.prepare(one) for one in suite.tasks)
     runner = _Runner(suite, tasks, preparer, store, out, progress, download)
     wanted = suite.encoders if encoders is None else tuple(encoders)
+    suite.keep(out)
     with progress(suite.name, len(wanted) + 1) as advance:
         runner.controls()
         advance(1)

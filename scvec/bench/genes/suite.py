@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from scvec.bench.suite import FIX, checker, expanded, slug
+from scvec.core.files import placing
+from scvec.core.limits import bounded_json, read_file
+from scvec.core.reading import reading
 from scvec.core.toml import check_keys, is_count, read_toml
 from scvec.embed.encoders import Address, find
-from scvec.errors import InputError, unknown
+from scvec.errors import FileError, InputError, unknown
 
 Kind: TypeAlias = Literal["same set", "probe", "orthologs"]
 Control: TypeAlias = Literal["tfidf", "name", "length", "permuted", "random", "expression"]
 CONTROLS: tuple[Control, ...] = get_args(Control)
+KEPT = "suite.json"
+"""The suite in the folder into which it was run."""
+LISTS = ("encoders", "controls", "seeds", "expression")
 FAMILIES = "families"
 """The sets of a task that are not in a file: families of genes, as `families.families_of` finds them."""
 
@@ -66,7 +73,9 @@ class GeneTask:
             check(is_count(getattr(self, key)), f"{key} = {getattr(self, key)!r}", "a whole number of at least 1")
         for key in ("name", "sets", "other"):
             check(isinstance(getattr(self, key), str), f"{key} = {getattr(self, key)!r}", "a string")
-        check(type(self.sample) is int and self.sample >= 0, f"sample = {self.sample!r}", "a whole number of at least 0")
+        check(
+            type(self.sample) is int and self.sample >= 0, f"sample = {self.sample!r}", "a whole number of at least 0"
+        )
         check(isinstance(self.across_families, bool), f"across_families = {self.across_families!r}", "true or false")
         check(bool(slug(self.name)), "no letter or digit in its name", "a name that a file can have")
         wants = self.kind != "orthologs"
@@ -120,7 +129,9 @@ class GeneSuite:
                 raise unknown("control", str(one), CONTROLS, f"suite {self.name!r}")
         for encoder in self.encoders:
             find(Address.parse(encoder).kind)
-        check("expression" not in self.controls or bool(self.expression), "expression without files", "expression = [..]")
+        check(
+            "expression" not in self.controls or bool(self.expression), "expression without files", "expression = [..]"
+        )
         for kind, names in (
             ("seed", [str(one) for one in self.seeds]),
             ("encoder", [Address.parse(one).canonical() for one in self.encoders]),
@@ -143,35 +154,64 @@ class GeneSuite:
         """
         path = Path(path)
         values = {"name": path.stem, "encoders": [], **read_toml(path, "a suite", "check the path and the file")}
-        check_keys(cls, values, "suite key", path)  # type: ignore[arg-type]
-        for key in ("seeds", "encoders", "controls", "tasks", "expression"):
+        check_keys(cls, values, "suite key", str(path))
+        for key in ("tasks", *LISTS):
             if not isinstance(values.get(key, []), list):
                 raise InputError(f"{path}: {key} = {values[key]!r}", "a list", FIX)
-        lists = {key: tuple(values[key]) for key in ("seeds", "controls") if key in values}
+        lists: dict[str, Any] = {key: tuple(values[key]) for key in ("seeds", "controls") if key in values}
         return cls(
             name=str(values["name"]),
             encoders=tuple(_here(str(one), path) for one in values["encoders"]),
             tasks=tuple(_task(one, path) for one in values.get("tasks", [])),
             taxon=values.get("taxon", "human"),
-            expression=tuple(str(path.parent / expanded(str(one), path)) for one in values.get("expression", [])),
+            expression=tuple(_absolute(str(one), path) for one in values.get("expression", [])),
             **lists,
         )
+
+    @classmethod
+    def of(cls, out: str | Path) -> GeneSuite:
+        """Return the suite that was run into a folder.
+
+        Raises
+        ------
+        FileError
+            If none was.
+        InputError
+            If a value is invalid.
+        """
+        path = Path(out) / KEPT
+        if not path.is_file():
+            raise FileError(f"no suite, and none was run into {out}", "a suite in TOML", "name one")
+        with reading(str(path), "a suite that was run", "name the suite"):
+            values = bounded_json(read_file(path))
+            tasks = tuple(GeneTask(**one) for one in values.pop("tasks"))
+            lists: dict[str, Any] = {key: tuple(values.pop(key)) for key in LISTS}
+            return cls(tasks=tasks, **lists, **values)
+
+    def keep(self, out: Path) -> None:
+        """Write it into the folder into which it is run."""
+        with placing(out / KEPT) as part:
+            part.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
 def _here(encoder: str, suite: Path) -> str:
     """Return the address of an encoder with its environment variables; a file's is relative to the suite."""
     text = expanded(encoder, suite)
-    return f"file:{suite.parent / text.removeprefix('file:')}" if text.startswith("file:") else text
+    return f"file:{_absolute(text.removeprefix('file:'), suite)}" if text.startswith("file:") else text
+
+
+def _absolute(text: str, suite: Path) -> str:
+    return str((suite.parent / expanded(text, suite)).absolute())
 
 
 def _task(values: Any, path: Path) -> GeneTask:
     if not isinstance(values, dict):
         raise InputError(f"{path}: {values!r} for a task", "a table", FIX)
-    check_keys(GeneTask, values, "task key", path)
+    check_keys(GeneTask, values, "task key", str(path))
     lacking = next((key for key in ("name", "kind") if key not in values), None)
     if lacking is not None:
         raise InputError(f"{path}: a task lacks {lacking}", fix=f"add {lacking} = ... to it")
     sets = values.get("sets", "")
     if isinstance(sets, str) and sets not in ("", FAMILIES):
-        values = {**values, "sets": str(path.parent / expanded(sets, path))}
+        values = {**values, "sets": _absolute(sets, path)}
     return GeneTask(**values)

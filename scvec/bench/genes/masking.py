@@ -19,6 +19,8 @@ GENERIC = frozenset(
 """Words of sets' names that name nothing."""
 
 ENDINGS = ("ations", "ation", "ings", "ing", "ions", "ion", "ies", "ic", "al", "es", "as", "s", "y", "e")
+LEFT = ((r"([,;])(?:\s*[,;])+", r"\1"), (r"\(\s*[,;\s]+", "("), (r"\(\s*\)", " "), (r"\s+([,.;:)])", r"\1"))
+"""What removed words leave, and what becomes of it: rows of commas, empty brackets, spaces before a comma."""
 MIN_STEM = 4
 MIN_WORD = 3
 N_LETTERS_AS_SPELT = 4
@@ -64,6 +66,12 @@ def stem(word: str) -> str:
 
 def tidy(text: str) -> str:
     """Return a text without what removed words leave, such as empty brackets; `BLANK` if no word is left."""
-    text = re.sub(r"\(\s*[,;\s]*\)", " ", " ".join(text.split()))
-    text = re.sub(r"\s+([,.;:)])", r"\1", re.sub(r"\s+", " ", text)).strip(" ,;:")
+    for wrong, right in (
+        (r"([,;])(?:\s*[,;])+", r"\1"),
+        (r"\(\s*[,;\s]+", "("),
+        (r"\(\s*\)", " "),
+        (r"\s+([,.;:)])", r"\1"),
+    ):
+        text = re.sub(wrong, right, text)
+    text = " ".join(text.split()).strip(" ,;:")
     return text if re.search(r"\w", text) else BLANK

@@ -1,4 +1,4 @@
-"""Verbs that measure: ``bench cells``, which is meant where none is named, and ``bench genes``."""
+"""Verbs that measure, and show it: ``bench cells``, which is meant where none is named, ``genes``, ``show``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 import typer.core
 
 from scvec.cli.app import LABEL, app, open_store, table
-from scvec.cli.options.common import CommonFlags, spreads
+from scvec.cli.options.common import CommonFlags, OutputFlags, spreads
 
 if TYPE_CHECKING:
     from scvec.bench.genes import GeneResults
@@ -86,6 +86,35 @@ def genes(
         if "missing" in row:
             ui.note(f"{row['row']} was not measured here: {row['missing']}")
     ui.result(results.to_dict(), _shown(results))
+
+
+@bench_app.command(epilog="Example: scvec bench show scvec-bench-genes --out leaderboard.html")
+@spreads
+def show(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Folders into which suites were run, or with such folders.", metavar="FOLDER..."),
+    ],
+    out: Annotated[Path, typer.Option(help="The page; Markdown is written beside it.")] = Path("leaderboard.html"),
+    *,
+    common: OutputFlags,
+) -> None:
+    """Write results of suites as one page: models by tasks, controls as lines, verdicts in words."""
+    from dataclasses import asdict
+    from shlex import join
+
+    from scvec.bench.board import read_boards, write_board
+    from scvec.report.page import check_report
+
+    check_report(out)
+    boards = read_boards(folders)
+    command = join(["scvec", "bench", "show", *map(str, folders), "--out", str(out)])
+    files = write_board(boards, out, command=command)
+    said = [
+        f"{board.name}: {row.name}: {row.verdict}" for board in boards for row in board.tables[0].rows if row.verdict
+    ]
+    values = {"boards": [asdict(one) for one in boards], "files": [str(one) for one in files]}
+    common.ui.result(values, "\n".join([*said, f"Written: {files[0]}, {files[1]}"]))
 
 
 def _shown(results: GeneResults) -> str:

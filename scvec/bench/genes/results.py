@@ -203,7 +203,7 @@ def _tables(about: Sequence[Record], rows: Sequence[Record], figures: Sequence[F
         for place, words in ((0, ""), (1, ", second measure")):
             tasks = [one for one in about if len(one["measures"]) > place]
             if tasks:
-                yield _table(f"Texts {view}{words}:", view, place, tasks, rows, figures)
+                yield _table(f"{view.capitalize()} texts{words}:", view, place, tasks, rows, figures)
     yield _models(rows)
 
 

@@ -124,6 +124,7 @@ def test_the_suite_of_the_repository_is_one(monkeypatch: pytest.MonkeyPatch) -> 
         ("n_genes = 60", "n_genes = 0", "n_genes = 0"),
         ("n_genes = 60", "min_genes = 1", "min_genes = 1"),
         ("n_genes = 60", "genes_per_set = 3", "genes_per_set = 3"),
+        ("across_families = false", "", "across_families = false"),
         ("n_genes = 60", "speed = 3", "task key 'speed'"),
         ("seeds = [0, 1]", "seeds = []", "no seeds"),
         ("seeds = [0, 1]", "seeds = 3", "seeds = 3"),

@@ -80,6 +80,8 @@ class GeneTask:
         check(bool(slug(self.name)), "no letter or digit in its name", "a name that a file can have")
         wants = self.kind != "orthologs"
         check(bool(self.sets) == wants, f"sets = {self.sets!r}", f"a file or {FAMILIES}" if wants else "no sets")
+        alone = self.sets == FAMILIES and self.across_families
+        check(not alone, "families across families", "across_families = false")
         check(2 <= self.min_genes <= self.max_genes, f"min_genes = {self.min_genes}", "from 2 to max_genes")
         check(self.genes_per_set >= self.min_genes, f"genes_per_set = {self.genes_per_set}", "at least min_genes")
 

@@ -208,7 +208,7 @@ def _chosen(task: GeneTask, known: Mapping[str, Ints], kin: Mapping[int, int], r
     apart = N_FOLDS if task.kind == "probe" else 2
     wanted = {name: set(genes.tolist()) for name, genes in sorted(known.items())}
     fit = [name for name, genes in wanted.items() if task.min_genes <= len(genes) <= task.max_genes]
-    if task.sets != FAMILIES:
+    if task.kind == "probe" or task.across_families:
         fit = [name for name in fit if len({kin[one] for one in wanted[name]}) >= apart]
     chosen: list[str] = []
     for i in rng.permutation(len(fit)):

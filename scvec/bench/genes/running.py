@@ -22,13 +22,13 @@ from scvec.bench.genes.tasks import VARIANTS, Prepared, Preparer, Variant
 from scvec.core.progress import shown
 from scvec.core.types import Progress
 from scvec.embed.encoders import Address, Encoder, Partial, make
-from scvec.errors import FileError, InputError, KeyNotFoundError, MissingDependencyError, ServiceError
+from scvec.errors import FileError, InputError, MissingDependencyError, ServiceError
 from scvec.evaluation.writing import check_folder
 from scvec.store import Store
 
 TFIDF = "tfidf"
 OUT_OF_REACH = (FileError, InputError, MissingDependencyError, ServiceError)
-"""What an encoder raises whose weights, package, key or server is missing."""
+"""What an encoder raises whose weights, package, key or server is missing, or whose name no package here has."""
 
 
 def run(
@@ -107,8 +107,6 @@ class _Runner:
             return
         try:
             self._encoder(address, make(address, self._preparer.texts.frame, download=self._download))
-        except KeyNotFoundError:
-            raise
         except OUT_OF_REACH as error:
             if required:
                 raise

@@ -12,7 +12,7 @@ from scvec.core.files import placing
 from scvec.core.limits import bounded_json, read_file
 from scvec.core.reading import reading
 from scvec.core.toml import check_keys, is_count, read_toml
-from scvec.embed.encoders import Address, find
+from scvec.embed.encoders import Address
 from scvec.errors import FileError, InputError, unknown
 
 Kind: TypeAlias = Literal["same set", "probe", "orthologs"]
@@ -95,7 +95,8 @@ class GeneSuite:
     name
         Its name.
     encoders
-        The models: addresses of encoders of texts, or of files of vectors.
+        The models: addresses of encoders of texts, or of files of vectors. One that is not here, or is unknown because
+        the package that brings it is not installed, is not measured, and has a row that says so.
     tasks
         The tasks, in the order of the tables.
     controls
@@ -129,8 +130,6 @@ class GeneSuite:
         for one in self.controls:
             if one not in CONTROLS:
                 raise unknown("control", str(one), CONTROLS, f"suite {self.name!r}")
-        for encoder in self.encoders:
-            find(Address.parse(encoder).kind)
         check(
             "expression" not in self.controls or bool(self.expression), "expression without files", "expression = [..]"
         )

@@ -110,7 +110,7 @@ class Address:
 
     def canonical(self) -> str:
         """Return the name under which vectors are stored: options sorted, and only the last part of a path."""
-        is_path = re.match(r"[~./\\]|[A-Za-z]:\\", self.argument) is not None or self.kind == "file"
+        is_path = re.match(r"[~./\\]|[A-Za-z]:\\", self.argument) is not None or self.kind in ("file", "static")
         argument = PurePath(self.argument).name if is_path else self.argument
         options = "&".join(f"{key}={value}" for key, value in sorted(self.options.items()))
         return self.kind + (f":{argument}" if argument else "") + (f"?{options}" if options else "")

@@ -99,10 +99,14 @@ def make_minilm(request: Request) -> TextModel:
 
 def make_sentence(request: Request) -> TextModel:
     """Make ``st:MODEL``: any sentence-transformers model, by its name on the hub or the path of its folder."""
+    return load_sentence(request, _argument(request, "st:sentence-transformers/all-mpnet-base-v2"))
+
+
+def load_sentence(request: Request, source: str) -> TextModel:
+    """Load a sentence-transformers model from a folder or the hub, for an address with the option ``precision``."""
     request.address.only("precision")
     precision = request.address.choice("precision", PRECISIONS)
-    model = _sentence_transformer(request, _argument(request, "st:sentence-transformers/all-mpnet-base-v2"))
-    return TextModel(request.address.canonical(), model, "its own", precision)
+    return TextModel(request.address.canonical(), _sentence_transformer(request, source), "its own", precision)
 
 
 def make_bert(request: Request) -> TextModel:

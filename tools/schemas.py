@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from scvec.atlas import label_table, rows
+from scvec.bench.genes import sources
 from scvec.embed import gene_vectors, sentences, text_vectors
 from scvec.ingest.genes import ortholog_tables, template
 from scvec.naming import text_reader
@@ -89,6 +90,12 @@ def described() -> tuple[Described, ...]:
             "A row is a text of a cell, made by recipe genept-s. Rows are appended; the newest version is read.",
             text_vectors.table_schema(DIMENSION),
             sentences.COLUMNS,
+        ),
+        Described(
+            "bench_vectors/<encoder>/<revision>",
+            "A row is a text that only a benchmark reads. Rows are appended; the newest version is read.",
+            text_vectors.table_schema(DIMENSION),
+            sources.BENCH_COLUMNS,
         ),
         Described(
             "atlases/<name>/cells",

@@ -60,6 +60,20 @@ class Priced(Protocol):
         ...
 
 
+@runtime_checkable
+class Truncates(Protocol):
+    """An encoder that counts a text's tokens, and reads only so many of them."""
+
+    @property
+    def max_tokens(self) -> int | None:
+        """How many tokens of a text it reads; None: all."""
+        ...
+
+    def n_tokens(self, texts: Sequence[str]) -> Sequence[int]:
+        """Return the number of tokens of each text, were it read whole."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """The address of an encoder: ``kind``, ``kind:argument`` or ``kind:argument?option=value&option=value``.

@@ -60,6 +60,17 @@ class TextModel:
         """Length of a vector."""
         return int(self._model.get_embedding_dimension() or 0)
 
+    @property
+    def max_tokens(self) -> int | None:
+        """How many tokens of a text it reads, those around it among them."""
+        most = self._model.max_seq_length
+        return None if most is None else int(most)
+
+    def n_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text, were it read whole."""
+        found = self._model.tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
+        return [len(one) for one in found]
+
     def encode(self, texts: Sequence[str]) -> Floats:
         """Return (n, dimension) unit vectors; a text beyond the model's limit is truncated."""
         import torch

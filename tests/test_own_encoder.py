@@ -12,9 +12,22 @@ from pathlib import Path
 import pytest
 
 import scvec as sv
+from tests import toy
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "own-encoder.md"
+
+
+SUITE = """
+name = "models"
+encoders = ["hash"]
+controls = ["random"]
+
+[[tasks]]
+name = "markers"
+kind = "same set"
+sets = "sets.gmt"
+"""
 
 
 def files_of(page: Path) -> dict[str, str]:
@@ -63,14 +76,19 @@ def scvec(installed: Path, folder: Path, arguments: list[str]) -> str:
 def test_the_page(installed: Path, store: sv.Store, files: Path, tmp_path: Path) -> None:
     shutil.copy(files / "reference.h5ad", tmp_path)
     shutil.copytree(store.uri, tmp_path / "scvec-store")
+    of_theme = {one: [name for i, name in enumerate(toy.SYMBOLS) if toy.theme_of(i) == one] for one in toy.LABELS}
+    sets = ["\t".join([f"{theme} genes", "toy", *names]) for theme, names in of_theme.items()]
+    (tmp_path / "sets.gmt").write_text("\n".join(sets), encoding="utf-8")
+    (tmp_path / "models.toml").write_text(SUITE, encoding="utf-8")
     said = {}
     for line in commands_of(PAGE):
         program, *arguments = line.split()
         if program == "scvec":
             said[line] = scvec(installed, tmp_path, arguments)
-    listing, embedding, *_ = said.values()
+    listing, embedding, *_, row = said.values()
     assert re.search(r"^letters +512 +yes +none: the letters of a text", listing, flags=re.MULTILINE)
     assert "letters, 512 dimensions: 240 of 240 texts encoded" in embedding
+    assert re.search(r"^letters ", row, flags=re.MULTILINE)
     made = sv.Store(tmp_path / "scvec-store")
     for name, weights in (("by-letters", "text"), ("as-texts", "sentence")):
         recipe = sv.atlas.open_atlas(made, name).recipe

@@ -56,6 +56,14 @@ def test_a_text_names_genes_by_expression(empty_store: sv.Store) -> None:
     assert sentences(own, empty_store).texts(CELLS[:0]) == []
 
 
+def test_a_zero_that_is_stored_names_no_gene(empty_store: sv.Store) -> None:
+    stored = CELLS[[2, 0]].copy()
+    stored = sp.csr_matrix((np.r_[0, stored.data], np.r_[1, stored.indices], [0, 1, 5]), stored.shape)
+    assert sentences(GENEPT_S, empty_store).texts(stored) == [PROMPT, PROMPT + TEXTS[0]]
+    assert sentences(GENEPT_S, empty_store).vectors(stored, EVERY)[1].tolist() == [True, False]
+    assert stored.nnz == 5
+
+
 def test_a_vector_is_the_encoder_s(empty_store: sv.Store) -> None:
     found, empty = sentences(GENEPT_S, empty_store).vectors(CELLS, EVERY)
     expected = Hash().encode([PROMPT + one for one in TEXTS])

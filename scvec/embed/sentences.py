@@ -78,6 +78,7 @@ class Sentences:
 
     def texts(self, known: sp.csr_matrix[np.float32]) -> list[str]:
         """Return the texts of (n, g) log-normalised cells."""
+        known = _expressed(known)
         _, order, rank = by_value(known)
         n_genes = np.diff(known.indptr)
         if self.recipe.top_n is not None:
@@ -90,7 +91,7 @@ class Sentences:
         """Return unit vectors; see `Embedding`. Texts that were encoded before are read from the store."""
         del measured, device  # a gene that is not measured is not named; the encoder knows where it runs
         found = np.zeros((known.shape[0], self.dimension), np.float32)
-        filled = np.flatnonzero(np.diff(known.indptr) > 0)
+        filled = np.flatnonzero(np.diff(_expressed(known).indptr) > 0)
         if len(filled):
             found[filled] = self._encoded(sp.csr_matrix(known[filled])) - self.centre
         return unit_vectors(found)
@@ -181,6 +182,15 @@ class Sentences:
             gene_ids, names, centre = (file.get_tensor(name) for name in ("gene_ids", "symbols", "centre"))
         symbols = np.array(names.tobytes().decode().split("\n"), object)
         return cls(recipe, gene_ids, symbols, centre, store)
+
+
+def _expressed(cells: sp.csr_matrix[np.float32]) -> sp.csr_matrix[np.float32]:
+    """Return cells without zeros that are stored: such a gene is not named."""
+    if cells.data.all():
+        return cells
+    cells = cells.copy()
+    cells.eliminate_zeros()
+    return cells
 
 
 def bound_sentences(recipe: Recipe, release: str) -> Recipe:

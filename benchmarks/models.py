@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -22,13 +23,13 @@ from benchmarks.common import DATA, HERE, RESULTS, WORK, import_texts, make_pars
 from benchmarks.naming_fit import Judge
 from benchmarks.naming_world import Case, Nearness, World
 from benchmarks.naming_world import tests as naming_cases
-from benchmarks.words import CONDITIONS, ONTOLOGY, RANDOM, SOURCES, OntologyCells, Query, Way, measure, queries
+from benchmarks.words import CONDITIONS, ONTOLOGY, SOURCES, OntologyCells, Query, Way, queries, rank_of
 from scvec.atlas import Atlas
 from scvec.bench import Suite, run
 from scvec.bench.genes import GeneSuite
 from scvec.core.types import Doubles, Ints
 from scvec.embed.encoders import make
-from scvec.errors import ScvecError
+from scvec.errors import InputError, ScvecError
 from scvec.ingest import open_cells
 from scvec.ingest.matching import match_genes
 from scvec.naming.features import FEATURES, MEANING
@@ -83,7 +84,7 @@ class Shared:
     store: sv.Store
     texts: sv.ingest.GeneTexts
     genes: Ints
-    asked: Sequence[tuple[str, Atlas, list[Query]]]
+    asked: Sequence[tuple[Atlas, list[Query]]]
     world: World
     cases: Sequence[Case]
     judge: Judge
@@ -97,7 +98,7 @@ def shared(store: sv.Store, n_genes: int) -> Shared:
     asked = []
     for one in sources:
         atlas = _atlas(store, one, genes)
-        asked.append((one.name, atlas, list(queries(atlas, ontology, one))))
+        asked.append((atlas, list(queries(atlas, ontology, one))))
     terms = term_texts(ontology)
     cases = [one for one in naming_cases(store) if one.taxon == "human"]
     judge = Judge(ontology, tuple(terms.ids.tolist()))
@@ -125,11 +126,22 @@ def _atlas(store: sv.Store, source: OntologyCells, genes: Ints) -> Atlas:
 def of_words(world: Shared, model: str, revision: str, way: Way) -> Iterator[Figure]:
     """Yield how early words find labels: the mean reciprocal rank, over all labels of the files."""
     found: dict[str, list[float]] = {one: [] for one in CONDITIONS}
-    for _, atlas, asked in world.asked:
-        for condition, made in measure(atlas, asked, way, way.reader(atlas)).items():
-            found[condition] += (1 / np.array(made["rank"])).reshape(-1, len(asked)).mean(axis=0).tolist()
+    for atlas, asked in world.asked:
+        reader = way.reader(atlas)
+        for condition, ranks in found.items():
+            ranks += [1 / _rank(atlas, one.words[condition], way, reader, one) for one in asked]
     for condition, values in found.items():
         yield figure("words", f"labels by {condition}", "MRR", model, revision, values)
+
+
+def _rank(atlas: Atlas, words: str, way: Way, reader: Any, one: Query) -> int:
+    """Return the rank of the first right label; the last one if no gene's text has one of the words."""
+    n_labels = len(atlas.label_names)
+    options: dict[str, Any] = {"by": way.by, "label_names": False, "n_labels": n_labels, "n_exemplars": 1}
+    try:
+        return rank_of(sv.search.words(atlas, words, encoder=reader, **options), one.right)
+    except InputError:
+        return n_labels
 
 
 def of_names(world: Shared, model: str, revision: str, feature: str, near: Nearness | None) -> Iterator[Figure]:
@@ -160,8 +172,7 @@ def of_cells(store: sv.Store, out: Path, revisions: Mapping[str, str]) -> Iterat
 def of_model(world: Shared, name: str, revision: str) -> Iterator[Figure]:
     """Encode what a model has not read yet, and yield its figures on words and names."""
     sv.embed.genes(world.store, world.texts, encoder=name, gene_ids=world.genes)
-    way = RANDOM if name == RANDOM.encoder else Way(name, "meaning", name)
-    yield from of_words(world, name, revision, way)
+    yield from of_words(world, name, revision, Way(name, "meaning", name))
     yield from of_names(world, name, revision, MEANING, Nearness(name))
 
 
@@ -204,7 +215,7 @@ def main() -> None:
         print(f"{name}: words and names", flush=True)
     if not options.no_cells:
         found += of_cells(store, WORK / "models-cells", here)
-    labels = sum(len(asked) for _, _, asked in world.asked)
+    labels = sum(len(asked) for _, asked in world.asked)
     note = NOTE.format(labels=labels, genes=len(world.genes), each=options.genes)
     lacking = [f"- {name} was not measured here: {why}" for name, why in missing.items()]
     text = "\n\n".join(["# Models on words, names and cells", *tables(found), note.strip(), *lacking])

@@ -27,6 +27,7 @@ controls = ["random"]
 name = "markers"
 kind = "same set"
 sets = "sets.gmt"
+across_families = false
 """
 
 

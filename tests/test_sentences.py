@@ -136,8 +136,8 @@ def test_cells_are_added_as_texts(store: sv.Store, files: Path) -> None:
     assert len(extended.rows) == len(atlas.rows) + 12
 
 
+@pytest.mark.slow
 def test_by_a_real_model(store: sv.Store) -> None:
-    """The words decide: what is said of a cell's genes is nearest to what is said of a like cell's."""
     recipe = replace(RECIPES["genept-s"], top_n=20)
     atlas = sv.atlas.build(store, "real", toy.cells(24, seed=0), recipe=recipe, label_key="cell_type")
     assert atlas.recipe.encoder == "minilm"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,18 @@ def test_text_is_what_calls(store: sv.Store, files: Path) -> None:
     """By random vectors of the same texts, calls are chance."""
     calls = sv.annotate(files / "query.h5ad", build(store, files, encoder="random"))
     assert np.mean(calls.label == toy.cells(41, seed=1).obs["cell_type"].to_numpy()) < 0.5
+
+
+def test_a_query_says_how_far_it_is(store: sv.Store, files: Path) -> None:
+    atlas, seen = build(store, files), []
+
+    @contextmanager
+    def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+        seen.append((title, total))
+        yield lambda step: seen.append((title, step))
+
+    sv.annotate(toy.cells(300, seed=2), atlas, progress=progress)
+    assert [one for one in seen if one[0] == "searching"] == [("searching", n) for n in (300, 128, 128, 44)]
 
 
 def test_cells_are_added_as_texts(store: sv.Store, files: Path) -> None:

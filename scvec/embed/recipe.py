@@ -249,6 +249,11 @@ class Recipe:
         """Whether each gene of a cell has a share of its own in the cell's vector."""
         return self.weights not in ("given", "sentence")
 
+    @property
+    def cells_at_once(self) -> int | None:
+        """The most cells that are embedded at once: few where each is encoded, so that one sees how far it is."""
+        return 128 if self.weights == "sentence" else None
+
     def with_encoder(self, encoder: str | None) -> Recipe:
         """Return the recipe with `encoder` instead of its own; with None, the recipe itself.
 

@@ -90,6 +90,8 @@ VERBS = [
     ("search",),
     ("evaluate",),
     ("bench",),
+    ("bench", "cells"),
+    ("bench", "genes"),
 ]
 
 
@@ -97,7 +99,7 @@ VERBS = [
 def test_help_of_every_verb(run: Run, verb: tuple[str, ...]) -> None:
     code, out, _ = run(*verb, "--help")
     assert code == 0
-    if verb not in (("genes",), ("atlas",), ("ontology",), ("interpret",)):
+    if verb not in (("genes",), ("atlas",), ("ontology",), ("interpret",), ("bench",)):
         assert f"Example: scvec {' '.join(verb)}" in " ".join(out.split())
         assert all(option in out for option in ("--json", "--quiet"))
         assert ("--store" in out and "SCVEC_STORE" in out) or verb in (("models",), ("demo",))
@@ -470,6 +472,8 @@ def test_a_full_disk(run: Run, store: sv.Store, small_disk: Path, ncbi: tuple[Pa
         (("query", "q.h5ad", "--speed", "9"), "--speed", "query"),
         (("atlas", "fly"), "fly", "atlas"),
         (("fly",), "fly", ""),
+        (("bench", "suite.toml", "--speed", "9"), "--speed", "bench cells"),
+        (("bench", "genes", "--speed", "9"), "--speed", "bench genes"),
     ],
 )
 def test_words_that_make_no_command_are_one_line(run: Run, arguments: tuple[str, ...], seen: str, verb: str) -> None:

@@ -115,7 +115,7 @@ def test_a_page(page: Path, prepared: Path, tmp_path: Path, chat: dict[str, str]
 
 def test_the_recipe_files() -> None:
     recipes = [Recipe.from_dict(tomllib.loads(text)) for page in DOCUMENTS for text in blocks("toml", page)]
-    assert {one.name for one in recipes} == {"triplet", "centred"}
+    assert {one.name for one in recipes} == {"triplet", "centred", "ranked"}
 
 
 def test_make_targets_and_extras_exist() -> None:

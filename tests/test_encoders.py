@@ -94,8 +94,43 @@ def vectors_file(tmp_path: Path) -> Path:
     return tmp_path / "given.npz"
 
 
+WORDS = ["ins", "insulin", "hormone", "glucagon", "Keratin", "keratin", "a"]
+WORD_VECTORS = np.random.default_rng(1).standard_normal((7, 5)).astype(np.float32)
+
+
 @pytest.fixture
-def names(bert: Path, vectors_file: Path) -> dict[str, str]:
+def words_file(tmp_path: Path) -> Path:
+    """Vectors of words, as GloVe's are published."""
+    rows = [" ".join([word, *map(str, row)]) for word, row in zip(WORDS, WORD_VECTORS.tolist(), strict=True)]
+    (tmp_path / "words.txt").write_text("\n".join(rows) + "\n")
+    return tmp_path / "words.txt"
+
+
+@pytest.fixture
+def pieces(tmp_path: Path) -> Path:
+    """A small model as Model2Vec saves it: four tokens that share two rows of 8-bit numbers, and an unknown one."""
+    from safetensors.numpy import save_file
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    folder = tmp_path / "pieces"
+    folder.mkdir()
+    vocabulary = {"[UNK]": 0, "insulin": 1, "hormone": 2, "glucagon": 3}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.enable_padding(length=12)  # as some are saved, with padding that is no part of a text
+    tokenizer.enable_truncation(3)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    arrays = {
+        "embeddings": np.array([[3, 4], [0, -5]], np.int8),
+        "mapping": np.array([1, 0, 1, 1]),
+        "weights": np.array([9, 1, 2, 3], np.float32),
+    }
+    save_file(arrays, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def names(bert: Path, vectors_file: Path, words_file: Path, pieces: Path) -> dict[str, str]:
     return {
         "tfidf": "tfidf",
         "hash": "hash",
@@ -105,10 +140,14 @@ def names(bert: Path, vectors_file: Path) -> dict[str, str]:
         "bert cls": f"bert:{bert}?pooling=cls",
         "st": f"st:{bert}",
         "file": f"file:{vectors_file}",
+        "words": f"static:{words_file}",
+        "pieces": f"static:{pieces}",
     }
 
 
-@pytest.mark.parametrize("which", ["tfidf", "hash", "random", "minilm", "bert", "bert cls", "st", "file"])
+@pytest.mark.parametrize(
+    "which", ["tfidf", "hash", "random", "minilm", "bert", "bert cls", "st", "file", "words", "pieces"]
+)
 def test_every_encoder_keeps_the_contract(which: str, names: dict[str, str]) -> None:
     encoder = make(names[which], GENES)
     again = make(names[which], GENES.reverse())
@@ -121,6 +160,41 @@ def test_every_encoder_keeps_the_contract(which: str, names: dict[str, str]) -> 
     # A text's vector is its own: neither its neighbours nor the order matter.
     np.testing.assert_allclose(again.encode(TEXTS[::-1])[::-1], vectors, atol=2e-6)
     np.testing.assert_allclose(encoder.encode(TEXTS[:1]), vectors[:1], atol=2e-6)
+
+
+def unit(*rows: Any) -> Any:
+    mean = np.mean(rows, axis=0)
+    return mean / np.linalg.norm(mean)
+
+
+def test_a_text_is_the_mean_of_its_words(words_file: Path) -> None:
+    encoder = make(f"static:{words_file}", GENES)
+    assert (encoder.name, encoder.dimension) == ("static:words.txt", 5)
+    found = encoder.encode(["INS: insulin, a hormone of no other insulin", "Keratin", "KERATIN", "nothing known"])
+    ins, insulin, hormone, _, cased, plain, a = WORD_VECTORS
+    np.testing.assert_allclose(found[0], unit(ins, insulin, a, hormone, insulin), atol=1e-6)
+    np.testing.assert_allclose(found[1:3], [unit(cased), unit(plain)], atol=1e-6)
+    assert not found[3].any()
+
+
+def test_a_text_is_the_mean_of_its_tokens(pieces: Path) -> None:
+    """As Model2Vec defines it: mapped rows times weights, without the unknown token; every token of a long text."""
+    found = make(f"static:{pieces}", GENES).encode(
+        ["insulin hormone", "hormone of glucagon", "insulin " * 9 + "hormone"]
+    )
+    insulin, hormone, glucagon = np.array([3, 4]), 2 * np.array([0, -5]), 3 * np.array([0, -5])
+    expected = [unit(insulin, hormone), unit(hormone, glucagon), unit(*[insulin] * 9, hormone)]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_vectors_are_the_revision(words_file: Path, pieces: Path) -> None:
+    for path, part in ((words_file, words_file), (pieces, pieces / "model.safetensors")):
+        address = Address.parse(f"static:{path}")
+        before = BUILT_IN["static"].revision_of(address)
+        assert before == make(f"static:{path}", GENES).revision
+        part.write_bytes(part.read_bytes().replace(b"ins ", b"ing ") + b"\n")
+        assert BUILT_IN["static"].revision_of(address) != before
+    assert BUILT_IN["static"].revision_of(Address.parse("static:nowhere")) is None
 
 
 @pytest.mark.parametrize("name", ["hash", "tfidf", "minilm"])
@@ -287,6 +361,10 @@ def test_threads_are_those_of_the_process_while_it_encodes(monkeypatch: pytest.M
         ("st:./nowhere", "do not exist"),
         ("file:", "needs a path"),
         ("file:nowhere.npz", "does not exist"),
+        ("static:", "needs a path"),
+        ("static:nowhere", "does not exist"),
+        ("static:tests", "has no model.safetensors"),
+        ("static:README.md", "one of: .npz"),
     ],
 )
 def test_a_wrong_name_is_one_clear_line(name: str, said: str) -> None:

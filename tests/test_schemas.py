@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import scvec as sv
+from scvec.bench.genes import GeneSuite, GeneTask, run
 from tests import toy, toy_ontology
 from tools import schemas
 
@@ -27,6 +28,12 @@ def test_tables_have_these_columns(store: sv.Store, files: Path, tmp_path: Path)
     sv.name(files / "query.h5ad", store, cluster_key="cell_type", encoder="hash", evidence=True)
     pairs = toy.write_hcop(tmp_path / "hcop.gz", [("1000", "5000", "Ensembl,OMA")])
     sv.ingest.orthologs(store, pairs, taxon="mouse")
+    cells = files / "reference.h5ad"
+    sv.atlas.build(store, "toy", cells, recipe="genept-s", encoder="hash", label_key="cell_type", overwrite=True)
+    sets = tmp_path / "sets.gmt"
+    sets.write_text("".join(f"set {i}\t\t" + "\t".join(toy.SYMBOLS[i::2]) + "\n" for i in (0, 1)))
+    task = GeneTask(name="sets", kind="same set", sets=str(sets), across_families=False)
+    run(GeneSuite(name="toy", encoders=("hash",), tasks=(task,), controls=()), tmp_path / "out", store)
     found = {}
     for path in store.tables():
         depth = path.count("/")

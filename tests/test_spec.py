@@ -205,7 +205,7 @@ def test_wrong_recipes_are_refused(values: dict[str, Any]) -> None:
 
 def test_recipe_by_name_or_file(tmp_path: Path) -> None:
     assert recipe("genept-w") is RECIPES["genept-w"]
-    with pytest.raises(KeyNotFoundError, match="refined, genept-w, topn, expression, random"):
+    with pytest.raises(KeyNotFoundError, match="refined, genept-w, topn, genept-s, expression, random"):
         recipe("gene-pt")
     with pytest.raises(FileError, match="no-such"):
         recipe(str(tmp_path / "no-such.toml"))

@@ -58,7 +58,15 @@ def genepts(protocol: int) -> dict[str, tuple[str, Writer]]:
     }
 
 
+def lines(path: Path, names: Sequence[str], rows: NDArray[Any], first: str = "", between: str = " ") -> None:
+    said = [between.join([name, *(str(float(value)) for value in row)]) for name, row in zip(names, rows, strict=True)]
+    path.write_text(first + "\n".join(said) + "\n")
+
+
 WRITERS: dict[str, tuple[str, Writer]] = {
+    "text as GloVe's": (".txt", lines),
+    "text as fastText's": (".vec", lambda p, n, v: lines(p, n, v, f"{len(n)} {v.shape[1]}\n")),
+    "text with tabs": (".txt", lambda p, n, v: lines(p, n, v, between="\t")),
     "npz table": (".npz", lambda p, n, v: np.savez(p, names=np.array(n), vectors=v)),
     "npz compressed": (".npz", lambda p, n, v: np.savez_compressed(p, genes=np.array(n), embeddings=v)),
     "npz a gene": (".npz", lambda p, n, v: np.savez(p, **dict(zip(n, v, strict=True)))),
@@ -334,6 +342,8 @@ def test_what_is_not_plain_is_named(tmp_path: Path, value: object, name: str) ->
 
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
     for ending, write in WRITERS.values():
+        if ending in (".txt", ".vec"):  # a text ends anywhere: see below
+            continue
         whole, part = tmp_path / f"whole{ending}", tmp_path / f"part{ending}"
         write(whole, NAMES, VECTORS)
         content = whole.read_bytes()
@@ -341,6 +351,35 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
             part.write_bytes(content[:length])
             with pytest.raises(FileError, match="cannot be read"):
                 read_vectors(part)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "has no vectors"),
+        ("INS 1 2\nGCG 3\n", "other than numbers in line 2"),
+        ("INS 1 2\n1 3\n", "has the name ''"),
+        ("INS 1 2\nGCG 3 4 5 six\n", "other than numbers in line 2"),
+        ("INS\n", "other than numbers in line 1"),
+        ("<html>\n", "other than numbers in line 1"),
+        ("3 2\nINS 1 2\nGCG 3 4\n", "2 of 3 lines"),
+        ("2 3\nINS 1 2\nGCG 3 4\n", "other than numbers in line 2"),
+        ("INS 1 2\nINS 3 4\n", "'INS' twice"),
+        ("INS 1 nan\n", "not finite"),
+    ],
+)
+def test_a_text_that_is_no_table_of_vectors(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "words.txt").write_text(content)
+    with pytest.raises(InputError, match=said) as caught:
+        read_vectors(tmp_path / "words.txt")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_of_several_words(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("the 1 2\n. . . 3 4\n")
+    found = read_vectors(tmp_path / "words.txt")
+    assert found.names.tolist() == ["the", ". . ."]
+    assert found.vectors.tolist() == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize(
@@ -361,7 +400,7 @@ def test_no_file_and_unknown_endings(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="does not exist"):
         load_plain(tmp_path)
     with pytest.raises(
-        FileError, match=r"ends in '\.csv': expected one of: \.npz, \.parquet, \.safetensors, \.pickle, \.pkl"
+        FileError, match=r"ends in '\.csv': expected one of: \.npz, \.parquet, \.safetensors, \.txt, \.vec, "
     ):
         read_vectors(tmp_path / "vectors.csv")
 

@@ -13,7 +13,8 @@ import polars as pl
 import pyarrow as pa
 
 from scvec.atlas import label_table, rows
-from scvec.embed import gene_vectors, text_vectors
+from scvec.bench.genes import sources
+from scvec.embed import gene_vectors, sentences, text_vectors
 from scvec.ingest.genes import ortholog_tables, template
 from scvec.naming import text_reader
 from scvec.ontology import tables
@@ -83,6 +84,18 @@ def described() -> tuple[Described, ...]:
             "is read.",
             text_vectors.table_schema(DIMENSION),
             text_reader.SENTENCE_COLUMNS,
+        ),
+        Described(
+            "cell_text_vectors/<encoder>/<revision>",
+            "A row is a text of a cell, made by recipe genept-s. Rows are appended; the newest version is read.",
+            text_vectors.table_schema(DIMENSION),
+            sentences.COLUMNS,
+        ),
+        Described(
+            "bench_vectors/<encoder>/<revision>",
+            "A row is a text that only a benchmark reads. Rows are appended; the newest version is read.",
+            text_vectors.table_schema(DIMENSION),
+            sources.BENCH_COLUMNS,
         ),
         Described(
             "atlases/<name>/cells",

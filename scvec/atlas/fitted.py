@@ -18,6 +18,7 @@ from scvec.embed.recipe import Recipe
 from scvec.embed.refine import Head
 from scvec.embed.sample import Sample
 from scvec.embed.sample_files import load_sample, save_sample
+from scvec.embed.sentences import Sentences
 from scvec.errors import MismatchError, StoreError
 from scvec.knn.calibration import Calibration
 from scvec.store import Store
@@ -93,8 +94,14 @@ def keeping(fitted: Fitted, sample: Sample) -> Fitted:
 
 def load_embedding(store: Store, made: Mapping[str, Any], recipe: Recipe) -> Embedding:
     """Return the fitted recipe."""
-    kind = Given if recipe.weights == "given" else Projection if recipe.refine is None else Head
-    found: Embedding = _load(store, made, PROJECTION, lambda path: kind.load(path, recipe))
+
+    def load(path: Path) -> Embedding:
+        if recipe.weights == "sentence":
+            return Sentences.load(path, recipe, store.address)
+        kind = Given if recipe.weights == "given" else Projection if recipe.refine is None else Head
+        return kind.load(path, recipe)
+
+    found: Embedding = _load(store, made, PROJECTION, load)
     return found
 
 

@@ -36,7 +36,12 @@ most genes, and two of a label are no sample of its cells."""
 
 
 def fit_reference(
-    recipe: Recipe, gene_ids: Ints, gene_vectors: Floats | None, sample: Sample, progress: Progress
+    recipe: Recipe,
+    gene_ids: Ints,
+    gene_vectors: Floats | None,
+    sample: Sample,
+    progress: Progress,
+    own: Embedding | None = None,
 ) -> Fitted:
     """Fit a recipe, its head and its views if it has any, on a sample of a reference, and calibrate its calls.
 
@@ -50,6 +55,8 @@ def fit_reference(
         Cells of the reference.
     progress
         Shows progress in steps.
+    own
+        What makes the cells' vectors, for a recipe that was fitted before.
 
     Raises
     ------
@@ -64,7 +71,9 @@ def fit_reference(
         held: Sequence[tuple[Fold, Embedding]] = trained.folds
         training = trained.to_dict()
     else:
-        if sample.given is not None:
+        if own is not None:
+            embedding = own
+        elif sample.given is not None:
             embedding = fit_given(recipe, gene_ids, sample.given)
         else:
             embedding = fit(recipe, gene_ids, gene_vectors, sample.logged)

@@ -139,9 +139,9 @@ class OpenCells:
         self, title: str, progress: Progress
     ) -> Iterator[tuple[int, sp.csr_matrix[np.float32], sp.csr_matrix[np.float32]]]:
         """Yield batches of cells: the first cell's number, their values, and (n, g) values on the atlas's genes."""
-        target = self.query.atlas.embedding.recipe.target_sum
-        for first, batch in self.matrix.batches(title, progress):
-            yield first, batch, normalise(batch, self.matrix.values, target, self.columns, self.share)
+        recipe = self.query.atlas.embedding.recipe
+        for first, batch in self.matrix.batches(title, progress, at_most=recipe.cells_at_once):
+            yield first, batch, normalise(batch, self.matrix.values, recipe.target_sum, self.columns, self.share)
 
     def known(self, cells: Ints) -> sp.csr_matrix[np.float32]:
         """Return (m, g) values on the atlas's genes of some cells, given by ascending positions."""

@@ -258,7 +258,7 @@ class Atlas:
         """Raise `MismatchError` if the atlas was built with another recipe or encoder; None accepts any."""
         for what, asked, found in (
             ("recipe", recipe, self.recipe.name),
-            ("encoder", encoder and Address.parse(encoder).canonical(), self.recipe.encoder or "none"),
+            ("encoder", _canonical(encoder), _canonical(self.recipe.encoder) or "none"),
         ):
             if asked not in (None, found):
                 raise MismatchError(
@@ -334,3 +334,7 @@ class Atlas:
 
     def _rebuild(self) -> str:
         return f"build it again: scvec atlas build {self.name} REF.h5ad --overwrite"
+
+
+def _canonical(encoder: str | None) -> str | None:
+    return None if encoder is None else Address.parse(encoder).canonical()

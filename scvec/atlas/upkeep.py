@@ -21,6 +21,8 @@ INDEXES: Mapping[str, Sequence[ColumnIndex]] = {
     "gene_vectors": (),
     "term_vectors": (),
     "sentence_vectors": (),
+    "cell_text_vectors": (),
+    "bench_vectors": (),
     "ontology": tables.INDEXES,
 }
 """The indexes of the tables in a folder of the store. Whoever has tables of their own in it keeps their versions."""

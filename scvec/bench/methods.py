@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 
 from scvec.bench.suite import Suite, Task
 from scvec.embed.recipe import RECIPES, Recipe
+from scvec.embed.sentences import reads_any_text
 from scvec.errors import InputError
 from scvec.interpret.readout import ReadoutSpec
 from scvec.interpret.readout.spec import Ablation
@@ -46,7 +47,7 @@ class Method:
     def seeded(self) -> bool:
         """Whether its calls depend on the seed."""
         if isinstance(self.model, Recipe):
-            return self.model.weights != "text" or self.model.refine is not None or self.model.centre
+            return self.model.weights not in ("text", "sentence") or self.model.refine is not None or self.model.centre
         return self.model is not None
 
     def at(self, seed: int | None) -> Model | None:
@@ -80,7 +81,7 @@ def _recipes(suite: Suite) -> Iterator[Method]:
             continue
         if recipe.weights == "auto":
             yield Method(f"{recipe.name}, no text", "recipe", recipe.without_text())
-        elif not recipe.reads_text:
+        elif not recipe.has_encoder:
             yield Method(recipe.name, "recipe", recipe)
         for encoder in _encoders(suite, recipe):
             yield Method(f"{recipe.name}, {encoder}", "recipe", recipe.with_encoder(encoder))
@@ -110,6 +111,7 @@ def _readouts(suite: Suite) -> Iterator[Method]:
 def _encoders(suite: Suite, recipe: Recipe) -> tuple[str, ...]:
     if recipe.weights == "auto":
         return suite.encoders
-    if not recipe.reads_text:
+    if not recipe.has_encoder:
         return ()
-    return suite.encoders or (recipe.encoder or "",)
+    there = suite.encoders or (recipe.encoder or "",)
+    return tuple(one for one in there if recipe.reads_text or reads_any_text(one))

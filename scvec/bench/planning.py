@@ -13,6 +13,7 @@ from scvec.core.progress import shown
 from scvec.core.types import Progress
 from scvec.embed import GeneVectors, ensure_genes
 from scvec.embed.recipe import Recipe
+from scvec.embed.sentences import bound_sentences
 from scvec.ingest import open_cells
 from scvec.ingest.genes.gene_table import offered_tables, texts_of
 from scvec.ingest.matching import GeneMatch, match_genes
@@ -125,6 +126,8 @@ class _Binder:
             return replace(model, encoder_revision=vectors.revision), seed, f" {release} {llm}"
         if model.encoder is None:
             return model.bind(release, None), seed, ""
+        if model.weights == "sentence":
+            return bound_sentences(model, release), seed, ""
         vectors = self._vectors_of(task, model.encoder, model.encoder_revision)
         return model.with_encoder(vectors.encoder).bind(release, vectors.revision), seed, ""
 

@@ -121,7 +121,7 @@ class Task:
     panel: bool = False
 
     def __post_init__(self) -> None:
-        check = _checker(f"task {self.name!r}")
+        check = checker(f"task {self.name!r}")
         for key in WORDS:
             value = getattr(self, key)
             check(value is None or isinstance(value, str), f"{key} = {value!r}", "a string")
@@ -185,7 +185,7 @@ class Suite:
     tasks: tuple[Task, ...]
 
     def __post_init__(self) -> None:
-        check = _checker(f"suite {self.name!r}")
+        check = checker(f"suite {self.name!r}")
         check(bool(self.seeds), "no seeds", "seeds = [0]")
         good = all(type(one) is int and one >= 0 for one in self.seeds)
         check(good, f"seeds = {[*self.seeds]}", "whole numbers of at least 0")
@@ -234,7 +234,7 @@ def slug(name: str) -> str:
     return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _checker(owner: str) -> Callable[[bool, str, str], None]:
+def checker(owner: str) -> Callable[[bool, str, str], None]:
     """Return the function that raises `InputError` if a value of a suite or a task is invalid."""
 
     def check(good: bool, seen: str, expected: str) -> None:
@@ -259,18 +259,19 @@ def _recipe(name: str, path: Path) -> Recipe:
 def _readout(name: str, path: Path) -> ReadoutSpec:
     """Read a readout; its model, a path or a name, may contain an environment variable."""
     spec = ReadoutSpec.from_toml(_path(name, path))
-    return spec if spec.model is None else replace(spec, model=_expanded(spec.model, path))
+    return spec if spec.model is None else replace(spec, model=expanded(spec.model, path))
 
 
 def _path(text: object, suite: Path) -> Path:
-    return suite.parent / _expanded(str(text), suite)
+    return suite.parent / expanded(str(text), suite)
 
 
-def _expanded(text: str, suite: Path) -> str:
-    expanded = os.path.expandvars(text)
-    if "$" in expanded:
+def expanded(text: str, suite: Path) -> str:
+    """Return a text of a suite with its environment variables; raise `KeyNotFoundError` if one is not set."""
+    found = os.path.expandvars(text)
+    if "$" in found:
         raise KeyNotFoundError(f"{suite}: the environment variable in {text} is not set", fix="export it")
-    return expanded
+    return found
 
 
 def _varied(entry: Any, path: Path) -> Iterator[dict[str, Any]]:

@@ -217,6 +217,10 @@ def _verb(words: Sequence[str]) -> tuple[str, Any]:
         if word not in getattr(verb, "commands", {}):
             break
         name, verb = f"{name} {word}", verb.commands[word]
+    # A group may have a verb that is meant where none is named.
+    default = getattr(verb, "default_verb", None)
+    if default is not None and words[-1:] != name.split()[-1:]:
+        name, verb = f"{name} {default}", verb.commands[default]
     return name, verb
 
 

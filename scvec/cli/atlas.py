@@ -36,7 +36,9 @@ def build(
     flags: BuildFlags,
     recipe: Annotated[
         str | None,
-        RecipeOption(help="refined (default), genept-w, topn, the baselines expression and random, or a FILE.toml."),
+        RecipeOption(
+            help="refined (default), genept-w, topn, genept-s, the baselines expression and random, or a FILE.toml."
+        ),
     ] = None,
     index: IndexFlags,
     engine: EngineFlags,

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from scvec.core.toml import check_keys, is_count, read_toml, without_none
 from scvec.errors import InputError, must_be, unknown
 
-WEIGHTS = ("text", "shuffled", "random", "svd", "given", "free", "auto")
+WEIGHTS = ("text", "shuffled", "random", "svd", "given", "free", "auto", "sentence")
 DEFAULT_ENCODER = "minilm"
 DTYPES = ("float32", "float16")
 TARGET_SUM = 1e4
@@ -96,6 +96,38 @@ class Refinement:
             object.__setattr__(self, name, float(getattr(self, name)))  # 1 and 1.0 have one hash
 
 
+PROMPT = "A cell with genes ranked by expression: "
+"""Of the authors' notebook ``aorta_data_analysis``; their paper states no words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentence:
+    """How a cell becomes a text, and how much may be encoded.
+
+    Attributes
+    ----------
+    prompt
+        What the text begins with; the symbols of the genes follow, separated by spaces.
+    max_cells
+        The most cells that a reference may have: each is encoded, which takes long.
+    max_usd
+        The most that encoding a reference may cost, estimated at list price; with 0, no model that costs money is used.
+    """
+
+    prompt: str = PROMPT
+    max_cells: int = 100_000
+    max_usd: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prompt, str):
+            raise must_be("prompt", "a text", self.prompt)
+        if not is_count(self.max_cells):
+            raise must_be("max_cells", "a positive integer", self.max_cells)
+        if not 0 <= self.max_usd < float("inf"):
+            raise must_be("max_usd", "at least 0", self.max_usd)
+        object.__setattr__(self, "max_usd", float(self.max_usd))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """From the counts of a cell to a unit vector.
@@ -116,9 +148,10 @@ class Recipe:
         reference's genes when an atlas is built, else ``"free"``; with an encoder, ``"text"``. Baselines:
         ``"shuffled"``, each gene has another gene's vector, permuted by `random_state`; ``"random"``, Gaussian vectors
         seeded by it. ``"given"``: genes have none; cell vectors come with the cells, in the array of ``obsm`` that
-        `name` names.
+        `name` names. ``"sentence"``: genes have none; a cell's vector is that of a text, of its genes' symbols ranked
+        by expression, by `encoder`.
     encoder
-        Name of the gene-text encoder; None with weights that come from no text.
+        Name of the text encoder; None with weights that come from no text.
     top_n
         Use only the n most expressed genes of a cell (ties: those that come first in the atlas); None: all.
     target_sum
@@ -135,6 +168,8 @@ class Recipe:
         Type of the stored vectors: float16 takes half the space and changes distances by about 1e-4.
     refine
         How a head is trained on the reference's labels; None: no head.
+    sentence
+        How a cell becomes a text, with ``"sentence"``; else None.
     views
         Further views of a cell, whose shares of each label are joined with its neighbours' votes: see `scvec.views`.
         None: neighbours alone call.
@@ -144,7 +179,7 @@ class Recipe:
     """
 
     name: str
-    weights: Literal["text", "shuffled", "random", "svd", "given", "free", "auto"] = "text"
+    weights: Literal["text", "shuffled", "random", "svd", "given", "free", "auto", "sentence"] = "text"
     encoder: str | None = None
     top_n: int | None = None
     target_sum: float = TARGET_SUM
@@ -154,6 +189,7 @@ class Recipe:
     random_state: int = 0
     dtype: Literal["float32", "float16"] = "float32"
     refine: Refinement | None = None
+    sentence: Sentence | None = None
     views: tuple[str, ...] = ()
     release: str | None = None
     encoder_revision: str | None = None
@@ -167,7 +203,7 @@ class Recipe:
         if self.weights == "auto" and self.encoder is not None:
             object.__setattr__(self, "weights", "text")
         with_these = f"with {self.weights} weights"
-        if self.reads_text:
+        if self.has_encoder:
             check("encoder", isinstance(self.encoder, str), f"the name of an encoder {with_these}")
         else:
             check("encoder", self.encoder is None, f"left out {with_these}")
@@ -175,6 +211,10 @@ class Recipe:
             check("dimension", is_count(self.dimension), f"a positive integer {with_these}")
         else:
             check("dimension", self.dimension is None, f"left out {with_these}")
+        if self.weights == "sentence" and self.sentence is None:
+            object.__setattr__(self, "sentence", Sentence())
+        told = isinstance(self.sentence, Sentence) if self.weights == "sentence" else self.sentence is None
+        check("sentence", told, f"a Sentence with sentence weights, and left out {with_these}")
         if self.weights in ("free", "auto"):
             check("refine", self.refine is not None, f"set {with_these}")
         check("top_n", self.top_n is None or is_count(self.top_n), "a positive integer, or left out")
@@ -184,10 +224,10 @@ class Recipe:
         check("target_sum", 0 < self.target_sum < 1e9, "above 0 and below 1e9")
         check("centre", isinstance(self.centre, bool), "true or false")
         check("refine", self.refine is None or isinstance(self.refine, Refinement), "a Refinement, or left out")
-        plain = self.weights not in ("svd", "given") and self.top_n is None and not self.centre
+        plain = self.weights not in ("svd", "given", "sentence") and self.top_n is None and not self.centre
         if self.refine is not None and not plain:
             raise InputError(
-                "`refine` cannot be combined with svd or given weights, top_n or centre", fix="leave one out"
+                "`refine` cannot be combined with svd, given or sentence weights, top_n or centre", fix="leave one out"
             )
         views: Any = self.views  # of a recipe file, they are what it says
         check("views", not isinstance(views, str) and all(isinstance(one, str) for one in views), "names of views")
@@ -196,8 +236,23 @@ class Recipe:
 
     @property
     def reads_text(self) -> bool:
-        """Whether its weights come from an encoder."""
+        """Whether its weights come from an encoder of gene texts."""
         return self.weights in ("text", "shuffled")
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether an encoder reads texts of genes, or of cells."""
+        return self.reads_text or self.weights == "sentence"
+
+    @property
+    def has_genes(self) -> bool:
+        """Whether each gene of a cell has a share of its own in the cell's vector."""
+        return self.weights not in ("given", "sentence")
+
+    @property
+    def cells_at_once(self) -> int | None:
+        """The most cells that are embedded at once: few where each is encoded, so that one sees how far it is."""
+        return 128 if self.weights == "sentence" else None
 
     def with_encoder(self, encoder: str | None) -> Recipe:
         """Return the recipe with `encoder` instead of its own; with None, the recipe itself.
@@ -209,7 +264,7 @@ class Recipe:
         """
         if encoder in (None, self.encoder):
             return self
-        if not self.reads_text and self.weights != "auto":
+        if not self.has_encoder and self.weights != "auto":
             raise InputError(
                 f"`encoder` does not apply to recipe {self.name!r}, which reads no text", fix="leave it out"
             )
@@ -224,10 +279,11 @@ class Recipe:
         return replace(self, release=release, encoder_revision=encoder_revision)
 
     def sha256(self) -> str:
-        """Return the hash of all fields, the recipe's identity; without views, that of earlier versions."""
+        """Return the hash of all fields, the recipe's identity; without views and sentence, as in earlier versions."""
         values = asdict(self)
-        if not self.views:
-            del values["views"]
+        for later in ("views", "sentence"):
+            if not values[later]:
+                del values[later]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
@@ -253,7 +309,11 @@ class Recipe:
             raise InputError(f"{where} has no name", fix='add name = "..."')
         if isinstance(head, dict):
             head = _made(Refinement, head, f"{where}, refine")
-        return _made(cls, values | {"refine": head}, where)
+        told = values.get("sentence")
+        if isinstance(told, dict):
+            check_keys(Sentence, told, "key of sentence", where)
+            told = _made(Sentence, told, f"{where}, sentence")
+        return _made(cls, values | {"refine": head, "sentence": told}, where)
 
     @classmethod
     def from_toml(cls, path: Path) -> Recipe:
@@ -263,7 +323,7 @@ class Recipe:
         )
 
 
-Made = TypeVar("Made", Recipe, Refinement)
+Made = TypeVar("Made", Recipe, Refinement, Sentence)
 
 
 def _made(kind: type[Made], values: dict[str, Any], where: str) -> Made:
@@ -287,6 +347,9 @@ RECIPES: MappingProxyType[str, Recipe] = MappingProxyType(
             Recipe(name="genept-w", encoder=DEFAULT_ENCODER),
             # The most expressed genes only; 2,048 as in scInterpreter (arXiv 2402.12405).
             Recipe(name="topn", encoder=DEFAULT_ENCODER, top_n=2048),
+            # A cell is one text, its genes' symbols by expression: GenePT-s of the same paper, with the number of genes
+            # and the words of the authors' notebook ``aorta_data_analysis``, as the paper states neither.
+            Recipe(name="genept-s", weights="sentence", encoder=DEFAULT_ENCODER, top_n=1000),
             # Baselines without text.
             Recipe(name="expression", weights="svd", dimension=50),
             Recipe(name="random", weights="random", dimension=384),

@@ -102,6 +102,8 @@ class TextTable:
             If the encoder returns invalid vectors; those of earlier batches are kept.
         """
         left = self.missing(texts)
+        if left.is_empty():
+            return 0
         title = f"{model.name}: {len(left):,} of {len(texts):,} texts to encode"
         with shown(progress)(title, len(left)) as advance:
             for start in range(0, len(left), COMMIT_TEXTS):

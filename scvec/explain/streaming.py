@@ -24,6 +24,12 @@ ROUNDING = 1e-12
 
 def require_genes(atlas: Atlas) -> None:
     """Raise `InputError` if genes have no part in the vectors of an atlas."""
+    if atlas.recipe.weights == "sentence":
+        raise InputError(
+            f"atlas {atlas.name!r} makes one text of each cell: no gene has a share of its own in the vector",
+            "an atlas whose vectors are sums over genes",
+            "build one with another recipe, such as genept-w",
+        )
     if atlas.recipe.weights == "given":
         raise InputError(
             f"atlas {atlas.name!r} takes its cell vectors from obsm[{atlas.recipe.name!r}]: no gene has a part in them",

@@ -11,6 +11,7 @@ from scvec.embed import GeneVectors, ensure_genes, open_genes
 from scvec.embed.encoders import Address
 from scvec.embed.recipe import DEFAULT_ENCODER, RECIPES, Recipe
 from scvec.embed.recipe import recipe as named
+from scvec.embed.sentences import Sentences, bound_sentences
 from scvec.errors import GeneMatchError, InputError, MismatchError, NotInStoreError
 from scvec.ingest.cells import CellFile, Cells, Matrix, open_cells
 from scvec.ingest.cells.scale import Totals
@@ -104,6 +105,8 @@ def bind(
     """
     if recipe.weights == "auto":
         recipe = _with_or_without_text(store, recipe, match)
+    if recipe.weights == "sentence":
+        return bound_sentences(recipe, match.gene_table.release), None, match
     if not recipe.reads_text:
         n, dimension = len(match.genes), recipe.dimension or 0  # free weights: vectors without dimensions
         vectors_of = None if recipe.weights in ("svd", "given") else drawn(n, dimension, recipe.random_state)
@@ -131,6 +134,13 @@ def bind(
     if recipe.weights == "shuffled":
         found = found[np.random.default_rng(recipe.random_state).permutation(len(found))]
     return bound, found, match
+
+
+def sentences_on(store: Store, recipe: Recipe, match: GeneMatch) -> Sentences:
+    """Return what makes texts of cells with the matched genes, not yet fitted."""
+    symbol_of = dict(match.gene_table.genes.select("gene_id", "symbol").iter_rows())
+    symbols = np.array([symbol_of.get(gene) or "" for gene in match.genes.tolist()], object)
+    return Sentences(recipe, match.genes, symbols, np.zeros(0, np.float32), store.address)
 
 
 def _with_or_without_text(store: Store, recipe: Recipe, match: GeneMatch) -> Recipe:

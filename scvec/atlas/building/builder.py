@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from scvec._version import __version__
-from scvec.atlas.building.binding import bind, match_reference, on_panel, recipe_for
+from scvec.atlas.building.binding import bind, match_reference, on_panel, recipe_for, sentences_on
 from scvec.atlas.building.job import Job, open_job
 from scvec.atlas.building.options import BuildChanges, BuildOptions
 from scvec.atlas.building.sources import Source, on_common_genes, read_sources, several
@@ -31,7 +31,7 @@ from scvec.atlas.rows import Keys, table_schema
 from scvec.core.logs import log_notes
 from scvec.core.options import merged, spells_out
 from scvec.core.progress import shown
-from scvec.core.types import Floats, Ints, Progress
+from scvec.core.types import Floats, Progress
 from scvec.embed.given import given_recipe
 from scvec.embed.projection import aligner
 from scvec.embed.recipe import Recipe
@@ -117,7 +117,7 @@ def build(
     with store.only_writer(f"{folder}/writer"):
         job = open_job(store, table, f"{folder}/job", plan)
         with _removed_if_invalid(store, folder, base), job.carried_out():
-            fitted, made, seen = _fitted(job, bound, match.genes, vectors, sources, progress)
+            fitted, made, seen = _fitted(job, bound, match, vectors, sources, progress)
             about = _about(name, match, fitted)
             columns = [(aligner(source.match, fitted.embedding.gene_ids), None) for source in sources]
             schema = table_schema(keys, fitted.embedding.dimension, bound.dtype)
@@ -171,7 +171,7 @@ def _removed_if_invalid(store: Store, folder: str, base: int | None) -> Iterator
 
 
 def _fitted(
-    job: Job, recipe: Recipe, gene_ids: Ints, vectors: Floats | None, sources: Sequence[Source], progress: Progress
+    job: Job, recipe: Recipe, match: GeneMatch, vectors: Floats | None, sources: Sequence[Source], progress: Progress
 ) -> tuple[Fitted, dict[str, Any], list[str]]:
     """Return what is fitted on the reference, now or by a resumed run; its entry in the manifest; and notes."""
     noted = job.noted("fitted")
@@ -179,10 +179,14 @@ def _fitted(
         fitted = load_fitted(job.store, noted, recipe, noted["training"], noted["labels"])
         made = {"folder": noted["folder"], "hashes": noted["hashes"], "views": noted.get("views") or []}
         return fitted, made, noted["notes"]
+    gene_ids = match.genes
     sample = draw(recipe, gene_ids, [source.sampled_file() for source in sources], progress)
     if not len(sample):
         raise no_expression(f"in {sources[0].file.path}")
-    fitted = fit_reference(recipe, gene_ids, vectors, sample, progress)
+    own = None
+    if recipe.weights == "sentence":
+        own = sentences_on(job.store, recipe, match).fitted(sample.logged, sum(map(len, sources)), progress)
+    fitted = fit_reference(recipe, gene_ids, vectors, sample, progress, own)
     if recipe.refine is not None:
         fitted = keeping(fitted, sample)
     made = save_fitted(job.store, f"{Path(job.folder).parent.as_posix()}/fitted/{job.token}", fitted)

@@ -186,9 +186,10 @@ def _embed(work: Work, shard: Shard, opened: _Opened) -> Done:
     batches: list[pa.RecordBatch] = []
     totals: Totals = np.zeros(source.columns.shape[0])
     n_empty = 0
-    for start, batch in opened.matrix.batches("embedding cells", start=shard.start, stop=shard.stop):
-        values, target = source.file.values, work.embedding.recipe.target_sum
-        known = normalise(batch, values, target, source.columns, source.share)
+    recipe, values = work.embedding.recipe, source.file.values
+    title, at_most = "embedding cells", recipe.cells_at_once
+    for start, batch in opened.matrix.batches(title, start=shard.start, stop=shard.stop, at_most=at_most):
+        known = normalise(batch, values, recipe.target_sum, source.columns, source.share)
         given = None if opened.given is None else opened.given[start : start + batch.shape[0]]
         vectors, empty = cell_vectors(work.embedding, known, measured(source.columns), given, work.device)
         totals += expression(batch)

@@ -60,6 +60,20 @@ class Priced(Protocol):
         ...
 
 
+@runtime_checkable
+class Truncates(Protocol):
+    """An encoder that counts a text's tokens, and reads only so many of them."""
+
+    @property
+    def max_tokens(self) -> int | None:
+        """How many tokens of a text it reads; None: all."""
+        ...
+
+    def n_tokens(self, texts: Sequence[str]) -> Sequence[int]:
+        """Return the number of tokens of each text, were it read whole."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """The address of an encoder: ``kind``, ``kind:argument`` or ``kind:argument?option=value&option=value``.
@@ -96,7 +110,7 @@ class Address:
 
     def canonical(self) -> str:
         """Return the name under which vectors are stored: options sorted, and only the last part of a path."""
-        is_path = re.match(r"[~./\\]|[A-Za-z]:\\", self.argument) is not None or self.kind == "file"
+        is_path = re.match(r"[~./\\]|[A-Za-z]:\\", self.argument) is not None or self.kind in ("file", "static")
         argument = PurePath(self.argument).name if is_path else self.argument
         options = "&".join(f"{key}={value}" for key, value in sorted(self.options.items()))
         return self.kind + (f":{argument}" if argument else "") + (f"?{options}" if options else "")
@@ -166,6 +180,8 @@ class Model:
         Whether its encoders are `Partial`.
     instant
         Whether it encodes a whole genome in seconds: missing vectors are then computed wherever they are needed.
+    fitted
+        Whether it is fitted on the texts of a release, and knows no others.
     local
         Whether it runs on this machine and costs nothing but time: a build then encodes the texts of its genes itself.
     """
@@ -180,4 +196,5 @@ class Model:
     revision_of: Callable[[Address], str | None] = lambda _address: None
     partial: bool = False
     instant: bool = False
+    fitted: bool = False
     local: bool = False

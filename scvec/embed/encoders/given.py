@@ -87,7 +87,7 @@ GIVEN_MODELS = (
     Model(
         "file",
         make_given,
-        ".npz, .parquet, .safetensors, or GenePT's .pickle",
+        ".npz, .parquet, .safetensors, .txt, or GenePT's .pickle",
         is_here=lambda: True,
         argument="PATH",
         revision_of=revision_of,

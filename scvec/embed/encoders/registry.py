@@ -12,6 +12,7 @@ from scvec.embed.encoders.api import OPENAI_MODELS
 from scvec.embed.encoders.base import Address, Encoder, Model, Request
 from scvec.embed.encoders.given import GIVEN_MODELS
 from scvec.embed.encoders.simple import SIMPLE_MODELS
+from scvec.embed.encoders.static import STATIC_MODELS
 from scvec.embed.encoders.text_models import TEXT_MODELS
 from scvec.errors import InputError, unknown
 
@@ -19,7 +20,7 @@ GROUP = "scvec.encoders"
 """The entry point group: each entry's name is an encoder's kind, its object a `Model` of that name."""
 
 BUILT_IN: Mapping[str, Model] = MappingProxyType(
-    {model.name: model for model in (*SIMPLE_MODELS, *TEXT_MODELS, *OPENAI_MODELS, *GIVEN_MODELS)}
+    {model.name: model for model in (*SIMPLE_MODELS, *TEXT_MODELS, *OPENAI_MODELS, *STATIC_MODELS, *GIVEN_MODELS)}
 )
 
 

@@ -108,12 +108,14 @@ def _plain(make: Callable[[Request], Encoder]) -> Callable[[Request], Encoder]:
     return maker
 
 
-def _model(name: str, make: Callable[[Request], Encoder], weights: str) -> Model:
-    return Model(name, _plain(make), weights, is_here=lambda: True, dimension=DIMENSION, instant=True)
+def _model(name: str, make: Callable[[Request], Encoder], weights: str, *, fitted: bool = False) -> Model:
+    return Model(name, _plain(make), weights, is_here=lambda: True, dimension=DIMENSION, instant=True, fitted=fitted)
 
 
 SIMPLE_MODELS = (
-    _model("tfidf", lambda request: Tfidf(request.genes["text"].to_list()), "fitted on the release's texts"),
+    _model(
+        "tfidf", lambda request: Tfidf(request.genes["text"].to_list()), "fitted on the release's texts", fitted=True
+    ),
     _model("hash", lambda _request: Hash(), "none: for tests"),
     _model("random", lambda _request: Random(), "none: a baseline"),
 )

@@ -60,6 +60,17 @@ class TextModel:
         """Length of a vector."""
         return int(self._model.get_embedding_dimension() or 0)
 
+    @property
+    def max_tokens(self) -> int | None:
+        """How many tokens of a text it reads, those around it among them."""
+        most = self._model.max_seq_length
+        return None if most is None else int(most)
+
+    def n_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text, were it read whole."""
+        found = self._model.tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
+        return [len(one) for one in found]
+
     def encode(self, texts: Sequence[str]) -> Floats:
         """Return (n, dimension) unit vectors; a text beyond the model's limit is truncated."""
         import torch
@@ -88,10 +99,14 @@ def make_minilm(request: Request) -> TextModel:
 
 def make_sentence(request: Request) -> TextModel:
     """Make ``st:MODEL``: any sentence-transformers model, by its name on the hub or the path of its folder."""
+    return load_sentence(request, _argument(request, "st:sentence-transformers/all-mpnet-base-v2"))
+
+
+def load_sentence(request: Request, source: str) -> TextModel:
+    """Load a sentence-transformers model from a folder or the hub, for an address with the option ``precision``."""
     request.address.only("precision")
     precision = request.address.choice("precision", PRECISIONS)
-    model = _sentence_transformer(request, _argument(request, "st:sentence-transformers/all-mpnet-base-v2"))
-    return TextModel(request.address.canonical(), model, "its own", precision)
+    return TextModel(request.address.canonical(), _sentence_transformer(request, source), "its own", precision)
 
 
 def make_bert(request: Request) -> TextModel:

@@ -1,4 +1,4 @@
-"""Vectors of genes from a file: NumPy, Parquet, safetensors, or a pickle such as GenePT's."""
+"""Vectors of genes, or of words, from a file: NumPy, Parquet, safetensors, text, or a pickle such as GenePT's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from scvec.core.limits import bounded_json, check_parquet, check_size
+from scvec.core.limits import bounded_json, bounded_lines, check_parquet, check_size
 from scvec.core.reading import reading
 from scvec.core.types import Floats, Strings, freeze
 from scvec.embed.encoders.unpickle import load_plain
@@ -72,6 +72,9 @@ def read_vectors(path: Path) -> NamedVectors:
     ``.safetensors``
         A 2-D tensor ``vectors`` with the names as a JSON list under ``genes`` in the metadata, or one 1-D tensor per
         gene under its name. Not bfloat16, which NumPy does not support.
+    ``.txt``, ``.vec``
+        A line for each name: the name, then its numbers, separated by spaces or tabs, as GloVe, fastText and word2vec
+        write them. A first line of two numbers, as the latter two write, is how many lines and numbers follow.
     ``.pickle``, ``.pkl``
         A dict from name to a list of floats or a 1-D array, like GenePT's; see `load_plain` for what is refused.
 
@@ -176,6 +179,31 @@ def _read_safetensors(path: Path) -> Raw:
         return names, np.atleast_1d(file.get_tensor(vectors))
 
 
+def _read_text(path: Path) -> Raw:
+    names, rows, n, width = [], [], None, None
+    with path.open("rb") as handle:
+        for number, line in enumerate(bounded_lines(handle, str(path), "array"), 1):
+            fields = line.decode().split()
+            if number == 1 and len(fields) == 2 and all(map(str.isdigit, fields)):
+                n, width = map(int, fields)
+            elif fields:
+                width = len(fields) - 1 if width is None else width
+                names.append(
+                    " ".join(fields[:-width])
+                )  # which may hold spaces: in GloVe's largest file, ". . ." is one
+                rows.append(_numbers(fields[-width:], number))
+    if n not in (None, len(names)):
+        raise ValueError(f"{len(names)} of {n} lines")
+    return names, rows
+
+
+def _numbers(fields: list[str], number: int) -> NDArray[np.float64]:
+    try:
+        return np.array(fields, np.float64)
+    except ValueError:
+        raise _LayoutError(f"has other than numbers in line {number}") from None
+
+
 def _read_pickle(path: Path) -> Raw:
     content = load_plain(path)
     if not isinstance(content, dict):
@@ -191,6 +219,7 @@ def _read_pickle(path: Path) -> Raw:
 MAX_RATIO = 8
 """Bytes of vectors in memory for each byte of a pickle; 8-bit integers take 4."""
 
+_TEXT = _Format(_read_text, "a line for each name: the name and its numbers, separated by spaces")
 _PICKLE = _Format(_read_pickle, "a pickled dict from gene name to a list of numbers")
 
 FORMATS: Mapping[str, _Format] = MappingProxyType(
@@ -203,6 +232,8 @@ FORMATS: Mapping[str, _Format] = MappingProxyType(
             _read_safetensors,
             "safetensors with a 2-D vectors and a JSON list of genes in the metadata, or one 1-D tensor per gene",
         ),
+        ".txt": _TEXT,
+        ".vec": _TEXT,
         ".pickle": _PICKLE,
         ".pkl": _PICKLE,
     }

@@ -143,11 +143,16 @@ class Matrix:
         return {"key": self.key, **self.values.to_dict()}
 
     def batches(
-        self, title: str, progress: Progress = silent, start: int = 0, stop: int | None = None
+        self,
+        title: str,
+        progress: Progress = silent,
+        start: int = 0,
+        stop: int | None = None,
+        at_most: int | None = None,
     ) -> Iterator[tuple[int, sp.csr_matrix[np.float32]]]:
         """Yield (first cell, linear values) in order, checked, for the cells from `start` to `stop`; all by default.
 
-        Values are proportional to counts: logarithms are undone.
+        Values are proportional to counts: logarithms are undone. A batch has `at_most` that many cells, or what fits.
 
         Raises
         ------
@@ -157,6 +162,7 @@ class Matrix:
             If the file is truncated.
         """
         end, step = self.rows.shape[0] if stop is None else min(stop, self.rows.shape[0]), self.rows.batch_cells()
+        step = step if at_most is None else min(step, at_most)
         with progress(title, max(0, end - start)) as advance:
             for first in range(start, end, step):
                 last = min(first + step, end)

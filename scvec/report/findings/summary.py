@@ -128,7 +128,7 @@ def overview(
                 calls, read(labels, "labels", unlabelled) if isinstance(labels, str) else labels, "labels"
             )
             evaluation = evaluate(calls, truth, label_map=label_map)
-        if atlas.recipe.weights != "given":
+        if atlas.recipe.has_genes:
             genes = attributions_in(cells, calls, groups_of(calls, (), by_label.tolist()), None, progress)
             if found.groups:
                 doubted = attributions_in(cells, calls, groups_of(calls, (), found.group.tolist()), None, progress)

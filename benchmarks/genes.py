@@ -1,0 +1,41 @@
+"""Which text model knows most of genes: the suite of gene-level tasks, from NCBI's files to the page.
+
+    python -m benchmarks.genes --store STORE [--encoder MODEL ...]
+
+What is encoded and measured is not done again. The first run encodes the texts of each model, which takes minutes to
+an hour; with these, the table takes minutes.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import scvec as sv
+from benchmarks.common import HERE, RESULTS, WORK, import_texts, make_parser, save
+from scvec.bench.board import read_boards
+from scvec.bench.board.page import render
+from scvec.bench.genes import GeneSuite, run
+
+SUITE = HERE / "suites" / "genes.toml"
+COMMAND = "python -m benchmarks.genes"
+
+
+def main() -> None:
+    parser = make_parser("genes", __doc__)
+    parser.add_argument("--store", default=str(WORK / "store"), help="kept between runs: encoding takes minutes")
+    parser.add_argument("--out", type=Path, default=WORK / "genes", help="the records")
+    parser.add_argument("--encoder", action="append", help="measure only this model; may be given several times")
+    args = parser.parse_args()
+    store = sv.Store(args.store)
+    for taxon in ("human", "mouse"):
+        import_texts(store, taxon)
+    results = run(GeneSuite.read(SUITE), args.out, store, encoders=args.encoder)
+    values, table = (one.read_text(encoding="utf-8") for one in results.files)
+    save("genes", COMMAND, json.loads(values), table.strip())
+    page = render(read_boards([args.out]), COMMAND)
+    (RESULTS / "genes.html").write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

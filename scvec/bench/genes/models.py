@@ -1,0 +1,56 @@
+"""What is kept of each model beside its figures: one JSON file per model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from scvec.bench.genes.facts import Facts, said
+from scvec.bench.suite import slug
+from scvec.core.files import placing
+from scvec.core.limits import bounded_json, read_file
+
+Kept: TypeAlias = dict[str, Any]
+"""``model`` and ``address``, with ``facts``, or with why it is ``missing``."""
+
+
+def name_only(model: str) -> str:
+    """Return the row's name of the control that reads genes' names alone."""
+    return f"{model}, name only"
+
+
+def keep(out: Path, model: str, address: str, facts: Facts) -> None:
+    """Write what is known of a model; the time that earlier runs took for the same weights is added."""
+    before = said(read(out).get(model, {}).get("facts", {}))
+    if before is not None and before.revision == facts.revision and before.timed_tokens:
+        # If nothing was left to encode, the time of earlier runs says more than that of a sample.
+        resumed = facts.timed_tokens > 0 and facts.n_encoded > 0
+        facts = replace(
+            facts,
+            seconds=before.seconds + (facts.seconds if resumed else 0),
+            timed_tokens=before.timed_tokens + (facts.timed_tokens if resumed else 0),
+            n_encoded=before.n_encoded + facts.n_encoded,
+        )
+    write(out, {"model": model, "address": address, "facts": asdict(facts)})
+
+
+def write(out: Path, kept: Kept) -> None:
+    """Write what is known of a model, or why it was not measured; figures that are there keep what was known of it."""
+    if "missing" in kept and "facts" in read(out).get(kept["model"], {}):
+        return
+    with placing(out / "models" / f"{slug(kept['model'])}.json") as part:
+        part.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def read(out: Path) -> dict[str, Kept]:
+    """Return what is known of each model, by its name; files that are of another form are skipped."""
+    found: dict[str, Kept] = {}
+    for path in sorted((out / "models").glob("*.json")):
+        try:
+            kept = bounded_json(read_file(path))
+            found[str(kept["model"])] = kept
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found

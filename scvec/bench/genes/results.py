@@ -1,0 +1,274 @@
+"""The records of a suite of gene-level tasks as figures with intervals, verdicts, JSON and Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from scvec._version import __version__
+from scvec.bench import records
+from scvec.bench.code import genes_digest
+from scvec.bench.genes import models
+from scvec.bench.genes.intervals import Interval, difference, interval
+from scvec.bench.genes.measuring import MEASURES
+from scvec.bench.genes.models import Kept, name_only
+from scvec.bench.genes.suite import GeneSuite
+from scvec.bench.genes.tasks import VARIANTS, Prepared, Variant
+from scvec.bench.records import Record
+from scvec.bench.results import RESULTS, TABLES, ResultTable
+from scvec.core.files import placing
+from scvec.core.types import Doubles
+from scvec.embed.encoders import Address
+
+VIEWS: tuple[Variant, ...] = ("masked", "plain")
+"""The texts that tables are of; what reads no text, or names alone, stands in each."""
+
+TFIDF = "tfidf"
+Key: TypeAlias = tuple[str, str, Variant]
+"""A row's name, a task's, and the texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """How well a row does on a task.
+
+    Attributes
+    ----------
+    task, texts, row, kind, measure
+        Of what.
+    value, low, high
+        The mean over sets or genes, and its interval.
+    against
+        For a model: the interval of the mean difference to TF-IDF, and to its own names alone, where these stand.
+    """
+
+    task: str
+    texts: Variant
+    row: str
+    kind: str
+    measure: str
+    value: float
+    low: float
+    high: float
+    against: Mapping[str, Interval]
+
+
+@dataclass(frozen=True, slots=True)
+class GeneResults:
+    """The results of a suite so far.
+
+    Attributes
+    ----------
+    suite
+        Its name.
+    tasks
+        For each task ``name``, ``kind``, ``measure`` of the tables, ``n_genes``, ``n_sets``.
+    rows
+        For each row its name, its kind (``"model"``, ``"control"``) and what is known of it, or why it is ``missing``.
+    figures
+        All figures.
+    tables
+        Those of the Markdown file.
+    files
+        The files written.
+    """
+
+    suite: str
+    tasks: tuple[Record, ...]
+    rows: tuple[Record, ...]
+    figures: tuple[Figure, ...]
+    tables: tuple[ResultTable, ...]
+    files: tuple[Path, ...]
+
+    @classmethod
+    def write(cls, suite: GeneSuite, tasks: Sequence[Prepared], out: Path) -> GeneResults:
+        """Summarise the records of the tasks, and write ``results.json`` and ``results.md``."""
+        found = _found(tasks, out)
+        rows = _rows(suite, found, models.read(out))
+        figures = tuple(_figures(tasks, [one["row"] for one in rows], found))
+        about = tuple(_about(one) for one in tasks)
+        tables = tuple(_tables(about, rows, figures))
+        made = cls(suite.name, about, rows, figures, tables, (out / RESULTS, out / TABLES))
+        said = {"genes": 1, "scvec": __version__, "seeds": list(suite.seeds), **made.to_dict()}
+        head = [f"# {suite.name}", _head(suite), *(f"{one.title}\n\n{one.markdown()}" for one in tables)]
+        for path, words in zip(made.files, (json.dumps(said, indent=1), "\n\n".join(head)), strict=True):
+            with placing(path) as part:
+                part.write_text(words + "\n", encoding="utf-8")
+        return made
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the results as JSON types."""
+        figures = [asdict(one) for one in self.figures]
+        return {"suite": self.suite, "tasks": list(self.tasks), "rows": list(self.rows), "figures": figures}
+
+
+def verdict(row: str, texts: Variant, figures: Iterable[Figure], control: str = TFIDF) -> tuple[int, int]:
+    """Return on how many tasks a row is better than a control, and how many both stand on.
+
+    Better is a mean difference whose interval is above 0.
+    """
+    there = [
+        one.against[control] for one in figures if one.row == row and one.texts == texts and control in one.against
+    ]
+    return sum(low > 0 for _, low, _ in there), len(there)
+
+
+def _found(tasks: Sequence[Prepared], out: Path) -> dict[Key, Record]:
+    """Return the records of these tasks by this code; of two revisions of a model, that written last."""
+    names = {one.digest: one.task.name for one in tasks}
+    return {
+        (one["row"], names[one["task_digest"]], one["texts"]): one
+        for one in records.read(out).values()
+        if one.get("task_digest") in names and one.get("code") == genes_digest()
+    }
+
+
+def _rows(suite: GeneSuite, found: Mapping[Key, Record], kept: Mapping[str, Kept]) -> tuple[Record, ...]:
+    """Return the rows in the order of the suite, models that are not in it after those that are, controls last."""
+    kinds = {one["row"]: one["kind"] for one in found.values()}
+    asked = [Address.parse(one).canonical() for one in suite.encoders]
+    addresses = dict(zip(asked, suite.encoders, strict=True))
+    others = [name for name in kept if kinds.get(name) == "model" or (name in kinds and name not in asked)]
+    measured = [*asked, *sorted(one for one in others if one not in asked)]
+    listed = dict.fromkeys([*measured, *(name for name, kind in kinds.items() if kind == "model")])
+    rows = []
+    for name in listed:
+        if kinds.get(name) == "control":
+            continue
+        about = kept.get(name, {})
+        address = about.get("address", addresses.get(name, name))
+        row: Record = {"row": name, "kind": "model", "address": address, **about.get("facts", {})}
+        if name not in kinds:
+            row["missing"] = about.get("missing", "not run yet")
+        rows.append(row)
+    controls = [name for name, kind in kinds.items() if kind == "control"]
+    order = [TFIDF, *(name_only(one) for one in listed), *sorted(controls)]
+    return (
+        *rows,
+        *(
+            {"row": name, "kind": "control", **kept.get(name, {}).get("facts", {})}
+            for name in dict.fromkeys(order)
+            if name in controls
+        ),
+    )
+
+
+def _about(task: Prepared) -> Record:
+    kind = task.task.kind
+    n = {"n_genes": len(task.genes.gene_ids), "n_sets": len(task.set_names)}
+    return {"name": task.task.name, "kind": kind, "measures": list(MEASURES[kind]), **n}
+
+
+def _figures(tasks: Sequence[Prepared], rows: Sequence[str], found: Mapping[Key, Record]) -> Iterable[Figure]:
+    for task in tasks:
+        for row in rows:
+            for texts in VARIANTS:
+                made = found.get((row, task.task.name, texts))
+                if made is None:
+                    continue
+                for measure in MEASURES[task.task.kind]:
+                    values = _values(made, measure)
+                    against = {
+                        control: difference(values, _values(other, measure))
+                        for control in (TFIDF, name_only(row))
+                        if made["kind"] == "model" and (other := _of(found, control, task.task.name, texts))
+                    }
+                    mean, low, high = interval(values)
+                    yield Figure(task.task.name, texts, row, made["kind"], measure, mean, low, high, against)
+
+
+def _of(found: Mapping[Key, Record], row: str, task: str, texts: Variant) -> Record | None:
+    """Return a row's record of these texts, or else of those that it reads in their place."""
+    return found.get((row, task, texts)) or found.get((row, task, "name"))
+
+
+def _values(made: Record | None, measure: str) -> Doubles:
+    values = [] if made is None else made["values"][measure]
+    return np.array([np.nan if one is None else one for one in values], np.float64)
+
+
+def shown_texts(row: str, task: str, view: Variant, figures: Mapping[Key, Any]) -> Variant | None:
+    """Return which texts of a row stand in a view: its own or, of a control that reads others, the only ones."""
+    others: tuple[Variant, ...] = ("name",) if (row, task, "masked") in figures else ("name", "plain")
+    return next((one for one in (view, *others) if (row, task, one) in figures), None)
+
+
+def _tables(about: Sequence[Record], rows: Sequence[Record], figures: Sequence[Figure]) -> Iterable[ResultTable]:
+    for view in VIEWS:
+        for place, words in ((0, ""), (1, ", second measure")):
+            tasks = [one for one in about if len(one["measures"]) > place]
+            if tasks:
+                yield _table(f"{view.capitalize()} texts{words}:", view, place, tasks, rows, figures)
+    yield _models(rows)
+
+
+def _table(
+    title: str, view: Variant, place: int, tasks: Sequence[Record], rows: Sequence[Record], figures: Sequence[Figure]
+) -> ResultTable:
+    by_key = {(one.row, one.task, one.texts): one for one in figures if _is(one, tasks, place)}
+    header = ("row", *(f"{one['name']}, {one['measures'][place]}" for one in tasks), "better than TF-IDF")
+    cells = []
+    for row in rows:
+        name, values = row["row"], []
+        for task in tasks:
+            texts = shown_texts(name, task["name"], view, by_key)
+            own = row["kind"] == "control" or texts == view
+            values.append(_cell(by_key[name, task["name"], texts]) if texts and own else "")
+        better, n = verdict(name, view, by_key.values())
+        said = f"{better} of {n}" if n else "not measured here" if "missing" in row else ""
+        cells.append((f"*{name}*" if row["kind"] == "control" else name, *values, said))
+    return ResultTable(title, header, tuple(cells))
+
+
+def _is(figure: Figure, tasks: Sequence[Record], place: int) -> bool:
+    return any(one["name"] == figure.task and one["measures"][place] == figure.measure for one in tasks)
+
+
+def _cell(figure: Figure) -> str:
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+
+
+def _models(rows: Sequence[Record]) -> ResultTable:
+    header = ("model", "revision", "dimension", "tokens read", "tokens lost", "tokens/s", "seconds", "USD", "note")
+    cells = []
+    for row in rows:
+        if row["kind"] == "model" or "revision" in row:
+            said = f"not measured here: {row['missing']} Then: `{command_for(row)}`" if "missing" in row else ""
+            cells.append((row["row"], *facts_shown(row), said.replace("|", "\\|")))
+    return ResultTable("Models:", header, tuple(cells))
+
+
+def command_for(row: Record) -> str:
+    """Return the command that fills the row of a model that was not measured."""
+    return f"scvec bench genes --encoder {row['address']}"
+
+
+def facts_shown(row: Record) -> tuple[str, ...]:
+    """Return revision, dimension, limit, tokens lost, tokens/s, seconds and price of a row, as words."""
+    if "revision" not in row:
+        return ("",) * 7
+    speed = row["timed_tokens"] / row["seconds"] if row["seconds"] and row["timed_tokens"] else None
+    return (
+        row["revision"],
+        str(row["dimension"]),
+        "all" if row["max_tokens"] is None else str(row["max_tokens"]),
+        f"{row['tokens_lost']:.1%}" + ("" if row["counted"] or not row["n_tokens"] else " (estimated)"),
+        "" if speed is None else f"{speed:,.0f}",
+        f"{row['seconds']:.1f}" if row["n_encoded"] else "",
+        "unknown" if row["usd"] is None else f"{row['usd']:.4f}" if row["usd"] else "0",
+    )
+
+
+def _head(suite: GeneSuite) -> str:
+    seeds = ", ".join(map(str, suite.seeds))
+    return (
+        f"scvec {__version__}; seeds {seeds}. A figure is the mean over sets (of orthologs, over genes), with its "
+        "95 % bootstrap interval. Masked texts lack the gene's own names and the words of all sets' names. Rows in "
+        "italics are controls: they know no text, names alone, or words alone. Better than TF-IDF are the tasks on "
+        "which the interval of the mean difference is above 0."
+    )

@@ -548,3 +548,4 @@ def test_tokens_that_a_model_does_not_read_are_counted() -> None:
     assert model.max_tokens == 256
     # One token a word, and the two around the text.
     assert model.n_tokens(["gene", "gene " * 500]) == [3, 502]
+    assert model.n_tokens([]) == []

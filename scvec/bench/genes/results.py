@@ -150,7 +150,7 @@ def _rows(suite: GeneSuite, found: Mapping[Key, Record], kept: Mapping[str, Kept
         address = about.get("address", addresses.get(name, name))
         row: Record = {"row": name, "kind": "model", "address": address, **about.get("facts", {})}
         if name not in kinds:
-            row["missing"] = about.get("missing", "not run yet")
+            row["missing"] = about.get("missing", "not run yet.")
         rows.append(row)
     controls = [name for name, kind in kinds.items() if kind == "control"]
     order = [TFIDF, *(name_only(one) for one in listed), *sorted(controls)]

@@ -48,8 +48,8 @@ def _read(path: Path) -> Iterator[Board]:
         values = bounded_json(read_file(path))
         if isinstance(values, dict) and "genes" in values and "rows" in values:
             yield _genes(values)
-        elif isinstance(values, dict) and isinstance(values.get("rows"), list) and "suite" in values:
-            yield _cells(values)
+        elif isinstance(values, dict) and isinstance(values.get("rows"), list):
+            yield _cells({"suite": path.stem, **values})
         else:
             flat = values.get("figures") if isinstance(values, dict) else values
             if isinstance(flat, list) and flat and all(isinstance(one, dict) and "suite" in one for one in flat):

@@ -12,8 +12,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
+from unittest.mock import patch
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -33,7 +35,7 @@ from scvec.views import NEIGHBORS, VIEWS, Joining, View, Views, fit_views, joine
 from scvec.views.corrected import GENES, fit_corrected
 from scvec.views.joining import SHARPNESS
 from scvec.views.regression import fit_softmax
-from scvec.views.shift import shift_of
+from scvec.views.shift import label_sums, shift_of
 from scvec.views.teaching import taught
 
 Figures: TypeAlias = dict[str, dict[str, dict[str, float]]]
@@ -126,7 +128,8 @@ def _methods(own: World, votes: Doubles) -> dict[str, Doubles]:
     found = {f"{name} alone": one for name, one in {NEIGHBORS: votes, **shares}.items()}
     alone = joined({NEIGHBORS: votes, **{name: shares[name] for name in default}}, Joining())
     found["together, each cell alone"] = alone
-    found["together, taught, not moved"] = taught(alone, points["corrected"], np.ones(len(alone), bool))
+    taught_alone = taught(alone.astype(np.float32), points["corrected"], np.ones(len(alone), bool))
+    found["together, taught, not moved"] = taught_alone.astype(np.float64)
     found["together, moved, not taught"] = _settled(default, Joining(), votes, points, teach=False)
     found[TOGETHER] = _settled(default, Joining(), votes, points)
     for name in default:
@@ -138,7 +141,51 @@ def _methods(own: World, votes: Doubles) -> dict[str, Doubles]:
         {**default, "linear": of["linear"]}, Joining({NEIGHBORS: 0.0}), votes, points
     )
     found["all views count alike"] = _settled(default, Joining(dict.fromkeys(SHARPNESS, 0.4)), votes, points)
-    return found | _controls(own, default, votes, points)
+    return found | _candidates(own, default, votes, points, found[TOGETHER]) | _controls(own, default, votes, points)
+
+
+def _candidates(
+    own: World, default: Mapping[str, View], votes: Doubles, points: Mapping[str, Floats], settled: Doubles
+) -> dict[str, Doubles]:
+    """Return shares by what was tried and is not the default."""
+    none = np.zeros((len(default["rank"].genes), own.cells.n_labels), np.float32)
+    with patch("scvec.views.rank._mean_ranks", lambda *_: none):
+        freely = fit_views(own.cells, ("rank",), 0)["rank"]
+    with patch("scvec.views.corrected.fit_softmax", partial(fit_softmax, balanced=False)):
+        as_frequent = fit_corrected(own.cells, 0)
+    found = {}
+    for name, view in (("ranks not held to label means", freely), ("labels count as their cells", as_frequent)):
+        of = {**default, view.name: view}
+        found[f"candidate: {name}"] = _settled(of, Joining(), votes, {**points, view.name: view.project(own.query)})
+    found["candidate: moved by label, too"] = _moved_by_label(default, votes, points)
+    found["candidate: class mix of the query"] = _with_class_mix(settled)
+    return found
+
+
+def _moved_by_label(default: Mapping[str, View], votes: Doubles, points: Mapping[str, Floats]) -> Doubles:
+    """Return shares where each called label's cells are moved by what is left of their difference, too, shrunk."""
+    arrays, trusted = default["corrected"].arrays(), np.ones(len(votes), bool)
+    centres, sizes, shares = arrays["centres"], arrays["sizes"], _settled(default, Joining(), votes, points)
+    calls = shares.argmax(axis=1)
+    moved = shift_of(points["corrected"], calls, trusted, centres, sizes).moved(points["corrected"])
+    counts = np.bincount(calls, minlength=len(sizes)) * (sizes > 0)
+    apart = label_sums(moved, calls, len(sizes)) / np.maximum(counts, 1)[:, None] - centres
+    apart *= (counts / (counts + 20.0))[:, None]
+    moved = (moved - shares @ apart).astype(np.float32)
+    at = {**points, "corrected": moved}
+    by_view = {name: view.shares(at[name]) for name, view in default.items()}
+    together = joined({NEIGHBORS: votes, **by_view}, Joining()).astype(np.float32)
+    return taught(together, moved, trusted).astype(np.float64)
+
+
+def _with_class_mix(shares: Doubles) -> Doubles:
+    """Return shares for the query's own frequencies of labels, estimated from them (Saerens et al. 2002)."""
+    mix, found = np.full(shares.shape[1], 1 / shares.shape[1]), shares
+    for _ in range(100):
+        found = shares * mix
+        found /= found.sum(axis=1, keepdims=True)
+        mix = found.mean(axis=0)
+    return found
 
 
 def _settled(
@@ -159,7 +206,7 @@ def _settled(
     view, total = of["corrected"], joined({NEIGHBORS: votes, **shares}, joining)
     arrays = view.arrays()
     for _ in range(3):
-        shift = shift_of(points["corrected"], total, trusted, arrays["centres"], arrays["sizes"])
+        shift = shift_of(points["corrected"], total.argmax(axis=1), trusted, arrays["centres"], arrays["sizes"])
         shares["corrected"] = view.shares(shift.moved(points["corrected"]))
         total = joined({NEIGHBORS: votes, **shares}, joining)
     return total

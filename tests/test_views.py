@@ -174,7 +174,7 @@ def test_a_platform_is_met_and_a_query_like_the_reference_is_left_alone(views: d
     same, _ = drawn(200, 11)
     everyone = np.ones(200, bool)
     of = {
-        name: shift_of(view.project(query), np.eye(LABELS)[codes], everyone, arrays["centres"], arrays["sizes"])
+        name: shift_of(view.project(query), codes, everyone, arrays["centres"], arrays["sizes"])
         for name, query in (("shifted", shifted), ("same", same))
     }
     assert of["shifted"].agreement > 0.8
@@ -221,7 +221,7 @@ def test_new_cells_neither_steer_nor_are_taught(views: dict[str, View]) -> None:
     far = {name: np.where(new[:, None], one + 50, one).astype(np.float32) for name, one in points.items()}
     near, away = (together.settle(flat(200), one, EVERY, ~new) for one in (points, far))
     np.testing.assert_allclose(near.shares[~new], away.shares[~new], atol=1e-6)
-    alone = together.settle(flat(200), points, EVERY).shares.astype(np.float64)
+    alone = together.settle(flat(200), points, EVERY).shares
     shares = taught(alone, points["corrected"], ~new)
     np.testing.assert_array_equal(shares[new], alone[new])
     assert (near.shares.argmax(axis=1) == codes)[~new].mean() > 0.95

@@ -119,9 +119,8 @@ def _adapted(found: Found, cells: OpenCells, candidates: Candidates, views: View
 
 
 def _settled(found: Found, settled: Settled) -> Found:
-    by_view = {name: one.argmax(axis=1) for name, one in settled.by_view.items()}
-    votes, leads = by_shares(settled.shares), settled.leads
-    return replace(found, votes=votes, by_view=by_view, leads=leads, depends=settled.depends)
+    votes = by_shares(settled.shares)
+    return replace(found, votes=votes, by_view=settled.by_view, leads=settled.leads, depends=settled.depends)
 
 
 def _trusted(found: Found, candidates: Candidates) -> Bools:

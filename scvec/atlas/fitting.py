@@ -30,6 +30,10 @@ from scvec.views import NEIGHBORS, Joining, Labelled, Points, View, Views, fit_j
 FOLDS = 5
 """Number of folds for a recipe without training."""
 
+OF_PROFILES = Joining({NEIGHBORS: 0.0, "rank": 1.0, "corrected": 1.0})
+"""How views are joined where the reference holds mean profiles: their vectors are not those of cells, as they express
+most genes, and two of a label are no sample of its cells."""
+
 
 def fit_reference(
     recipe: Recipe, gene_ids: Ints, gene_vectors: Floats | None, sample: Sample, progress: Progress
@@ -124,9 +128,9 @@ def _calibrated(
     jobs: list[Callable[[], Any]] = [partial(fitted, cells)]
     jobs += [partial(_part, sample, cells, fitted, fold, embedding) for fold, embedding in held]
     of_all, *parts = side_by_side(jobs)
-    joining = _joining(sample, parts) if parts and recipe.views else Joining()
+    joining = OF_PROFILES if sample.is_of_profiles else _joining(sample, parts) if recipe.views else Joining()
     called = side_by_side([partial(_called, sample, joining, part) for part in parts])
-    calibration = calibrate(HeldOut.joined(called)) if called else None
+    calibration = calibrate(HeldOut.joined(called)) if called and not sample.is_of_profiles else None
     return Views(of_all, joining) if recipe.views else None, calibration
 
 
@@ -149,7 +153,7 @@ def _part(
 
 def _joining(sample: Sample, parts: Sequence[_Part]) -> Joining:
     """Return how the views' shares are joined, by held-out cells of labels that the others have."""
-    truth = np.concatenate([_truth(sample, one) for one in parts])
+    truth = np.concatenate([_truth(sample, one) for one in parts]) if parts else np.zeros(0, np.int64)
     known = truth >= 0
     if not known.any():
         return Joining()

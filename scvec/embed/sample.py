@@ -17,6 +17,9 @@ from scvec.ingest.matching import GeneMatch
 
 CHUNK_CELLS = 4096
 
+PROFILE_GENES, PROFILE_ROWS = 0.5, 20
+"""Mean profiles express at least this share of the genes, and are at most so many a label; both by the median."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -61,6 +64,13 @@ class Sample:
     def n_labels(self) -> int:
         """Number of labels of the reference; a sample may lack some."""
         return len(self.names)
+
+    @property
+    def is_of_profiles(self) -> bool:
+        """Whether its rows are mean profiles, or samples of tissue, by the genes they express; not single cells."""
+        n_genes = np.diff(self.logged.indptr)
+        few = np.median(np.unique(self.codes, return_counts=True)[1]) <= PROFILE_ROWS
+        return bool(few and np.median(n_genes) >= PROFILE_GENES * self.logged.shape[1])
 
     def at(self, cells: Ints) -> Sample:
         """Return the cells at these positions."""

@@ -1,7 +1,9 @@
 """The view of ranks: a regression on the ranks of genes that tell pairs of labels apart.
 
 Ranks within a cell do not change with depth, and little with platform. The cosine of two cells' centred ranks is
-Spearman's correlation, by which SingleR calls (Aran et al. 2019); here the labels are told apart by a linear head.
+Spearman's correlation, by which SingleR calls (Aran et al. 2019); here the labels are told apart by a linear head. It
+starts from the correlation with each label's mean ranks, and is held to it: where a label has one cell, or a mean
+profile, that is all there is to learn; where it has hundreds, they decide.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ ITERATIONS = 100
 """Steps of the regression, at most: more change no call."""
 
 SCALE = 30.0
-"""Length of a cell in the regression, whose weights have scikit-learn's default penalty."""
+"""Length of a cell in the regression, whose weights have scikit-learn's default penalty: it multiplies correlations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,5 +106,14 @@ def fit_rank(cells: Labelled, random_state: int) -> RankView:
     cells = cells.balanced(MOST_CELLS, random_state)
     genes = pairwise_genes(cells, EACH, MOST)
     ranks = dense_ranks(cells.logged, genes) * np.float32(SCALE)
-    found = fit_softmax(ranks, cells.codes, cells.n_labels, iterations=ITERATIONS)
+    towards = _mean_ranks(ranks, cells.codes, cells.n_labels)
+    found = fit_softmax(ranks, cells.codes, cells.n_labels, iterations=ITERATIONS, towards=towards)
     return RankView(genes, found.slopes * np.float32(SCALE), found.intercept)
+
+
+def _mean_ranks(ranks: Floats, codes: Ints, n_labels: int) -> Floats:
+    """Return (m, L) each label's mean of (n, m) centred ranks, of length one; zeros for a label without cells."""
+    means = np.zeros((n_labels, ranks.shape[1]))
+    np.add.at(means, codes, ranks)
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    return np.asarray((means / np.where(lengths > 0, lengths, 1.0)).T, np.float32)

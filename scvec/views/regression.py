@@ -69,6 +69,7 @@ def fit_softmax(
     iterations: int = ITERATIONS,
     *,
     balanced: bool = True,
+    towards: Floats | None = None,
 ) -> Softmax:
     """Fit a softmax regression, by the loss of scikit-learn's logistic regression.
 
@@ -86,28 +87,34 @@ def fit_softmax(
         The maximum number of steps of L-BFGS.
     balanced
         Whether all labels count alike, or all cells do.
+    towards
+        (d, L) weights from which the regression starts, and to which the penalty holds it; None for zeros.
     """
     present, own = np.unique(codes, return_inverse=True)
     (n, d), n_present, rows = points.shape, len(present), np.arange(len(codes))
     counts = np.bincount(own)[own] if balanced else np.full(n, n / n_present)
     share = 1.0 / (n_present * counts)  # of each cell in the loss
+    start = np.zeros((d + 1, n_present))
+    if towards is not None:
+        start[:-1] = towards[:, present]
 
     def loss(flat: Any) -> tuple[float, Any]:
         weights = flat.reshape(d + 1, n_present)
         logits = (points @ weights[:-1].astype(np.float32) + weights[-1]).astype(np.float64)
         logits -= logsumexp(logits, axis=1, keepdims=True)
-        total = -float(share @ logits[rows, own]) + penalty * float((weights[:-1] ** 2).sum()) / (2 * n)
+        apart = weights[:-1] - start[:-1]
+        total = -float(share @ logits[rows, own]) + penalty * float((apart**2).sum()) / (2 * n)
         off = np.exp(logits)
         off[rows, own] -= 1.0
         off *= share[:, None]
         slopes = np.empty((d + 1, n_present))
-        slopes[:-1] = points.T @ off.astype(np.float32) + penalty * weights[:-1] / n
+        slopes[:-1] = points.T @ off.astype(np.float32) + penalty * apart / n
         slopes[-1] = off.sum(axis=0)
         return total, slopes.ravel()
 
     options = {"maxiter": iterations, "gtol": TOLERANCE, "ftol": 64 * np.finfo(float).eps}
     solve: Any = minimize  # the stubs' methods have other types
-    found = solve(loss, np.zeros((d + 1) * n_present), jac=True, method="L-BFGS-B", options=options)
+    found = solve(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
     weights = np.asarray(found.x).reshape(d + 1, n_present)
     slopes, intercept = np.zeros((d, n_labels), np.float32), np.full(n_labels, ABSENT, np.float32)
     slopes[:, present], intercept[present] = weights[:-1], weights[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scvec.core.types import Bools, Doubles, Floats
+from scvec.core.types import Bools, Floats
 from scvec.views.regression import fit_softmax, shares_of
 
 SURER, LEAST_CELLS = 0.5, 3
@@ -23,11 +23,13 @@ MOST_CELLS = 5000
 """So many cells teach, at most."""
 
 
-def teachers(shares: Doubles, trusted: Bools) -> Bools:
+BLOCK = 16_384
+"""So many cells are taught at a time."""
+
+
+def teachers(shares: Floats, trusted: Bools) -> Bools:
     """Return (n,) which cells teach: of each called label the surest half, by the margin of the first call."""
-    calls = shares.argmax(axis=1)
-    two = np.partition(shares, -2, axis=1)[:, -2:] if shares.shape[1] > 1 else np.pad(shares, ((0, 0), (1, 0)))
-    margins, chosen = two[:, 1] - two[:, 0], np.zeros(len(calls), bool)
+    calls, margins, chosen = shares.argmax(axis=1), _margins(shares), np.zeros(len(shares), bool)
     called = np.unique(calls[trusted])
     for label in called:
         own = np.flatnonzero(trusted & (calls == label))
@@ -39,7 +41,17 @@ def teachers(shares: Doubles, trusted: Bools) -> Bools:
     return chosen
 
 
-def taught(shares: Doubles, points: Floats, trusted: Bools) -> Doubles:
+def _margins(shares: Floats) -> Floats:
+    """Return (n,) by how much the largest share of a cell is above the next."""
+    margins = np.zeros(len(shares), np.float32)
+    for start in range(0, len(shares), BLOCK):
+        some = shares[start : start + BLOCK]
+        two = np.partition(some, -2, axis=1)[:, -2:] if some.shape[1] > 1 else np.pad(some, ((0, 0), (1, 0)))
+        margins[start : start + BLOCK] = two[:, 1] - two[:, 0]
+    return margins
+
+
+def taught(shares: Floats, points: Floats, trusted: Bools) -> Floats:
     """Return (n, L) shares after one round of self-training; those of cells that are not trusted stay as they are.
 
     Parameters
@@ -58,5 +70,9 @@ def taught(shares: Doubles, points: Floats, trusted: Bools) -> Doubles:
         return shares
     # All cells count alike: the query has its own frequencies, and a rare label's cells are the least sure.
     head = fit_softmax(points[chosen], calls[chosen], shares.shape[1], PENALTY, ITERATIONS, balanced=False)
-    both = shares_of(0.5 * (np.log(shares + LEAST) + np.log(head.shares(points) + LEAST)))
-    return np.where(trusted[:, None], both, shares)
+    found = shares.copy()
+    for start in range(0, len(shares), BLOCK):
+        some = start + np.flatnonzero(trusted[start : start + BLOCK])
+        logs = np.log(shares[some].astype(np.float64) + LEAST) + np.log(head.shares(points[some]) + LEAST)
+        found[some] = shares_of(0.5 * logs)
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -12,7 +12,7 @@ import numpy as np
 
 from scvec.core.files import save_arrays
 from scvec.core.limits import bounded_json
-from scvec.core.types import Bools, Doubles, Floats
+from scvec.core.types import Bools, Doubles, Floats, Ints
 from scvec.views.corrected import CorrectedView
 from scvec.views.joining import Joining, joined
 from scvec.views.registry import VIEWS
@@ -30,6 +30,10 @@ Points: TypeAlias = Mapping[str, Floats]
 """By view, (n, d) what is kept of n cells."""
 
 
+BLOCK = 16_384
+"""So many cells are settled at a time: what each view says of each label is kept for no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What the views say of n cells.
@@ -39,7 +43,7 @@ class Settled:
     shares
         (n, M) shares of the labels by all views together; zeros for a cell without neighbours.
     by_view
-        By view, `NEIGHBORS` among them, (n, M) its shares.
+        By view, `NEIGHBORS` among them, (n,) the label of its largest share.
     leads
         By view, (n,) by how much it puts the label with the largest share ahead of the next: the difference of the
         logarithms of its shares, times its sharpness.
@@ -50,7 +54,7 @@ class Settled:
     """
 
     shares: Floats
-    by_view: Mapping[str, Doubles]
+    by_view: Mapping[str, Ints]
     leads: Mapping[str, Floats]
     depends: Bools
     shift: Shift | None = None
@@ -95,46 +99,51 @@ class Views:
             (n,) the cells that may say how the query differs from the reference, if the n cells are a whole query that
             the views adapt to; None, or fewer than `MIN_CELLS`: each cell's shares depend on that cell alone.
         """
-        alone = settled = self._joined(votes, self.shares(points), may)
+        alone = self._joined(votes, points, may)
         if trusted is None or trusted.sum() < MIN_CELLS:
-            return settled
-        moved, shift = dict(points), None
-        view = self.of.get(MOVED)
-        if isinstance(view, CorrectedView):
-            for _ in range(ROUNDS):
-                known = settled.shares[:, : len(view.sizes)].astype(np.float64)
-                own = trusted & (settled.shares.argmax(axis=1) < len(view.sizes))
-                shift = shift_of(points[MOVED], known, own, view.centres, view.sizes)
-                moved[MOVED] = shift.moved(points[MOVED])
-                settled = self._joined(votes, self.shares(moved), may)
-        if MOVED not in moved:
-            return settled
-        again = taught(settled.shares.astype(np.float64), moved[MOVED], trusted)
-        some: Bools = np.asarray(votes.any(axis=1))
-        shares = np.asarray(_among(again, may) * some[:, None], np.float32)
-        depends = np.asarray(shares.argmax(axis=1) != alone.shares.argmax(axis=1))
-        leads = self._leads(shares, settled.by_view)
-        return replace(settled, shares=shares, leads=leads, depends=depends, shift=shift)
+            return self._told(alone, votes, points, may)
+        view, moved, shift, shares = self.of.get(MOVED), dict(points), None, alone
+        if not isinstance(view, CorrectedView):
+            return self._told(alone, votes, points, may)
+        for _ in range(ROUNDS):
+            calls = shares.argmax(axis=1)
+            shift = shift_of(points[MOVED], calls, trusted & (calls < len(view.sizes)), view.centres, view.sizes)
+            moved[MOVED] = shift.moved(points[MOVED])
+            shares = self._joined(votes, moved, may)
+        shares = taught(shares, moved[MOVED], trusted)
+        shares = np.asarray(_among(shares, may) * _found(votes), np.float32)
+        settled = self._told(shares, votes, moved, may)
+        return replace(settled, depends=np.asarray(shares.argmax(axis=1) != alone.argmax(axis=1)), shift=shift)
 
-    def _joined(self, votes: Floats, shares: Mapping[str, Doubles], may: Bools) -> Settled:
-        some: Bools = np.asarray(votes.any(axis=1))
-        by_view = {NEIGHBORS: votes.astype(np.float64)}
-        by_view |= {name: _widened(one, votes) for name, one in shares.items()}
-        by_view = {name: _among(one, may) * some[:, None] for name, one in by_view.items()}
-        together = _among(joined(by_view, self.joining), may) * some[:, None]
-        all_shares = np.asarray(together, np.float32)
-        return Settled(all_shares, by_view, self._leads(all_shares, by_view), np.zeros(len(votes), bool))
+    def _joined(self, votes: Floats, points: Points, may: Bools) -> Floats:
+        """Return (n, M) shares by all views together."""
+        shares = np.zeros(votes.shape, np.float32)
+        for part, by_view in self._by_view(votes, points, may):
+            shares[part] = _among(joined(by_view, self.joining), may) * _found(votes[part])
+        return shares
 
-    def _leads(self, shares: Floats, by_view: Mapping[str, Doubles]) -> dict[str, Floats]:
-        rows, first = np.arange(len(shares)), shares.argmax(axis=1)
-        others = shares.copy()
-        others[rows, first] = -1.0
-        second = others.argmax(axis=1)
-        found = {}
-        for name, own in by_view.items():
-            apart = np.log(own[rows, first] + self.joining.least) - np.log(own[rows, second] + self.joining.least)
-            found[name] = np.asarray(self.joining.of(name) * apart, np.float32)
-        return found
+    def _told(self, shares: Floats, votes: Floats, points: Points, may: Bools) -> Settled:
+        """Return the shares, and what each view says of them."""
+        n, names = len(votes), (NEIGHBORS, *self.of)
+        labels = {name: np.zeros(n, np.int64) for name in names}
+        leads = {name: np.zeros(n, np.float32) for name in names}
+        for part, by_view in self._by_view(votes, points, may):
+            first, second = _first_two(shares[part])
+            rows = np.arange(len(first))
+            for name, own in by_view.items():
+                labels[name][part] = own.argmax(axis=1)
+                apart = np.log(own[rows, first] + self.joining.least) - np.log(own[rows, second] + self.joining.least)
+                leads[name][part] = self.joining.of(name) * apart
+        return Settled(shares, labels, leads, np.zeros(n, bool))
+
+    def _by_view(self, votes: Floats, points: Points, may: Bools) -> Iterator[tuple[slice, dict[str, Doubles]]]:
+        """Yield some of the cells, and by view (m, M) their shares; zeros for a cell without neighbours."""
+        for start in range(0, len(votes), BLOCK):
+            part = slice(start, start + BLOCK)
+            shares = self.shares({name: one[part] for name, one in points.items()})
+            by_view = {NEIGHBORS: votes[part].astype(np.float64)}
+            by_view |= {name: _widened(one, votes[part]) for name, one in shares.items()}
+            yield part, {name: _among(one, may) * _found(votes[part]) for name, one in by_view.items()}
 
     def save(self, path: Path) -> None:
         """Write them as safetensors."""
@@ -156,13 +165,26 @@ class Views:
         return cls(of, Joining.from_dict(about["joining"]))
 
 
+def _found(votes: Floats) -> Bools:
+    """Return (n, 1) whether a cell has neighbours."""
+    return np.asarray(votes.any(axis=1, keepdims=True))
+
+
+def _first_two(shares: Floats) -> tuple[Ints, Ints]:
+    """Return (n,) the label of the largest share, and that of the next."""
+    rows, first = np.arange(len(shares)), shares.argmax(axis=1)
+    others = shares.copy()
+    others[rows, first] = -1.0
+    return first, others.argmax(axis=1)
+
+
 def _widened(shares: Doubles, votes: Floats) -> Doubles:
     """Return (n, L) shares with those of later labels, which are the neighbours' of these."""
     later = votes[:, shares.shape[1] :].astype(np.float64)
     return np.hstack([shares * (1 - later.sum(axis=1, keepdims=True)), later])
 
 
-def _among(shares: Doubles, may: Bools) -> Doubles:
+def _among(shares: Doubles | Floats, may: Bools) -> Doubles:
     """Return shares of the labels that may be called, which sum to one."""
     kept = np.where(may, shares, 0.0)
     total = kept.sum(axis=1, keepdims=True)

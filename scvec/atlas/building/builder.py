@@ -35,7 +35,7 @@ from scvec.core.types import Floats, Ints, Progress
 from scvec.embed.given import given_recipe
 from scvec.embed.projection import aligner
 from scvec.embed.recipe import Recipe
-from scvec.embed.sample import draw
+from scvec.embed.sample import Sample, draw
 from scvec.errors import ExistsError, FileError, InputError
 from scvec.index import IndexSpec
 from scvec.ingest.cells import Cells, Matrix
@@ -186,7 +186,12 @@ def _fitted(
     if recipe.refine is not None:
         fitted = keeping(fitted, sample)
     made = save_fitted(job.store, f"{Path(job.folder).parent.as_posix()}/fitted/{job.token}", fitted)
-    notes = [*_note_one_label(fitted.labels), *note_twins(sample.logged), *_notes_on_scale(sources)]
+    notes = [
+        *_note_one_label(fitted.labels),
+        *_note_profiles(sample),
+        *note_twins(sample.logged),
+        *_notes_on_scale(sources),
+    ]
     job.note("fitted", made | {"training": fitted.training, "labels": list(fitted.labels), "notes": notes})
     return fitted, made, notes
 
@@ -200,6 +205,11 @@ def _notes_on_scale(sources: Sequence[Source]) -> list[str]:
 def _note_one_label(labels: Sequence[str]) -> list[str]:
     said = f"all cells have the label {labels[0]}: the atlas can call nothing else"
     return [said] if len(labels) == 1 else []
+
+
+def _note_profiles(sample: Sample) -> list[str]:
+    said = "the reference's rows express more than half of the genes, as mean profiles do and cells do not"
+    return [f"{said}: neighbours do not count in calls, and no error can be stated"] if sample.is_of_profiles else []
 
 
 def _about(name: str, match: GeneMatch, fitted: Fitted) -> dict[str, Any]:

@@ -42,9 +42,13 @@ def symbol_of(gene: int, taxon: int = HUMAN) -> str:
 
 
 def summary_of(gene: int, taxon: int) -> str:
-    """Return what NCBI says of a gene: its family's word, its theme, and a word that its ortholog shares."""
+    """Return what NCBI says of a gene: its family's word, its theme, and a word that its ortholog shares.
+
+    Of each third gene it does not know the theme.
+    """
     verb = "takes part in" if taxon == HUMAN else "is needed for"
-    what = f"The {WORDS[family_of(gene)]} that {symbol_of(gene, taxon)} encodes {verb} {THEMES[theme_of(gene)]}"
+    theme = THEMES[theme_of(gene)] if gene % 3 else "what is not known"
+    what = f"The {WORDS[family_of(gene)]} that {symbol_of(gene, taxon)} encodes {verb} {theme}"
     return f"{what}, as seen in patient{'abcdefghij'[gene % 10]}{'klmnopqrst'[gene // 10 % 10]}{'uv'[gene // 100]}."
 
 

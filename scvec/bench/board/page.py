@@ -68,7 +68,7 @@ def render(boards: Sequence[Board], command: str = "", made_on: str = "") -> str
         board_script=part("board.js", HERE),
         command=command,
         made_on=made_on,
-        provenance=[],
+        provenance=[(one.name, one.source) for one in boards],
         notes=(),
     )
 

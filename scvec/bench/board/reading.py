@@ -7,6 +7,7 @@ and ``value``, and if there are any ``low``, ``high``, ``revision`` and ``contro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def read_boards(folders: Iterable[str | Path]) -> tuple[Board, ...]:
     found: list[Board] = []
     for folder in map(Path, folders):
         paths = [*sorted(folder.glob("*.json")), *sorted(folder.glob(f"*/{RESULTS}"))]
-        boards = [board for path in paths for board in _read(path)]
+        boards = [replace(board, source=str(path)) for path in paths for board in _read(path)]
         if not boards:
             raise FileError(
                 f"{folder} has no results of a suite", f"{RESULTS}, as scvec bench writes it", "name another folder"
@@ -47,8 +48,8 @@ def _read(path: Path) -> Iterator[Board]:
         values = bounded_json(read_file(path))
         if isinstance(values, dict) and "genes" in values and "rows" in values:
             yield _genes(values)
-        elif isinstance(values, dict) and isinstance(values.get("rows"), list) and "suite" in values:
-            yield _cells(values)
+        elif isinstance(values, dict) and isinstance(values.get("rows"), list):
+            yield _cells({"suite": path.stem, **values})
         else:
             flat = values.get("figures") if isinstance(values, dict) else values
             if isinstance(flat, list) and flat and all(isinstance(one, dict) and "suite" in one for one in flat):
@@ -93,7 +94,7 @@ def _gene_table(view: str, rows: list[Any], tasks: list[Any], figures: dict[Any,
                 name,
                 is_control,
                 by_name[name],
-                f"{row['dimension']} dimensions" if "dimension" in row else "",
+                f"d = {row['dimension']}" if "dimension" in row else "",
                 better_than(against, {TFIDF: "TF-IDF", names: "its names alone"}),
                 better if n else -1,
                 own={"names alone": by_name[names]} if names in by_name else {},

@@ -83,6 +83,8 @@ class Board:
         A table of what models are: revision, dimension, speed, cost.
     missing
         Models that were not measured: name, reason, command.
+    source
+        The file of the results.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Board:
     facts_header: tuple[str, ...] = ()
     facts: tuple[tuple[str, ...], ...] = ()
     missing: tuple[tuple[str, str, str], ...] = ()
+    source: str = ""
 
     def markdown(self) -> str:
         """Return it as Markdown."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
-from scvec.core.files import sha256
 from scvec.core.types import Doubles, Floats, Ints
 from scvec.embed.projection import normalise
 from scvec.embed.recipe import TARGET_SUM
@@ -25,18 +23,12 @@ class Expressed:
 
     Attributes
     ----------
-    taxon_id
-        Their species.
-    revision
-        Hash of the files.
     rows
         The place of each gene.
     vectors
         (g, d) vectors.
     """
 
-    taxon_id: int
-    revision: str
     rows: dict[int, int] = field(repr=False)
     vectors: Floats = field(repr=False)
 
@@ -71,9 +63,8 @@ def expressed(files: Sequence[str], texts: GeneTexts, gene_ids: Ints) -> Express
     whole = np.concatenate([_standardised(one) for one in parts]).T
     n = min(DIMENSION, *whole.shape)
     left, sizes, _ = randomized_svd(whole, n_components=n, random_state=0)
-    hashes = "-".join(sha256(Path(one))[:16] for one in files)
     rows = {gene: i for i, gene in enumerate(here.tolist())}
-    return Expressed(texts.taxon_id, hashes, rows, np.asarray(left * sizes, np.float32))
+    return Expressed(rows, np.asarray(left * sizes, np.float32))
 
 
 def _cells(path: str, texts: GeneTexts, gene_ids: Ints) -> tuple[Ints, Floats]:

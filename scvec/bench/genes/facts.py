@@ -62,9 +62,16 @@ class Facts:
 
 
 def encode(
-    source: Encoded, tasks: Sequence[Prepared], variants: Sequence[Variant], progress: Progress | None = None
+    source: Encoded,
+    tasks: Sequence[Prepared],
+    variants: Sequence[Variant],
+    *,
+    timed: bool = False,
+    progress: Progress | None = None,
 ) -> Facts:
     """Encode all texts of the tasks that have no vector, and return what is known of the model.
+
+    If none lacks one, some are encoded for the speed, unless it is known (`timed`) or costs money.
 
     Raises
     ------
@@ -72,22 +79,22 @@ def encode(
         If the encoder fails.
     """
     model = source.model
-    spent, timed, n_encoded = 0.0, 0, 0
+    spent, n_read, n_encoded = 0.0, 0, 0
     for variant in variants:
         texts = list(dict.fromkeys(text for one in tasks for side in one.sides for text in side.texts[variant]))
         left = source.missing(texts, variant)
         start = perf_counter()
         source.encode(texts, variant, progress)
         spent += perf_counter() - start if left else 0.0
-        timed += _read(model, left)
+        n_read += _read(model, left)
         n_encoded += len(left)
     plain = list(dict.fromkeys(text for one in tasks for side in one.sides for text in side.texts["plain"]))
     known = [one for one in plain if not isinstance(model, Partial) or model.knows(one)]
-    if not timed and not isinstance(model, (Partial, Priced)):
+    if not n_read and not timed and not isinstance(model, (Partial, Priced)):
         some = plain[:: -(-len(plain) // N_TIMED)]
         start = perf_counter()
         model.encode(some)
-        spent, timed = perf_counter() - start, _read(model, some)
+        spent, n_read = perf_counter() - start, _read(model, some)
     sizes, most = counts(model, plain), limit_of(model)
     lost = 0 if most is None else int(np.maximum(sizes - most, 0).sum())
     price = model.usd_per_million_tokens if isinstance(model, Priced) else 0.0
@@ -102,7 +109,7 @@ def encode(
         counted=isinstance(model, Truncates),
         n_encoded=n_encoded,
         seconds=0.0 if isinstance(model, Partial) else spent,
-        timed_tokens=timed,
+        timed_tokens=n_read,
         usd=None if price is None else total * price / 1e6,
         covered=len(known) / len(plain),
     )

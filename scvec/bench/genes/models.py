@@ -21,16 +21,20 @@ def name_only(model: str) -> str:
     return f"{model}, name only"
 
 
+def facts_of(out: Path, model: str, revision: str) -> Facts | None:
+    """Return what earlier runs know of a model; None if nothing, or of other weights."""
+    found = said(read(out).get(model, {}).get("facts", {}))
+    return found if found is not None and found.revision == revision else None
+
+
 def keep(out: Path, model: str, address: str, facts: Facts) -> None:
     """Write what is known of a model; the time that earlier runs took for the same weights is added."""
-    before = said(read(out).get(model, {}).get("facts", {}))
-    if before is not None and before.revision == facts.revision and before.timed_tokens:
-        # If nothing was left to encode, the time of earlier runs says more than that of a sample.
-        resumed = facts.timed_tokens > 0 and facts.n_encoded > 0
+    before = facts_of(out, model, facts.revision)
+    if before is not None:
         facts = replace(
             facts,
-            seconds=before.seconds + (facts.seconds if resumed else 0),
-            timed_tokens=before.timed_tokens + (facts.timed_tokens if resumed else 0),
+            seconds=before.seconds + facts.seconds,
+            timed_tokens=before.timed_tokens + facts.timed_tokens,
             n_encoded=before.n_encoded + facts.n_encoded,
         )
     write(out, {"model": model, "address": address, "facts": asdict(facts)})

@@ -101,21 +101,27 @@ class GeneResults:
                 part.write_text(words + "\n", encoding="utf-8")
         return made
 
+    def verdict(self, row: str, texts: Variant, control: str = TFIDF) -> tuple[int, int]:
+        """Return on how many tasks a row is better than a control, and how many both stand on.
+
+        Better is a mean difference of the task's first measure whose interval is above 0.
+        """
+        first = {one["name"]: one["measures"][0] for one in self.tasks}
+        own = [
+            one.against
+            for one in self.figures
+            if (one.row, one.texts) == (row, texts) and one.measure == first[one.task]
+        ]
+        return _better([against[control] for against in own if control in against])
+
     def to_dict(self) -> dict[str, Any]:
         """Return the results as JSON types."""
         figures = [asdict(one) for one in self.figures]
         return {"suite": self.suite, "tasks": list(self.tasks), "rows": list(self.rows), "figures": figures}
 
 
-def verdict(row: str, texts: Variant, figures: Iterable[Figure], control: str = TFIDF) -> tuple[int, int]:
-    """Return on how many tasks a row is better than a control, and how many both stand on.
-
-    Better is a mean difference whose interval is above 0.
-    """
-    there = [
-        one.against[control] for one in figures if one.row == row and one.texts == texts and control in one.against
-    ]
-    return sum(low > 0 for _, low, _ in there), len(there)
+def _better(differences: Sequence[Interval]) -> tuple[int, int]:
+    return sum(low > 0 for _, low, _ in differences), len(differences)
 
 
 def _found(tasks: Sequence[Prepared], out: Path) -> dict[Key, Record]:
@@ -144,7 +150,7 @@ def _rows(suite: GeneSuite, found: Mapping[Key, Record], kept: Mapping[str, Kept
         address = about.get("address", addresses.get(name, name))
         row: Record = {"row": name, "kind": "model", "address": address, **about.get("facts", {})}
         if name not in kinds:
-            row["missing"] = about.get("missing", "not run yet")
+            row["missing"] = about.get("missing", "not run yet.")
         rows.append(row)
     controls = [name for name, kind in kinds.items() if kind == "control"]
     order = [TFIDF, *(name_only(one) for one in listed), *sorted(controls)]
@@ -219,7 +225,8 @@ def _table(
             texts = shown_texts(name, task["name"], view, by_key)
             own = row["kind"] == "control" or texts == view
             values.append(_cell(by_key[name, task["name"], texts]) if texts and own else "")
-        better, n = verdict(name, view, by_key.values())
+        own = [one.against for one in by_key.values() if (one.row, one.texts) == (name, view)]
+        better, n = _better([against[TFIDF] for against in own if TFIDF in against])
         said = f"{better} of {n}" if n else "not measured here" if "missing" in row else ""
         cells.append((f"*{name}*" if row["kind"] == "control" else name, *values, said))
     return ResultTable(title, header, tuple(cells))

@@ -12,7 +12,6 @@ from scvec._version import __version__
 from scvec.bench import records
 from scvec.bench.code import genes_digest
 from scvec.bench.genes import models
-from scvec.bench.genes.expression import expressed
 from scvec.bench.genes.facts import encode
 from scvec.bench.genes.measuring import measure
 from scvec.bench.genes.results import GeneResults
@@ -74,12 +73,9 @@ def run(
     runner = _Runner(suite, tasks, preparer, store, out, progress, download)
     wanted = suite.encoders if encoders is None else tuple(encoders)
     suite.keep(out)
-    with progress(suite.name, len(wanted) + 1) as advance:
-        runner.controls()
-        advance(1)
-        for one in wanted:
-            runner.model(one, required=encoders is not None)
-            advance(1)
+    runner.controls()
+    for one in wanted:
+        runner.model(one, required=encoders is not None)
     return GeneResults.write(suite, tasks, out)
 
 
@@ -116,11 +112,16 @@ class _Runner:
         variants: tuple[Variant, ...] = VARIANTS if "name" in self._suite.controls else ("plain", "masked")
         source = Encoded(self._store, model)
         read = tuple(one for one in variants if one == "plain" or not isinstance(model, Partial))
-        facts = encode(source, self._tasks, read, self._progress)
-        models.keep(self._out, model.name, address, facts)
+        self._encode(source, address, read)
         self._measure(source)
         if "name" in read:
             self._measure(Encoded(self._store, model, "control", models.name_only(model.name), ("name",)))
+
+    def _encode(self, source: Encoded, address: str, variants: tuple[Variant, ...]) -> None:
+        model = source.model
+        timed = models.facts_of(self._out, model.name, model.revision) is not None
+        facts = encode(source, self._tasks, variants, timed=timed, progress=self._progress)
+        models.keep(self._out, model.name, address, facts)
 
     def controls(self) -> None:
         """Measure what models have to beat."""
@@ -130,11 +131,9 @@ class _Runner:
     def _controls(self) -> Iterator[Source]:
         wanted = self._suite.controls
         if TFIDF in wanted or "permuted" in wanted:
-            made = make(TFIDF, self._preparer.texts.frame)
-            tfidf = Encoded(self._store, made, "control")
-            facts = encode(tfidf, self._tasks, tfidf.variants, self._progress)
+            tfidf = Encoded(self._store, make(TFIDF, self._preparer.texts.frame), "control")
+            self._encode(tfidf, TFIDF, tfidf.variants)
             if TFIDF in wanted:
-                models.keep(self._out, made.name, TFIDF, facts)
                 yield tfidf
             if "permuted" in wanted:
                 yield Permuted(tfidf)
@@ -143,34 +142,36 @@ class _Runner:
         if "random" in wanted:
             yield Drawn()
         if "expression" in wanted:
-            genes = self._preparer.gene_ids
-            yield OfExpression(expressed(self._suite.expression, self._preparer.texts, genes))
+            yield OfExpression(self._suite.expression, self._preparer.texts, self._preparer.gene_ids)
 
     def _measure(self, source: Source) -> None:
-        for task in self._tasks:
-            if not all(map(source.covers, task.sides)):
-                continue
-            for texts in source.variants:
+        there = [one for one in self._tasks if all(map(source.covers, one.sides))]
+        asked = [(one, texts) for one in there for texts in source.variants]
+        with self._progress(f"{source.name}: tasks", len(asked)) as advance:
+            for task, texts in asked:
                 digest = _digest(task, source, texts, self._suite.seeds)
-                if digest in self._done:
-                    continue
-                found = measure(task, source, texts, self._suite.seeds)
-                about = {
-                    "digest": digest,
-                    "task": task.task.name,
-                    "task_digest": task.digest,
-                    "code": genes_digest(),
-                    "method": source.name if texts != "masked" else f"{source.name}, masked",
-                    "row": source.name,
-                    "texts": texts,
-                    "kind": source.kind,
-                    "revision": source.revision,
-                    "seed": None,
-                    "seeds": list(self._suite.seeds),
-                    "scvec": __version__,
-                }
-                values = {name: [_json(one) for one in some.tolist()] for name, some in found.items()}
-                records.write(self._out, {**about, "values": values})
+                if digest not in self._done:
+                    self._record(task, source, texts, digest)
+                advance(1)
+
+    def _record(self, task: Prepared, source: Source, texts: Variant, digest: str) -> None:
+        found = measure(task, source, texts, self._suite.seeds)
+        about = {
+            "digest": digest,
+            "task": task.task.name,
+            "task_digest": task.digest,
+            "code": genes_digest(),
+            "method": source.name if texts != "masked" else f"{source.name}, masked",
+            "row": source.name,
+            "texts": texts,
+            "kind": source.kind,
+            "revision": source.revision,
+            "seed": None,
+            "seeds": list(self._suite.seeds),
+            "scvec": __version__,
+        }
+        values = {name: [_json(one) for one in some.tolist()] for name, some in found.items()}
+        records.write(self._out, {**about, "values": values})
 
 
 def _json(value: float) -> float | None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import polars as pl
 
-from scvec.bench.genes.expression import Expressed
+from scvec.bench.genes.expression import Expressed, expressed
 from scvec.bench.genes.tasks import Side, Variant
-from scvec.core.types import Floats, Progress
+from scvec.core.files import sha256
+from scvec.core.types import Floats, Ints, Progress
 from scvec.embed.encoders import Encoder, Partial
 from scvec.embed.gene_vectors import KIND
 from scvec.embed.text_vectors import TextTable, hash_of
+from scvec.ingest import GeneTexts
 from scvec.store import Store
 
 RowKind: TypeAlias = Literal["model", "control"]
@@ -112,8 +116,8 @@ class Encoded:
         del seed
         asked = side.texts[texts]
         known = self._known(asked)
+        there = np.isin(np.array(asked, object), known) if len(known) < len(asked) else np.ones(len(asked), bool)
         found = np.zeros((len(asked), self.model.dimension), np.float32)
-        there = [i for i, one in enumerate(asked) if one in set(known)] if len(known) < len(asked) else slice(None)
         found[there] = self._table(texts).vectors([hash_of(one) for one in known])
         return found
 
@@ -190,24 +194,34 @@ class Drawn:
 
 
 class OfExpression:
-    """How genes are expressed in cells, without a text."""
+    """How genes are expressed in cells, without a text.
+
+    Parameters
+    ----------
+    files, texts, gene_ids
+        As for `expressed`; the files are read when a vector is first asked for.
+    """
 
     name, seeded = "expression SVD", False
     kind: RowKind = "control"
     variants: tuple[Variant, ...] = ("plain",)
 
-    def __init__(self, expressed: Expressed) -> None:
-        self._expressed = expressed
-        self.revision = expressed.revision
+    def __init__(self, files: Sequence[str], texts: GeneTexts, gene_ids: Ints) -> None:
+        self._files, self._texts, self._gene_ids = files, texts, gene_ids
+        self.revision = "-".join(sha256(Path(one))[:16] for one in files)
 
     def covers(self, side: Side) -> bool:
         """Whether the genes are of the cells' species."""
-        return side.taxon_id == self._expressed.taxon_id
+        return side.taxon_id == self._texts.taxon_id
 
     def vectors(self, side: Side, texts: Variant, seed: int) -> Floats:
         """Return (n, d) vectors."""
         del texts, seed
         return self._expressed.of(side.gene_ids)
+
+    @cached_property
+    def _expressed(self) -> Expressed:
+        return expressed(self._files, self._texts, self._gene_ids)
 
 
 def identity(source: Source, texts: Variant) -> str:

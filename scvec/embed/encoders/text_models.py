@@ -68,6 +68,8 @@ class TextModel:
 
     def n_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text, were it read whole."""
+        if not texts:
+            return []
         found = self._model.tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
         return [len(one) for one in found]
 

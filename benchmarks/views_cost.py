@@ -17,10 +17,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from benchmarks.common import HERE, WORK, make_parser, markdown, save
 from benchmarks.resample import RealCells, read
@@ -28,6 +27,7 @@ from benchmarks.scale import SOURCE, write
 from scvec.bench.code import code_digest
 from scvec.bench.tasks import digest
 from scvec.core.jit import n_threads
+from scvec.core.text import counted
 
 OUT = WORK / "views_cost"
 QUERY_CELLS = 20_000
@@ -48,6 +48,8 @@ SHOWN = {
     "store_bytes": "store, bytes",
 }
 
+FILE = "bytes of "
+
 Turn = dict[str, dict[str, float]]
 
 
@@ -58,13 +60,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help=f"default: {ROUNDS}, {LARGE_ROUNDS} from {LARGE:,} cells on")
     args = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
-    found = {}
+    found: dict[int, list[Turn]] = {}
     for n in args.cells:
-        found[n] = {"turns": (turns := measured(n, args)), "files": files_of(n, ways(args))}
+        found[n] = turns = measured(n, args)
         print(n, {key: ratio(turns, key, ALONE) for key in WANTED}, flush=True)
     before = " --before FOLDER" if args.before else ""
-    command = f"python -m benchmarks.views_cost --cells {' '.join(map(str, args.cells))}{before}"
-    save("views_cost", command, {"cells": found}, text(found, ways(args), version_before(args)))
+    rounds = f" --rounds {args.rounds}" if args.rounds else ""
+    command = f"python -m benchmarks.views_cost --cells {' '.join(map(str, args.cells))}{before}{rounds}"
+    save("views_cost", command, {"turns": found}, text(found, ways(args), version_before(args)))
 
 
 def ways(args: argparse.Namespace) -> list[str]:
@@ -120,8 +123,9 @@ def _built(name: str, n: int, reference: Path, before: Path | None) -> dict[str,
     shutil.rmtree(store, ignore_errors=True)
     words = ["atlas", "build", "one", str(reference), "--label-key", "cell_type", "--batch-key", "donor"]
     took = _run([*words, "--recipe", RECIPES[name], "--store", str(store)], before if name == BEFORE else None)
-    size = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
-    return {**{f"build_{key}": value for key, value in took.items()}, "store_bytes": size}
+    sizes = sizes_of(store)
+    of_files = {FILE + kind: size for kind, size in sizes.items()}
+    return {f"build_{key}": value for key, value in took.items()} | {"store_bytes": sum(sizes.values())} | of_files
 
 
 def _queried(name: str, n: int, query: Path, before: Path | None) -> dict[str, float]:
@@ -155,16 +159,13 @@ def _run(words: list[str], code: Path | None) -> dict[str, float]:
     }
 
 
-def files_of(n: int, names: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return bytes by what they are, for each way."""
-    found: dict[str, dict[str, int]] = {}
-    for name in names:
-        sizes: dict[str, int] = {}
-        for path in _store(name, n).rglob("*"):
-            if path.is_file():
-                sizes[_kind(path)] = sizes.get(_kind(path), 0) + path.stat().st_size
-        found[name] = sizes
-    return found
+def sizes_of(store: Path) -> dict[str, int]:
+    """Return the bytes of a store by what they are."""
+    sizes: dict[str, int] = {}
+    for path in store.rglob("*"):
+        if path.is_file():
+            sizes[_kind(path)] = sizes.get(_kind(path), 0) + path.stat().st_size
+    return sizes
 
 
 def _kind(path: Path) -> str:
@@ -188,17 +189,17 @@ The recipe `refined`, whose calls are made by three views, against the same with
 (`views = []`){before}. A query of {n_query:,} cells; cells are resampled from Baron's pancreas (`benchmarks.scale`),
 {threads} threads. Each build and query is a process from start to end. Medians of the turns; a ratio is the median of
 those within a turn. The goal: at most 1.5 times the seconds of a build and the bytes of a store, and 1.3 times those
-of a query."""
+of a query. Other work ran on the machine at the same time, which lengthens seconds more than CPU seconds. Both recipes
+keep cells for queries of few genes (`sample.parquet`)."""
 
 
-def text(found: dict[int, Any], names: Sequence[str], version: str) -> str:
+def text(found: Mapping[int, Sequence[Turn]], names: Sequence[str], version: str) -> str:
     """Return the tables as Markdown."""
     before = f", and against scvec {version}" if version else ""
     parts = [TEXT.format(before=before, n_query=QUERY_CELLS, threads=n_threads())]
-    for n, made in found.items():
-        parts += [f"## {n:,} reference cells, {len(made['turns'])} turns", _table(made["turns"], names)]
-        parts += ["Bytes of the store, by file:", _files(made["files"], names), "Every turn:"]
-        parts += [_every_turn(made["turns"], names)]
+    for n, turns in found.items():
+        parts += [f"## {n:,} reference cells, {counted(len(turns), 'turn')}", _table(turns, names)]
+        parts += ["Bytes of the store, by file:", _files(turns[-1], names), "Every turn:", _every_turn(turns, names)]
     return "\n\n".join(parts)
 
 
@@ -220,9 +221,11 @@ def _times(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _files(files: dict[str, dict[str, int]], names: Sequence[str]) -> str:
-    kinds = sorted({kind for one in files.values() for kind in one}, key=lambda kind: -files[VIEWS].get(kind, 0))
-    return markdown(["file", *names], [[kind, *(f"{files[name].get(kind, 0):,}" for name in names)] for kind in kinds])
+def _files(turn: Turn, names: Sequence[str]) -> str:
+    kinds = {key for one in turn.values() for key in one if key.startswith(FILE)}
+    ordered = sorted(kinds, key=lambda key: -turn[VIEWS].get(key, 0))
+    rows = [[kind.removeprefix(FILE), *(f"{turn[name].get(kind, 0):,.0f}" for name in names)] for kind in ordered]
+    return markdown(["file", *names], rows)
 
 
 def _every_turn(turns: Sequence[Turn], names: Sequence[str]) -> str:

@@ -69,11 +69,12 @@ def test_what_views_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert names == [VIEWS, ALONE]
     turns = views_cost.measured(300, args)
     assert all(one["build_cpu_s"] > 0 < one["query_mb"] for one in turns[0].values())
-    files = views_cost.files_of(300, names)
-    assert files[VIEWS]["views.safetensors"] > 0
-    assert "views.safetensors" not in files[ALONE]
-    assert sum(files[VIEWS].values()) == turns[0][VIEWS]["store_bytes"]
-    said = views_cost.text({300: {"turns": turns, "files": files}}, names, "")
+    (turn,) = turns
+    assert turn[VIEWS][views_cost.FILE + "views.safetensors"] > 0
+    assert views_cost.FILE + "views.safetensors" not in turn[ALONE]
+    assert sum(views_cost.sizes_of(tmp_path / "store-300-refined").values()) >= turn[VIEWS]["store_bytes"] > 0
+    assert views_cost.measured(300, args) == turns  # of the same code: it is not measured again
+    said = views_cost.text({300: turns}, names, "")
     assert "sample.parquet" in said
 
 

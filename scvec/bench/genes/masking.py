@@ -66,12 +66,7 @@ def stem(word: str) -> str:
 
 def tidy(text: str) -> str:
     """Return a text without what removed words leave, such as empty brackets; `BLANK` if no word is left."""
-    for wrong, right in (
-        (r"([,;])(?:\s*[,;])+", r"\1"),
-        (r"\(\s*[,;\s]+", "("),
-        (r"\(\s*\)", " "),
-        (r"\s+([,.;:)])", r"\1"),
-    ):
+    for wrong, right in LEFT:
         text = re.sub(wrong, right, text)
     text = " ".join(text.split()).strip(" ,;:")
     return text if re.search(r"\w", text) else BLANK

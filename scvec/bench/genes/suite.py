@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from scvec.bench.genes.probes import N_FOLDS
 from scvec.bench.suite import FIX, checker, expanded, slug
 from scvec.core.files import placing
 from scvec.core.limits import bounded_json, read_file
@@ -83,7 +84,8 @@ class GeneTask:
         alone = self.sets == FAMILIES and self.across_families
         check(not alone, "families across families", "across_families = false")
         check(2 <= self.min_genes <= self.max_genes, f"min_genes = {self.min_genes}", "from 2 to max_genes")
-        check(self.genes_per_set >= self.min_genes, f"genes_per_set = {self.genes_per_set}", "at least min_genes")
+        least = max(self.min_genes, N_FOLDS if self.kind == "probe" else 0)
+        check(self.genes_per_set >= least, f"genes_per_set = {self.genes_per_set}", f"at least {least}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

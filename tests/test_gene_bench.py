@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ def test_the_suite_of_the_repository_is_one(monkeypatch: pytest.MonkeyPatch) -> 
         ("n_genes = 60", "n_genes = 0", "n_genes = 0"),
         ("n_genes = 60", "min_genes = 1", "min_genes = 1"),
         ("n_genes = 60", "genes_per_set = 3", "genes_per_set = 3"),
+        ("n_sets = 2", "min_genes = 2\ngenes_per_set = 4", "genes_per_set = 4: expected at least 5"),
         ("across_families = false", "", "across_families = false"),
         ("n_genes = 60", "speed = 3", "task key 'speed'"),
         ("seeds = [0, 1]", "seeds = []", "no seeds"),
@@ -454,6 +456,23 @@ def test_records_of_other_code_or_other_texts_do_not_count(
     assert rid(run(suite, tmp_path / "out", store)) == rid(results)
 
 
+def test_figures_are_of_the_seeds_and_vectors_asked_for(
+    made: tuple[sv.Store, Path], results: GeneResults, tmp_path: Path
+) -> None:
+    store, folder = made
+    suite, out = GeneSuite.read(folder / "suite.toml"), tmp_path / "out"
+    run(suite, out, store)
+    # Records of other seeds and of another revision of a model, written later.
+    other = run(replace(suite, seeds=(7,)), out, store)
+    assert rid(other) != rid(results)
+    for path in (out / "runs").glob("theme-hash-*.json"):
+        record = json.loads(path.read_text())
+        none = {key: [0.0] * len(values) for key, values in record["values"].items()}
+        record |= {"digest": "0" * 64, "revision": "0", "seeds": [*suite.seeds], "values": none}
+        path.with_name(f"{path.stem}-later.json").write_text(json.dumps(record))
+    assert rid(run(suite, out, store)) == rid(results)
+
+
 def test_changed_code_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "bench" / "genes").mkdir(parents=True)
     module = tmp_path / "bench" / "genes" / "probes.py"
@@ -508,7 +527,7 @@ def test_what_is_out_of_reach_has_a_row_that_says_so(
     assert "text-embedding-3-small was not measured here: " in err
     assert "OPENAI_API_KEY" in err
     text = (tmp_path / "out" / "results.md").read_text()
-    assert "scvec bench genes --encoder text-embedding-3-small" in text
+    assert f"Then: `scvec bench genes --out {tmp_path / 'out'} --encoder text-embedding-3-small`" in text
     assert text.count("not measured here: ") == 4
     assert "not measured here: no encoder 'of-another-package'" in text
     # Whoever asks for it by name gets the error.
@@ -526,6 +545,7 @@ def test_an_unknown_encoder_is_an_error(made: tuple[sv.Store, Path], tmp_path: P
     suite = GeneSuite.read(made[1] / "suite.toml")
     with pytest.raises(KeyNotFoundError, match="hush"):
         run(suite, tmp_path / "out", made[0], encoders=["hush"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_vectors_of_plain_texts_are_those_of_embed(made: tuple[sv.Store, Path], tmp_path: Path) -> None:

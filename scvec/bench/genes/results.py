@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,6 +30,7 @@ VIEWS: tuple[Variant, ...] = ("masked", "plain")
 """The texts that tables are of; what reads no text, or names alone, stands in each."""
 
 TFIDF = "tfidf"
+COMMAND = "scvec bench genes"
 Key: TypeAlias = tuple[str, str, Variant]
 """A row's name, a task's, and the texts."""
 
@@ -69,7 +71,8 @@ class GeneResults:
     tasks
         For each task ``name``, ``kind``, ``measure`` of the tables, ``n_genes``, ``n_sets``.
     rows
-        For each row its name, its kind (``"model"``, ``"control"``) and what is known of it, or why it is ``missing``.
+        For each row its name, its kind (``"model"``, ``"control"``) and what is known of it, or why it is ``missing``
+        and the ``command`` that fills it.
     figures
         All figures.
     tables
@@ -86,10 +89,22 @@ class GeneResults:
     files: tuple[Path, ...]
 
     @classmethod
-    def write(cls, suite: GeneSuite, tasks: Sequence[Prepared], out: Path) -> GeneResults:
-        """Summarise the records of the tasks, and write ``results.json`` and ``results.md``."""
-        found = _found(tasks, out)
-        rows = _rows(suite, found, models.read(out))
+    def write(
+        cls, suite: GeneSuite, tasks: Sequence[Prepared], out: Path, asked: Collection[str] = (), command: str = ""
+    ) -> GeneResults:
+        """Summarise the records of the tasks, and write ``results.json`` and ``results.md``.
+
+        Parameters
+        ----------
+        suite, tasks, out
+            The suite, its tasks, and the folder with the records.
+        asked
+            Digests of records that count before others of the same row, task and texts.
+        command
+            What measures a model into the folder, if ``--encoder MODEL`` is added.
+        """
+        found = _found(suite, tasks, out, asked)
+        rows = _rows(suite, found, models.read(out), command or f"{COMMAND} --out {quote(str(out))}")
         figures = tuple(_figures(tasks, [one["row"] for one in rows], found))
         about = tuple(_about(one) for one in tasks)
         tables = tuple(_tables(about, rows, figures))
@@ -124,17 +139,20 @@ def _better(differences: Sequence[Interval]) -> tuple[int, int]:
     return sum(low > 0 for _, low, _ in differences), len(differences)
 
 
-def _found(tasks: Sequence[Prepared], out: Path) -> dict[Key, Record]:
-    """Return the records of these tasks by this code; of two revisions of a model, that written last."""
+def _found(suite: GeneSuite, tasks: Sequence[Prepared], out: Path, asked: Collection[str]) -> dict[Key, Record]:
+    """Return the records of these tasks and seeds by this code; of two revisions, the one asked, or written last."""
     names = {one.digest: one.task.name for one in tasks}
+    there = sorted(records.read(out).values(), key=lambda one: one["digest"] in asked)
     return {
         (one["row"], names[one["task_digest"]], one["texts"]): one
-        for one in records.read(out).values()
-        if one.get("task_digest") in names and one.get("code") == genes_digest()
+        for one in there
+        if one.get("task_digest") in names
+        and one.get("code") == genes_digest()
+        and one.get("seeds") == list(suite.seeds)
     }
 
 
-def _rows(suite: GeneSuite, found: Mapping[Key, Record], kept: Mapping[str, Kept]) -> tuple[Record, ...]:
+def _rows(suite: GeneSuite, found: Mapping[Key, Record], kept: Mapping[str, Kept], command: str) -> tuple[Record, ...]:
     """Return the rows in the order of the suite, models that are not in it after those that are, controls last."""
     kinds = {one["row"]: one["kind"] for one in found.values()}
     asked = [Address.parse(one).canonical() for one in suite.encoders]
@@ -151,6 +169,7 @@ def _rows(suite: GeneSuite, found: Mapping[Key, Record], kept: Mapping[str, Kept
         row: Record = {"row": name, "kind": "model", "address": address, **about.get("facts", {})}
         if name not in kinds:
             row["missing"] = about.get("missing", "not run yet.")
+            row["command"] = f"{command} --encoder {quote(address)}"
         rows.append(row)
     controls = [name for name, kind in kinds.items() if kind == "control"]
     order = [TFIDF, *(name_only(one) for one in listed), *sorted(controls)]
@@ -245,14 +264,9 @@ def _models(rows: Sequence[Record]) -> ResultTable:
     cells = []
     for row in rows:
         if row["kind"] == "model" or "revision" in row:
-            said = f"not measured here: {row['missing']} Then: `{command_for(row)}`" if "missing" in row else ""
+            said = f"not measured here: {row['missing']} Then: `{row['command']}`" if "missing" in row else ""
             cells.append((row["row"], *facts_shown(row), said.replace("|", "\\|")))
     return ResultTable("Models:", header, tuple(cells))
-
-
-def command_for(row: Record) -> str:
-    """Return the command that fills the row of a model that was not measured."""
-    return f"scvec bench genes --encoder {row['address']}"
 
 
 def facts_shown(row: Record) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from scvec.bench.genes.suite import GeneSuite
 from scvec.bench.genes.tasks import VARIANTS, Prepared, Preparer, Variant
 from scvec.core.progress import shown
 from scvec.core.types import Progress
-from scvec.embed.encoders import Address, Encoder, Partial, make
+from scvec.embed.encoders import Address, Encoder, Partial, find, make
 from scvec.errors import FileError, InputError, MissingDependencyError, ServiceError
 from scvec.evaluation.writing import check_folder
 from scvec.store import Store
@@ -37,6 +37,7 @@ def run(
     *,
     encoders: Sequence[str] | None = None,
     download: bool = False,
+    command: str = "",
     progress: Progress | None = None,
 ) -> GeneResults:
     """Measure models on a suite's tasks into `out`; a figure that has a record of the same inputs is not made again.
@@ -56,6 +57,8 @@ def run(
         Measure only these, which need not be in the suite; the rows of others stay. None: those of the suite.
     download
         Whether encoders may download their weights.
+    command
+        What measures a model into `out`, if ``--encoder MODEL`` is added: it stands beside models that are missing.
     progress
         Shows the models, and texts that are encoded.
 
@@ -68,6 +71,8 @@ def run(
     """
     progress, out = shown(progress), Path(out)
     check_folder(out)
+    for one in encoders or ():
+        find(Address.parse(one).kind)  # an unknown one is said before anything is measured
     preparer = Preparer(store, suite)
     tasks = tuple(preparer.prepare(one) for one in suite.tasks)
     runner = _Runner(suite, tasks, preparer, store, out, progress, download)
@@ -76,7 +81,7 @@ def run(
     runner.controls()
     for one in wanted:
         runner.model(one, required=encoders is not None)
-    return GeneResults.write(suite, tasks, out)
+    return GeneResults.write(suite, tasks, out, runner.asked, command)
 
 
 class _Runner:
@@ -95,6 +100,7 @@ class _Runner:
         self._suite, self._tasks, self._preparer, self._store, self._out = suite, tasks, preparer, store, out
         self._progress, self._download = progress, download
         self._done = set(records.read(out))
+        self.asked: set[str] = set()
 
     def model(self, address: str, *, required: bool) -> None:
         """Measure a model and its control by names alone; one out of reach is noted, unless it is `required`."""
@@ -150,6 +156,7 @@ class _Runner:
         with self._progress(f"{source.name}: tasks", len(asked)) as advance:
             for task, texts in asked:
                 digest = _digest(task, source, texts, self._suite.seeds)
+                self.asked.add(digest)
                 if digest not in self._done:
                     self._record(task, source, texts, digest)
                 advance(1)

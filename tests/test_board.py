@@ -78,6 +78,7 @@ def test_a_board_has_the_figures_and_verdicts_of_the_results(ran: tuple[GeneResu
     masked, plain = board.tables
     assert [one.title for one in board.tables] == ["Masked texts", "Plain texts"]
     assert [(one.task, one.measure) for one in plain.columns] == [("theme", "recall@10"), ("probe", "auroc")]
+    assert board.lead[0].startswith("2 tasks of ")
     rows = {one.name: one for one in plain.rows}
     assert list(rows) == ["hash", "random", "file:planted.parquet", "tfidf", "random vectors"]
     found = {(one.row, one.task, one.texts, one.measure): one for one in results.figures}

@@ -14,7 +14,8 @@ from typing import Any
 from scvec.bench.board.values import Board, BoardRow, BoardTable, Cell, Column
 from scvec.bench.board.words import all_controls, better_than, genes_lead
 from scvec.bench.genes.models import name_only
-from scvec.bench.genes.results import TFIDF, VIEWS, facts_shown
+from scvec.bench.genes.results import TFIDF, VIEWS, facts_shown, figure_in
+from scvec.bench.genes.tasks import Variant
 from scvec.bench.results import RESULTS
 from scvec.core.limits import bounded_json, read_file
 from scvec.errors import FileError
@@ -75,7 +76,7 @@ def _genes(values: dict[str, Any]) -> Board:
     return Board(str(values["suite"]), lead, tables, FACTS, tuple(facts), tuple(missing))
 
 
-def _gene_table(view: str, rows: list[Any], tasks: list[Any], figures: dict[Any, Any]) -> BoardTable:
+def _gene_table(view: Variant, rows: list[Any], tasks: list[Any], figures: dict[Any, Any]) -> BoardTable:
     def cells(row: Any) -> tuple[Cell | None, ...]:
         return tuple(_gene_cell(row, one["name"], view, figures) for one in tasks)
 
@@ -105,12 +106,8 @@ def _gene_table(view: str, rows: list[Any], tasks: list[Any], figures: dict[Any,
     return BoardTable(f"{view.capitalize()} texts", columns, tuple(made), tuple(lines))
 
 
-def _gene_cell(row: Any, task: str, view: str, figures: dict[Any, Any]) -> Cell | None:
-    """Return the figure of a row in a view: of a control that reads no such texts, that of its only ones."""
-    texts = [view] if row["kind"] == "model" else [view, "name", "plain"]
-    if (row["row"], task, "masked") in figures:
-        texts = texts[:1]
-    found = next((figures[row["row"], task, one] for one in texts if (row["row"], task, one) in figures), None)
+def _gene_cell(row: Any, task: str, view: Variant, figures: dict[Any, Any]) -> Cell | None:
+    found = figure_in(row, task, view, figures)
     return None if found is None else Cell(found["value"], found["low"], found["high"])
 
 

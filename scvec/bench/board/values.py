@@ -41,8 +41,6 @@ class BoardRow:
         In words, on how many tasks it is better than what.
     better
         The number to sort verdicts by.
-    missing
-        Why it was not measured; "" if it was.
     own
         Controls of this row alone, such as its names alone: for each column a figure.
     """
@@ -53,7 +51,6 @@ class BoardRow:
     note: str = ""
     verdict: str = ""
     better: int = -1
-    missing: str = ""
     own: Mapping[str, tuple[Cell | None, ...]] = field(default_factory=dict)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from scvec.bench.board.values import BoardTable
+from scvec.core.text import counted
 
 
 def better_than(against: Mapping[str, tuple[int, int]], names: Mapping[str, str]) -> str:
@@ -21,9 +22,10 @@ def all_controls(above: int, n: int) -> str:
 
 def genes_lead(seeds: Sequence[int], tasks: Sequence[Any], table: BoardTable) -> Iterator[str]:
     """Yield what the figures of gene-level tasks are, and how many models are better than words alone."""
-    n_genes = sum(one["n_genes"] for one in tasks)
+    sizes = sorted({one["n_genes"] for one in tasks})
+    n_genes = f"{sizes[0]:,} to {sizes[-1]:,}" if len(sizes) > 1 else f"{sizes[0]:,}"
     yield (
-        f"{len(tasks)} tasks on {n_genes:,} genes and their sets, the same for every model; seeds "
+        f"{counted(len(tasks), 'task')} of {n_genes} genes, the same for every model; seeds "
         f"{', '.join(map(str, seeds))}. A bar is the mean over sets (of orthologs, over genes), its whisker the 95 % "
         "bootstrap interval. Lines are controls: a model that does not cross them knows no more than words, names, "
         "expression or chance do."
@@ -32,10 +34,9 @@ def genes_lead(seeds: Sequence[int], tasks: Sequence[Any], table: BoardTable) ->
     if models:
         best = max(models, key=lambda one: one.better)
         n = sum(one.better > 0 for one in models)
-        yield (
-            f"On {table.title.lower()}, {n} of {len(models)} models are better than TF-IDF on some task; most often "
-            f"{best.name}: {best.verdict}."
-        )
+        most = f"; most often {best.name}: {best.verdict}" if n else ""
+        are = "is" if n == 1 else "are"
+        yield f"On {table.title.lower()}, {n} of {len(models)} models {are} better than TF-IDF on some task{most}."
     yield (
         "Masked texts lack a gene's own names and the words of all sets' names; plain texts have them, so that much of "
         "what is right there is spelling."

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ TFIDF = "tfidf"
 COMMAND = "scvec bench genes"
 Key: TypeAlias = tuple[str, str, Variant]
 """A row's name, a task's, and the texts."""
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +218,12 @@ def _values(made: Record | None, measure: str) -> Doubles:
     return np.array([np.nan if one is None else one for one in values], np.float64)
 
 
-def shown_texts(row: str, task: str, view: Variant, figures: Mapping[Key, Any]) -> Variant | None:
-    """Return which texts of a row stand in a view: its own or, of a control that reads others, the only ones."""
-    others: tuple[Variant, ...] = ("name",) if (row, task, "masked") in figures else ("name", "plain")
-    return next((one for one in (view, *others) if (row, task, one) in figures), None)
+def figure_in(row: Record, task: str, view: Variant, figures: Mapping[Key, Found]) -> Found | None:
+    """Return a row's figure in a view: of a control that reads no such texts, that of the only ones that it reads."""
+    name, texts = row["row"], [view]
+    if row["kind"] == "control" and (name, task, "masked") not in figures:
+        texts += ["name", "plain"]
+    return next((figures[name, task, one] for one in texts if (name, task, one) in figures), None)
 
 
 def _tables(about: Sequence[Record], rows: Sequence[Record], figures: Sequence[Figure]) -> Iterable[ResultTable]:
@@ -241,9 +244,8 @@ def _table(
     for row in rows:
         name, values = row["row"], []
         for task in tasks:
-            texts = shown_texts(name, task["name"], view, by_key)
-            own = row["kind"] == "control" or texts == view
-            values.append(_cell(by_key[name, task["name"], texts]) if texts and own else "")
+            found = figure_in(row, task["name"], view, by_key)
+            values.append("" if found is None else _cell(found))
         own = [one.against for one in by_key.values() if (one.row, one.texts) == (name, view)]
         better, n = _better([against[TFIDF] for against in own if TFIDF in against])
         said = f"{better} of {n}" if n else "not measured here" if "missing" in row else ""

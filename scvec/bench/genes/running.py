@@ -14,7 +14,7 @@ from scvec.bench.code import genes_digest
 from scvec.bench.genes import models
 from scvec.bench.genes.facts import encode
 from scvec.bench.genes.measuring import measure
-from scvec.bench.genes.results import GeneResults
+from scvec.bench.genes.results import TFIDF, GeneResults
 from scvec.bench.genes.sources import Drawn, Encoded, Length, OfExpression, Permuted, Source, identity
 from scvec.bench.genes.suite import GeneSuite
 from scvec.bench.genes.tasks import VARIANTS, Prepared, Preparer, Variant
@@ -25,7 +25,6 @@ from scvec.errors import FileError, InputError, MissingDependencyError, ServiceE
 from scvec.evaluation.writing import check_folder
 from scvec.store import Store
 
-TFIDF = "tfidf"
 OUT_OF_REACH = (FileError, InputError, MissingDependencyError, ServiceError)
 """What an encoder raises whose weights, package, key or server is missing, or whose name no package here has."""
 

@@ -18,6 +18,7 @@ from scvec.bench.genes.probes import N_FOLDS
 from scvec.bench.genes.sets import Sets, read_sets
 from scvec.bench.genes.suite import FAMILIES, GeneSuite, GeneTask
 from scvec.bench.suite import FIX
+from scvec.core.text import counted
 from scvec.core.types import Bools, Ints, freeze
 from scvec.errors import InputError
 from scvec.ingest import GeneTexts, open_cells, open_texts
@@ -216,7 +217,8 @@ def _chosen(task: GeneTask, known: Mapping[str, Ints], kin: Mapping[int, int], r
         if len(chosen) < task.n_sets and all(_shared(genes, wanted[one]) <= MOST_SHARED for one in chosen):
             chosen.append(fit[i])
     if len(chosen) < 2:
-        seen = f"task {task.name!r}: {len(chosen)} sets of {task.min_genes} to {task.max_genes} genes with a text"
+        found = counted(len(chosen), "set")
+        seen = f"task {task.name!r}: {found} of {task.min_genes} to {task.max_genes} genes with a text"
         raise InputError(seen, "at least 2", FIX)
     return sorted(chosen)
 

@@ -102,6 +102,8 @@ def test_a_suite_is_what_its_file_says(made: tuple[sv.Store, Path], tmp_path: Pa
     assert suite.tasks[1].sets == str(folder / "themes.gmt")
     suite.keep(tmp_path)
     assert GeneSuite.of(tmp_path) == suite
+    (tmp_path / "static.toml").write_text(SUITE.replace("file:planted.parquet", "static:words.txt"))
+    assert GeneSuite.read(tmp_path / "static.toml").encoders == ("hash", f"static:{tmp_path / 'words.txt'}")
     with pytest.raises(FileError, match="no suite, and none was run"):
         GeneSuite.of(folder)
 

@@ -22,6 +22,8 @@ CONTROLS: tuple[Control, ...] = get_args(Control)
 KEPT = "suite.json"
 """The suite in the folder into which it was run."""
 LISTS = ("encoders", "controls", "seeds", "expression")
+OF_FILES = ("file", "static")
+"""Kinds of encoders whose argument is a path."""
 FAMILIES = "families"
 """The sets of a task that are not in a file: families of genes, as `families.families_of` finds them."""
 
@@ -200,11 +202,12 @@ class GeneSuite:
 def _here(encoder: str, suite: Path) -> str:
     """Return the address of an encoder with its environment variables; a file's is relative to the suite."""
     text = expanded(encoder, suite)
-    return f"file:{_absolute(text.removeprefix('file:'), suite)}" if text.startswith("file:") else text
+    kind, _, path = text.partition(":")
+    return f"{kind}:{_absolute(path, suite)}" if kind in OF_FILES and path else text
 
 
 def _absolute(text: str, suite: Path) -> str:
-    return str((suite.parent / expanded(text, suite)).absolute())
+    return str((suite.parent / Path(expanded(text, suite)).expanduser()).absolute())
 
 
 def _task(values: Any, path: Path) -> GeneTask:

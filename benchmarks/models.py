@@ -199,7 +199,7 @@ file. Intervals: bootstrap over labels; of cells: least to largest over seeds.
 def main() -> None:
     parser = make_parser("models", __doc__)
     parser.add_argument("--store", default=str(WORK / "store"))
-    parser.add_argument("--encoder", action="append", help="Measure only this model; may be given several times.")
+    parser.add_argument("--encoder", action="append", help="Measure, and write, only this model and the controls.")
     parser.add_argument("--genes", type=int, default=2_000, help="Most variable genes of each file.")
     parser.add_argument("--no-cells", action="store_true", help="Leave out the suite of cells, which takes longest.")
     parser.add_argument("--out", type=Path, default=RESULTS, help="Folder for the results.")

@@ -66,7 +66,7 @@ def genes(
     ] = None,
     encoder: Annotated[
         list[str] | None,
-        typer.Option(help="Measure only this model, which need not be in the suite; may be given several times."),
+        typer.Option(help="Measure only this model, which need not be in the suite; repeatable."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the records and the tables.")] = Path("scvec-bench-genes"),
     download: Annotated[

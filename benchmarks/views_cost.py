@@ -80,8 +80,9 @@ def version_before(args: argparse.Namespace) -> str:
     if args.before is None:
         return ""
     code = "from scvec import __version__; print(__version__)"
+    # -P: from that checkout, and not from the folder in which this runs, which has a scvec of its own.
     return subprocess.run(
-        [sys.executable, "-c", code], env=_environment(args.before), capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", code], env=_environment(args.before), capture_output=True, text=True, check=True
     ).stdout.strip()
 
 

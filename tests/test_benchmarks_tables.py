@@ -57,6 +57,12 @@ def test_what_is_below_is_named() -> None:
 
 
 @pytest.mark.slow
+def test_the_version_before_is_that_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "scvec").mkdir()
+    (tmp_path / "scvec" / "__init__.py").write_text('__version__ = "0.1"')
+    assert views_cost.version_before(argparse.Namespace(before=tmp_path)) == "0.1"
+
+
 def test_what_views_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views_cost, "OUT", tmp_path)
     monkeypatch.setattr(views_cost, "QUERY_CELLS", 60)

@@ -537,6 +537,25 @@ def test_what_is_out_of_reach_has_a_row_that_says_so(
     assert "OPENAI_API_KEY" in capsys.readouterr().err
 
 
+def test_a_model_that_is_gone_keeps_its_figures_and_says_why_it_has_no_new_ones(
+    made: tuple[sv.Store, Path], tmp_path: Path
+) -> None:
+    store, _ = made
+    planted = world.write_planted(tmp_path / "planted.parquet")
+    world.write_sets(tmp_path / "themes.gmt")
+    (tmp_path / "suite.toml").write_text(SUITE)
+    suite = GeneSuite.read(tmp_path / "suite.toml")
+    first = run(suite, tmp_path / "out", store)
+    planted.unlink()
+    assert rid(run(suite, tmp_path / "out", store)) == rid(first)
+    other = run(replace(suite, seeds=(7,)), tmp_path / "out", store)
+    (row,) = (one for one in other.rows if "missing" in one)
+    assert (row["row"], row["dimension"]) == ("file:planted.parquet", len(world.THEMES))
+    assert "does not exist" in row["missing"]
+    planted = world.write_planted(tmp_path / "planted.parquet")
+    assert not [one for one in run(suite, tmp_path / "out", store).rows if "missing" in one]
+
+
 def test_without_texts_the_command_that_brings_them_is_named(made: tuple[sv.Store, Path], tmp_path: Path) -> None:
     suite = GeneSuite.read(made[1] / "suite.toml")
     with pytest.raises(NotInStoreError, match="scvec genes pull --taxon human"):

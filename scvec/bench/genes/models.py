@@ -41,11 +41,10 @@ def keep(out: Path, model: str, address: str, facts: Facts) -> None:
 
 
 def write(out: Path, kept: Kept) -> None:
-    """Write what is known of a model, or why it was not measured; figures that are there keep what was known of it."""
-    if "missing" in kept and "facts" in read(out).get(kept["model"], {}):
-        return
+    """Write what is known of a model; why it is missing is added to the facts of an earlier run."""
+    before = read(out).get(kept["model"], {}) if "missing" in kept else {}
     with placing(out / "models" / f"{slug(kept['model'])}.json") as part:
-        part.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        part.write_text(json.dumps({**before, **kept}, indent=1) + "\n", encoding="utf-8")
 
 
 def read(out: Path) -> dict[str, Kept]:

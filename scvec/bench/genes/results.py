@@ -72,8 +72,8 @@ class GeneResults:
         For each row its name, its kind (``"model"``, ``"control"``) and what is known of it, or why it is ``missing``.
     figures
         All figures.
-    tables
-        Those of the Markdown file.
+    tables, brief
+        Those of the Markdown file; those of a terminal, of the first measures and without intervals.
     files
         The files written.
     """
@@ -83,6 +83,7 @@ class GeneResults:
     rows: tuple[Record, ...]
     figures: tuple[Figure, ...]
     tables: tuple[ResultTable, ...]
+    brief: tuple[ResultTable, ...]
     files: tuple[Path, ...]
 
     @classmethod
@@ -93,7 +94,8 @@ class GeneResults:
         figures = tuple(_figures(tasks, [one["row"] for one in rows], found))
         about = tuple(_about(one) for one in tasks)
         tables = tuple(_tables(about, rows, figures))
-        made = cls(suite.name, about, rows, figures, tables, (out / RESULTS, out / TABLES))
+        brief = tuple(_table(f"{one.capitalize()} texts:", one, 0, about, rows, figures, brief=True) for one in VIEWS)
+        made = cls(suite.name, about, rows, figures, tables, (*brief, tables[-1]), (out / RESULTS, out / TABLES))
         said = {"genes": 1, "scvec": __version__, "seeds": list(suite.seeds), **made.to_dict()}
         head = [f"# {suite.name}", _head(suite), *(f"{one.title}\n\n{one.markdown()}" for one in tables)]
         for path, words in zip(made.files, (json.dumps(said, indent=1), "\n\n".join(head)), strict=True):
@@ -214,7 +216,14 @@ def _tables(about: Sequence[Record], rows: Sequence[Record], figures: Sequence[F
 
 
 def _table(
-    title: str, view: Variant, place: int, tasks: Sequence[Record], rows: Sequence[Record], figures: Sequence[Figure]
+    title: str,
+    view: Variant,
+    place: int,
+    tasks: Sequence[Record],
+    rows: Sequence[Record],
+    figures: Sequence[Figure],
+    *,
+    brief: bool = False,
 ) -> ResultTable:
     by_key = {(one.row, one.task, one.texts): one for one in figures if _is(one, tasks, place)}
     header = ("row", *(f"{one['name']}, {one['measures'][place]}" for one in tasks), "better than TF-IDF")
@@ -224,7 +233,7 @@ def _table(
         for task in tasks:
             texts = shown_texts(name, task["name"], view, by_key)
             own = row["kind"] == "control" or texts == view
-            values.append(_cell(by_key[name, task["name"], texts]) if texts and own else "")
+            values.append(_cell(by_key[name, task["name"], texts], brief) if texts and own else "")
         own = [one.against for one in by_key.values() if (one.row, one.texts) == (name, view)]
         better, n = _better([against[TFIDF] for against in own if TFIDF in against])
         said = f"{better} of {n}" if n else "not measured here" if "missing" in row else ""
@@ -236,7 +245,9 @@ def _is(figure: Figure, tasks: Sequence[Record], place: int) -> bool:
     return any(one["name"] == figure.task and one["measures"][place] == figure.measure for one in tasks)
 
 
-def _cell(figure: Figure) -> str:
+def _cell(figure: Figure, brief: bool) -> str:
+    if brief:
+        return f"{figure.value:.3f}"
     return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
 
 

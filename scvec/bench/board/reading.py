@@ -14,7 +14,7 @@ from typing import Any
 from scvec.bench.board.values import Board, BoardRow, BoardTable, Cell, Column
 from scvec.bench.board.words import all_controls, better_than, genes_lead
 from scvec.bench.genes.models import name_only
-from scvec.bench.genes.results import TFIDF, VIEWS, command_for, facts_shown
+from scvec.bench.genes.results import TFIDF, VIEWS, command_for, facts_shown, reason
 from scvec.bench.results import RESULTS
 from scvec.core.limits import bounded_json, read_file
 from scvec.errors import FileError
@@ -70,7 +70,7 @@ def _genes(values: dict[str, Any]) -> Board:
     }
     tables = tuple(_gene_table(view, rows, tasks, figures) for view in VIEWS)
     facts = [(one["row"], *facts_shown(one)) for one in rows if "revision" in one]
-    missing = [(one["row"], one["missing"], command_for(one)) for one in rows if "missing" in one]
+    missing = [(one["row"], reason(one), command_for(one)) for one in rows if "missing" in one]
     lead = tuple(genes_lead(values["seeds"], tasks, tables[0]))
     return Board(str(values["suite"]), lead, tables, FACTS, tuple(facts), tuple(missing))
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,6 +30,7 @@ VIEWS: tuple[Variant, ...] = ("masked", "plain")
 """The texts that tables are of; what reads no text, or names alone, stands in each."""
 
 TFIDF = "tfidf"
+DOWNLOAD = "`download`"
 Key: TypeAlias = tuple[str, str, Variant]
 """A row's name, a task's, and the texts."""
 
@@ -256,14 +258,20 @@ def _models(rows: Sequence[Record]) -> ResultTable:
     cells = []
     for row in rows:
         if row["kind"] == "model" or "revision" in row:
-            said = f"not measured here: {row['missing']} Then: `{command_for(row)}`" if "missing" in row else ""
+            said = f"not measured here: {reason(row)} Then: `{command_for(row)}`" if "missing" in row else ""
             cells.append((row["row"], *facts_shown(row), said.replace("|", "\\|")))
     return ResultTable("Models:", header, tuple(cells))
 
 
 def command_for(row: Record) -> str:
     """Return the command that fills the row of a model that was not measured."""
-    return f"scvec bench genes --encoder {row['address']}"
+    download = " --download" if DOWNLOAD in row["missing"] else ""
+    return f"scvec bench genes --encoder {quote(row['address'])}{download}"
+
+
+def reason(row: Record) -> str:
+    """Return why a model was not measured, with the option in place of the parameter."""
+    return str(row["missing"]).replace(DOWNLOAD, "--download")
 
 
 def facts_shown(row: Record) -> tuple[str, ...]:

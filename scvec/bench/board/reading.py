@@ -111,7 +111,7 @@ def _gene_cell(row: Any, task: str, view: str, figures: dict[Any, Any]) -> Cell 
     if (row["row"], task, "masked") in figures:
         texts = texts[:1]
     found = next((figures[row["row"], task, one] for one in texts if (row["row"], task, one) in figures), None)
-    return None if found is None else Cell(found["value"], found["low"], found["high"])
+    return None if found is None else Cell(*(float(found[key]) for key in ("value", "low", "high")))
 
 
 def _against(name: str, tasks: list[Any], view: str, figures: dict[Any, Any], control: str) -> tuple[int, int]:
@@ -125,7 +125,7 @@ def _cells(values: dict[str, Any]) -> Board:
     for group in dict.fromkeys(one["group"] for one in values["rows"]):
         rows = [one for one in values["rows"] if one["group"] == group]
         tasks = list(dict.fromkeys(one["task"] for one in rows))
-        by_key = {(one["method"], one["task"]): Cell(*one["macro_f1"]) for one in rows if "macro_f1" in one}
+        by_key = {(one["method"], one["task"]): Cell(*map(float, one["macro_f1"])) for one in rows if "macro_f1" in one}
         kinds = {one["method"]: one["kind"] == "control" for one in rows}
         found = {name: tuple(by_key.get((name, one)) for one in tasks) for name in kinds}
         tables.append(_judged(group or "Tasks", [(one, "macro-F1") for one in tasks], found, kinds))

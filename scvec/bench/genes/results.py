@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isnan
 from pathlib import Path
 from shlex import quote
 from typing import Any, TypeAlias
@@ -44,7 +45,7 @@ class Figure:
     task, texts, row, kind, measure
         Of what.
     value, low, high
-        The mean over sets or genes, and its interval.
+        The mean over sets or genes, and its interval. Where no set has a right answer, there is no figure.
     against
         For a model: the interval of the mean difference to TF-IDF, and to its own names alone, where these stand.
     """
@@ -189,6 +190,8 @@ def _figures(tasks: Sequence[Prepared], rows: Sequence[str], found: Mapping[Key,
                         if made["kind"] == "model" and (other := _of(found, control, task.task.name, texts))
                     }
                     mean, low, high = interval(values)
+                    if isnan(mean):
+                        continue
                     yield Figure(task.task.name, texts, row, made["kind"], measure, mean, low, high, against)
 
 

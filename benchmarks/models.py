@@ -191,8 +191,9 @@ NOTE = """
 *Words*: {labels} labels of four human files, found by the Cell Ontology's definition of their term, by the same without
 the names, and by the term's name; mean reciprocal rank. *Names*: clusters of human files, named by one model alone,
 without the ranker; the share for which the right term, its parent or its child is among five. *Cells*: macro-F1 of
-recipes that read texts. All models read the texts of the same {genes:,} genes: the {each:,} most variable ones of each
-file. Intervals: bootstrap over labels; of cells: least to largest over seeds.
+recipes that read texts, on all genes of two files; `refined` learns from the labels, and calls as well on any text. For
+words and names, all models read the texts of the same {genes:,} genes: the {each:,} most variable ones of each file.
+Intervals: bootstrap over labels; of cells: least to largest over seeds.
 """
 
 
@@ -228,7 +229,7 @@ def tables(found: Sequence[Figure]) -> Iterator[str]:
     for suite in dict.fromkeys(one.suite for one in found):
         own = [one for one in found if one.suite == suite]
         tasks = list(dict.fromkeys((one.task, one.measure) for one in own))
-        cells = {(one.model, one.task): f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})" for one in own}
+        cells = {(one.model, one.task): _shown(one) for one in own}
         models = sorted({one.model: one.control for one in own}.items(), key=lambda one: one[1])
         rows = [
             [f"*{model}*" if control else model, *(cells.get((model, task), "") for task, _ in tasks)]
@@ -236,6 +237,10 @@ def tables(found: Sequence[Figure]) -> Iterator[str]:
         ]
         header = ["", *(f"{task}, {unit}" for task, unit in tasks)]
         yield f"## {suite.capitalize()}\n\n{markdown(header, rows)}"
+
+
+def _shown(one: Figure) -> str:
+    return f"{one.value:.3f}" + (f" ({one.low:.3f} to {one.high:.3f})" if one.low < one.high else "")
 
 
 if __name__ == "__main__":

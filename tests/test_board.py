@@ -128,6 +128,9 @@ def test_suites_of_cells_and_other_benchmarks_stand_beside(ran: tuple[GeneResult
     (tmp_path / "open.json").write_bytes((RESULTS / "open.json").read_bytes())
     (tmp_path / "other.json").write_text('{"rows": 3}')
     (tmp_path / "broken.json").write_text("{")
+    values = json.loads((RESULTS / "open.json").read_text())
+    values["rows"][0]["macro_f1"] = ["much", 0, 1]
+    (tmp_path / "words of figures.json").write_text(json.dumps(values))
     boards = {one.name: one for one in read_boards([tmp_path, ran[1]])}
     assert set(boards) == {"words", "open", "toy <b>genes"}
     (table,) = boards["words"].tables

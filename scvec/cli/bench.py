@@ -119,5 +119,5 @@ def show(
 
 def _shown(results: GeneResults) -> str:
     files = "\n".join(str(path) for path in results.files)
-    parts = [f"{one.title}\n\n{table(one.header, one.rows)}" for one in results.tables]
+    parts = [f"{one.title}\n\n{table(one.header, one.rows)}" for one in results.brief]
     return "\n\n".join([*parts, f"Written:\n{files}"])

@@ -14,7 +14,7 @@ from typing import Any
 from scvec.bench.board.values import Board, BoardRow, BoardTable, Cell, Column
 from scvec.bench.board.words import all_controls, better_than, genes_lead
 from scvec.bench.genes.models import name_only
-from scvec.bench.genes.results import TFIDF, VIEWS, facts_shown, figure_in
+from scvec.bench.genes.results import TFIDF, VIEWS, command_for, facts_shown, figure_in, reason
 from scvec.bench.genes.tasks import Variant
 from scvec.bench.results import RESULTS
 from scvec.core.limits import bounded_json, read_file
@@ -71,7 +71,7 @@ def _genes(values: dict[str, Any]) -> Board:
     }
     tables = tuple(_gene_table(view, rows, tasks, figures) for view in VIEWS)
     facts = [(one["row"], *facts_shown(one)) for one in rows if "revision" in one]
-    missing = [(one["row"], one["missing"], one["command"]) for one in rows if "missing" in one]
+    missing = [(one["row"], reason(one), command_for(one)) for one in rows if "missing" in one]
     lead = tuple(genes_lead(values["seeds"], tasks, tables[0]))
     return Board(str(values["suite"]), lead, tables, FACTS, tuple(facts), tuple(missing))
 
@@ -122,7 +122,7 @@ def _cells(values: dict[str, Any]) -> Board:
     for group in dict.fromkeys(one["group"] for one in values["rows"]):
         rows = [one for one in values["rows"] if one["group"] == group]
         tasks = list(dict.fromkeys(one["task"] for one in rows))
-        by_key = {(one["method"], one["task"]): Cell(*one["macro_f1"]) for one in rows if "macro_f1" in one}
+        by_key = {(one["method"], one["task"]): Cell(*map(float, one["macro_f1"])) for one in rows if "macro_f1" in one}
         kinds = {one["method"]: one["kind"] == "control" for one in rows}
         found = {name: tuple(by_key.get((name, one)) for one in tasks) for name in kinds}
         tables.append(_judged(group or "Tasks", [(one, "macro-F1") for one in tasks], found, kinds))

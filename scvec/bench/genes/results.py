@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isnan
 from pathlib import Path
 from shlex import quote
 from typing import Any, TypeAlias, TypeVar
@@ -30,7 +31,7 @@ VIEWS: tuple[Variant, ...] = ("masked", "plain")
 """The texts that tables are of; what reads no text, or names alone, stands in each."""
 
 TFIDF = "tfidf"
-COMMAND = "scvec bench genes"
+COMMAND, DOWNLOAD = "scvec bench genes", "`download`"
 Key: TypeAlias = tuple[str, str, Variant]
 """A row's name, a task's, and the texts."""
 Found = TypeVar("Found")
@@ -45,7 +46,7 @@ class Figure:
     task, texts, row, kind, measure
         Of what.
     value, low, high
-        The mean over sets or genes, and its interval.
+        The mean over sets or genes, and its interval. Where no set has a right answer, there is no figure.
     against
         For a model: the interval of the mean difference to TF-IDF, and to its own names alone, where these stand.
     """
@@ -76,8 +77,8 @@ class GeneResults:
         and the ``command`` that fills it.
     figures
         All figures.
-    tables
-        Those of the Markdown file.
+    tables, brief
+        Those of the Markdown file; those of a terminal, of the first measures and without intervals.
     files
         The files written.
     """
@@ -87,6 +88,7 @@ class GeneResults:
     rows: tuple[Record, ...]
     figures: tuple[Figure, ...]
     tables: tuple[ResultTable, ...]
+    brief: tuple[ResultTable, ...]
     files: tuple[Path, ...]
 
     @classmethod
@@ -109,7 +111,8 @@ class GeneResults:
         figures = tuple(_figures(tasks, [one["row"] for one in rows], found))
         about = tuple(_about(one) for one in tasks)
         tables = tuple(_tables(about, rows, figures))
-        made = cls(suite.name, about, rows, figures, tables, (out / RESULTS, out / TABLES))
+        brief = tuple(_table(f"{one.capitalize()} texts:", one, 0, about, rows, figures, brief=True) for one in VIEWS)
+        made = cls(suite.name, about, rows, figures, tables, (*brief, tables[-1]), (out / RESULTS, out / TABLES))
         said = {"genes": 1, "scvec": __version__, "seeds": list(suite.seeds), **made.to_dict()}
         head = [f"# {suite.name}", _head(suite), *(f"{one.title}\n\n{one.markdown()}" for one in tables)]
         for path, words in zip(made.files, (json.dumps(said, indent=1), "\n\n".join(head)), strict=True):
@@ -205,6 +208,8 @@ def _figures(tasks: Sequence[Prepared], rows: Sequence[str], found: Mapping[Key,
                         if made["kind"] == "model" and (other := _of(found, control, task.task.name, texts))
                     }
                     mean, low, high = interval(values)
+                    if isnan(mean):
+                        continue
                     yield Figure(task.task.name, texts, row, made["kind"], measure, mean, low, high, against)
 
 
@@ -236,7 +241,14 @@ def _tables(about: Sequence[Record], rows: Sequence[Record], figures: Sequence[F
 
 
 def _table(
-    title: str, view: Variant, place: int, tasks: Sequence[Record], rows: Sequence[Record], figures: Sequence[Figure]
+    title: str,
+    view: Variant,
+    place: int,
+    tasks: Sequence[Record],
+    rows: Sequence[Record],
+    figures: Sequence[Figure],
+    *,
+    brief: bool = False,
 ) -> ResultTable:
     by_key = {(one.row, one.task, one.texts): one for one in figures if _is(one, tasks, place)}
     header = ("row", *(f"{one['name']}, {one['measures'][place]}" for one in tasks), "better than TF-IDF")
@@ -245,7 +257,7 @@ def _table(
         name, values = row["row"], []
         for task in tasks:
             found = figure_in(row, task["name"], view, by_key)
-            values.append("" if found is None else _cell(found))
+            values.append("" if found is None else _cell(found, brief))
         own = [one.against for one in by_key.values() if (one.row, one.texts) == (name, view)]
         better, n = _better([against[TFIDF] for against in own if TFIDF in against])
         said = f"{better} of {n}" if n else "not measured here" if "missing" in row else ""
@@ -257,7 +269,9 @@ def _is(figure: Figure, tasks: Sequence[Record], place: int) -> bool:
     return any(one["name"] == figure.task and one["measures"][place] == figure.measure for one in tasks)
 
 
-def _cell(figure: Figure) -> str:
+def _cell(figure: Figure, brief: bool) -> str:
+    if brief:
+        return f"{figure.value:.3f}"
     return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
 
 
@@ -266,9 +280,19 @@ def _models(rows: Sequence[Record]) -> ResultTable:
     cells = []
     for row in rows:
         if row["kind"] == "model" or "revision" in row:
-            said = f"not measured here: {row['missing']} Then: `{row['command']}`" if "missing" in row else ""
+            said = f"not measured here: {reason(row)} Then: `{command_for(row)}`" if "missing" in row else ""
             cells.append((row["row"], *facts_shown(row), said.replace("|", "\\|")))
     return ResultTable("Models:", header, tuple(cells))
+
+
+def command_for(row: Record) -> str:
+    """Return the command that fills the row of a model that was not measured."""
+    return f"{row['command']}{' --download' if DOWNLOAD in row['missing'] else ''}"
+
+
+def reason(row: Record) -> str:
+    """Return why a model was not measured, with the option in place of the parameter."""
+    return str(row["missing"]).replace(DOWNLOAD, "--download")
 
 
 def facts_shown(row: Record) -> tuple[str, ...]:

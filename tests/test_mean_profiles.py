@@ -50,6 +50,18 @@ def test_cells_are_no_profiles_however_few_and_dense_rows_are_however_named() ->
     assert not many.is_of_profiles
 
 
+def test_a_panel_of_cells_makes_no_profiles() -> None:
+    sample = toy_sample(24)
+    logged = np.zeros(sample.logged.shape, np.float32)
+    logged[:, :6] = 1.0
+    cells = replace(sample, logged=sp.csr_matrix(logged))
+    panel = cells.on(np.arange(logged.shape[1]) < 6)
+    assert len(panel) == len(cells)
+    assert not panel.is_of_profiles
+    dense = replace(sample, logged=sp.csr_matrix(np.ones_like(logged)))
+    assert dense.on(np.arange(logged.shape[1]) < 6).is_of_profiles
+
+
 def test_ranks_of_one_mean_row_a_label_call_cells() -> None:
     cells = reference()
     member = sp.csr_matrix((np.full(len(cells), 0.025), (cells.codes, np.arange(len(cells)))))

@@ -45,6 +45,8 @@ class Sample:
         (n,) positions of the cells in the reference, ascending; None for cells that are of none.
     n_counts
         (n,) their counts on these genes, NaN for cells of files that hold no counts; None if it is not known.
+    profiles
+        Whether they are mean profiles, as found on all genes of the atlas; None: by the genes that are here.
     """
 
     logged: sp.csr_matrix[np.float32]
@@ -56,6 +58,7 @@ class Sample:
     given: Floats | None = None
     rows: Ints | None = None
     n_counts: Doubles | None = None
+    profiles: bool | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -68,6 +71,8 @@ class Sample:
     @property
     def is_of_profiles(self) -> bool:
         """Whether its rows are mean profiles, or samples of tissue, by the genes they express; not single cells."""
+        if self.profiles is not None:
+            return self.profiles
         n_genes = np.diff(self.logged.indptr)
         few = np.median(np.unique(self.codes, return_counts=True)[1]) <= PROFILE_ROWS
         return bool(few and np.median(n_genes) >= PROFILE_GENES * self.logged.shape[1])
@@ -114,6 +119,7 @@ class Sample:
             counts=None,
             totals=np.ones(len(filled)),
             n_counts=None if self.n_counts is None else (self.n_counts * self.share(genes))[filled],
+            profiles=self.is_of_profiles,  # a cell may express most genes of a panel
         )
 
     def share(self, genes: Mask) -> Doubles:

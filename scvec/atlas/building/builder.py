@@ -192,7 +192,7 @@ def _fitted(
     made = save_fitted(job.store, f"{Path(job.folder).parent.as_posix()}/fitted/{job.token}", fitted)
     notes = [
         *_note_one_label(fitted.labels),
-        *_note_profiles(sample),
+        *_note_profiles(recipe, sample),
         *note_twins(sample.logged),
         *_notes_on_scale(sources),
     ]
@@ -211,9 +211,11 @@ def _note_one_label(labels: Sequence[str]) -> list[str]:
     return [said] if len(labels) == 1 else []
 
 
-def _note_profiles(sample: Sample) -> list[str]:
+def _note_profiles(recipe: Recipe, sample: Sample) -> list[str]:
+    if not sample.is_of_profiles:
+        return []
     said = "the reference's rows express more than half of the genes, as mean profiles do and cells do not"
-    return [f"{said}: neighbours do not count in calls, and no error can be stated"] if sample.is_of_profiles else []
+    return [f"{said}: {'neighbours do not count in calls, and ' if recipe.views else ''}no error can be stated"]
 
 
 def _about(name: str, match: GeneMatch, fitted: Fitted) -> dict[str, Any]:

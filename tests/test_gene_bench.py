@@ -531,7 +531,7 @@ def test_what_is_out_of_reach_has_a_row_that_says_so(
     text = (tmp_path / "out" / "results.md").read_text()
     assert f"Then: `scvec bench genes --out {tmp_path / 'out'} --encoder text-embedding-3-small`" in text
     assert text.count("not measured here: ") == 4
-    assert "`scvec bench genes --encoder st:./none`" in text
+    assert f"`scvec bench genes --out {tmp_path / 'out'} --encoder st:./none`" in text
     assert "not measured here: no encoder 'of-another-package'" in text
     # Whoever asks for it by name gets the error.
     assert main(["bench", "genes", "--encoder", "text-embedding-3-small", *common]) == 2

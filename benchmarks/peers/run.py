@@ -61,7 +61,7 @@ def peer(python: Path, task: Prepared, method: str, seed: int | None, folder: Pa
         said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         if done.returncode != FAILED:
             raise InputError(f"{method} did not run on {task.task.name} ({said[-1]})")
-        return {"failed": said[-1]}
+        return {"failed": said[-1].replace(f"{task.reference.parent}/", "")}
     about = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
     # All columns as strings: a label may look like a number, or be called NA.
     calls = pl.read_csv(out, infer_schema=False)

@@ -294,4 +294,5 @@ def draw(summary: Summary, path: Path) -> None:
     complete = np.flatnonzero(summary.complete)
     values = np.stack([summary.mean(one)[complete] for one in chosen], axis=1)
     methods = [(summary.methods[i], summary.kinds[i]) for i in complete]
-    plots.dots([f"all {len(summary.tasks)} tasks", *groups], methods, values, path, "Mean macro-F1 over tasks")
+    names, title = [f"all {len(summary.tasks)} tasks", *groups], "Mean macro-F1 over tasks"
+    plots.dots(names, methods, values, path, title, "mean; the line is the 95 % interval over cells and seeds")

@@ -113,8 +113,9 @@ def dots(
     values: NDArray[np.float64],
     path: Path,
     title: str,
+    said: str = "median over the seeds; the line is the range",
 ) -> None:
-    """Draw each method's value on each task, with its range as a line.
+    """Draw each method's value on each task, with its range or interval as a line.
 
     Parameters
     ----------
@@ -123,11 +124,11 @@ def dots(
     methods
         Name and kind: a baseline (``"control"``) is hollow and grey, a peer is square.
     values
-        (m, t, 3) median, smallest and largest value, 0 to 1; NaN where there is none.
+        (m, t, 3) the value, and the ends of its line, 0 to 1; NaN where there is none.
     path
         The PNG.
-    title
-        Over all.
+    title, said
+        Over all; and below, what a value and its line are.
     """
     styles = _styles([kind for _, kind in methods])
     step = 0.8 / max(1, len(methods))
@@ -151,7 +152,7 @@ def dots(
         axes.set_axisbelow(True)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set_xlabel("median over the seeds; the line is the range", fontsize=9)
+        axes.set_xlabel(said, fontsize=9)
         axes.set_title(title, fontsize=11, loc="left")
         figure.legend(loc="outside right upper", frameon=False, fontsize=8)
         return figure

@@ -462,6 +462,7 @@ def test_other_tools_stand_in_the_same_tables(
 WRONG = {
     "an unknown key": (("seeds =", "sedes ="), "'sedes': expected one of: name, seeds"),
     "an unknown key of a task": (("cells_per_class", "cells_per_label"), "'cells_per_label': expected one of: name"),
+    "a suite of genes": (("cells_per_class", 'kind = "probe"\ncells_per_class'), "Fix: scvec bench genes "),
     "an unknown key of hold_out": (("{ key =", "{ column ="), "'column': expected one of: key, values, share"),
     "no TOML": (("seeds = [0, 1]", "seeds = [0, 1"), "a suite in TOML"),
     "no seed": (("seeds = [0, 1]", "seeds = []"), "no seeds"),

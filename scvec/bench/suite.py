@@ -215,6 +215,9 @@ class Suite:
         """
         path = Path(path)
         values = read_toml(path, "a suite", "check the path and the file")
+        tasks = values.get("tasks")
+        if isinstance(tasks, list) and any(isinstance(one, dict) and "kind" in one for one in tasks):
+            raise InputError(f"{path} has gene-level tasks", "tasks of cells", f"scvec bench genes {path}")
         _known("suite key", values, [one.name for one in fields(cls)], path)
         for key in ("seeds", "encoders", "recipes", "readouts", "tasks"):
             if not isinstance(values.get(key, []), list):

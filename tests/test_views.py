@@ -204,6 +204,20 @@ def test_the_order_of_a_query_changes_nothing(views: dict[str, View], order: lis
     np.testing.assert_allclose(second.shares, first.shares[order], atol=2e-3 if whole else 0)
 
 
+def test_blocks_of_cells_change_nothing(views: dict[str, View], monkeypatch: pytest.MonkeyPatch) -> None:
+    query, _ = drawn(100, 12, factor=np.exp(np.random.default_rng(9).normal(0, 0.5, GENES)))
+    together = Views(views, Joining())
+    points, every = together.points(query), np.ones(100, bool)
+    whole = together.settle(flat(100), points, EVERY, every)
+    for room in ("together", "shift", "teaching"):
+        monkeypatch.setattr(f"scvec.views.{room}.BLOCK", 7)
+    parts = together.settle(flat(100), points, EVERY, every)
+    np.testing.assert_array_equal(parts.shares, whole.shares)
+    for name in whole.by_view:
+        np.testing.assert_array_equal(parts.by_view[name], whole.by_view[name])
+        np.testing.assert_array_equal(parts.leads[name], whole.leads[name])
+
+
 def test_a_handful_of_cells_is_called_cell_by_cell(views: dict[str, View]) -> None:
     query, _ = drawn(20, 13)
     together = Views(views, Joining())

@@ -31,8 +31,8 @@ FOLDS = 5
 """Number of folds for a recipe without training."""
 
 OF_PROFILES = Joining({NEIGHBORS: 0.0, "rank": 1.0, "corrected": 1.0})
-"""How views are joined where the reference holds mean profiles: their vectors are not those of cells, as they express
-most genes, and two of a label are no sample of its cells."""
+"""How views are joined where the reference holds mean profiles: these express most genes, and so their vectors are
+unlike those of cells."""
 
 
 def fit_reference(
@@ -135,11 +135,14 @@ def _calibrated(
         return fit_views(cells, recipe.views, recipe.random_state)
 
     jobs: list[Callable[[], Any]] = [partial(fitted, cells)]
+    if sample.is_of_profiles:  # two of a label are not a sample of its cells: nothing is held out
+        (of_all,) = side_by_side(jobs)
+        return Views(of_all, OF_PROFILES) if recipe.views else None, None
     jobs += [partial(_part, sample, cells, fitted, fold, embedding) for fold, embedding in held]
     of_all, *parts = side_by_side(jobs)
-    joining = OF_PROFILES if sample.is_of_profiles else _joining(sample, parts) if recipe.views else Joining()
+    joining = _joining(sample, parts) if recipe.views else Joining()
     called = side_by_side([partial(_called, sample, joining, part) for part in parts])
-    calibration = calibrate(HeldOut.joined(called)) if called and not sample.is_of_profiles else None
+    calibration = calibrate(HeldOut.joined(called)) if called else None
     return Views(of_all, joining) if recipe.views else None, calibration
 
 

@@ -49,7 +49,7 @@ class ResultTable:
     def markdown(self) -> str:
         """Return it as Markdown."""
         lines = [self.header, ("---",) * len(self.header), *self.rows]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return "\n".join("| " + " | ".join(one.replace("|", "\\|") for one in line) + " |" for line in lines)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from math import prod
@@ -186,21 +186,14 @@ class Suite:
 
     def __post_init__(self) -> None:
         check = checker(f"suite {self.name!r}")
-        check(bool(self.seeds), "no seeds", "seeds = [0]")
-        good = all(type(one) is int and one >= 0 for one in self.seeds)
-        check(good, f"seeds = {[*self.seeds]}", "whole numbers of at least 0")
+        check_seeds(check, self.seeds)
         check(all(isinstance(one, str) for one in self.encoders), f"encoders = {[*self.encoders]}", "their names")
         check(bool(self.tasks), "no tasks", "[[tasks]]")
         ablated = next((one.ablation for one in self.readouts if one.ablation != "none"), None)
         check(ablated is None, f"a readout with ablation {ablated}", "ablation none, because a suite adds all others")
-        for kind, names in (
-            ("seed", [str(one) for one in self.seeds]),
-            ("encoder", self.encoders),
-            ("recipe", [one.name for one in self.recipes]),
-            ("task", [slug(one.name) for one in self.tasks]),
-        ):
-            twice = next((one for one in names if names.count(one) > 1), None)
-            check(twice is None, f"the {kind} {twice} twice", "each once")
+        each_once(check, "encoder", self.encoders)
+        each_once(check, "recipe", [one.name for one in self.recipes])
+        each_once(check, "task", [slug(one.name) for one in self.tasks])
 
     @classmethod
     def read(cls, path: str | Path) -> Suite:
@@ -219,9 +212,7 @@ class Suite:
         if isinstance(tasks, list) and any(isinstance(one, dict) and "kind" in one for one in tasks):
             raise InputError(f"{path} has gene-level tasks", "tasks of cells", f"scvec bench genes {path}")
         _known("suite key", values, [one.name for one in fields(cls)], path)
-        for key in ("seeds", "encoders", "recipes", "readouts", "tasks"):
-            if not isinstance(values.get(key, []), list):
-                raise InputError(f"{path}: {key} = {values[key]!r}", "a list", FIX)
+        check_lists(values, ("seeds", "encoders", "recipes", "readouts", "tasks"), path)
         return cls(
             name=str(values.get("name", path.stem)),
             seeds=tuple(values.get("seeds", [0])),
@@ -230,6 +221,31 @@ class Suite:
             readouts=tuple(_readout(str(one), path) for one in values.get("readouts", [])),
             tasks=tuple(_task(one, path) for entry in values.get("tasks", []) for one in _varied(entry, path)),
         )
+
+
+Check: TypeAlias = Callable[[bool, str, str], None]
+"""Raises `InputError` if a value is invalid: whether it is good, what was seen, and what is expected."""
+
+
+def check_seeds(check: Check, seeds: Sequence[object]) -> None:
+    """Raise `InputError` unless there are seeds, which are whole numbers, each once."""
+    check(bool(seeds), "no seeds", "seeds = [0]")
+    good = all(type(one) is int and one >= 0 for one in seeds)
+    check(good, f"seeds = {[*seeds]}", "whole numbers of at least 0")
+    each_once(check, "seed", [str(one) for one in seeds])
+
+
+def each_once(check: Check, kind: str, names: Sequence[str]) -> None:
+    """Raise `InputError` if a name occurs twice."""
+    twice = next((one for one in names if list(names).count(one) > 1), None)
+    check(twice is None, f"the {kind} {twice} twice", "each once")
+
+
+def check_lists(values: Mapping[str, Any], keys: Iterable[str], path: Path) -> None:
+    """Raise `InputError` if one of these keys of a suite has other than a list."""
+    for key in keys:
+        if not isinstance(values.get(key, []), list):
+            raise InputError(f"{path}: {key} = {values[key]!r}", "a list", FIX)
 
 
 def slug(name: str) -> str:

@@ -77,6 +77,7 @@ def genes(
 ) -> None:
     """Measure text models on gene-level tasks, beside their controls; resumes if interrupted."""
     from scvec.bench.genes import GeneSuite, run
+    from scvec.bench.genes.results import reason
 
     ui = common.ui
     asked = GeneSuite.of(out) if suite is None else GeneSuite.read(suite)
@@ -84,7 +85,7 @@ def genes(
     results = run(asked, out, store, encoders=encoder or None, download=download, progress=ui.progress)
     for row in results.rows:
         if "missing" in row:
-            ui.note(f"{row['row']} was not measured here: {row['missing']}")
+            ui.note(f"{row['row']} was not measured here: {reason(row)}")
     ui.result(results.to_dict(), _shown(results))
 
 

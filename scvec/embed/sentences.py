@@ -99,7 +99,7 @@ class Sentences:
     def contributions(self, known: sp.csr_matrix[np.float32], measured: Mask, towards: Floats) -> Contributions:
         """Raise `TypeError`: no gene has a share of its own in the vector of a text."""
         del known, measured, towards
-        raise TypeError(f"vectors of {self.recipe.name!r} are no sums over genes")
+        raise TypeError(f"vectors of {self.recipe.name!r} are not sums over genes")
 
     def fitted(self, logged: sp.csr_matrix[np.float32], n_cells: int, progress: Progress) -> Sentences:
         """Return it fitted on cells of a reference, whose texts are encoded.

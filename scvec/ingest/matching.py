@@ -31,7 +31,7 @@ NUMBERS_LESS = 0.1
 N_UNMATCHED_SHOWN = 10
 
 MIN_OTHER = 0.05
-"""A genome with less than this share of the names is no species with cells of its own: a virus, what was added."""
+"""A genome with less than this share of the names has no cells of its own: it is a virus, or was added."""
 
 
 @dataclass(frozen=True, slots=True)

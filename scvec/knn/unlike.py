@@ -61,7 +61,7 @@ class Shift:
         """By how much more novel the query is than the most unusual of these donors, if all of it is shifted; else 0.
 
         Another study or platform makes cells of all labels more novel, and their calls hardly less sure. Cells that fit
-        no label are no shift, by `MOST_DOUBT` and `MOST_SHIFT`.
+        no label are not a shift, by `MOST_DOUBT` and `MOST_SHIFT`.
         """
         shifted = self.is_unlike and self.doubt <= MOST_DOUBT and self.shift <= MOST_SHIFT
         return self.shift - max(self.usual, 0.0) if shifted else 0.0

@@ -146,7 +146,7 @@ def sentences_on(store: Store, recipe: Recipe, match: GeneMatch) -> Sentences:
 def _with_or_without_text(store: Store, recipe: Recipe, match: GeneMatch) -> Recipe:
     """Return a recipe of auto weights with the default encoder if the store has its vectors of the genes, else without.
 
-    It encodes no text: encoding takes minutes, and calls are no better with text.
+    It does not encode texts: that takes minutes, and calls do not get better by it.
     """
     try:
         texts = texts_of(store, match.gene_table)

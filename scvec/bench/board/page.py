@@ -14,6 +14,8 @@ from scvec.report.page.targets import check_report, write_page
 from scvec.report.page.templates import part, rendered
 
 HERE = "scvec.bench.board"
+N_STROKES = 8
+"""Strokes of lines that the style knows."""
 
 
 def write_board(
@@ -96,10 +98,6 @@ def _table(table: BoardTable) -> dict[str, Any]:
         "rows": [_row(row, table.columns, lines, codes) for row in table.rows],
         "judged": any(row.verdict for row in table.rows),
     }
-
-
-N_STROKES = 8
-"""Strokes of lines that the style knows."""
 
 
 def _row(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from scvec.bench.results import ResultTable
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -101,9 +103,9 @@ class Board:
                 (f"*{row.name}*" if row.is_control else row.name, *map(shown, row.cells), row.verdict)
                 for row in one.rows
             ]
-            parts.append(f"### {one.title}\n\n{_markdown(header, rows)}")
+            parts.append(f"### {one.title}\n\n{ResultTable('', header, tuple(rows)).markdown()}")
         if self.facts:
-            parts.append(f"### Models\n\n{_markdown(self.facts_header, self.facts)}")
+            parts.append(f"### Models\n\n{ResultTable('', self.facts_header, self.facts).markdown()}")
         parts += [f"- {name} was not measured here: {why} Then: `{command}`" for name, why, command in self.missing]
         return "\n\n".join(parts)
 
@@ -115,8 +117,3 @@ def shown(cell: Cell | None) -> str:
     if cell.low == cell.high:
         return f"{cell.value:.3f}"
     return f"{cell.value:.3f} ({cell.low:.3f} to {cell.high:.3f})"
-
-
-def _markdown(header: tuple[str, ...], rows: list[tuple[str, ...]] | tuple[tuple[str, ...], ...]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join("| " + " | ".join(one.replace("|", "\\|") for one in line) + " |" for line in lines)

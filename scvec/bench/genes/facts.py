@@ -55,11 +55,6 @@ class Facts:
     usd: float | None
     covered: float
 
-    @property
-    def tokens_per_s(self) -> float | None:
-        """Tokens encoded in a second; None for ready-made vectors, and where nothing was timed."""
-        return self.timed_tokens / self.seconds if self.seconds and self.timed_tokens else None
-
 
 def encode(
     source: Encoded,

@@ -281,7 +281,7 @@ def _models(rows: Sequence[Record]) -> ResultTable:
     for row in rows:
         if row["kind"] == "model" or "revision" in row:
             said = f"not measured here: {reason(row)} Then: `{command_for(row)}`" if "missing" in row else ""
-            cells.append((row["row"], *facts_shown(row), said.replace("|", "\\|")))
+            cells.append((row["row"], *facts_shown(row), said))
     return ResultTable("Models:", header, tuple(cells))
 
 

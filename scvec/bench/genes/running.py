@@ -20,7 +20,7 @@ from scvec.bench.genes.suite import GeneSuite
 from scvec.bench.genes.tasks import VARIANTS, Prepared, Preparer, Variant
 from scvec.core.progress import shown
 from scvec.core.types import Progress
-from scvec.embed.encoders import Address, Encoder, Partial, find, make
+from scvec.embed.encoders import Address, Encoder, find, make
 from scvec.errors import FileError, InputError, MissingDependencyError, ServiceError
 from scvec.evaluation.writing import check_folder
 from scvec.store import Store
@@ -116,7 +116,7 @@ class _Runner:
     def _encoder(self, address: str, model: Encoder) -> None:
         variants: tuple[Variant, ...] = VARIANTS if "name" in self._suite.controls else ("plain", "masked")
         source = Encoded(self._store, model)
-        read = tuple(one for one in variants if one == "plain" or not isinstance(model, Partial))
+        read = Encoded(self._store, model, variants=variants).variants
         self._encode(source, address, read)
         self._measure(source)
         if "name" in read:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from scvec.bench.genes.probes import N_FOLDS
-from scvec.bench.suite import FIX, checker, expanded, slug
+from scvec.bench.suite import FIX, check_lists, check_seeds, checker, each_once, expanded, slug
 from scvec.core.files import placing
 from scvec.core.limits import bounded_json, read_file
 from scvec.core.reading import reading
@@ -124,9 +124,7 @@ class GeneSuite:
     def __post_init__(self) -> None:
         check = checker(f"suite {self.name!r}")
         check(bool(self.tasks), "no tasks", "[[tasks]]")
-        check(bool(self.seeds), "no seeds", "seeds = [0]")
-        good = all(type(one) is int and one >= 0 for one in self.seeds)
-        check(good, f"seeds = {[*self.seeds]}", "whole numbers of at least 0")
+        check_seeds(check, self.seeds)
         check(isinstance(self.taxon, str), f"taxon = {self.taxon!r}", "a string")
         for key in ("encoders", "expression"):
             good = all(isinstance(one, str) for one in getattr(self, key))
@@ -137,14 +135,9 @@ class GeneSuite:
         check(
             "expression" not in self.controls or bool(self.expression), "expression without files", "expression = [..]"
         )
-        for kind, names in (
-            ("seed", [str(one) for one in self.seeds]),
-            ("encoder", [Address.parse(one).canonical() for one in self.encoders]),
-            ("control", self.controls),
-            ("task", [slug(one.name) for one in self.tasks]),
-        ):
-            twice = next((one for one in names if list(names).count(one) > 1), None)
-            check(twice is None, f"the {kind} {twice} twice", "each once")
+        each_once(check, "encoder", [Address.parse(one).canonical() for one in self.encoders])
+        each_once(check, "control", self.controls)
+        each_once(check, "task", [slug(one.name) for one in self.tasks])
 
     @classmethod
     def read(cls, path: str | Path) -> GeneSuite:
@@ -160,9 +153,7 @@ class GeneSuite:
         path = Path(path)
         values = {"name": path.stem, "encoders": [], **read_toml(path, "a suite", "check the path and the file")}
         check_keys(cls, values, "suite key", str(path))
-        for key in ("tasks", *LISTS):
-            if not isinstance(values.get(key, []), list):
-                raise InputError(f"{path}: {key} = {values[key]!r}", "a list", FIX)
+        check_lists(values, ("tasks", *LISTS), path)
         lists: dict[str, Any] = {key: tuple(values[key]) for key in ("seeds", "controls") if key in values}
         return cls(
             name=str(values["name"]),

@@ -188,9 +188,7 @@ def _read_text(path: Path) -> Raw:
                 n, width = map(int, fields)
             elif fields:
                 width = len(fields) - 1 if width is None else width
-                names.append(
-                    " ".join(fields[:-width])
-                )  # which may hold spaces: in GloVe's largest file, ". . ." is one
+                names.append(" ".join(fields[:-width]))  # some hold spaces: ". . ." is one of GloVe's largest file
                 rows.append(_numbers(fields[-width:], number))
     if n not in (None, len(names)):
         raise ValueError(f"{len(names)} of {n} lines")

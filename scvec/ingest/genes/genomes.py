@@ -86,7 +86,7 @@ def without_prefixes(names: Strings, unknown: Ints, known: Callable[[Strings], i
         for i, found in _with_words(names, [i for i in left if genomes[i] == ""], pattern, known):
             bare[i], genomes[i] = names[i][found.end() :], found[1]
     if (genomes != "").mean() > NEARLY_ALL:
-        # The names of this matrix have prefixes: one that is no species' is a virus's, or that of what was added.
+        # The names of this matrix have prefixes: one that does not name a species names a virus, or what was added.
         for i in left:
             found = TOKENS[0].match(names[i])
             if genomes[i] == "" and found:

@@ -17,7 +17,7 @@ SURE = EXACT - {"entrez"}
 
 
 MANY, MIN_MANY = 0.05, 10
-"""A share, and a number, of names above which what they end in is no chance."""
+"""If at least this share of the names, and this number, end alike, that has a cause."""
 
 
 @dataclass(frozen=True, slots=True)

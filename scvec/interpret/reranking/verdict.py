@@ -45,7 +45,7 @@ def read_verdict(text: str, prompt: Prompt) -> Verdict:
         raise ValueError("abstain is not true or false")
     ranking, genes = _strings(answer, "ranking"), _strings(answer, "genes")
     if not set(ranking) <= set(prompt.labels):
-        raise ValueError("ranking has a label that is no candidate")
+        raise ValueError("ranking has a label that is not among the candidates")
     if len(set(ranking)) < len(ranking):
         raise ValueError("ranking has a candidate twice")
     if not answer["abstain"] and len(ranking) < len(prompt.labels):

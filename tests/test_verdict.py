@@ -74,12 +74,12 @@ def test_half_an_answer_is_none(answer: dict[str, Any], cut: int) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"ranking": ["unicorn", *LABELS[1:]]}, "no candidate"),
-        ({"ranking": [one.lower() for one in LABELS]}, "no candidate"),
+        ({"ranking": ["unicorn", *LABELS[1:]]}, "not among the candidates"),
+        ({"ranking": [one.lower() for one in LABELS]}, "not among the candidates"),
         ({"ranking": LABELS[:2]}, "lacks a candidate"),
         ({"ranking": [*LABELS, LABELS[0]]}, "twice"),
         ({"ranking": [], "abstain": False}, "lacks a candidate"),
-        ({"ranking": ["unicorn"], "abstain": True}, "no candidate"),
+        ({"ranking": ["unicorn"], "abstain": True}, "not among the candidates"),
         ({"abstain": "true"}, "abstain is not true or false"),
         ({"abstain": 1}, "abstain is not true or false"),
         ({"genes": ["INS"]}, "the evidence does not list"),

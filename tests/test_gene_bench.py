@@ -17,6 +17,7 @@ import pytest
 import scvec as sv
 from scvec.bench.code import genes_digest
 from scvec.bench.genes import GeneResults, GeneSuite, GeneTask, masking, run
+from scvec.bench.genes.expression import expressed
 from scvec.bench.genes.families import families_of, kin_of
 from scvec.bench.genes.intervals import difference, interval
 from scvec.bench.genes.probes import N_FOLDS, probe, splits
@@ -203,6 +204,18 @@ def test_families_are_stems_and_first_words() -> None:
     }
 
 
+def test_families_of_one_word_and_stem_are_told_apart() -> None:
+    named = {
+        "A2M": "alpha-2-macroglobulin",
+        "A2ML1": "alpha-2-macroglobulin like 1",
+        "A4GALT": "alpha 1,4-galactosyltransferase",
+        "A4GNT": "alpha-1,4-N-acetylglucosaminyltransferase",
+        "A4ALONE": "alone",
+    }
+    genes = pl.DataFrame({"symbol": list(named), "full_name": list(named.values())})
+    assert families_of(genes) == {"alpha A (A2M)": ("A2M", "A2ML1"), "alpha A (A4GALT)": ("A4GALT", "A4GNT")}
+
+
 def test_sets_and_genes_are_drawn_once_by_the_sample(made: tuple[sv.Store, Path]) -> None:
     whole, again, other = (prepared(made, genes_per_set=6, sample=one) for one in (0, 0, 1))
     assert whole.digest == again.digest != other.digest
@@ -246,14 +259,37 @@ def test_only_genes_count_that_the_cells_measure(made: tuple[sv.Store, Path], tm
     assert 0 < figure(found, "expression SVD", "theme").value < 0.6
 
 
+def test_expression_is_reduced_as_if_all_values_were_held(tmp_path: Path, made: tuple[sv.Store, Path]) -> None:
+    store, _ = made
+    texts = sv.ingest.open_texts(store, "human")
+    files, dense = [], []
+    for seed, n in ((1, 90), (2, 70)):
+        cells = toy.cells(n, seed=seed)[:, :40].copy()
+        cells.var_names = [world.symbol_of(i) for i in range(40)]
+        cells.write_h5ad(tmp_path / f"{seed}.h5ad")
+        files.append(str(tmp_path / f"{seed}.h5ad"))
+        counts = np.asarray(cells.X.todense(), np.float64)
+        values = np.log1p(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) * 1e4)
+        spread = values.std(axis=0)
+        dense.append((values - values.mean(axis=0)) / np.where(spread > 1e-6, spread, np.inf))
+    genes = np.arange(toy.FIRST_ID[toy.HUMAN], toy.FIRST_ID[toy.HUMAN] + 40)
+    found = expressed(files, texts, genes).of(genes)
+    left, sizes, _ = np.linalg.svd(np.concatenate(dense).T, full_matrices=False)
+    wanted = (left * sizes)[:, : found.shape[1]]
+    assert found.shape[1] == 39
+    np.testing.assert_allclose(found @ found.T, wanted @ wanted.T, rtol=1e-3, atol=1e-2)
+
+
 # What is masked
 
 
-def test_names_are_removed_whole_and_short_symbols_as_spelt() -> None:
+def test_names_are_removed_whole_and_short_symbols_where_they_are_no_words() -> None:
     text = "SET is a set of SETs; insulin-like Growth Factor 1 (IGF1, IGF-1, igf1) binds SETD2. Somatomedin C too."
     bare = masking.without_names(text, ["SET", "IGF1", "IGF-1", "insulin-like growth factor 1", "somatomedin C"])
-    assert bare == "is a set of SETs; (igf1) binds SETD2. too."
+    assert bare == "is a set of SETs; binds SETD2. too."
     assert masking.without_names("COL1A1 and col1a1.", ["COL1A1"]) == "and."
+    bare = masking.without_names("Rapamycin binds mTOR and (Mtor) p53.", ["MTOR", "TP53", "p53"])
+    assert bare == "Rapamycin binds and."
 
 
 def test_words_of_sets_are_removed_with_their_relatives() -> None:

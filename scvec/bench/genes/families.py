@@ -10,7 +10,7 @@ some genes too many (all CD numbers are kin), and errs on the side that keeps re
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -52,8 +52,10 @@ def families_of(genes: pl.DataFrame) -> Sets:
         word = first_word(name)
         if len(word) >= LONG and word not in PLACEHOLDERS:
             members[number, word].append(symbol)
-    named = {f"{word} {_stem_of(symbols)}": tuple(symbols) for (_, word), symbols in members.items()}
-    return {name: symbols for name, symbols in named.items() if len(symbols) > 1}
+    families = [(f"{word} {_stem_of(some)}", tuple(some)) for (_, word), some in members.items() if len(some) > 1]
+    names = Counter(name for name, _ in families)
+    # Two families of one word and stem are told apart by a gene of theirs: no gene is in two families of one word.
+    return {name if names[name] == 1 else f"{name} ({min(symbols)})": symbols for name, symbols in families}
 
 
 def first_word(name: str | None) -> str:

@@ -23,8 +23,8 @@ LEFT = ((r"([,;])(?:\s*[,;])+", r"\1"), (r"\(\s*[,;\s]+", "("), (r"\(\s*\)", " "
 """What removed words leave, and what becomes of it: rows of commas, empty brackets, spaces before a comma."""
 MIN_STEM = 4
 MIN_WORD = 3
-N_LETTERS_AS_SPELT = 4
-"""Symbols of up to so many letters are only removed as they are spelt: MAX, SET and CAT are words, too."""
+N_LETTERS_AS_WORDS = 4
+"""Symbols of up to so many letters, and nothing else, stay where all are small: max, set and cat are words, too."""
 
 
 def names_of(gene: Mapping[str, Any]) -> list[str]:
@@ -40,13 +40,12 @@ def words_of(names: Iterable[str]) -> frozenset[str]:
 
 
 def without_names(text: str, names: Sequence[str]) -> str:
-    """Return a text without a gene's names: long ones in any case, symbols as they are spelt, in capitals too."""
-    exact = [one for one in names if " " not in one and len(one) <= N_LETTERS_AS_SPELT]
-    spelt = sorted({form for one in exact for form in (one, one.upper(), one.capitalize())}, key=len, reverse=True)
-    loose = sorted((one for one in names if one not in exact), key=len, reverse=True)
-    for some, flags in ((loose, re.IGNORECASE), (spelt, 0)):
-        if some:
-            text = re.sub(rf"(?<!\w)(?:{'|'.join(map(re.escape, some))})(?!\w)", " ", text, flags=flags)
+    """Return a text without a gene's names in any case: mTOR too; but not the word that a short symbol is in a text."""
+    kept = {one.lower() for one in names if one.isalpha() and len(one) <= N_LETTERS_AS_WORDS} - set(names)
+    found = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    if found:
+        pattern = rf"(?<!\w)(?:{found})(?!\w)"
+        text = re.sub(pattern, lambda one: one[0] if one[0] in kept else " ", text, flags=re.IGNORECASE)
     return tidy(text)
 
 

@@ -1,17 +1,20 @@
 """The models of the suite of gene-level tasks on words, names and cells.
 
-    python -m benchmarks.models --store STORE [--encoder MODEL ...] [--genes 2000] [--no-cells]
+    python -m benchmarks.models --store STORE [--encoder MODEL ...] [--genes 500] [--no-cells]
 
-Which models: the line `encoders` of `suites/genes.toml`, or those that are given. Words find labels of cells, clusters
-are named by terms of the Cell Ontology, and cells are called by recipes that read texts (`suites/texts.toml`). All
-models read the same texts, of the most variable genes of four human files. Vectors are kept in STORE: the first run of
-a large model takes an hour, a second one minutes. Models that cannot be had are left out, and named.
+Which models: the line `encoders` of `suites/genes.toml`; or those that are given, and rows of others that were measured
+on the same genes stay. Words find labels of cells, clusters are named by terms of the Cell Ontology, and cells are
+called by recipes that read texts (`suites/texts.toml`). All models read the same texts, of the most variable genes of
+four human files. Vectors are kept in STORE: the first run of a large model takes an hour, a second one minutes. Models
+that cannot be had are left out, and named.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ from benchmarks.naming_world import Case, Nearness, World
 from benchmarks.naming_world import tests as naming_cases
 from benchmarks.words import CONDITIONS, ONTOLOGY, SOURCES, OntologyCells, Query, Way, queries, rank_of
 from scvec.atlas import Atlas
-from scvec.bench import Suite, run
+from scvec.bench import Suite, Task, run
 from scvec.bench.genes import GeneSuite
 from scvec.core.types import Doubles, Ints
 from scvec.embed.encoders import make
@@ -41,12 +44,14 @@ DRAWS = 1_000
 """Bootstrap draws over labels."""
 CONTROLS = ("tfidf", "random", "hash")
 """Encoders that know no language: what models have to beat, beside BM25 and TF-IDF of definitions."""
+CELLS_EACH = 15
+"""Cells of each label and donor that recipes call: a recipe whose cells are texts encodes one for each."""
 KEYWORDS, DEFINITIONS = "keywords (BM25)", "TF-IDF of definitions"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What a model is worth on a task; `low` and `high` are its 95 % bootstrap interval over labels."""
+    """What a model is worth on a task; `low` and `high` are its interval, as `NOTE` says."""
 
     suite: str
     task: str
@@ -97,7 +102,7 @@ def shared(store: sv.Store, n_genes: int) -> Shared:
     genes = np.unique(np.concatenate([variable_genes(store, one, n_genes) for one in sources]))
     asked = []
     for one in sources:
-        atlas = _atlas(store, one, genes)
+        atlas = _atlas(store, one, texts, genes)
         asked.append((atlas, list(queries(atlas, ontology, one))))
     terms = term_texts(ontology)
     cases = [one for one in naming_cases(store) if one.taxon == "human"]
@@ -105,15 +110,14 @@ def shared(store: sv.Store, n_genes: int) -> Shared:
     return Shared(store, texts, genes, asked, World(store, terms, texts, genes), cases, judge)
 
 
-def _atlas(store: sv.Store, source: OntologyCells, genes: Ints) -> Atlas:
+def _atlas(store: sv.Store, source: OntologyCells, texts: sv.ingest.GeneTexts, genes: Ints) -> Atlas:
     """Build the atlas of a file on some genes; its recipe reads no text, as words rank labels by what they express."""
     cells = ad.read_h5ad(DATA / "cells" / f"{source.file}.h5ad")
-    with open_cells(cells) as file, file.matrix(source.layer or "X") as matrix:
-        match = match_genes(matrix, [sv.ingest.open_texts(store, "human")])
+    columns = columns_of(cells, source.layer or "X", texts, genes)
     return sv.atlas.build(
         store,
         f"bench-models-{source.file.replace('_', '-')}",
-        cells[:, np.sort(match.columns[np.isin(match.gene_ids, genes)])].copy(),
+        cells[:, columns].copy(),
         recipe="expression",
         label_key=source.label_key,
         label_id_key=source.id_key,
@@ -153,10 +157,12 @@ def of_names(world: Shared, model: str, revision: str, feature: str, near: Nearn
     yield figure("names", "types of cells", "near@5", model, revision, values)
 
 
-def of_cells(store: sv.Store, out: Path, revisions: Mapping[str, str]) -> Iterator[Figure]:
+def of_cells(world: Shared, out: Path, revisions: Mapping[str, str]) -> Iterator[Figure]:
     """Yield how well recipes that read texts call cells, by each model that is here."""
-    suite = replace(Suite.read(SUITES / "texts.toml"), encoders=tuple(revisions))
-    rows = [row for row in run(suite, out, store).rows if "macro_f1" in row]
+    suite = Suite.read(SUITES / "texts.toml")
+    tasks = tuple(replace(one, reference=fewer(world, one, out / "cells")) for one in suite.tasks)
+    suite = replace(suite, encoders=tuple(revisions), tasks=tasks)
+    rows = [row for row in run(suite, out, world.store).rows if "macro_f1" in row]
     recipes = [one.name for one in suite.recipes]
     for row in rows:
         recipe, _, model = row["method"].partition(", ")
@@ -167,6 +173,26 @@ def of_cells(store: sv.Store, out: Path, revisions: Mapping[str, str]) -> Iterat
             value, low, high = row["macro_f1"]
             about = ("cells", f"{row['task']}, {column}", name, revisions.get(model, ""), "macro-F1", value, low, high)
             yield Figure(*about, control or model in CONTROLS, len(suite.seeds))
+
+
+def fewer(world: Shared, task: Task, folder: Path) -> Path:
+    """Write a file of some cells of each label and donor, on the genes whose texts all models read."""
+    cells = ad.read_h5ad(task.reference)
+    assert task.hold_out is not None
+    order = np.random.default_rng(0).permutation(cells.n_obs)
+    rank = cells.obs.iloc[order].groupby([task.label_key, task.hold_out.key], observed=True).cumcount()
+    rows = np.sort(order[rank.to_numpy() < CELLS_EACH])
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / task.reference.name
+    cells[rows, columns_of(cells, "X", world.texts, world.genes)].copy().write_h5ad(path)
+    return path
+
+
+def columns_of(cells: ad.AnnData, layer: str, texts: sv.ingest.GeneTexts, genes: Ints) -> Ints:
+    """Return the columns of a file that hold one of some genes, ascending."""
+    with open_cells(cells) as file, file.matrix(layer) as matrix:
+        match = match_genes(matrix, [texts])
+    return np.sort(match.columns[np.isin(match.gene_ids, genes)])
 
 
 def of_model(world: Shared, name: str, revision: str) -> Iterator[Figure]:
@@ -191,17 +217,32 @@ NOTE = """
 *Words*: {labels} labels of four human files, found by the Cell Ontology's definition of their term, by the same without
 the names, and by the term's name; mean reciprocal rank. *Names*: clusters of human files, named by one model alone,
 without the ranker; the share for which the right term, its parent or its child is among five. *Cells*: macro-F1 of
-recipes that read texts, on all genes of two files; `refined` learns from the labels, and calls as well on any text. For
-words and names, all models read the texts of the same {genes:,} genes: the {each:,} most variable ones of each file.
-Intervals: bootstrap over labels; of cells: least to largest over seeds.
+recipes that read texts, on up to {cells} cells of each label and donor of two files; `refined` learns from the labels,
+and calls as well on any text. All models read the texts of the same {genes:,} genes: the {each:,} most variable ones of
+each file. Intervals: 95 %, bootstrap over labels; of cells: least to largest over seeds, none where nothing is drawn.
 """
+
+
+def earlier(folder: Path, genes: Mapping[str, Any]) -> tuple[list[Figure], dict[str, str]]:
+    """Return the figures of an earlier run on the same genes, and the models that it lacked."""
+    path = folder / "models.json"
+    values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if values.get("genes") != genes:
+        return [], {}
+    return [Figure(**one) for one in values["figures"]], values["missing"]
+
+
+def joined(old: Sequence[Figure], new: Sequence[Figure]) -> list[Figure]:
+    """Return the figures of two runs; of a model on a task, the new one."""
+    found = {(one.suite, one.task, one.model): one for one in (*old, *new)}
+    return list(found.values())
 
 
 def main() -> None:
     parser = make_parser("models", __doc__)
     parser.add_argument("--store", default=str(WORK / "store"))
-    parser.add_argument("--encoder", action="append", help="Measure, and write, only this model and the controls.")
-    parser.add_argument("--genes", type=int, default=2_000, help="Most variable genes of each file.")
+    parser.add_argument("--encoder", action="append", help="Measure only this model and the controls.")
+    parser.add_argument("--genes", type=int, default=500, help="Most variable genes of each file.")
     parser.add_argument("--no-cells", action="store_true", help="Leave out the suite of cells, which takes longest.")
     parser.add_argument("--out", type=Path, default=RESULTS, help="Folder for the results.")
     options = parser.parse_args()
@@ -215,12 +256,16 @@ def main() -> None:
         found += of_model(world, name, revision)
         print(f"{name}: words and names", flush=True)
     if not options.no_cells:
-        found += of_cells(store, WORK / "models-cells", here)
+        found += of_cells(world, WORK / "models-cells", here)
+    genes = {"each": options.genes, "n": len(world.genes), "sha256": sha256(world.genes.tobytes()).hexdigest()}
+    if options.encoder:
+        old, lacked = earlier(options.out, genes)
+        found, missing = joined(old, found), {one: why for one, why in {**lacked, **missing}.items() if one not in here}
     labels = sum(len(asked) for _, asked in world.asked)
-    note = NOTE.format(labels=labels, genes=len(world.genes), each=options.genes)
+    note = NOTE.format(labels=labels, genes=len(world.genes), each=options.genes, cells=CELLS_EACH)
     lacking = [f"- {name} was not measured here: {why}" for name, why in missing.items()]
     text = "\n\n".join(["# Models on words, names and cells", *tables(found), note.strip(), *lacking])
-    values = {"figures": [asdict(one) for one in found], "missing": missing}
+    values = {"genes": genes, "figures": [asdict(one) for one in found], "missing": missing}
     save("models", COMMAND, values, text, options.out)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.models import figure, tables
+from benchmarks.models import earlier, figure, joined, tables
 from scvec.bench import Suite
 from scvec.bench.board import read_boards
 from scvec.bench.genes import GeneSuite
@@ -103,3 +103,15 @@ def test_figures_have_intervals_and_land_on_a_leaderboard(tmp_path: Path) -> Non
     assert board.name == "words"
     rows = {row.name: row for row in board.tables[0].rows}
     assert (rows["good"].better, rows["bad"].better, rows["tfidf"].is_control) == (1, 0, True)
+
+
+def test_rows_of_an_earlier_run_stay_if_it_read_the_same_genes(tmp_path: Path) -> None:
+    genes = {"each": 500, "n": 3, "sha256": "a"}
+    old = [figure("words", "labels", "MRR", name, "1", [0.5, 0.7]) for name in ("one", "other")]
+    values = {"genes": genes, "figures": [asdict(one) for one in old], "missing": {"third": "no package"}}
+    (tmp_path / "models.json").write_text(json.dumps(values))
+    assert earlier(tmp_path, {**genes, "sha256": "b"}) == earlier(tmp_path / "none", genes) == ([], {})
+    kept, lacked = earlier(tmp_path, genes)
+    assert (kept, lacked) == (old, {"third": "no package"})
+    new = figure("words", "labels", "MRR", "other", "2", [0.9, 0.9])
+    assert joined(kept, [new]) == [old[0], new]

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,16 @@ def save(
     _replace(folder / f"{name}.md", f"{text}\n\nMade by `{command}` on {where}\n")
     if not quiet:
         print(text)
+
+
+def write_leaderboard() -> None:
+    """Write the page of models, `results/leaderboard.html`, of the figures on genes, and on words, names and cells."""
+    from scvec.bench.board import read_boards, write_board
+
+    paths = [path for name in ("genes", "models") if (path := RESULTS / f"{name}.json").is_file()]
+    boards = [replace(one, source=f"benchmarks/results/{Path(one.source).name}") for one in read_boards(paths)]
+    command = " ".join(["scvec bench show", *(f"benchmarks/results/{path.name}" for path in paths)])
+    write_board(boards, RESULTS / "leaderboard.html", command=command)
 
 
 def _replace(path: Path, text: str) -> None:

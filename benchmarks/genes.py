@@ -9,13 +9,10 @@ an hour; with these, the table takes minutes.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import scvec as sv
-from benchmarks.common import HERE, RESULTS, WORK, import_texts, make_parser, save
-from scvec.bench.board import read_boards
-from scvec.bench.board.page import render
+from benchmarks.common import HERE, WORK, import_texts, make_parser, save, write_leaderboard
 from scvec.bench.genes import GeneSuite, run
 
 SUITE = HERE / "suites" / "genes.toml"
@@ -34,9 +31,7 @@ def main() -> None:
     results = run(GeneSuite.read(SUITE), args.out, store, encoders=args.encoder, command=COMMAND)
     values, table = (one.read_text(encoding="utf-8") for one in results.files)
     save("genes", COMMAND, json.loads(values), table.strip())
-    boards = [replace(one, source="benchmarks/results/genes.json") for one in read_boards([args.out])]
-    page = render(boards, COMMAND)
-    (RESULTS / "genes.html").write_text(page, encoding="utf-8")
+    write_leaderboard()
 
 
 if __name__ == "__main__":

@@ -15,14 +15,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import anndata as ad
 import numpy as np
 
 import scvec as sv
-from benchmarks.common import DATA, HERE, RESULTS, WORK, import_texts, make_parser, markdown, save
+from benchmarks.common import DATA, HERE, RESULTS, WORK, import_texts, make_parser, markdown, save, write_leaderboard
 from benchmarks.naming_fit import Judge
 from benchmarks.naming_world import Case, Nearness, World
 from benchmarks.naming_world import tests as naming_cases
@@ -30,6 +32,8 @@ from benchmarks.words import CONDITIONS, ONTOLOGY, SOURCES, OntologyCells, Query
 from scvec.atlas import Atlas
 from scvec.bench import Suite, Task, run
 from scvec.bench.genes import GeneSuite
+from scvec.bench.genes.results import figure_in
+from scvec.bench.genes.tasks import Variant
 from scvec.core.types import Doubles, Ints
 from scvec.embed.encoders import make
 from scvec.errors import InputError, ScvecError
@@ -46,6 +50,7 @@ CONTROLS = ("tfidf", "random", "hash")
 """Encoders that know no language: what models have to beat, beside BM25 and TF-IDF of definitions."""
 CELLS_EACH = 15
 """Cells of each label and donor that recipes call: a recipe whose cells are texts encodes one for each."""
+SHUFFLED = "refined, shuffled text (control)"
 KEYWORDS, DEFINITIONS = "keywords (BM25)", "TF-IDF of definitions"
 
 
@@ -164,6 +169,7 @@ def of_cells(world: Shared, out: Path, revisions: Mapping[str, str]) -> Iterator
     suite = replace(suite, encoders=tuple(revisions), tasks=tasks)
     rows = [row for row in run(suite, out, world.store).rows if "macro_f1" in row]
     recipes = [one.name for one in suite.recipes]
+    shuffled: dict[str, list[Figure]] = {}
     for row in rows:
         recipe, _, model = row["method"].partition(", ")
         control = recipe not in recipes or model not in revisions
@@ -172,7 +178,14 @@ def of_cells(world: Shared, out: Path, revisions: Mapping[str, str]) -> Iterator
             name = row["method"] if control else model
             value, low, high = row["macro_f1"]
             about = ("cells", f"{row['task']}, {column}", name, revisions.get(model, ""), "macro-F1", value, low, high)
-            yield Figure(*about, control or model in CONTROLS, len(suite.seeds))
+            one = Figure(*about, control or model in CONTROLS, len(suite.seeds))
+            if "shuffled" in name:
+                shuffled.setdefault(one.task, []).append(one)
+            else:
+                yield one
+    for own in shuffled.values():  # as many controls as models, which call alike
+        low, high = min(one.low for one in own), max(one.high for one in own)
+        yield replace(own[0], model=SHUFFLED, value=median(one.value for one in own), low=low, high=high)
 
 
 def fewer(world: Shared, task: Task, folder: Path) -> Path:
@@ -220,6 +233,7 @@ without the ranker; the share for which the right term, its parent or its child 
 recipes that read texts, on up to {cells} cells of each label and donor of two files; `refined` learns from the labels,
 and calls as well on any text. All models read the texts of the same {genes:,} genes: the {each:,} most variable ones of
 each file. Intervals: 95 %, bootstrap over labels; of cells: least to largest over seeds, none where nothing is drawn.
+*Shuffled*: over all models.
 """
 
 
@@ -264,9 +278,47 @@ def main() -> None:
     labels = sum(len(asked) for _, asked in world.asked)
     note = NOTE.format(labels=labels, genes=len(world.genes), each=options.genes, cells=CELLS_EACH)
     lacking = [f"- {name} was not measured here: {why}" for name, why in missing.items()]
-    text = "\n\n".join(["# Models on words, names and cells", *tables(found), note.strip(), *lacking])
+    every = [*of_genes(RESULTS / "genes.json"), *found]
+    text = "\n\n".join(
+        ["# Models on genes, words, names and cells", overview(every), *tables(found), note.strip(), *lacking]
+    )
     values = {"genes": genes, "figures": [asdict(one) for one in found], "missing": missing}
     save("models", COMMAND, values, text, options.out)
+    if options.out == RESULTS:
+        write_leaderboard()
+
+
+def of_genes(path: Path) -> Iterator[Figure]:
+    """Yield the figures of gene-level tasks on masked texts, or on what a row reads, from their results."""
+    values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"tasks": [], "rows": []}
+    for task, row in product(values["tasks"], values["rows"]):
+        one = figure_in(row, task["name"], "masked", _by_key(values, task))
+        if one is not None:
+            about = ("genes", task["name"], row["row"], row.get("revision", ""), one["measure"])
+            yield Figure(*about, one["value"], one["low"], one["high"], row["kind"] == "control", len(values["seeds"]))
+
+
+def _by_key(values: Mapping[str, Any], task: Mapping[str, Any]) -> dict[tuple[str, str, Variant], Any]:
+    own = [one for one in values["figures"] if one["task"] == task["name"] and one["measure"] == task["measures"][0]]
+    return {(one["row"], one["task"], one["texts"]): one for one in own}
+
+
+def overview(found: Sequence[Figure]) -> str:
+    """Return one table of all tasks by the models, with the best control; what is best of all is bold."""
+    models = list(dict.fromkeys(one.model for one in found if not one.control))
+    rows = []
+    for suite, task, measure in dict.fromkeys((one.suite, one.task, one.measure) for one in found):
+        own = {one.model: one for one in found if (one.suite, one.task) == (suite, task)}
+        best = max(one.value for one in own.values())
+        lines = [one for one in own.values() if one.control]
+        line = max(lines, key=lambda one: one.value, default=None)
+        shown = [_bold(own[name].value, best) if name in own else "" for name in models]
+        rows.append([suite, f"{task}, {measure}", *shown, f"{_bold(line.value, best)} {line.model}" if line else ""])
+    return markdown(["", "task", *models, "best control"], rows)
+
+
+def _bold(value: float, best: float) -> str:
+    return f"**{value:.3f}**" if value == best else f"{value:.3f}"
 
 
 def tables(found: Sequence[Figure]) -> Iterator[str]:

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.models import earlier, figure, joined, tables
+from benchmarks.models import earlier, figure, joined, of_genes, overview, tables
 from scvec.bench import Suite
 from scvec.bench.board import read_boards
 from scvec.bench.genes import GeneSuite
@@ -82,7 +82,7 @@ def test_the_list_of_models_is_known(packaged: dict[str, Model], monkeypatch: py
     assert set(listed) <= models().keys() | packaged.keys()
     assert packaged.keys() <= set(listed)
     texts = Suite.read(ROOT / "benchmarks" / "suites" / "texts.toml")
-    assert [one.name for one in texts.recipes] == ["genept-w", "topn", "genept-s", "refined"]
+    assert [one.name for one in texts.recipes] == ["genept-w", "topn-100", "genept-s", "refined"]
 
 
 def test_figures_have_intervals_and_land_on_a_leaderboard(tmp_path: Path) -> None:
@@ -115,3 +115,27 @@ def test_rows_of_an_earlier_run_stay_if_it_read_the_same_genes(tmp_path: Path) -
     assert (kept, lacked) == (old, {"third": "no package"})
     new = figure("words", "labels", "MRR", "other", "2", [0.9, 0.9])
     assert joined(kept, [new]) == [old[0], new]
+
+
+def test_all_tasks_are_one_table_with_the_best_control(tmp_path: Path) -> None:
+    genes = list(of_genes(ROOT / "benchmarks" / "results" / "genes.json"))
+    assert len({one.task for one in genes}) == 9
+    masked = {(one.model, one.task): one.value for one in genes}
+    values = json.loads((ROOT / "benchmarks" / "results" / "genes.json").read_text())["figures"]
+    for one in values:
+        if (one["row"], one["texts"], one["measure"]) == ("minilm", "masked", "mrr") and one["task"].startswith("orth"):
+            assert masked["minilm", one["task"]] == one["value"]
+    found = [
+        figure("words", "labels", "MRR", "good", "1", [0.9, 0.9]),
+        figure("words", "labels", "MRR", "bad", "1", [0.1, 0.1]),
+        figure("words", "labels", "MRR", "tfidf", "1", [0.4, 0.4]),
+        figure("words", "labels", "MRR", "random", "1", [0.2, 0.2]),
+        figure("names", "types", "near@5", "good", "1", [0.3, 0.3]),
+    ]
+    lines = overview(found).splitlines()
+    assert lines[0] == "|  | task | good | bad | best control |"
+    assert lines[2:] == [
+        "| words | labels, MRR | **0.900** | 0.100 | 0.400 tfidf |",
+        "| names | types, near@5 | **0.300** |  |  |",
+    ]
+    assert list(of_genes(tmp_path / "none.json")) == []

@@ -69,7 +69,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GeneResults,
 
 @pytest.fixture(scope="module")
 def board(ran: tuple[GeneResults, Path]) -> Board:
-    return read_boards([ran[1]])[0]
+    (alone,) = read_boards([ran[1] / "out" / "results.json"])
+    (board,) = read_boards([ran[1]])
+    assert alone == board
+    return board
 
 
 def test_a_board_has_the_figures_and_verdicts_of_the_results(ran: tuple[GeneResults, Path], board: Board) -> None:
@@ -168,6 +171,9 @@ def test_the_command(ran: tuple[GeneResults, Path], tmp_path: Path, capsys: pyte
 def test_what_cannot_be_shown_is_an_error(tmp_path: Path, board: Board) -> None:
     with pytest.raises(FileError, match="has no results"):
         read_boards([tmp_path])
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(FileError, match=r"other\.json has no results"):
+        read_boards([tmp_path / "other.json"])
     with pytest.raises(InputError, match=r"\.html"):
         write_board([board], tmp_path)
 

@@ -92,9 +92,9 @@ def genes(
 @bench_app.command(epilog="Example: scvec bench show scvec-bench-genes --out leaderboard.html")
 @spreads
 def show(
-    folders: Annotated[
+    places: Annotated[
         list[Path],
-        typer.Argument(help="Folders into which suites were run, or with such folders.", metavar="FOLDER..."),
+        typer.Argument(help="Folders into which suites were run, or with such folders; files.", metavar="PLACE..."),
     ],
     out: Annotated[Path, typer.Option(help="The page; Markdown is written beside it.")] = Path("leaderboard.html"),
     *,
@@ -108,8 +108,8 @@ def show(
     from scvec.report.page import check_report
 
     check_report(out)
-    boards = read_boards(folders)
-    command = join(["scvec", "bench", "show", *map(str, folders), "--out", str(out)])
+    boards = read_boards(places)
+    command = join(["scvec", "bench", "show", *map(str, places), "--out", str(out)])
     files = write_board(boards, out, command=command)
     said = [
         f"{board.name}: {row.name}: {row.verdict}" for board in boards for row in board.tables[0].rows if row.verdict

@@ -1,4 +1,4 @@
-"""Results in folders as leaderboards: of genes, of cells, and figures of other benchmarks in one flat form.
+"""Results as leaderboards: of genes, of cells, and figures of other benchmarks in one flat form.
 
 A flat file is a JSON list, or has one under ``figures``, of objects with ``suite``, ``task``, ``model``, ``measure``
 and ``value``, and if there are any ``low``, ``high``, ``revision`` and ``control`` (true for what others have to beat).
@@ -23,21 +23,21 @@ from scvec.errors import FileError
 FACTS = ("model", "revision", "dimension", "tokens read", "tokens lost", "tokens/s", "seconds", "USD")
 
 
-def read_boards(folders: Iterable[str | Path]) -> tuple[Board, ...]:
-    """Return the leaderboards of the suites that were run into folders, or into folders in these.
+def read_boards(places: Iterable[str | Path]) -> tuple[Board, ...]:
+    """Return the leaderboards of files of results, or of all in a folder, or in the folders in it.
 
     Raises
     ------
     FileError
-        If a folder has no results.
+        If a place has no results.
     """
     found: list[Board] = []
-    for folder in map(Path, folders):
-        paths = [*sorted(folder.glob("*.json")), *sorted(folder.glob(f"*/{RESULTS}"))]
+    for place in map(Path, places):
+        paths = [place] if place.is_file() else [*sorted(place.glob("*.json")), *sorted(place.glob(f"*/{RESULTS}"))]
         boards = [replace(board, source=str(path)) for path in paths for board in _read(path)]
         if not boards:
             raise FileError(
-                f"{folder} has no results of a suite", f"{RESULTS}, as scvec bench writes it", "name another folder"
+                f"{place} has no results of a suite", f"{RESULTS}, as scvec bench writes it", "name another place"
             )
         found += boards
     return tuple(sorted(found, key=lambda one: one.name != "genes"))

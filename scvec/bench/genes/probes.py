@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 import numpy as np
 
+from scvec.core.jit import side_by_side
 from scvec.core.types import Bools, Doubles, Floats, Ints
 
 N_FOLDS = 5
@@ -35,8 +36,8 @@ def probe(vectors: Floats, members: Bools, kin: Ints, seed: int) -> dict[str, Do
         Of negatives and folds, which are the same for all vectors.
     """
     parts = splits(members, kin, seed)
-    scores = [_auroc(vectors, inside, folds) for inside, folds in zip(members, parts, strict=True)]
-    return {"auroc": np.array(scores, np.float64)}
+    jobs = [partial(_auroc, vectors, inside, folds) for inside, folds in zip(members, parts, strict=True)]
+    return {"auroc": np.array(side_by_side(jobs), np.float64)}
 
 
 def splits(members: Bools, kin: Ints, seed: int) -> tuple[tuple[Fold, ...], ...]:

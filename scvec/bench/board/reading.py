@@ -14,13 +14,11 @@ from typing import Any
 from scvec.bench.board.values import Board, BoardRow, BoardTable, Cell, Column
 from scvec.bench.board.words import all_controls, better_than, genes_lead
 from scvec.bench.genes.models import name_only
-from scvec.bench.genes.results import TFIDF, VIEWS, command_for, facts_shown, figure_in, reason
+from scvec.bench.genes.results import FACTS, TFIDF, VIEWS, command_for, facts_shown, figure_in, reason
 from scvec.bench.genes.tasks import Variant
 from scvec.bench.results import RESULTS
 from scvec.core.limits import bounded_json, read_file
 from scvec.errors import FileError
-
-FACTS = ("model", "revision", "dimension", "tokens read", "tokens lost", "tokens/s", "seconds", "USD")
 
 
 def read_boards(places: Iterable[str | Path]) -> tuple[Board, ...]:
@@ -73,7 +71,7 @@ def _genes(values: dict[str, Any]) -> Board:
     facts = [(one["row"], *facts_shown(one)) for one in rows if "revision" in one]
     missing = [(one["row"], reason(one), command_for(one)) for one in rows if "missing" in one]
     lead = tuple(genes_lead(values["seeds"], tasks, tables[0]))
-    return Board(str(values["suite"]), lead, tables, FACTS, tuple(facts), tuple(missing))
+    return Board(str(values["suite"]), lead, tables, ("model", *FACTS), tuple(facts), tuple(missing))
 
 
 def _gene_table(view: Variant, rows: list[Any], tasks: list[Any], figures: dict[Any, Any]) -> BoardTable:
@@ -142,7 +140,9 @@ def _flat(suite: str, figures: list[dict[str, Any]]) -> Board:
     kinds = {str(one["model"]): bool(one.get("control")) for one in figures}
     found = {name: tuple(by_key.get((name, one)) for one in columns) for name in kinds}
     revisions = {str(one["model"]): str(one["revision"]) for one in figures if one.get("revision")}
-    return Board(suite, (), (_judged("Figures", columns, found, kinds),), FACTS[:2], tuple(revisions.items()))
+    return Board(
+        suite, (), (_judged("Figures", columns, found, kinds),), ("model", "revision"), tuple(revisions.items())
+    )
 
 
 def _judged(

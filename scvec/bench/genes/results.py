@@ -32,6 +32,8 @@ VIEWS: tuple[Variant, ...] = ("masked", "plain")
 
 TFIDF = "tfidf"
 COMMAND, DOWNLOAD = "scvec bench genes", "`download`"
+FACTS = ("revision", "dimension", "tokens read", "tokens lost", "tokens/s", "s, plain texts", "USD, plain texts")
+"""What is told of a model: `facts_shown`."""
 Key: TypeAlias = tuple[str, str, Variant]
 """A row's name, a task's, and the texts."""
 Found = TypeVar("Found")
@@ -276,7 +278,7 @@ def _cell(figure: Figure, brief: bool) -> str:
 
 
 def _models(rows: Sequence[Record]) -> ResultTable:
-    header = ("model", "revision", "dimension", "tokens read", "tokens lost", "tokens/s", "seconds", "USD", "note")
+    header = ("model", *FACTS, "note")
     cells = []
     for row in rows:
         if row["kind"] == "model" or "revision" in row:
@@ -296,7 +298,7 @@ def reason(row: Record) -> str:
 
 
 def facts_shown(row: Record) -> tuple[str, ...]:
-    """Return revision, dimension, limit, tokens lost, tokens/s, seconds and price of a row, as words."""
+    """Return a row's revision, dimension, limit, tokens lost, tokens/s, and seconds and price of all plain texts."""
     if "revision" not in row:
         return ("",) * 7
     speed = row["timed_tokens"] / row["seconds"] if row["seconds"] and row["timed_tokens"] else None
@@ -306,7 +308,7 @@ def facts_shown(row: Record) -> tuple[str, ...]:
         "all" if row["max_tokens"] is None else str(row["max_tokens"]),
         f"{row['tokens_lost']:.1%}" + ("" if row["counted"] or not row["n_tokens"] else " (estimated)"),
         "" if speed is None else f"{speed:,.0f}",
-        f"{row['seconds']:.1f}" if row["n_encoded"] else "",
+        "" if speed is None else f"{row['n_tokens'] / speed:.1f}",
         "unknown" if row["usd"] is None else f"{row['usd']:.4f}" if row["usd"] else "0",
     )
 

@@ -32,9 +32,10 @@ def genes_lead(seeds: Sequence[int], tasks: Sequence[Any], table: BoardTable) ->
     )
     models = [one for one in table.rows if not one.is_control and one.better >= 0]
     if models:
-        best = max(models, key=lambda one: one.better)
+        most_often = max(one.better for one in models)
+        best = " and ".join(one.name for one in models if one.better == most_often)
         n = sum(one.better > 0 for one in models)
-        most = f"; most often {best.name}: {best.verdict}" if n else ""
+        most = f"; most often {best}, on {most_often} of {len(tasks)}" if n else ""
         are = "is" if n == 1 else "are"
         yield f"On {table.title.lower()}, {n} of {len(models)} models {are} better than TF-IDF on some task{most}."
     yield (

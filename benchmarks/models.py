@@ -208,15 +208,15 @@ def columns_of(cells: ad.AnnData, layer: str, texts: sv.ingest.GeneTexts, genes:
     return np.sort(match.columns[np.isin(match.gene_ids, genes)])
 
 
-def of_model(world: Shared, name: str, revision: str) -> Iterator[Figure]:
-    """Encode what a model has not read yet, and yield its figures on words and names."""
+def of_model(world: Shared, name: str, revision: str) -> list[Figure]:
+    """Encode what a model has not read yet, and return its figures on words and names."""
     sv.embed.genes(world.store, world.texts, encoder=name, gene_ids=world.genes)
-    yield from of_words(world, name, revision, Way(name, "meaning", name))
-    yield from of_names(world, name, revision, MEANING, Nearness(name))
+    words = of_words(world, name, revision, Way(name, "meaning", name))
+    return [*words, *of_names(world, name, revision, MEANING, Nearness(name))]
 
 
 def revisions_of(names: Sequence[str], texts: sv.ingest.GeneTexts) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the revision of each model that is here, and for the others why they are not."""
+    """Return the revision of each model that can be made here, and for the others why not."""
     here, missing = {}, {}
     for name in names:
         try:
@@ -266,9 +266,14 @@ def main() -> None:
     here, missing = revisions_of([*dict.fromkeys([*wanted, *CONTROLS])], world.texts)
     found = [*of_words(world, KEYWORDS, "", Way(KEYWORDS, "keywords"))]
     found += of_names(world, DEFINITIONS, "", "definition", None)
-    for name, revision in here.items():
-        found += of_model(world, name, revision)
-        print(f"{name}: words and names", flush=True)
+    for name in [*here]:
+        try:
+            found += of_model(world, name, here[name])
+        except ScvecError as error:  # a key that is not set, or a server that does not answer
+            missing[name] = str(error)
+            del here[name]
+        else:
+            print(f"{name}: words and names", flush=True)
     if not options.no_cells:
         found += of_cells(world, WORK / "models-cells", here)
     genes = {"each": options.genes, "n": len(world.genes), "sha256": sha256(world.genes.tobytes()).hexdigest()}

@@ -233,7 +233,7 @@ without the ranker; the share for which the right term, its parent or its child 
 recipes that read texts, on up to {cells} cells of each label and donor of two files; `refined` learns from the labels,
 and calls as well on any text. All models read the texts of the same {genes:,} genes: the {each:,} most variable ones of
 each file. Intervals: 95 %, bootstrap over labels; of cells: least to largest over seeds, none where nothing is drawn.
-*Shuffled*: over all models.
+*Shuffled*: over all models. One more model, or one below whose weights or key are there: `{command} --encoder MODEL`.
 """
 
 
@@ -281,7 +281,7 @@ def main() -> None:
         old, lacked = earlier(options.out, genes)
         found, missing = joined(old, found), {one: why for one, why in {**lacked, **missing}.items() if one not in here}
     labels = sum(len(asked) for _, asked in world.asked)
-    note = NOTE.format(labels=labels, genes=len(world.genes), each=options.genes, cells=CELLS_EACH)
+    note = NOTE.format(labels=labels, genes=len(world.genes), each=options.genes, cells=CELLS_EACH, command=COMMAND)
     lacking = [f"- {name} was not measured here: {why}" for name, why in missing.items()]
     every = [*of_genes(RESULTS / "genes.json"), *found]
     text = "\n\n".join(

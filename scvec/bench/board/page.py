@@ -52,8 +52,8 @@ def render(boards: Sequence[Board], command: str = "", made_on: str = "") -> str
     """Return the page."""
     rows = [row for board in boards for table in board.tables[:1] for row in table.rows]
     tiles = [
-        (len([one for one in rows if not one.is_control]), "models and recipes measured"),
-        (len([one for one in rows if one.is_control]), "controls"),
+        (len({one.name for one in rows if not one.is_control}), "models and recipes measured"),
+        (len({one.name for one in rows if one.is_control}), "controls"),
         (sum(len(table.columns) for board in boards for table in board.tables[:1]), "tasks"),
         (sum(len(board.missing) for board in boards), "models not measured here"),
     ]

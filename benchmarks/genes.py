@@ -2,8 +2,9 @@
 
     python -m benchmarks.genes --store STORE [--encoder MODEL ...]
 
-What is encoded and measured is not done again. The first run encodes the texts of each model, which takes minutes to
-an hour; with these, the table takes minutes.
+What is encoded and measured is not done again, and rows stay that an earlier run of the same tasks by the same code
+measured. The first run encodes the texts of each model, which takes minutes to an hour; with these, the table takes
+minutes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 from pathlib import Path
 
 import scvec as sv
-from benchmarks.common import HERE, WORK, import_texts, make_parser, save, write_leaderboard
+from benchmarks.common import HERE, RESULTS, WORK, import_texts, make_parser, save, write_leaderboard
 from scvec.bench.genes import GeneSuite, run
 
 SUITE = HERE / "suites" / "genes.toml"
@@ -29,8 +30,10 @@ def main() -> None:
     for taxon in ("human", "mouse"):
         import_texts(store, taxon)
     results = run(GeneSuite.read(SUITE), args.out, store, encoders=args.encoder, command=COMMAND)
-    values, table = (one.read_text(encoding="utf-8") for one in results.files)
-    save("genes", COMMAND, json.loads(values), table.strip())
+    former = RESULTS / "genes.json"
+    if former.is_file():
+        results = results.beside(json.loads(former.read_text(encoding="utf-8")))
+    save("genes", COMMAND, results.to_dict(), results.markdown())
     write_leaderboard()
 
 

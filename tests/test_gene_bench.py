@@ -451,6 +451,23 @@ def written(out: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (out / "runs").glob("*.json")}
 
 
+def test_rows_of_an_earlier_run_of_the_same_tasks_stay(
+    made: tuple[sv.Store, Path], results: GeneResults, tmp_path: Path
+) -> None:
+    store, folder = made
+    suite = GeneSuite.read(folder / "suite.toml")
+    one = run(suite, tmp_path / "one", store, encoders=["file:" + str(folder / "planted.parquet")])
+    assert "missing" in next(row for row in one.rows if row["row"] == "hash")
+    both = one.beside(json.loads((folder / "out" / "results.json").read_text()))
+    assert {row["row"]: row.get("missing") for row in both.rows} == {row["row"]: None for row in results.rows}
+    assert set(map(repr, both.figures)) == set(map(repr, results.figures))
+    assert both.verdict("hash", "masked") == results.verdict("hash", "masked")
+    assert "| hash | 0." in both.markdown()
+    other = {**results.to_dict(), "code": "other"}
+    assert one.beside(other) is one
+    assert one.beside({"figures": []}) is one
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one(
     made: tuple[sv.Store, Path], results: GeneResults, tmp_path: Path
 ) -> None:

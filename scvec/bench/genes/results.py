@@ -63,6 +63,12 @@ class Figure:
     high: float
     against: Mapping[str, Interval]
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Figure:
+        """Return one of its JSON types."""
+        against = {control: (mean, low, high) for control, (mean, low, high) in values["against"].items()}
+        return cls(**{**values, "against": against})
+
 
 @dataclass(frozen=True, slots=True)
 class GeneResults:
@@ -70,10 +76,10 @@ class GeneResults:
 
     Attributes
     ----------
-    suite
-        Its name.
+    suite, seeds
+        Its name, and its seeds.
     tasks
-        For each task ``name``, ``kind``, ``measure`` of the tables, ``n_genes``, ``n_sets``.
+        For each task ``name``, ``kind``, ``measures``, ``n_genes``, ``n_sets``, and the ``digest`` of texts and sets.
     rows
         For each row its name, its kind (``"model"``, ``"control"``) and what is known of it, or why it is ``missing``
         and the ``command`` that fills it.
@@ -86,6 +92,7 @@ class GeneResults:
     """
 
     suite: str
+    seeds: tuple[int, ...]
     tasks: tuple[Record, ...]
     rows: tuple[Record, ...]
     figures: tuple[Figure, ...]
@@ -111,16 +118,44 @@ class GeneResults:
         found = _found(suite, tasks, out, asked)
         rows = _rows(suite, found, models.read(out), command or f"{COMMAND} --out {quote(str(out))}")
         figures = tuple(_figures(tasks, [one["row"] for one in rows], found))
-        about = tuple(_about(one) for one in tasks)
-        tables = tuple(_tables(about, rows, figures))
-        brief = tuple(_table(f"{one.capitalize()} texts:", one, 0, about, rows, figures, brief=True) for one in VIEWS)
-        made = cls(suite.name, about, rows, figures, tables, (*brief, tables[-1]), (out / RESULTS, out / TABLES))
-        said = {"genes": 1, "scvec": __version__, "seeds": list(suite.seeds), **made.to_dict()}
-        head = [f"# {suite.name}", _head(suite), *(f"{one.title}\n\n{one.markdown()}" for one in tables)]
-        for path, words in zip(made.files, (json.dumps(said, indent=1), "\n\n".join(head)), strict=True):
+        files = (out / RESULTS, out / TABLES)
+        made = cls._of(suite.name, suite.seeds, tuple(_about(one) for one in tasks), rows, figures, files)
+        for path, words in zip(files, (json.dumps(made.to_dict(), indent=1), made.markdown()), strict=True):
             with placing(path) as part:
                 part.write_text(words + "\n", encoding="utf-8")
         return made
+
+    @classmethod
+    def _of(
+        cls,
+        suite: str,
+        seeds: Sequence[int],
+        tasks: tuple[Record, ...],
+        rows: tuple[Record, ...],
+        figures: tuple[Figure, ...],
+        files: tuple[Path, ...],
+    ) -> GeneResults:
+        tables = tuple(_tables(tasks, rows, figures))
+        brief = tuple(_table(f"{one.capitalize()} texts:", one, 0, tasks, rows, figures, brief=True) for one in VIEWS)
+        return cls(suite, tuple(seeds), tasks, rows, figures, tables, (*brief, tables[-1]), files)
+
+    def beside(self, earlier: Mapping[str, Any]) -> GeneResults:
+        """Return the results, with the models that only an earlier run of the same tasks by the same code measured.
+
+        Parameters
+        ----------
+        earlier
+            What `to_dict` returned then; of other tasks, seeds or code, nothing of it is taken.
+        """
+        mine = self.to_dict()
+        if any(earlier.get(key) != mine[key] for key in ("tasks", "seeds", "code")):
+            return self
+        own = {one["row"] for one in self.rows if "missing" not in one}
+        theirs = {one["row"]: one for one in earlier["rows"] if "missing" not in one and one["row"] not in own}
+        listed = {one["row"]: theirs.get(one["row"], one) for one in self.rows} | theirs
+        rows = tuple(sorted(listed.values(), key=lambda one: one["kind"] == "control"))
+        figures = (*self.figures, *(Figure.of(one) for one in earlier["figures"] if one["row"] in theirs))
+        return self._of(self.suite, self.seeds, self.tasks, rows, figures, self.files)
 
     def verdict(self, row: str, texts: Variant, control: str = TFIDF) -> tuple[int, int]:
         """Return on how many tasks a row is better than a control, and how many both stand on.
@@ -135,10 +170,16 @@ class GeneResults:
         ]
         return _better([against[control] for against in own if control in against])
 
+    def markdown(self) -> str:
+        """Return the tables as Markdown, with what they are of."""
+        tables = (f"{one.title}\n\n{one.markdown()}" for one in self.tables)
+        return "\n\n".join([f"# {self.suite}", _head(self.seeds), *tables])
+
     def to_dict(self) -> dict[str, Any]:
         """Return the results as JSON types."""
+        made = {"genes": 1, "scvec": __version__, "code": genes_digest(), "seeds": list(self.seeds)}
         figures = [asdict(one) for one in self.figures]
-        return {"suite": self.suite, "tasks": list(self.tasks), "rows": list(self.rows), "figures": figures}
+        return made | {"suite": self.suite, "tasks": list(self.tasks), "rows": list(self.rows), "figures": figures}
 
 
 def _better(differences: Sequence[Interval]) -> tuple[int, int]:
@@ -192,7 +233,7 @@ def _rows(suite: GeneSuite, found: Mapping[Key, Record], kept: Mapping[str, Kept
 def _about(task: Prepared) -> Record:
     kind = task.task.kind
     n = {"n_genes": len(task.genes.gene_ids), "n_sets": len(task.set_names)}
-    return {"name": task.task.name, "kind": kind, "measures": list(MEASURES[kind]), **n}
+    return {"name": task.task.name, "kind": kind, "measures": list(MEASURES[kind]), **n, "digest": task.digest}
 
 
 def _figures(tasks: Sequence[Prepared], rows: Sequence[str], found: Mapping[Key, Record]) -> Iterable[Figure]:
@@ -313,10 +354,10 @@ def facts_shown(row: Record) -> tuple[str, ...]:
     )
 
 
-def _head(suite: GeneSuite) -> str:
-    seeds = ", ".join(map(str, suite.seeds))
+def _head(seeds: Sequence[int]) -> str:
+    said = ", ".join(map(str, seeds))
     return (
-        f"scvec {__version__}; seeds {seeds}. A figure is the mean over sets (of orthologs, over genes), with its "
+        f"scvec {__version__}; seeds {said}. A figure is the mean over sets (of orthologs, over genes), with its "
         "95 % bootstrap interval. Masked texts lack the gene's own names and the words of all sets' names. Rows in "
         "italics are controls: they know no text, names alone, or words alone. Better than TF-IDF are the tasks on "
         "which the interval of the mean difference is above 0."

@@ -32,8 +32,7 @@ from benchmarks.words import CONDITIONS, ONTOLOGY, SOURCES, OntologyCells, Query
 from scvec.atlas import Atlas
 from scvec.bench import Suite, Task, run
 from scvec.bench.genes import GeneSuite
-from scvec.bench.genes.results import figure_in
-from scvec.bench.genes.tasks import Variant
+from scvec.bench.genes.results import figure_in, figures_of_tables
 from scvec.core.types import Doubles, Ints
 from scvec.embed.encoders import make
 from scvec.errors import InputError, ScvecError
@@ -295,17 +294,15 @@ def main() -> None:
 
 def of_genes(path: Path) -> Iterator[Figure]:
     """Yield the figures of gene-level tasks on masked texts, or on what a row reads, from their results."""
-    values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"tasks": [], "rows": []}
+    if not path.is_file():
+        return
+    values = json.loads(path.read_text(encoding="utf-8"))
+    figures = figures_of_tables(values)
     for task, row in product(values["tasks"], values["rows"]):
-        one = figure_in(row, task["name"], "masked", _by_key(values, task))
+        one = figure_in(row, task["name"], "masked", figures)
         if one is not None:
             about = ("genes", task["name"], row["row"], row.get("revision", ""), one["measure"])
             yield Figure(*about, one["value"], one["low"], one["high"], row["kind"] == "control", len(values["seeds"]))
-
-
-def _by_key(values: Mapping[str, Any], task: Mapping[str, Any]) -> dict[tuple[str, str, Variant], Any]:
-    own = [one for one in values["figures"] if one["task"] == task["name"] and one["measure"] == task["measures"][0]]
-    return {(one["row"], one["task"], one["texts"]): one for one in own}
 
 
 def overview(found: Sequence[Figure]) -> str:

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from scvec.bench.board import Board, Cell, read_boards, write_board
+from scvec.bench.board import Board, BoardRow, BoardTable, Cell, Column, read_boards, write_board
+from scvec.bench.board.page import render
+from scvec.bench.board.words import genes_lead
 from scvec.bench.genes import GeneResults, GeneSuite, run
 from scvec.cli import main
 from scvec.errors import FileError, InputError
@@ -148,6 +150,19 @@ def test_suites_of_cells_and_other_benchmarks_stand_beside(ran: tuple[GeneResult
     assert row.cells[0] == Cell(*wanted["macro_f1"])
     assert "expression (control)" in cells.lines
     assert not row.is_control
+
+
+def test_all_that_lead_are_named_and_a_model_counts_once() -> None:
+    column = Column("one", "mrr", 0.0, 1.0)
+    rows = [BoardRow(name, False, (Cell(0.5, 0.4, 0.6),), "", "said", n) for name, n in (("a", 1), ("b", 1), ("c", 0))]
+    table = BoardTable("Masked texts", (column,), (*rows, BoardRow("tfidf", True, (Cell(0.1, 0.1, 0.1),))))
+    said = list(genes_lead([0], [{"n_genes": 5}], table))
+    assert (
+        said[1] == "On masked texts, 2 of 3 models are better than TF-IDF on some task; most often a and b, on 1 of 1."
+    )
+    page = render([Board("one", (), (table,)), Board("two", (), (table,))])
+    assert "<b>3</b> models and recipes measured" in page
+    assert "<b>1</b> controls" in page
 
 
 def test_the_command(ran: tuple[GeneResults, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -283,7 +283,7 @@ def test_expression_is_reduced_as_if_all_values_were_held(tmp_path: Path, made: 
 # What is masked
 
 
-def test_names_are_removed_whole_and_short_symbols_where_they_are_no_words() -> None:
+def test_names_are_removed_whole_and_short_symbols_unless_they_are_words() -> None:
     text = "SET is a set of SETs; insulin-like Growth Factor 1 (IGF1, IGF-1, igf1) binds SETD2. Somatomedin C too."
     bare = masking.without_names(text, ["SET", "IGF1", "IGF-1", "insulin-like growth factor 1", "somatomedin C"])
     assert bare == "is a set of SETs; binds SETD2. too."

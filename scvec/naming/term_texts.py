@@ -77,7 +77,7 @@ class TermTexts:
 def term_texts(ontology: Ontology) -> TermTexts:
     """Return the terms that may name a cluster.
 
-    Left out are obsolete ids; what is no kind of *cell* (nuclei, cytoplasms); `NO_ANSWER`, which says nothing; and
+    Left out are obsolete ids; what is not a kind of *cell* (nuclei, cytoplasms); `NO_ANSWER`, which says nothing; and
     `NO_TISSUE` with all their kinds. A term without a definition stays: its name and synonyms are its text.
     """
 

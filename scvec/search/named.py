@@ -11,7 +11,7 @@ from scvec.ingest import GeneTexts
 from scvec.ingest.genes.identifiers import EXACT, Route
 
 FEWEST, FEWEST_OF_ALIAS = 2, 3
-"""Letters of a symbol, and of an alias, that are found within a sentence: *B* and *T* are no genes there."""
+"""Letters of a symbol, and of an alias, that are found within a sentence: *B* and *T* are not genes there."""
 
 MOST_MEANT = 3
 """Genes that an alias within a sentence may mean: *CD16* is two."""

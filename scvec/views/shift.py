@@ -2,8 +2,8 @@
 
 A study or a platform moves all cells the same way, whatever their type. So the mean of each called label is compared
 with the reference's, and the cells are moved back by what these differences have in common. Differences that do not
-agree are no shift: what is common is shrunk by the James-Stein factor (James and Stein 1961), 0 if it is no larger than
-chance makes it.
+agree are not a shift: what is common is shrunk by the James-Stein factor (James and Stein 1961), 0 if it is no
+larger than chance makes it.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ class Views:
 
         with safe_open(path, framework="numpy") as file:
             about = bounded_json(file.metadata().get("views", "{}"))
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is not a mapping
         of = {}
         for name in about["names"]:
             own = {key.removeprefix(f"{name}."): one for key, one in arrays.items() if key.startswith(f"{name}.")}

@@ -14,7 +14,16 @@ from typing import Any
 from scvec.bench.board.values import Board, BoardRow, BoardTable, Cell, Column
 from scvec.bench.board.words import all_controls, better_than, genes_lead
 from scvec.bench.genes.models import name_only
-from scvec.bench.genes.results import FACTS, TFIDF, VIEWS, command_for, facts_shown, figure_in, reason
+from scvec.bench.genes.results import (
+    FACTS,
+    TFIDF,
+    VIEWS,
+    command_for,
+    facts_shown,
+    figure_in,
+    figures_of_tables,
+    reason,
+)
 from scvec.bench.genes.tasks import Variant
 from scvec.bench.results import RESULTS
 from scvec.core.limits import bounded_json, read_file
@@ -61,12 +70,7 @@ def _read(path: Path) -> Iterator[Board]:
 def _genes(values: dict[str, Any]) -> Board:
     """Return the board of a suite of gene-level tasks: one table for each kind of texts."""
     rows, tasks = values["rows"], values["tasks"]
-    first = {one["name"]: one["measures"][0] for one in tasks}
-    figures = {
-        (one["row"], one["task"], one["texts"]): one
-        for one in values["figures"]
-        if first[one["task"]] == one["measure"]
-    }
+    figures = figures_of_tables(values)
     tables = tuple(_gene_table(view, rows, tasks, figures) for view in VIEWS)
     facts = [(one["row"], *facts_shown(one)) for one in rows if "revision" in one]
     missing = [(one["row"], reason(one), command_for(one)) for one in rows if "missing" in one]

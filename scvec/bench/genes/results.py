@@ -266,6 +266,13 @@ def _values(made: Record | None, measure: str) -> Doubles:
     return np.array([np.nan if one is None else one for one in values], np.float64)
 
 
+def figures_of_tables(values: Mapping[str, Any]) -> dict[Key, Record]:
+    """Return the figures of each task's first measure, by row, task and texts, of `GeneResults.to_dict`."""
+    first = {one["name"]: one["measures"][0] for one in values["tasks"]}
+    own = (one for one in values["figures"] if first[one["task"]] == one["measure"])
+    return {(one["row"], one["task"], one["texts"]): one for one in own}
+
+
 def figure_in(row: Record, task: str, view: Variant, figures: Mapping[Key, Found]) -> Found | None:
     """Return a row's figure in a view: of a control that reads no such texts, that of the only ones that it reads."""
     name, texts = row["row"], [view]

@@ -14,7 +14,7 @@ def check_report(out: str | Path) -> None:
     Raises
     ------
     InputError
-        If it is a folder, does not end in ``.html``, or is to be in something that is no folder.
+        If it is a folder, does not end in ``.html``, or its parent is not a folder.
     """
     out = Path(out)
     if out.suffix not in (".html", ".htm"):

@@ -190,8 +190,8 @@ The recipe `refined`, whose calls are made by three views, against the same with
 (`views = []`){before}. A query of {n_query:,} cells; cells are resampled from Baron's pancreas (`benchmarks.scale`),
 {threads} threads. Each build and query is a process from start to end. Medians of the turns; a ratio is the median of
 those within a turn. The goal: at most 1.5 times the seconds of a build and the bytes of a store, and 1.3 times those
-of a query. Other work on a machine lengthens seconds more than CPU seconds. Both recipes
-keep cells for queries of few genes (`sample.parquet`)."""
+of a query. Other work on a machine lengthens seconds more than CPU seconds. Turns of an earlier run of the same code
+count. Both recipes keep cells for queries of few genes (`sample.parquet`)."""
 
 
 def text(found: Mapping[int, Sequence[Turn]], names: Sequence[str], version: str) -> str:

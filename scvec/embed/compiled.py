@@ -388,6 +388,20 @@ def add_rows(data: Any, genes: Any, indptr: Any, scales: Any, codes: Any, sums: 
                 sums[code, genes[p]] += scales[i] * np.float64(data[p])
 
 
+@jit(SUMS)
+def sums_and_least(data: Any, indptr: Any, sums: Any, least: Any, lo: Any, hi: Any) -> None:
+    """Write the sum of the values of each of rows [lo, hi), and the smallest of them; 1 and 1 for an empty row."""
+    for i in range(lo, hi):
+        first, last = indptr[i], indptr[i + 1]
+        sums[i] = least[i] = 1.0
+        if first < last:
+            total, smallest = 0.0, data[first]
+            for p in range(first, last):
+                total += np.float64(data[p])
+                smallest = min(smallest, data[p])
+            sums[i], least[i] = total, smallest
+
+
 @jit(EXACT)
 def surplus(
     data: Any,

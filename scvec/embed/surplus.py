@@ -100,14 +100,17 @@ class Surplus:
 
 def _linear(known: sp.csr_matrix[np.float32]) -> tuple[Floats, Doubles, Doubles]:
     """Return cells' linear values, (n,) their sums, and how many counts these are if the smallest value is one."""
-    values = freeze(np.expm1(known.data))
-    filled = np.flatnonzero(np.diff(known.indptr) > 0)
-    sums, least = np.ones(known.shape[0]), np.ones(known.shape[0])
-    starts = known.indptr[:-1][filled]
-    if len(filled):
-        sums[filled] = np.add.reduceat(values, starts, dtype=np.float64)
-        least[filled] = np.minimum.reduceat(values, starts)
-    return values, sums, sums / np.maximum(least, 1e-9)
+    from scvec.embed import compiled
+
+    logged, _, indptr = parts(known)
+    n = known.shape[0]
+    values, sums, least = np.expm1(logged), np.empty(n), np.empty(n)
+
+    def rows(lo: int, hi: int) -> None:
+        compiled.sums_and_least(values, indptr, sums, least, lo, hi)
+
+    over_rows(rows, n, ROWS)
+    return freeze(values), sums, sums / np.maximum(least, 1e-9)
 
 
 def counts_of(known: sp.csr_matrix[np.float32]) -> tuple[sp.csr_matrix[np.float32], Doubles]:

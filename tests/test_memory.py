@@ -504,6 +504,29 @@ def test_what_is_no_anndata_is_refused(reference: Atlas, made: Callable[[], Any]
         assert "\n" not in str(raised.value)
 
 
+def test_an_atlas_that_is_none_is_refused(reference: Atlas) -> None:
+    cells = toy.cells(5)
+    first = "a path, a URI or an AnnData. Fix: give the cells first, then the atlas."
+    swapped = f"cells are given as Atlas: expected {first}"
+    opened = ": expected an Atlas. Fix: scvec.atlas.open(STORE, NAME) returns one."
+    uses: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
+        (sv.annotate, (reference, cells), swapped),
+        (sv.tl.annotate, (reference, cells), swapped),
+        (sv.annotate, (cells, "pancreas"), f"the atlas is given as str{opened}"),
+        (sv.query_cells, (cells, reference.store), f"the atlas is given as Store{opened}"),
+        (sv.atlas.refit, ("pancreas", cells), f"the atlas is given as str{opened}"),
+        (
+            sv.atlas.extend,
+            (cells, reference),
+            "the atlas is given as AnnData: expected an Atlas. Fix: give the atlas first, then the cells.",
+        ),
+    ]
+    for use, arguments, said in uses:
+        with pytest.raises(InputError) as raised:
+            use(*arguments)
+        assert str(raised.value) == said
+
+
 def enter(cells: Any) -> None:
     with open_cells(cells):
         pass

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scvec.atlas.panel import is_few, on_panel
-from scvec.atlas.reference import Atlas
+from scvec.atlas.reference import Atlas, check_atlas
 from scvec.core.options import merged
 from scvec.core.types import Floats, Ints, Progress, Strings
 from scvec.embed.given import cell_vectors
@@ -156,8 +156,10 @@ def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCe
     Raises
     ------
     InputError
-        If the file, the matrix or the genes cannot be used.
+        If the file, the matrix or the genes cannot be used, or `atlas` is none.
     """
+    in_memory(cells)  # cells and atlas that are swapped are told by the cells
+    check_atlas(atlas)
     with open_cells(cells, read.obs, read.selection) as file, file.matrix(read.layer, read.scale) as matrix:
         match, notes = match_to(
             matrix, atlas.store, atlas.gene_table, atlas.embedding.gene_ids, read.gene_key, read.taxon

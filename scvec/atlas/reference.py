@@ -33,7 +33,7 @@ from scvec.embed.profiles import Profiles
 from scvec.embed.projection import Embedding
 from scvec.embed.recipe import Recipe
 from scvec.embed.sample import Sample
-from scvec.errors import ConflictError, MismatchError
+from scvec.errors import ConflictError, InputError, MismatchError
 from scvec.index.engines import SearchEngine
 from scvec.ingest import GeneTexts
 from scvec.ingest.genes.gene_table import GeneTable, is_packaged, open_table, texts_of
@@ -334,6 +334,14 @@ class Atlas:
 
     def _rebuild(self) -> str:
         return f"build it again: scvec atlas build {self.name} REF.h5ad --overwrite"
+
+
+def check_atlas(given: object) -> None:
+    """Raise `InputError` if what is given as an atlas is none: a name, a store, or cells in its place."""
+    if not isinstance(given, Atlas):
+        kind, opened = type(given).__name__, "scvec.atlas.open(STORE, NAME) returns one"
+        fix = "give the atlas first, then the cells" if kind == "AnnData" else opened
+        raise InputError(f"the atlas is given as {kind}", "an Atlas", fix)
 
 
 def _canonical(encoder: str | None) -> str | None:

@@ -17,7 +17,7 @@ from scvec.atlas.maintenance import new_version
 from scvec.atlas.paths import atlas_folder
 from scvec.atlas.publishing import publish
 from scvec.atlas.query_cells import match_to, placed
-from scvec.atlas.reference import Atlas
+from scvec.atlas.reference import Atlas, check_atlas
 from scvec.atlas.rows import Keys
 from scvec.core.options import merged, spells_out
 from scvec.core.progress import shown
@@ -74,6 +74,7 @@ def refit(
     ConflictError
         If another process writes the atlas.
     """
+    check_atlas(atlas)
     options = merged(ExtendOptions, options, dict(changes))
     names = RECIPES["refined"].views if views is None else tuple(views)
     progress = shown(progress)

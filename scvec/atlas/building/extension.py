@@ -17,7 +17,7 @@ from scvec.atlas.label_table import without_labels
 from scvec.atlas.paths import atlas_folder
 from scvec.atlas.publishing import publish
 from scvec.atlas.query_cells import given_key, match_to, placed
-from scvec.atlas.reference import Atlas
+from scvec.atlas.reference import Atlas, check_atlas
 from scvec.atlas.rows import Keys
 from scvec.core.logs import log_notes
 from scvec.core.options import merged, spells_out
@@ -66,6 +66,7 @@ def extend(
     ConflictError
         If another process writes the atlas, or the cells are changed while they are read.
     """
+    check_atlas(atlas)
     store, name, table = atlas.store, atlas.name, atlas.table
     options = merged(ExtendOptions, options, dict(changes))
     options = replace(options, use_rep=given_key(atlas, options))

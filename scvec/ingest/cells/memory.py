@@ -25,7 +25,11 @@ from scvec.ingest.cells.selected import BLOCK_CELLS, SelectedRows
 if TYPE_CHECKING:
     from anndata import AnnData
 
-FIXES = {"MuData": "give the part with the RNA, such as mdata['rna']", "Raw": "give the AnnData, and `layer` 'raw'"}
+FIXES = {
+    "Atlas": "give the cells first, then the atlas",
+    "MuData": "give the part with the RNA, such as mdata['rna']",
+    "Raw": "give the AnnData, and `layer` 'raw'",
+}
 """What to give in place of other objects that hold cells."""
 
 Cells: TypeAlias = "str | Path | AnnData"

@@ -1,3 +1,3 @@
 """The version, where every module may import it from."""
 
-__version__ = "0.8.6"
+__version__ = "0.8.7"

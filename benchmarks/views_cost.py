@@ -140,7 +140,9 @@ def _queried(name: str, n: int, query: Path, before: Path | None) -> dict[str, f
 
 
 def _environment(code: Path | None) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str((code or HERE.parent).resolve())}
+    # Compiled modules are kept, as on users' machines: without them, compiling takes seconds of each start.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPATH": str((code or HERE.parent).resolve())}
 
 
 def _run(words: list[str], code: Path | None) -> dict[str, float]:

@@ -525,6 +525,12 @@ def test_an_atlas_that_is_none_is_refused(reference: Atlas) -> None:
         with pytest.raises(InputError) as raised:
             use(*arguments)
         assert str(raised.value) == said
+    asked: list[dict[str, Any]] = [{"max_error": 0.05}, {"roll_up": 0.5}, {"sets": True}]
+    for options in asked:  # which ask the atlas before cells are read
+        with pytest.raises(InputError, match="the atlas is given as str"):
+            sv.annotate(cells, "pancreas", **options)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="give the cells first"):
+            sv.annotate(reference, cells, **options)
 
 
 def enter(cells: Any) -> None:

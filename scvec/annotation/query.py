@@ -21,7 +21,7 @@ from scvec.annotation.searching import Asked, Sums, found_for
 from scvec.annotation.shifted import meet_shift
 from scvec.atlas import Atlas
 from scvec.atlas.panel import is_few
-from scvec.atlas.query_cells import OpenCells, QueryCells, open_query
+from scvec.atlas.query_cells import OpenCells, QueryCells, check_given, open_query
 from scvec.core.logs import log_notes
 from scvec.core.options import merged, spells_out
 from scvec.core.progress import shown
@@ -80,6 +80,7 @@ def annotate(
     MissingDependencyError
         If `cluster` is given and igraph is not installed.
     """
+    check_given(query, atlas)
     options = merged(QueryOptions, options, dict(changes))
     voting, error = options.votes, USUAL_ERROR if options.max_error is None else options.max_error
     whole, how = atlas, roll_up_of(atlas, options.roll_up)  # this and `max_error` are checked before any work is done

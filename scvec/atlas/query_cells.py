@@ -149,6 +149,12 @@ class OpenCells:
         return normalise(self.matrix.take(cells), self.matrix.values, target, self.columns, self.share)
 
 
+def check_given(cells: object, atlas: object) -> None:
+    """Raise `InputError` if cells or an atlas are given as something else; swapped ones are told by the cells."""
+    in_memory(cells)
+    check_atlas(atlas)
+
+
 @contextmanager
 def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCells]:
     """Open a query, and match its genes to an atlas's.
@@ -156,10 +162,8 @@ def open_query(cells: Cells, atlas: Atlas, read: ReadOptions) -> Iterator[OpenCe
     Raises
     ------
     InputError
-        If the file, the matrix or the genes cannot be used, or `atlas` is none.
+        If the file, the matrix or the genes cannot be used.
     """
-    in_memory(cells)  # cells and atlas that are swapped are told by the cells
-    check_atlas(atlas)
     with open_cells(cells, read.obs, read.selection) as file, file.matrix(read.layer, read.scale) as matrix:
         match, notes = match_to(
             matrix, atlas.store, atlas.gene_table, atlas.embedding.gene_ids, read.gene_key, read.taxon
@@ -226,6 +230,7 @@ def query_cells(
     options, changes
         How they are read: a `scvec.ReadOptions`, or its fields.
     """
+    check_given(cells, atlas)
     with open_query(cells, atlas, merged(ReadOptions, options, dict(changes))) as opened:
         return opened.query
 

@@ -16,8 +16,8 @@ LANCE_TYPES: dict[Kind, str] = {"text": "INVERTED", "value": "BTREE", "members":
 """Lance's name of each kind."""
 
 TEXT_OPTIONS: dict[str, Any] = {"with_position": True}
-"""Positions of words, without which a phrase is not found. What Lance does else by default: words are cut at all that
-is no letter or digit, lowered, stemmed as English, and common words are left out."""
+"""Positions of words, without which a phrase is not found. The rest is Lance's default: text is split
+at whatever is not a letter or digit, put in lower case and stemmed as English, and common words are left out."""
 
 POSITION = "position"
 """The column with a row's place in its table."""

@@ -49,7 +49,7 @@ class InMemory:
         return "the AnnData"
 
 
-def in_memory(cells: Cells) -> AnnData | None:
+def in_memory(cells: object) -> AnnData | None:
     """Return the AnnData if cells are given as one, None if they are a path or URI.
 
     Raises

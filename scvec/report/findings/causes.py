@@ -114,7 +114,7 @@ def limits(beside: Doubles, known: Doubles) -> tuple[float, float]:
     """Return the values beyond which a doubtful cell is unlike others of its label; NaN if too few are known.
 
     They are beyond 95 % of the reference's cells, and beyond 95 % of the query's that are not doubtful: in another
-    donor or at another depth, all cells of a label may differ from the reference's, which is no reason for a doubt.
+    donor or at another depth, all cells of a label may differ from the reference's, and that is not a cause of doubt.
     """
     reference, query = (_quantiles(one, TAIL, 1 - TAIL) for one in (known, beside))
     if np.isnan(query).any() or np.isnan(reference).any():
